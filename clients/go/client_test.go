@@ -9,9 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -182,48 +180,6 @@ func TestAnEarlierResponseIsReplacedAttributeByAttribute(t *testing.T) {
 	}
 }
 
-func TestEverySettingOfACallbackComesBack(t *testing.T) {
-	full := &callback.Response{
-		Type: callback.TypePage, RedirectURL: "/redirect", Body: []byte("body"), Code: 202,
-		Headers: callback.Headers{{Name: "x-a", Value: "1"}, {Name: "x-a", Value: "é"}},
-		Heading: "Heading", Text: "Text", LinkLabel: "Label", LinkURL: "/link",
-	}
-	made := generate(t, "worked", full,
-		callback.WithActivityCase("text"), callback.WithStateQueryParameter("state"), callback.WithMultipleCalls(),
-		callback.WithAlternativeDomain("https://other.example"), callback.WithTimeToLive(time.Hour),
-		callback.WithLabel("a", "1"), callback.WithLabel("b", "2"), callback.WithGetGuard(callback.GuardConfirm),
-		callback.WithPrompt(&callback.Prompt{Title: "Pay?", Text: "Now", Choices: []*callback.Choice{{Value: "yes", Label: "Pay"}}}),
-		callback.WithAnswerDeadline(5*time.Second), callback.WithFallback(callback.Text("later")),
-		callback.WithRepeatWindow(time.Minute), callback.WithNoRepeat(), callback.WithClosedResponse(callback.Text("done")),
-		callback.WithRemindAfter(30*time.Minute, 40*time.Minute), callback.WithNotify(callback.OfReminder, callback.OfExpiry))
-	if parts, err := url.Parse(made.URL); err != nil || parts.Path != "/cbq/state" || parts.Query().Get("state") != made.State ||
-		parts.Host != "other.example" || made.ExpireTime.IsZero() {
-		t.Fatal(made.URL, err)
-	}
-	found := got(system.Client.GetCallback(t.Context(), made.CaseID))(t)
-	want := callback.Callback{
-		CaseID: made.CaseID, Owner: "local", Status: callback.CallbackOpen, Activity: "worked", ActivityCase: "text",
-		StateQueryParameter: "state", AllowMultipleCalls: true, AlternativeDomain: "https://other.example", Response: full,
-		Labels: map[string]string{"a": "1", "b": "2"}, CreateTime: found.CreateTime, ExpireTime: made.ExpireTime,
-		GetGuard: callback.GuardConfirm, AnswerMode: callback.ModeHandler, AnswerDeadline: 5 * time.Second,
-		Fallback: callback.Text("later"), ClosedResponse: callback.Text("done"),
-		Prompt:       &callback.Prompt{Title: "Pay?", Text: "Now", Choices: []*callback.Choice{{Value: "yes", Label: "Pay"}}},
-		RepeatWindow: time.Minute, NoRepeat: true, RemindAfter: []time.Duration{30 * time.Minute, 40 * time.Minute},
-		Notify: []callback.CallReason{callback.OfReminder, callback.OfExpiry},
-	}
-	if differences := differences(*found, want); len(differences) > 0 {
-		t.Fatal(differences)
-	}
-	held := generate(t, "form", callback.Text(""), callback.WithHoldTime(time.Hour))
-	if found := got(system.Client.GetCallback(t.Context(), held.CaseID))(t); found.AnswerMode != callback.ModeHold || found.HoldTime != time.Hour {
-		t.Fatal(asJSON(t, found))
-	}
-	ordered := generate(t, "worked", callback.Text(""), callback.WithAnswerMode(callback.ModeAck), callback.WithOrdered())
-	if found := got(system.Client.GetCallback(t.Context(), ordered.CaseID))(t); found.AnswerMode != callback.ModeAck || !found.Ordered {
-		t.Fatal(asJSON(t, found))
-	}
-}
-
 func TestAHeldCallIsAnsweredByAnotherService(t *testing.T) {
 	made := generate(t, "form", callback.Text("thanks"), callback.WithMultipleCalls())
 	replies := make(chan reply, 2)
@@ -264,42 +220,6 @@ func TestAHeldCallIsAnsweredByAnotherService(t *testing.T) {
 	}
 	if _, err := system.Client.ResolveCallback(t.Context(), made.CaseID, callback.Answer{Close: true}); err == nil {
 		t.Fatal("resolved with a close")
-	}
-}
-
-func TestADeliveryIsPausedAndResumedAndReplayed(t *testing.T) {
-	must(t, system.Client.PauseActivity(t.Context(), "worked", "a test"))
-	paused := got(system.Client.ListPausedActivities(t.Context()))(t)
-	if len(paused) != 1 || paused[0].Name != "worked" || paused[0].Reason != "a test" || paused[0].PauseTime.IsZero() {
-		t.Fatal(paused)
-	}
-	made := generate(t, "worked", callback.Text("stored"), callback.WithAnswerMode(callback.ModeAck))
-	if reply := visit(t, made.URL+"?status=wrong"); reply.body != "stored" {
-		t.Fatal(reply)
-	}
-	call := got(system.Client.WaitForCall(t.Context(), made.CaseID, 0))(t)
-	if call.Delivery == nil || call.Delivery.Status != callback.DeliveryPending || !call.Delivery.Paused {
-		t.Fatal(asJSON(t, call))
-	}
-	must(t, system.Client.ResumeActivity(t.Context(), "worked"))
-	delivered := func(attempts int) func() bool {
-		return func() bool {
-			call = got(system.Client.GetCall(t.Context(), call.CallID))(t)
-			return call.Delivery.Status == callback.DeliveryDead && call.Delivery.Attempts == attempts
-		}
-	}
-	until(t, delivered(1))
-	if call.Delivery.Response.Code != 400 {
-		t.Fatal(asJSON(t, call))
-	}
-	must(t, ignore(system.Client.ReplayCall(t.Context(), call.CallID)))
-	until(t, delivered(2))
-	if erased := got(system.Client.EraseCalls(t.Context(), made.CaseID))(t); erased != 1 {
-		t.Fatal(erased)
-	}
-	_, err := system.Client.ReplayCall(t.Context(), call.CallID)
-	if !errors.Is(err, callback.ReasonCallNotReplayable) {
-		t.Fatal(err)
 	}
 }
 
@@ -387,44 +307,6 @@ func TestAnAdministratorSeesWhatTheServersDo(t *testing.T) {
 	}
 }
 
-func TestTheAuditIsListedAndVerified(t *testing.T) {
-	made := generate(t, "record", callback.Text(""))
-	must(t, ignore(system.Client.CloseCallback(t.Context(), made.CaseID)))
-	var entries []*callback.AuditEntry
-	for entry, err := range system.Client.ListAuditEntries(t.Context(), callback.AuditEntryQuery{CaseID: made.CaseID}) {
-		must(t, err)
-		entries = append(entries, entry)
-	}
-	if len(entries) != 1 || entries[0].Action != callback.AuditActionCallbackClosed || entries[0].Actor != "local" ||
-		entries[0].Time.IsZero() || entries[0].Digest == "" {
-		t.Fatal(asJSON(t, entries))
-	}
-	var heads []*callback.AuditHead
-	for chain, err := range system.Client.VerifyAudit(t.Context(), callback.VerifyAuditQuery{}) {
-		must(t, err)
-		if len(chain.Problems) > 0 && chain.Problems[0].Kind != callback.AuditProblemKindUnprotected {
-			t.Fatal(asJSON(t, chain))
-		}
-		if chain.Chain == entries[0].Chain {
-			heads = append(heads, chain.Head)
-		}
-	}
-	if len(heads) != 1 || heads[0].Sequence < entries[0].Sequence {
-		t.Fatal(asJSON(t, heads))
-	}
-	heads[0].Sequence += 1_000_000 // as if newer entries had been removed
-	kinds := map[callback.AuditProblemKind]bool{}
-	for chain, err := range system.Client.VerifyAudit(t.Context(), callback.VerifyAuditQuery{Heads: heads}) {
-		must(t, err)
-		for _, problem := range chain.Problems {
-			kinds[problem.Kind] = true
-		}
-	}
-	if !kinds[callback.AuditProblemKindTruncated] {
-		t.Fatal(kinds)
-	}
-}
-
 func TestAnErrorHasItsReason(t *testing.T) {
 	_, err := system.Client.GetCallback(t.Context(), strings.Repeat("0", 32))
 	var reason callback.Reason
@@ -466,52 +348,6 @@ func TestAWarningIsReturnedAndLogged(t *testing.T) {
 	}
 }
 
-func TestAWatchResumesWithoutAGap(t *testing.T) {
-	made := generate(t, "record", callback.Text(""), callback.WithMultipleCalls())
-	watch := got(system.Client.WatchCalls(t.Context(), callback.WatchQuery{CaseID: made.CaseID}))(t)
-	if watch.ResumeToken() == "" {
-		t.Fatal("no position at the start")
-	}
-	for range 3 {
-		visit(t, made.URL)
-	}
-	var seen []string
-	for event, err := range watch.Events() {
-		must(t, err)
-		seen = append(seen, event.CallID)
-		break
-	}
-	token := watch.ResumeToken()
-	watch.Close()
-	for range watch.Events() {
-		t.Fatal("an event after the end")
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	resumed := got(system.Client.WatchCalls(ctx, callback.WatchQuery{CaseID: made.CaseID, ResumeToken: token}))(t)
-	for event, err := range resumed.Events() {
-		if errors.Is(err, context.Canceled) {
-			break
-		}
-		must(t, err)
-		if seen = append(seen, event.CallID); len(seen) == 3 {
-			cancel()
-		}
-	}
-	cancel()
-	var calls []string
-	for call, err := range system.Client.ListCalls(t.Context(), callback.CallQuery{CaseID: made.CaseID}) {
-		must(t, err)
-		calls = append([]string{call.CallID}, calls...)
-	}
-	if !slices.Equal(seen, calls) {
-		t.Fatal(seen, calls)
-	}
-	_, err := system.Client.WatchCalls(t.Context(), callback.WatchQuery{CaseID: strings.Repeat("0", 32)})
-	if !errors.Is(err, callback.ErrNotFound) {
-		t.Fatal(err)
-	}
-}
-
 func TestAHandlerServerDecidesOnCalls(t *testing.T) {
 	var handlers callback.Handlers
 	handlers.Handle("pushed", worked)
@@ -542,15 +378,4 @@ func ignore[Value any](_ Value, err error) error { return err }
 func asJSON(t *testing.T, value any) string {
 	t.Helper()
 	return string(got(json.MarshalIndent(value, "", " "))(t))
-}
-
-// differences returns the names of the fields in which two values differ. Debug output does not show all of them.
-func differences[Value any](one, other Value) (names []string) {
-	left, right := reflect.ValueOf(one), reflect.ValueOf(other)
-	for index := range left.NumField() {
-		if !reflect.DeepEqual(left.Field(index).Interface(), right.Field(index).Interface()) {
-			names = append(names, left.Type().Field(index).Name)
-		}
-	}
-	return names
 }

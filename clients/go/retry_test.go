@@ -104,27 +104,6 @@ func refusal(code codes.Code, reason callback.Reason, pause time.Duration) error
 
 var unavailable = status.Error(codes.Unavailable, "the store is away")
 
-func TestARequestIsSentAgainWithTheSameIDWhileTheServerIsUnavailable(t *testing.T) {
-	owner, client := newScriptedOwner(t, []error{unavailable, refusal(codes.Unavailable, callback.ReasonStoreUnavailable, 0)})
-	must(t, ignore(client.GenerateCallbackURL(t.Context(), "record", callback.Text(""))))
-	ids := owner.ids()
-	if len(ids) != 3 || ids[0] == "" || ids[1] != ids[0] || ids[2] != ids[0] {
-		t.Fatal(ids)
-	}
-	must(t, ignore(client.GenerateCallbackURL(t.Context(), "record", callback.Text(""))))
-	if again := owner.ids(); again[3] == ids[0] {
-		t.Fatal("two callbacks with one id")
-	}
-}
-
-func TestAnOwnRequestIDIsKept(t *testing.T) {
-	owner, client := newScriptedOwner(t, []error{unavailable})
-	must(t, ignore(client.GenerateCallbackURL(t.Context(), "record", callback.Text(""), callback.WithRequestID("order-5"))))
-	if ids := owner.ids(); !slices.Equal(ids, []string{"order-5", "order-5"}) {
-		t.Fatal(ids)
-	}
-}
-
 func TestAServerWithoutRequestIDsGetsOneRequestWithout(t *testing.T) {
 	unsupported := refusal(codes.FailedPrecondition, callback.ReasonRequestIDUnsupported, 0)
 	owner, client := newScriptedOwner(t, []error{unsupported, unavailable})
@@ -136,17 +115,6 @@ func TestAServerWithoutRequestIDsGetsOneRequestWithout(t *testing.T) {
 	_, err = client.GenerateCallbackURL(t.Context(), "record", callback.Text(""), callback.WithRequestID("order-5"))
 	if ids := owner.ids(); len(ids) != 1 || !errors.Is(err, callback.ReasonRequestIDUnsupported) {
 		t.Fatal(ids, err)
-	}
-}
-
-func TestARefusalIsNotSentAgain(t *testing.T) {
-	for _, code := range []codes.Code{codes.InvalidArgument, codes.Internal, codes.ResourceExhausted, codes.DeadlineExceeded} {
-		owner, client := newScriptedOwner(t, []error{status.Error(code, "no")})
-		_, err := client.GenerateCallbackURL(t.Context(), "record", callback.Text(""))
-		var refused *callback.Error
-		if !errors.As(err, &refused) || refused.Code != code || len(owner.ids()) != 1 || status.Code(err) != code {
-			t.Fatal(code, err)
-		}
 	}
 }
 
@@ -164,7 +132,7 @@ func TestARetryThatWouldComeTooLateIsNotMade(t *testing.T) {
 	_, err := client.GenerateCallbackURL(t.Context(), "record", callback.Text(""))
 	var refused *callback.Error
 	if !errors.As(err, &refused) || refused.RetryAfter != time.Hour || len(owner.ids()) != 1 || refused.Code != codes.Unavailable ||
-		!errors.Is(err, context.DeadlineExceeded) {
+		status.Code(err) != codes.Unavailable || !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatal(err)
 	}
 }
@@ -200,6 +168,16 @@ func unreachable(t *testing.T, options ...callback.ClientOption) *callback.Clien
 	return client
 }
 
+// afterEach calls a function after each attempt of a request.
+func afterEach(done func()) callback.ConnectionOption {
+	return callback.WithDialOptions(grpc.WithUnaryInterceptor(func(
+		ctx context.Context, method string, request, reply any, connection *grpc.ClientConn, send grpc.UnaryInvoker, options ...grpc.CallOption,
+	) error {
+		defer done()
+		return send(ctx, method, request, reply, connection, options...)
+	}))
+}
+
 func TestARequestToAServerThatIsAwayIsCancelledWithItsContext(t *testing.T) {
 	client := unreachable(t)
 	for name, request := range requests(client) {
@@ -219,12 +197,7 @@ func TestARequestToAServerThatIsAwayIsCancelledWithItsContext(t *testing.T) {
 func TestARequestThatFailedIsCancelledWhileItWaitsForItsNextAttempt(t *testing.T) {
 	failed := make(chan struct{}, 1)
 	_, client := newScriptedOwner(t, []error{refusal(codes.Unavailable, callback.ReasonStoreUnavailable, patience)},
-		callback.WithTimeout(time.Hour), callback.WithDialOptions(grpc.WithUnaryInterceptor(func(
-			ctx context.Context, method string, request, reply any, connection *grpc.ClientConn, send grpc.UnaryInvoker, options ...grpc.CallOption,
-		) error {
-			defer func() { failed <- struct{}{} }()
-			return send(ctx, method, request, reply, connection, options...)
-		})))
+		callback.WithTimeout(time.Hour), afterEach(func() { failed <- struct{}{} }))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go func() {
@@ -271,12 +244,7 @@ func TestAServerThatIsAwayIsNotMistakenForTheEndOfTheContext(t *testing.T) {
 func TestARefusalStaysWhatItIsWhenTheContextEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	_, client := newScriptedOwner(t, []error{refusal(codes.AlreadyExists, callback.ReasonRequestIDReused, 0)},
-		callback.WithDialOptions(grpc.WithUnaryInterceptor(func(
-			ctx context.Context, method string, request, reply any, connection *grpc.ClientConn, send grpc.UnaryInvoker, options ...grpc.CallOption,
-		) error {
-			defer cancel()
-			return send(ctx, method, request, reply, connection, options...)
-		})))
+		afterEach(cancel))
 	if _, err := client.GenerateCallbackURL(ctx, "record", callback.Text("")); !errors.Is(err, callback.ReasonRequestIDReused) {
 		t.Fatal(err)
 	}
@@ -397,15 +365,6 @@ func TestATextThatIsNotUTF8IsNotSent(t *testing.T) {
 	}
 }
 
-func TestNobodyAtTheTargetIsAnErrorThatNamesIt(t *testing.T) {
-	client := got(callback.NewClient("127.0.0.1:1", callback.WithTimeout(200*time.Millisecond)))(t)
-	defer func() { must(t, client.Close()) }()
-	_, err := client.GetCallback(t.Context(), "x")
-	if !errors.Is(err, callback.ErrUnavailable) || !strings.Contains(err.Error(), "127.0.0.1:1") {
-		t.Fatal(err)
-	}
-}
-
 func TestATokenAndTheTraceContextAreSent(t *testing.T) {
 	before := otel.GetTextMapPropagator()
 	otel.SetTextMapPropagator(propagation.TraceContext{})
@@ -500,52 +459,11 @@ func TestAHandlerOfAServerThatEndsItsGoroutineFailsItsCall(t *testing.T) {
 	target := serveGRPC(t, func(server *grpc.Server) { must(t, callback.RegisterHandlers(server, &handlers, log.option())) })
 	connection := got(grpc.NewClient(target, insecureTransport()))(t)
 	defer func() { must(t, connection.Close()) }()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	_, err := v1.NewCallbackHandlerServiceClient(connection).HandleCallback(ctx, &v1.HandleCallbackRequest{CallbackActivity: "a"})
 	if status.Code(err) != codes.Internal || !strings.Contains(log.String(), "the handler ended its goroutine") {
 		t.Fatal(err, log)
-	}
-}
-
-func TestABrokenWatchContinuesFromItsPosition(t *testing.T) {
-	type stream = grpc.ServerStreamingServer[v1.WatchCallsResponse]
-	owner, client := newScriptedOwner(t, nil)
-	event := func(name string) *v1.CallEvent { return &v1.CallEvent{CallId: name, ResumeToken: "after-" + name} }
-	var tokens []string
-	sending := func(failure error, responses ...*v1.WatchCallsResponse) func(*v1.WatchCallsRequest, stream) error {
-		return func(request *v1.WatchCallsRequest, stream stream) error {
-			tokens = append(tokens, request.GetResumeToken())
-			for _, response := range responses {
-				if err := stream.Send(response); err != nil {
-					return err
-				}
-			}
-			return failure
-		}
-	}
-	start := &v1.WatchCallsResponse{ResumeToken: "start"}
-	owner.watches = []func(*v1.WatchCallsRequest, stream) error{
-		sending(unavailable, start),
-		sending(nil, start, &v1.WatchCallsResponse{
-			Events: []*v1.CallEvent{event("1"), event("2")}, ResumeToken: "after-2",
-		}),
-		sending(refusal(codes.ResourceExhausted, callback.ReasonWatcherTooSlow, 0), &v1.WatchCallsResponse{ResumeToken: "idle"}),
-		sending(refusal(codes.OutOfRange, callback.ReasonWatchPositionLost, 0)),
-	}
-	watch := got(client.WatchCalls(t.Context(), callback.WatchQuery{}))(t)
-	var seen []string
-	for event, err := range watch.Events() {
-		if err != nil {
-			if !errors.Is(err, callback.ReasonWatchPositionLost) {
-				t.Fatal(err)
-			}
-			break
-		}
-		seen = append(seen, event.CallID)
-	}
-	if !slices.Equal(seen, []string{"1", "2"}) || !slices.Equal(tokens, []string{"", "start", "after-2", "idle"}) {
-		t.Fatal(seen, tokens)
 	}
 }
 
@@ -571,7 +489,17 @@ func TestAClosedWatchHasNoMoreEvents(t *testing.T) {
 }
 
 func TestAWatchThatWaitedLongerThanItsReconnectTimeoutReconnects(t *testing.T) {
-	const timeout = 500 * time.Millisecond
+	// A busy machine may need longer than a short timeout to connect.
+	for timeout := 500 * time.Millisecond; !slices.Equal(seenAfterALoss(t, timeout), []string{"1"}); timeout *= 2 {
+		if timeout > patience {
+			t.Fatal("the watch does not reconnect")
+		}
+	}
+}
+
+// seenAfterALoss returns the calls of a watch that is lost when it has waited longer than its timeout.
+func seenAfterALoss(t *testing.T, timeout time.Duration) (seen []string) {
+	t.Helper()
 	type stream = grpc.ServerStreamingServer[v1.WatchCallsResponse]
 	owner, client := newScriptedOwner(t, nil)
 	owner.watches = []func(*v1.WatchCallsRequest, stream) error{
@@ -588,7 +516,6 @@ func TestAWatchThatWaitedLongerThanItsReconnectTimeoutReconnects(t *testing.T) {
 		},
 	}
 	watch := got(client.WatchCalls(t.Context(), callback.WatchQuery{ReconnectTimeout: timeout}))(t)
-	var seen []string
 	for event, err := range watch.Events() {
 		if err != nil {
 			// The server asks for a pause that is longer than the timeout: there is nothing to wait for.
@@ -599,7 +526,5 @@ func TestAWatchThatWaitedLongerThanItsReconnectTimeoutReconnects(t *testing.T) {
 		}
 		seen = append(seen, event.CallID)
 	}
-	if !slices.Equal(seen, []string{"1"}) {
-		t.Fatal(seen)
-	}
+	return seen
 }

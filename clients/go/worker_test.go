@@ -84,34 +84,6 @@ func TestAWorkerAnnouncesItselfInItsFirstMessageAlone(t *testing.T) {
 	}
 }
 
-func TestAHandlerRunsOnlyOnceItsCallIsConfirmed(t *testing.T) {
-	server, handler := newScriptedServer(t), newHandling()
-	runWorker(t, server.target, handler.handle)
-	stream := server.welcomed()
-	stream.send(offer("1"))
-	stream.accepted("1")
-	stream.send(offer("2")) // a second one, to see that the first has not started meanwhile
-	stream.accepted("2")
-	if len(handler.started) != 0 {
-		t.Fatal("started before Confirm")
-	}
-	stream.send(confirm("2"))
-	if call := receive(t, handler.started); call.CallID != "2" {
-		t.Fatal(call)
-	}
-	stream.send(confirm("1"), confirm("1"))
-	if call := receive(t, handler.started); call.CallID != "1" {
-		t.Fatal(call)
-	}
-	close(handler.finish)
-	for range 2 {
-		response := stream.message().GetResult().GetResponse()
-		if response.GetVerdict() != v1.Verdict_VERDICT_ACCEPTED || string(response.GetResponse().GetResponseBody()) != "done" {
-			t.Fatal(response)
-		}
-	}
-}
-
 func TestAHandlerOfAWorkerHasTheTraceContextOfItsAttempt(t *testing.T) {
 	before := otel.GetTextMapPropagator()
 	otel.SetTextMapPropagator(propagation.TraceContext{})
@@ -136,25 +108,15 @@ func TestAHandlerOfAWorkerHasTheTraceContextOfItsAttempt(t *testing.T) {
 	}
 }
 
-func TestACallThatIsWithdrawnBeforeItsConfirmationNeverStarts(t *testing.T) {
+func TestAConfirmationThatComesTooLateStartsNothing(t *testing.T) {
 	server, handler := newScriptedServer(t), newHandling()
 	runWorker(t, server.target, handler.handle, callback.WithSlots(1))
 	stream := server.welcomed()
-	stream.send(offer("1"))
-	stream.accepted("1")
-	stream.send(offer("2"), withdraw("2")) // waits for the slot
-	if result := stream.result("2"); result.GetDeclined() == nil {
-		t.Fatal(result)
-	}
-	stream.send(withdraw("1"))
-	if result := stream.result("1"); result.GetDeclined() == nil {
-		t.Fatal(result)
-	}
 	for number := range 20 {
-		callID := fmt.Sprint("late-", number)
+		callID := fmt.Sprint(number)
 		stream.send(offer(callID))
 		stream.accepted(callID)
-		stream.send(withdraw(callID), confirm(callID)) // a confirmation that comes too late
+		stream.send(withdraw(callID), confirm(callID))
 		if result := stream.result(callID); result.GetDeclined() == nil {
 			t.Fatal(result)
 		}
@@ -164,70 +126,30 @@ func TestACallThatIsWithdrawnBeforeItsConfirmationNeverStarts(t *testing.T) {
 	}
 }
 
-func TestAWithdrawalEndsTheContextOfARunningHandler(t *testing.T) {
-	server, handler := newScriptedServer(t), newHandling()
-	worker := runWorker(t, server.target, handler.handle)
-	stream := server.welcomed()
-	stream.run("1")
-	receive(t, handler.started)
-	stream.send(withdraw("1"))
-	if callID := receive(t, handler.cancelled); callID != "1" {
-		t.Fatal(callID)
-	}
-	if result := stream.result("1"); result.GetError() != "the handler was cancelled" {
-		t.Fatal(result)
-	}
-	if log := worker.log.String(); !strings.Contains(log, "handler_cancelled") {
-		t.Fatal(log)
-	}
-}
-
-func TestTheClockDoesNotEndTheContextOfAHandler(t *testing.T) {
+func TestTheDeadlineOfACallIsThatOfItsTimeoutByTheClockOfTheWorker(t *testing.T) {
 	server := newScriptedServer(t)
 	runWorker(t, server.target, func(ctx context.Context, call *callback.Call) (callback.Answer, error) {
-		if _, has := ctx.Deadline(); has || ctx.Err() != nil {
+		if _, has := ctx.Deadline(); has {
 			return callback.Answer{}, errors.New("the clock ends it")
 		}
 		return callback.Accept(callback.Text(call.Deadline.UTC().Format(time.RFC3339))), nil
 	})
 	stream := server.welcomed()
 	past := time.Now().Add(-time.Hour).UTC() // of a server whose clock is behind
-	late := offer("1")
-	late.GetOffer().Deadline = timestamppb.New(past)
-	stream.send(late)
-	stream.accepted("1")
-	stream.send(confirm("1"))
-	result := stream.result("1").GetResponse().GetResponse()
-	if string(result.GetResponseBody()) != past.Format(time.RFC3339) {
-		t.Fatal(result)
+	deadline := func(callID string, timeout *durationpb.Duration) time.Time {
+		late := offer(callID)
+		late.GetOffer().Deadline, late.GetOffer().Timeout = timestamppb.New(past), timeout
+		stream.send(late)
+		stream.accepted(callID)
+		stream.send(confirm(callID))
+		body := stream.result(callID).GetResponse().GetResponse().GetResponseBody()
+		return got(time.Parse(time.RFC3339, string(body)))(t)
 	}
-	late = offer("2")
-	late.GetOffer().Deadline = timestamppb.New(past)
-	late.GetOffer().Timeout = durationpb.New(24 * time.Hour)
-	stream.send(late)
-	stream.accepted("2")
-	stream.send(confirm("2"))
-	result = stream.result("2").GetResponse().GetResponse()
-	if deadline := got(time.Parse(time.RFC3339, string(result.GetResponseBody())))(t); time.Until(deadline) < 23*time.Hour {
-		t.Fatal(deadline)
+	if seen := deadline("1", nil); !seen.Equal(past.Truncate(time.Second)) {
+		t.Fatal(seen)
 	}
-}
-
-func TestAWorkerRunsNoMoreCallsThanItHasSlots(t *testing.T) {
-	server, handler := newScriptedServer(t), newHandling()
-	runWorker(t, server.target, handler.handle, callback.WithSlots(2))
-	stream := server.welcomed()
-	for number := range 4 { // more than a server would offer
-		stream.send(offer(fmt.Sprint(number)))
-	}
-	accepted := []string{stream.message().GetAccept().GetCallId(), stream.message().GetAccept().GetCallId()}
-	stream.send(confirm(accepted[0]))
-	receive(t, handler.started)
-	handler.finish <- struct{}{}
-	messages := []*v1.WorkerMessage{stream.message(), stream.message()} // the slot is free before the result is sent
-	results := slices.DeleteFunc(slices.Clone(messages), func(each *v1.WorkerMessage) bool { return each.GetResult() == nil })
-	if len(results) != 1 || results[0].GetResult().GetCallId() != accepted[0] {
-		t.Fatal(messages)
+	if seen := deadline("2", durationpb.New(24*time.Hour)); time.Until(seen) < 23*time.Hour {
+		t.Fatal(seen)
 	}
 }
 
@@ -273,30 +195,14 @@ func TestAnErrorOfAHandlerFailsItsCallAndStaysInTheLog(t *testing.T) {
 	}
 }
 
-func TestACallWithoutAHandlerIsDeclined(t *testing.T) {
+func TestANotificationWithoutAHandlerIsDeclined(t *testing.T) {
 	server := newScriptedServer(t)
 	runWorker(t, server.target, accepting)
 	stream := server.welcomed()
-	other := offer("1")
-	other.GetOffer().CallbackActivity = "other"
-	notification := offer("2")
+	notification := offer("1")
 	notification.GetOffer().Reason = v1.CallReason_CALL_REASON_REMINDER
-	for callID, message := range map[string]*v1.ServerMessage{"1": other, "2": notification} {
-		stream.send(message)
-		if result := stream.result(callID); result.GetDeclined() == nil {
-			t.Fatal(result)
-		}
-	}
-}
-
-func TestAWorkerIgnoresWhatItDoesNotKnow(t *testing.T) {
-	server := newScriptedServer(t)
-	runWorker(t, server.target, accepting)
-	stream := server.welcomed()
-	stream.send(&v1.ServerMessage{}, confirm("unknown"), withdraw("unknown"), offer("1"))
-	stream.accepted("1")
-	stream.send(confirm("1"))
-	if result := stream.result("1"); result.GetResponse() == nil {
+	stream.send(notification)
+	if result := stream.result("1"); result.GetDeclined() == nil {
 		t.Fatal(result)
 	}
 }
@@ -331,16 +237,13 @@ func TestMessagesThatAreReadyTogetherAreSentTogether(t *testing.T) {
 	until(t, func() bool { return batches() <= 100 })
 }
 
-func TestAStopLetsStartedCallsFinish(t *testing.T) {
+func TestAStopDeclinesTheCallsThatWaitForASlot(t *testing.T) {
 	server, handler := newScriptedServer(t), newHandling()
-	worker := runWorker(t, server.target, handler.handle, callback.WithSlots(2))
+	worker := runWorker(t, server.target, handler.handle, callback.WithSlots(1))
 	stream := server.welcomed()
 	stream.run("running")
 	receive(t, handler.started)
-	stream.send(offer("accepted"))
-	stream.accepted("accepted")
-	stream.send(offer("waiting")) // has no slot, so the worker does not accept it
-	stream.send(&v1.ServerMessage{})
+	stream.send(offer("waiting"))
 	worker.stop()
 	var declined, drained bool
 	for range 2 {
@@ -348,23 +251,12 @@ func TestAStopLetsStartedCallsFinish(t *testing.T) {
 		declined = declined || message.GetResult().GetCallId() == "waiting" && message.GetResult().GetDeclined() != nil
 		drained = drained || message.GetDrain() != nil
 	}
-	if !declined || !drained {
-		t.Fatal(declined, drained)
+	if !declined || !drained || len(worker.ended) > 0 {
+		t.Fatal(declined, drained, len(worker.ended))
 	}
-	stream.send(offer("late")) // it crossed Drain
-	if result := stream.result("late"); result.GetDeclined() == nil {
+	handler.finish <- struct{}{}
+	if result := stream.result("running"); result.GetResponse() == nil {
 		t.Fatal(result)
-	}
-	stream.send(confirm("accepted"))
-	receive(t, handler.started)
-	if len(worker.ended) > 0 {
-		t.Fatal("ended before its calls")
-	}
-	close(handler.finish)
-	for range 2 {
-		if result := stream.message().GetResult(); result.GetResponse() == nil {
-			t.Fatal(result)
-		}
 	}
 	stream.ending <- nil
 	must(t, receive(t, worker.ended))
@@ -427,96 +319,33 @@ func TestAWorkerRunsOnce(t *testing.T) {
 	refused()
 }
 
-func TestAWorkerThatIsNotConnectedStopsAtOnce(t *testing.T) {
-	server := newScriptedServer(t)
-	waiting := runWorker(t, server.target, accepting, callback.WithGrace(patience))
-	server.next() // and no Welcome
-	waiting.stop()
-	must(t, receive(t, waiting.ended))
-	worker := runWorker(t, "127.0.0.1:1", accepting)
-	until(t, func() bool { return strings.Contains(worker.log.String(), "worker_disconnected") })
-	worker.stop()
-	must(t, receive(t, worker.ended))
-}
-
-func TestAWorkerMovesToAnotherServerWhenItsServerStops(t *testing.T) {
-	server, handler := newScriptedServer(t), newHandling()
-	worker := runWorker(t, server.target, handler.handle)
-	first := server.next()
-	first.message()
-	epochs := &v1.Welcome{StoreEpochs: []byte("epochs-1")}
-	first.send(&v1.ServerMessage{Message: &v1.ServerMessage_Welcome{Welcome: epochs}})
-	first.run("1")
-	receive(t, handler.started)
-	first.send(&v1.ServerMessage{Message: &v1.ServerMessage_StoreEpochs{StoreEpochs: []byte("epochs-2")}}, drain())
-	second := server.next()
-	if hello := second.welcome(); string(hello.GetStoreEpochs()) != "epochs-2" {
-		t.Fatal(hello)
-	}
-	second.run("2")
-	receive(t, handler.started)
-	handler.finish <- struct{}{}
-	handler.finish <- struct{}{}
-	if result := first.result("1"); result.GetResponse() == nil {
-		t.Fatal(result)
-	}
-	if result := second.result("2"); result.GetResponse() == nil {
-		t.Fatal(result)
-	}
-	first.ending <- nil
-	if log := worker.log.String(); strings.Contains(log, "worker_disconnected") || !strings.Contains(log, "server_draining") {
-		t.Fatal(log)
-	}
-}
-
-func TestAWorkerReconnectsWithItsTokenFileReadAgain(t *testing.T) {
+func TestAWorkerKeepsItsLastTokenWhileTheFileIsUnusable(t *testing.T) {
 	server, handler := newScriptedServer(t), newHandling()
 	file := filepath.Join(t.TempDir(), "token")
 	must(t, os.WriteFile(file, []byte("token-1\n"), 0o600))
 	worker := runWorker(t, server.target, handler.handle, callback.WithTokenFile(file))
 	stream := server.welcomed()
-	if token := stream.metadata.Get("authorization"); !slices.Equal(token, []string{"Bearer token-1"}) {
-		t.Fatal(token)
-	}
 	stream.run("1")
 	receive(t, handler.started)
-	must(t, os.WriteFile(file, []byte("token-2\n"), 0o600))
-	stream.ending <- status.Error(codes.Unavailable, "lost")
-	if callID := receive(t, handler.cancelled); callID != "1" { // no server would accept its result
-		t.Fatal(callID)
-	}
-	stream = server.welcomed()
-	if token := stream.metadata.Get("authorization"); !slices.Equal(token, []string{"Bearer token-2"}) {
-		t.Fatal(token)
-	}
 	must(t, os.WriteFile(file, nil, 0o600)) // while it is replaced
 	stream.ending <- status.Error(codes.Unavailable, "lost")
-	stream = server.welcomed()
-	if token := stream.metadata.Get("authorization"); !slices.Equal(token, []string{"Bearer token-2"}) {
+	if token := server.welcomed().metadata.Get("authorization"); !slices.Equal(token, []string{"Bearer token-1"}) {
 		t.Fatal(token)
 	}
+	receive(t, handler.cancelled)
+	until(t, func() bool { return strings.Contains(worker.log.String(), "handler_cancelled") })
 	if log := worker.log.String(); !strings.Contains(log, "token_file_unusable") || strings.Contains(log, "token-1") {
 		t.Fatal(log)
 	}
 }
 
-func TestARefusalOfTheFirstConnectionIsFinalAndALaterOneIsNot(t *testing.T) {
+func TestAServerWithoutWorkersIsAnErrorOfTheFirstConnection(t *testing.T) {
 	server := newScriptedServer(t)
-	for _, code := range []codes.Code{codes.Unauthenticated, codes.PermissionDenied, codes.InvalidArgument, codes.Unimplemented} {
-		worker := runWorker(t, server.target, accepting)
-		server.next().ending <- status.Error(code, "no")
-		var refused *callback.Error
-		if err := receive(t, worker.ended); !errors.As(err, &refused) || refused.Code != code {
-			t.Fatal(err)
-		}
-	}
 	worker := runWorker(t, server.target, accepting)
-	server.next().ending <- status.Error(codes.Unavailable, "starting")
-	server.welcomed().ending <- status.Error(codes.Unauthenticated, "replaced")
-	server.next().ending <- status.Error(codes.Unauthenticated, "replaced")
-	server.welcomed()
-	if log := worker.log.String(); strings.Count(log, "worker_disconnected") != 3 {
-		t.Fatal(log)
+	server.next().ending <- status.Error(codes.Unimplemented, "no")
+	var refused *callback.Error
+	if err := receive(t, worker.ended); !errors.As(err, &refused) || refused.Code != codes.Unimplemented {
+		t.Fatal(err)
 	}
 }
 
@@ -539,41 +368,25 @@ func TestAWorkerLogsWhatItsServerCannotRender(t *testing.T) {
 func TestAWorkerThatIsMadeWronglyIsRefused(t *testing.T) {
 	var handlers callback.Handlers
 	handlers.Handle("a", accepting)
-	for name, make := range map[string]func() (*callback.Worker, error){
-		"no handlers": func() (*callback.Worker, error) { return callback.NewWorker("127.0.0.1:1", &callback.Handlers{}) },
-		"slots": func() (*callback.Worker, error) {
-			return callback.NewWorker("127.0.0.1:1", &handlers, callback.WithSlots(0))
-		},
-		"port": func() (*callback.Worker, error) { return callback.NewWorker("localhost", &handlers) },
-		"url":  func() (*callback.Worker, error) { return callback.NewWorker("http://localhost:1", &handlers) },
-		"token": func() (*callback.Worker, error) {
-			return callback.NewWorker("a:1", &handlers, callback.WithToken("a b"))
-		},
-		"no set of handlers": func() (*callback.Worker, error) { return callback.NewWorker("127.0.0.1:1", nil) },
-		"nil option":         func() (*callback.Worker, error) { return callback.NewWorker("a:1", &handlers, nil) },
-		"nil logger": func() (*callback.Worker, error) {
-			return callback.NewWorker("a:1", &handlers, callback.WithLogger(nil))
-		},
-		"nil source": func() (*callback.Worker, error) {
-			return callback.NewWorker("a:1", &handlers, callback.WithTokenSource(nil))
-		},
-		"nil option of gRPC": func() (*callback.Worker, error) {
-			return callback.NewWorker("a:1", &handlers, callback.WithDialOptions(nil))
-		},
-		"name": func() (*callback.Worker, error) {
-			return callback.NewWorker("a:1", &handlers, callback.WithName("\xff"))
-		},
-		"grace": func() (*callback.Worker, error) {
-			return callback.NewWorker("a:1", &handlers, callback.WithGrace(-1))
-		},
-		"two tokens": func() (*callback.Worker, error) {
-			return callback.NewWorker("a:1", &handlers, callback.WithToken("a"), callback.WithToken("b"))
-		},
-	} {
-		if worker, err := make(); err == nil || worker != nil {
+	refused := func(name, target string, handlers *callback.Handlers, options ...callback.WorkerOption) {
+		t.Helper()
+		if worker, err := callback.NewWorker(target, handlers, options...); err == nil || worker != nil {
 			t.Error(name)
 		}
 	}
+	refused("no handlers", "127.0.0.1:1", &callback.Handlers{})
+	refused("no set of handlers", "127.0.0.1:1", nil)
+	refused("port", "localhost", &handlers)
+	refused("url", "http://localhost:1", &handlers)
+	refused("slots", "a:1", &handlers, callback.WithSlots(0))
+	refused("token", "a:1", &handlers, callback.WithToken("a b"))
+	refused("two tokens", "a:1", &handlers, callback.WithToken("a"), callback.WithToken("b"))
+	refused("name", "a:1", &handlers, callback.WithName("\xff"))
+	refused("grace", "a:1", &handlers, callback.WithGrace(-1))
+	refused("nil option", "a:1", &handlers, nil)
+	refused("nil logger", "a:1", &handlers, callback.WithLogger(nil))
+	refused("nil source", "a:1", &handlers, callback.WithTokenSource(nil))
+	refused("nil option of gRPC", "a:1", &handlers, callback.WithDialOptions(nil))
 	for name, register := range map[string]func(){
 		"twice": func() { handlers.Handle("a", accepting) },
 		"nil":   func() { handlers.Handle("b", nil) },
@@ -633,7 +446,7 @@ func TestCallsOfManyStreamsShareTheSlots(t *testing.T) {
 	server := newScriptedServer(t)
 	var running, most atomic.Int32
 	finish := make(chan struct{})
-	runWorker(t, server.target, func(context.Context, *callback.Call) (callback.Answer, error) {
+	worker := runWorker(t, server.target, func(context.Context, *callback.Call) (callback.Answer, error) {
 		most.Store(max(most.Load(), running.Add(1)))
 		<-finish
 		running.Add(-1)
@@ -648,10 +461,13 @@ func TestCallsOfManyStreamsShareTheSlots(t *testing.T) {
 	finish <- struct{}{}
 	first.result("1")
 	second.accepted("2")
-	second.send(confirm("2"))
+	second.send(confirm("2"), confirm("2"))
 	finish <- struct{}{}
 	second.result("2")
 	if most.Load() != 1 {
 		t.Fatal(most.Load())
+	}
+	if log := worker.log.String(); strings.Contains(log, "worker_disconnected") || !strings.Contains(log, "server_draining") {
+		t.Fatal(log)
 	}
 }

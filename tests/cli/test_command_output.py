@@ -6,15 +6,18 @@ import sys
 from asyncio.subprocess import PIPE
 
 import pytest
-from support.clients import CALL, CASE, STATE, call_message, callback_message
+from soak.counts import combinations
+from support.clients import CALL, CASE, STATE, answers_with, call_message, callback_message
 from support.terminal import run_on_terminal
+from support.wait import DEADLINE_S
 
 from callback.v1 import callback_pb2 as resources
 from callback.v1 import callbacks_service_pb2 as messages
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("arguments", [["list"], ["list", "--json"], ["--help"]])
+@pytest.mark.parametrize(
+    ("arguments", "unbuffered"), combinations([["list"], ["list", "--json"], ["--help"]], ["", "1"])
+)
 async def test_output_that_cannot_be_written_is_reported_on_one_line(server, arguments, unbuffered):
     server.answers["ListCallbacks"] = messages.ListCallbacksResponse(callbacks=[callback_message()])
     with open("/dev/full", "wb") as full:  # noqa: ASYNC230, PTH123  # a device, not a file
@@ -23,7 +26,7 @@ async def test_output_that_cannot_be_written_is_reported_on_one_line(server, arg
             stdout=full, stderr=PIPE,
             env=os.environ | {"CALLBACK_TARGET": server.address, "PYTHONUNBUFFERED": unbuffered},
         )  # fmt: skip
-    _, errors = await asyncio.wait_for(program.communicate(), 120)
+    _, errors = await asyncio.wait_for(program.communicate(), DEADLINE_S)
     assert program.returncode == 1
     assert errors == b"Error: cannot write the output: No space left on device\n"
 
@@ -35,7 +38,7 @@ async def test_closed_output_is_reported_on_one_line(server, arguments):
         "sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "callback_cli", *arguments,
         stderr=PIPE, env=os.environ | {"CALLBACK_TARGET": server.address},
     )  # fmt: skip
-    _, errors = await asyncio.wait_for(program.communicate(), 120)
+    _, errors = await asyncio.wait_for(program.communicate(), DEADLINE_S)
     assert program.returncode == 1
     assert errors == b"Error: cannot write the output: standard output is closed\n"
 
@@ -50,7 +53,7 @@ async def test_a_reader_that_has_gone_is_not_reported(server, arguments):
         stdout=writing, stderr=PIPE, env=os.environ | {"CALLBACK_TARGET": server.address},
     )  # fmt: skip
     os.close(writing)
-    _, errors = await asyncio.wait_for(program.communicate(), 120)
+    _, errors = await asyncio.wait_for(program.communicate(), DEADLINE_S)
     assert (program.returncode, errors) == (1, b"")
 
 
@@ -97,19 +100,7 @@ def secrets(server):
         request_body=b"see https://a.example/?token=hunter2",
         response=SECRET_RESPONSE,
     )
-    server.answers |= {
-        "GetCallback": messages.GetCallbackResponse(callback=case),
-        "SetResponse": messages.SetResponseResponse(callback=case),
-        "CloseCallback": messages.CloseCallbackResponse(callback=case),
-        "ResolveCallback": messages.ResolveCallbackResponse(callback=case),
-        "ExtendCallback": messages.ExtendCallbackResponse(callback=case),
-        "ListCallbacks": messages.ListCallbacksResponse(callbacks=[case]),
-        "GetCall": messages.GetCallResponse(call=call),
-        "AnswerCall": messages.AnswerCallResponse(callback=case, call=call),
-        "ReplayCall": messages.ReplayCallResponse(call=call),
-        "ListCalls": messages.ListCallsResponse(calls=[call]),
-        "ListOwnerCalls": messages.ListOwnerCallsResponse(calls=[call]),
-    }
+    server.answers |= answers_with(case, call)
     return server
 
 
@@ -154,9 +145,7 @@ async def test_the_body_in_json_is_the_body_that_was_sent(server, callback):
 async def test_a_reader_that_goes_away_causes_no_traceback(server):
     server.answers["ListCallbacks"] = messages.ListCallbacksResponse(callbacks=[callback_message()] * 900)
     program = await asyncio.create_subprocess_shell(
-        f"{sys.executable} -m callback_cli list --target {server.address} | head -1",
-        stdout=PIPE,
-        stderr=PIPE,
+        f"{sys.executable} -m callback_cli list --target {server.address} | head -1", stdout=PIPE, stderr=PIPE
     )
     output, errors = await program.communicate()
     assert output.startswith(b"CASE")

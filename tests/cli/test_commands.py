@@ -124,16 +124,6 @@ async def test_generate_shows_the_expiry_and_prints_warnings_on_standard_error(s
     assert ran.json["warnings"] == [{"reason": "ACTIVITY_NOT_SERVED", "text": "no worker serves it"}]
 
 
-async def test_a_fallback_can_be_a_redirect(server, callback, generated):
-    arguments = ["generate", "--activity", "form", "--type", "response", "--answer-deadline", "5s"]
-    assert (await callback(*arguments, "--fallback-redirect-url", "/page/wait")).code == 0
-    [request] = server.requests
-    assert request.fallback == resources.Response(
-        response_type=resources.RESPONSE_TYPE_REDIRECT, response_redirect_url="/page/wait"
-    )
-    assert request.answer_mode == resources.ANSWER_MODE_UNSPECIFIED
-
-
 async def test_a_body_is_read_from_a_file_or_standard_input_unchanged(server, callback, generated, tmp_path):
     body = bytes(range(256)) + b"\r\n"
     (tmp_path / "body").write_bytes(body)
@@ -162,7 +152,7 @@ async def test_set_response_can_reset_attributes(server, callback):
     [request] = server.requests
     assert request.response == resources.Response(response_code=503)
     assert sorted(request.update_mask.paths) == [
-        *("response_body", "response_code", "response_headers", "response_redirect_url"),
+        *("response_body", "response_code", "response_headers", "response_redirect_url")
     ]
 
 
@@ -307,23 +297,6 @@ async def test_get_and_close_print_the_case(server, callback, command, method):
     assert "redirect to /page/thankyou" in ran.output
 
 
-async def test_a_closed_case_has_its_reason_and_times(server, callback):
-    server.answers["GetCallback"] = messages.GetCallbackResponse(
-        callback=callback_message(
-            status=resources.CALLBACK_STATUS_CLOSED,
-            close_reason=resources.CLOSE_REASON_CONSUMED,
-            close_time=timestamp(CREATED + timedelta(seconds=1)),
-            expire_time=timestamp(CREATED + timedelta(days=1)),
-        )
-    )
-    assert (await callback("get", CASE, "--json")).json == CALLBACK_JSON | {
-        "status": "CLOSED",
-        "closeReason": "CONSUMED",
-        "closeTime": "2026-11-25T09:30:16.250Z",
-        "expireTime": "2026-11-26T09:30:15.250Z",
-    }
-
-
 async def test_a_body_that_is_not_utf_8_is_sent_unchanged(server, callback, generated):
     ran = await callback("generate", "--activity", "record", "--type", "response", "--body", b"\xff")
     assert ran.code == 0
@@ -335,14 +308,4 @@ async def test_call_prints_all_of_a_call(server, callback):
     server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
     assert (await callback("call", CALL, "--json")).json == CALL_JSON
     assert server.requests[0] == messages.GetCallRequest(call_id=CALL)
-    ran = await callback("call", CALL)
-    assert ran.code == 0
-    for part in (
-        f"Call {CALL}\n",
-        "POST ?id=5&status=ok\n",
-        "x-trace: b\n",
-        '\n  {"paid": true}\n',
-        "\n  200\n",
-        "  ok\n",
-    ):
-        assert part in ran.output
+    assert (await callback("call", CALL)).output.startswith(f"Call {CALL}\n")

@@ -47,10 +47,7 @@ OPTION_VALUES = {
     "response_code": "201",
     "notify": "expiry",
 }
-NEEDED = {
-    "prompt.text": ["--prompt-title=x"],
-    "prompt.choices": ["--prompt-title=x"],
-}
+NEEDED = {"prompt.text": ["--prompt-title=x"], "prompt.choices": ["--prompt-title=x"]}
 """Options that another one needs."""
 SHOWN_WITH = {
     "Call.failure_detail": {"failure": client.CallFailure.HANDLER_ERROR},
@@ -78,7 +75,8 @@ def value_of(field):
 
 def text_of(value):
     """Return the text of a callback that has the value, or of a call."""
-    view = TextView(Console(file=io.StringIO(), width=200))
+    file = io.StringIO()
+    view = TextView(Console(file=file, width=200))
     match value:
         case client.Callback():
             view.callback(value)
@@ -90,7 +88,7 @@ def text_of(value):
             view.callback(replace(CALLBACK, response=value))
         case Prompt():
             view.callback(replace(CALLBACK, prompt=value))
-    return view._console.file.getvalue()
+    return file.getvalue()
 
 
 SHOWN = {

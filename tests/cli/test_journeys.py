@@ -1,22 +1,16 @@
 """End to end through the command line: store, server, edge, handler, and a caller over HTTP."""
 
 import asyncio
-import contextlib
 import functools
 import json
-import os
 import re
-import sys
-from asyncio.subprocess import DEVNULL, PIPE
-from types import SimpleNamespace
 
-import httpx
 import pytest
-from support.clients import CASE, run_callback
-from support.system import assert_events
+from support.clients import run_callback
+from support.system import running_system
 from support.wait import wait_until
 
-from callback import Accept, AsyncCallbackClient, Handlers, Redirect, Reject, Response
+from callback import Accept, Handlers, Redirect, Reject, Response
 
 
 def make_handlers(trxid_is_needed):
@@ -43,84 +37,35 @@ WITH_CONSOLE = ("callback_console.replays", "callback_console.words")
 """Modules that `replay --activity` imports."""
 
 
-@contextlib.asynccontextmanager
-async def running_process(*arguments, **environment):
-    """Run `callback server` or `callback edge` as a program, give its `ready` event, and stop it afterwards."""
-    program = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "callback_cli", *arguments,
-        stdin=DEVNULL, stderr=PIPE, env=os.environ | environment,
-    )  # fmt: skip
-    lines, ready = [], asyncio.get_running_loop().create_future()
-
-    async def read_log():
-        async for line in program.stderr:
-            lines.append(line)
-            if not ready.done() and b'"ready"' in line:
-                ready.set_result(json.loads(line))
-        if not ready.done():
-            ready.set_exception(AssertionError(b"".join(lines).decode()))
-
-    reading = asyncio.create_task(read_log())
-    try:
-        yield await asyncio.wait_for(ready, 120)
-    finally:
-        if program.returncode is None:
-            program.terminate()
-        code = await asyncio.wait_for(program.wait(), 120)
-        await reading
-    assert code == 0, b"".join(lines).decode()
-    assert_events(lines)
-
-
 @pytest.fixture(scope="module")
 async def system(store_of, tmp_path_factory):
-    """Run the whole system: `callback` is the command line, `http` a caller, `client` a Python client."""
-    config = tmp_path_factory.mktemp("system") / "callback.toml"
-    async with contextlib.AsyncExitStack() as stack:
-        trxid_is_needed = asyncio.Event()
-        trxid_is_needed.set()
-        handlers = await stack.enter_async_context(make_handlers(trxid_is_needed).listen("127.0.0.1:0"))
-        config.write_text(
-            "".join(f'[activities.{name}]\ntarget = "{handlers.address}"\n' for name in ("order-paid", "broken"))
-        )
-        server = await stack.enter_async_context(
-            running_process(
-                *("server", "--config", str(config), "--grpc", "127.0.0.1:0"),
-                CALLBACK_STORE_URL=store_of("valkey").url,
-                CALLBACK_PLATFORM_URL="https://shop.example",
-                CALLBACK_STATE_KEY="k" * 32,
-                CALLBACK_ADMIN_BIND="127.0.0.1:0",
-            )
-        )
-        edge = await stack.enter_async_context(
-            running_process(*("edge", "--bind", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--server", server["grpc"]))
-        )
-        http = await stack.enter_async_context(httpx.AsyncClient(base_url=f"http://{edge['edge']}"))
-        client = await stack.enter_async_context(AsyncCallbackClient(server["grpc"]))
-        yield SimpleNamespace(
-            callback=functools.partial(run_callback, CALLBACK_TARGET=server["grpc"]), http=http, client=client,
-            environment={"CALLBACK_TARGET": server["grpc"]}, trxid_is_needed=trxid_is_needed,
-        )  # fmt: skip
+    """Run the whole system. `callback` is the command line; while `trxid_is_needed`, the handler rejects replays."""
+    trxid_is_needed = asyncio.Event()
+    trxid_is_needed.set()
+    async with make_handlers(trxid_is_needed).listen("127.0.0.1:0") as handlers:
+        config = "".join(f'[activities.{name}]\ntarget = "{handlers.address}"\n' for name in ("order-paid", "broken"))
+        async with running_system(tmp_path_factory.mktemp("journeys"), store_of("valkey"), config=config) as system:
+            system.callback = functools.partial(run_callback, CALLBACK_TARGET=system.grpc)
+            system.trxid_is_needed = trxid_is_needed
+            yield system
 
 
-def path_of(generated):
-    """Return the path of a generated URL. Its host is the configured one."""
-    return re.fullmatch(r"http://127\.0\.0\.1:8080(/cbq?/.*)", generated["callbackUrl"])[1]
+async def generate(system, *arguments, kind="response"):
+    """Return the id of a new case, and its path."""
+    generated = (await system.callback("generate", "--type", kind, "--json", *arguments)).json
+    return generated["callbackCaseId"], generated["callbackUrl"].removeprefix(system.url)
 
 
 async def test_a_recorded_webhook_is_read_byte_for_byte_and_its_case_closed(system):
-    generated = (
-        await system.callback(
-            *("generate", "--activity", "record", "--type", "response", "--body", "thank you", "--code", "202"),
-            *("--header", "x-seen=yes", "--label", "order=5", "--json"),
-        )
-    ).json
-    case = generated["callbackCaseId"]
+    case, path = await generate(
+        system,
+        *("--activity", "record", "--body", "thank you", "--code", "202", "--header", "x-seen=yes"),
+    )
     assert (await system.callback("get", case, "--json")).json["status"] == "OPEN"
 
     body = bytes(range(256))
     answer = await system.http.post(
-        path_of(generated), params=[("id", "5"), ("id", "6")], content=body, headers={"cookie": "sid=hunter2"}
+        path, params=[("id", "5"), ("id", "6")], content=body, headers={"cookie": "sid=hunter2"}
     )
     assert (answer.status_code, answer.content, answer.headers["x-seen"]) == (202, b"thank you", "yes")
 
@@ -137,26 +82,25 @@ async def test_a_recorded_webhook_is_read_byte_for_byte_and_its_case_closed(syst
     assert recorded.body == body
     assert recorded.headers["cookie"] == "sid=hunter2"
 
-    assert (await system.http.post(path_of(generated))).status_code == 410
+    assert (await system.http.post(path)).status_code == 410
     ran = await system.callback("set-response", case, "--code", "200")
     assert ran.code == 4
     assert "CALLBACK_CLOSED, close_reason CONSUMED" in ran.errors
 
 
 async def test_a_handler_rejects_waits_and_redirects(system):
-    generated = (
-        await system.callback(
-            *("generate", "--activity", "order-paid", "--type", "redirect", "--redirect-url", "/page/wait"),
-            *("--activity-case", "1:142:432", "--label", "order=5", "--param", "state", "--retryable", "--json"),
-        )
-    ).json
-    case, path = generated["callbackCaseId"], path_of(generated)
+    case, path = await generate(
+        system,
+        *("--activity", "order-paid", "--redirect-url", "/page/wait", "--activity-case", "1:142:432"),
+        *("--label", "order=5", "--param", "state", "--retryable"),
+        kind="redirect",
+    )
     answer = await system.http.get(path)
     assert (answer.status_code, answer.text) == (400, "trxid is missing")
     answer = await system.http.get(f"{path}&trxid=7&status=open")
-    assert (answer.status_code, answer.headers["location"]) == (302, "https://shop.example/page/wait")
+    assert (answer.status_code, answer.headers["location"]) == (302, "https://platform.example/page/wait")
     answer = await system.http.get(f"{path}&trxid=7")
-    assert (answer.status_code, answer.headers["location"]) == (302, "https://shop.example/page/7/1:142:432/5")
+    assert (answer.status_code, answer.headers["location"]) == (302, "https://platform.example/page/7/1:142:432/5")
 
     calls = (await system.callback("calls", case, "--json", "--mask-secrets")).json
     assert [(call["attempt"], call["status"], call["keepOpen"]) for call in calls] == [
@@ -167,110 +111,7 @@ async def test_a_handler_rejects_waits_and_redirects(system):
     assert all(call["requestQuery"]["state"] == "***" for call in calls)
     for form in ([], ["--json", "--mask-secrets"]):
         ran = await system.callback("call", calls[0]["callId"], *form)
-        assert generated["callbackState"] not in ran.output
-
-
-async def test_a_failing_handler_fails_the_call_and_reveals_nothing_to_the_caller(system):
-    generated = (await system.callback("generate", "--activity", "broken", "--type", "response", "--json")).json
-    answer = await system.http.get(path_of(generated))
-    assert answer.status_code == 502
-    [call] = (await system.callback("calls", generated["callbackCaseId"], "--json")).json
-    assert (call["status"], call["failure"]) == ("FAILED", "HANDLER_ERROR")
-    assert "hunter2" not in answer.text + json.dumps(call)
-
-
-async def test_the_response_is_changed_and_the_case_closed_by_its_owner(system):
-    generated = (
-        await system.callback("generate", "--activity", "record", "--type", "response", "--multiple", "--json")
-    ).json
-    case, path = generated["callbackCaseId"], path_of(generated)
-    assert (await system.http.get(path)).status_code == 200
-    shown = (await system.callback("set-response", case, "--code", "503", "--body", "later", "--json")).json
-    assert shown["response"] == {"responseType": "RESPONSE", "responseBody": "later", "responseCode": 503}
-    answer = await system.http.get(path)
-    assert (answer.status_code, answer.text) == (503, "later")
-    ran = await system.callback("set-response", case, "--type", "redirect", "--redirect-url", "/page/moved")
-    assert "redirect to /page/moved" in ran.output
-    assert (await system.http.get(path)).headers["location"] == "https://shop.example/page/moved"
-    ran = await system.callback("close", case)
-    assert "closed, by owner" in ran.output
-    assert (await system.http.get(path)).status_code == 410
-
-
-async def test_the_same_request_id_gives_the_same_url_and_other_content_is_refused(system):
-    arguments = ["generate", "--activity", "record", "--type", "response", "--request-id", "order 5", "--json"]
-    first = (await system.callback(*arguments)).json
-    assert (await system.callback(*arguments)).json == first
-    ran = await system.callback(*arguments, "--code", "201")
-    assert ran.code == 1
-    assert json.loads(ran.errors)["error"]["reason"] == "REQUEST_ID_REUSED"
-
-
-async def test_cases_are_listed_newest_first_and_filtered(system):
-    made = [(await system.client.generate_callback_url("record", Response(b"x"))).case_id for _ in range(3)]
-    await system.client.close_callback(made[1])
-    listed = (await system.callback("list", "--status", "open", "--activity", "record", "--json")).json
-    assert [each["callbackCaseId"] for each in listed[:2]] == [made[2], made[0]]
-    assert made[1] not in {each["callbackCaseId"] for each in listed}
-    ran = await system.callback("list", "--limit", "1")
-    assert (ran.code, ran.output.splitlines()[1].split()[0]) == (0, made[2])
-
-
-async def test_cases_are_found_by_their_labels(system):
-    labels = {"region": "north", "order": "label-5"}
-    made = (await system.client.generate_callback_url("record", Response(b"x"), labels=labels)).case_id
-    await system.client.generate_callback_url("record", Response(b"x"), labels={"region": "north"})
-    by_both = ["list", "--label", "order=label-5", "--label", "region=north"]
-    [found] = (await system.callback(*by_both, "--json")).json
-    assert (found["callbackCaseId"], found["labels"]) == (made, labels)
-    ran = await system.callback(*by_both)
-    assert ran.output.splitlines()[1].endswith("  order=label-5, region=north")
-    assert (await system.callback("list", "--label", "order=label-6", "--json")).json == []
-
-
-async def test_an_awaited_call_is_shown_and_erased(system):
-    generated = (
-        await system.callback("generate", "--activity", "record", "--type", "response", "--multiple", "--json")
-    ).json
-    case, path = generated["callbackCaseId"], path_of(generated)
-    waiting = asyncio.create_task(system.callback("wait", case, "--after", "1", "--timeout", "1m", "--json"))
-    for body in ("first hunter2", "second hunter2", "third hunter2"):
-        assert (await system.http.post(path, content=body)).status_code == 200
-    call = (await waiting).json
-    assert (call["attempt"], call["requestBody"], call["erased"]) == (2, "second hunter2", False)
-
-    ran = await system.callback("erase", case, "--yes")
-    assert (ran.code, ran.output) == (0, "Erased the recorded content of 3 calls.\n")
-    assert (await system.callback("erase", case, "--yes", "--json")).json == {"erasedCallCount": 0}
-    erased = (await system.callback("call", call["callId"], "--json")).json
-    assert (erased["erased"], erased["status"], erased["requestHeaders"]) == (True, "SUCCEEDED", {})
-    for command in (("call", call["callId"]), ("calls", case), ("call", call["callId"], "--json")):
-        assert "hunter2" not in (await system.callback(*command, "--show-secrets")).output
-    assert (await system.http.get(path)).status_code == 200
-
-    await system.callback("close", case)
-    ran = await system.callback("wait", case)
-    assert (ran.code, ran.output) == (4, "")
-
-
-async def test_a_changed_response_can_be_reset(system):
-    generated = (
-        await system.callback(
-            *("generate", "--activity", "record", "--type", "response", "--multiple", "--code", "503"),
-            *("--body", "later", "--header", "x-a=1", "--json"),
-        )
-    ).json
-    resets = [part for name in ("code", "body", "header") for part in ("--reset", name)]
-    assert (await system.callback("set-response", generated["callbackCaseId"], *resets)).code == 0
-    answer = await system.http.get(path_of(generated))
-    assert (answer.status_code, answer.content) == (200, b"")
-    assert "x-a" not in answer.headers
-
-
-async def generate(system, *arguments):
-    """Return a new case and its path."""
-    generated = (await system.callback("generate", "--type", "response", "--json", *arguments)).json
-    return generated["callbackCaseId"], path_of(generated)
+        assert path.rpartition("=")[2] not in ran.output
 
 
 async def shown(system, *arguments, until):
@@ -331,16 +172,6 @@ async def test_calls_that_cannot_be_answered_replayed_or_awaited_are_reported_wi
     )
 
 
-async def test_a_caller_gets_the_fallback_at_the_answer_deadline_and_the_call_continues(system):
-    case, path = await generate(
-        system, "--activity", "form", "--answer-deadline", "200ms", "--fallback-body", "we let you know"
-    )
-    assert (await system.http.post(path)).text == "we let you know"
-    [call] = (await system.callback("calls", case, "--json")).json
-    assert (await system.callback("answer", call["callId"], "--json")).json["fallbackSent"]
-    assert "fallback" in (await system.callback("call", call["callId"])).output
-
-
 async def test_a_dead_call_is_listed_replayed_and_delivered(system):
     case, path = await generate(system, "--activity", "order-paid", "--answer-mode", "ack", "--body", "thank you")
     assert (await system.http.post(path)).text == "thank you"
@@ -399,38 +230,6 @@ async def test_pausing_an_activity_without_deliveries_is_refused_with_advice(sys
     ]
 
 
-async def test_events_are_watched(system):
-    program = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "callback_cli", "watch", "--label", "watched=yes", "--json",
-        stdout=PIPE, env=os.environ | system.environment,
-    )  # fmt: skip
-    try:
-        lines, cases = [], []
-        while not lines:  # until the watch has begun
-            cases.append(await generate(system, "--activity", "record", "--label", "watched=yes"))
-            with contextlib.suppress(TimeoutError):
-                line = json.loads(await asyncio.wait_for(program.stdout.readline(), 0.5))
-                lines += [line] if "type" in line else []  # otherwise the message has only a resume token
-        assert lines[0]["callbackCaseId"] in [case for case, _ in cases]
-    finally:
-        program.terminate()
-        await program.wait()
-    case, path = cases[-1]
-    await system.http.post(path)
-    again = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "callback_cli", "watch", "--case", case, "--json"),
-        *("--resume-token", lines[0]["resumeToken"]), stdout=PIPE, env=os.environ | system.environment,
-    )  # fmt: skip
-    try:
-        ended = {}
-        while ended.get("type") != "CALL_ENDED":
-            ended = json.loads(await asyncio.wait_for(again.stdout.readline(), 120))
-        assert (ended["callbackCaseId"], ended["caseStatus"]) == (case, "CLOSED")
-    finally:
-        again.terminate()
-        await again.wait()
-
-
 async def test_a_refused_request_names_its_options_and_stores_nothing(system):
     before = len((await system.callback("list", "--json")).json)
     ran = await system.callback(
@@ -448,22 +247,3 @@ async def test_a_refused_request_names_its_options_and_stores_nothing(system):
     for option in ("--answer-mode", "--answer-deadline", "--fallback-code"):
         assert f"  {option} (" in ran.errors
     assert len((await system.callback("list", "--json")).json) == before
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [
-        (["get", CASE], 3),
-        (["close", CASE], 3),
-        (["set-response", CASE, "--code", "200"], 3),
-        (["calls", CASE], 3),
-        (["call", f"{CASE}-0123456789abcdef"], 3),
-        (["get", "nonsense"], 1),
-        (["call", "nonsense"], 1),
-    ],
-)
-async def test_unknown_ids_are_not_found_and_malformed_ones_refused(system, arguments, code):
-    ran = await system.callback(*arguments)
-    assert (ran.code, ran.output) == (code, "")
-    if code == 1:
-        assert re.search(r"^  (CASE|CALL) \(", ran.errors, re.MULTILINE)

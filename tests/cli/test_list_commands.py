@@ -36,10 +36,7 @@ async def test_callbacks_are_listed_by_their_newest_call_and_age(server, callbac
 
 @pytest.mark.parametrize(
     ("arguments", "asked"),
-    [
-        (["list", "--waiting"], messages.CALL_FILTER_WAITING),
-        (["calls", "--dead"], messages.CALL_FILTER_DEAD),
-    ],
+    [(["list", "--waiting"], messages.CALL_FILTER_WAITING), (["calls", "--dead"], messages.CALL_FILTER_DEAD)],
 )
 async def test_waiting_and_dead_calls_are_listed_across_cases(server, callback, arguments, asked):
     other = "1" * 32
@@ -174,17 +171,6 @@ async def test_a_callback_that_is_dropped_while_calls_are_searched_is_left_out(s
     assert [each["callId"] for each in found] == [f"{CASE}-{'1' * 16}"]
     ran = await callback("list")
     assert (ran.code, ran.output.count("order-paid")) == (0, 2)
-
-
-async def test_list_filters_by_labels_and_owner(server, callback):
-    server.answers["ListCallbacks"] = messages.ListCallbacksResponse()
-    ran = await callback(
-        "list", "--label", "order=5", "--label", "a=b=c", "--owner", "orders", "--limit", "5", "--json"
-    )
-    assert ran.json == []
-    assert server.requests == [
-        messages.ListCallbacksRequest(page_size=6, labels={"order": "5", "a": "b=c"}, owner="orders")
-    ]
 
 
 async def test_list_prints_all_pages_up_to_the_limit_and_reports_more(server, callback):

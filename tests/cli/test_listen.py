@@ -10,11 +10,11 @@ from protovalidate import Validator
 from support.fork_server import start
 from support.store import free_port
 from support.system import running_system
-from support.wait import wait_until
+from support.wait import DEADLINE_S, wait_until
 
 from callback import Redirect, Response
 from callback.v1 import callback_pb2
-from callback_cli.forwarding import _OF_A_CONNECTION, _OF_THE_EDGE
+from callback_cli.forwarding import OF_A_CONNECTION, OF_THE_EDGE
 from callback_conform.relay import stop_accepting
 
 CONFIG = "[activities.slow]\ndeadline_s = 1.5\n"
@@ -76,7 +76,7 @@ class Listening:
 
     async def stop(self, number=signal.SIGTERM):
         self.process.send_signal(number)
-        return await asyncio.to_thread(self.process.wait, 60)
+        return await asyncio.to_thread(self.process.wait, DEADLINE_S)
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +213,7 @@ async def test_the_end_of_the_tunnel_ends_the_command(listening, tmp_path):
     os.mkfifo(end)
     listened = await listening("tunnel-ends", "--tunnel-command", f"read line < {end}; exit 3")
     await asyncio.to_thread(end.write_text, "now\n")
-    assert await asyncio.to_thread(listened.process.wait, 60) == 1
+    assert await asyncio.to_thread(listened.process.wait, DEADLINE_S) == 1
     assert "the tunnel command has ended with the exit code 3" in listened.errors
 
 
@@ -226,14 +226,14 @@ def _runs(pid):
 
 
 def test_the_headers_that_are_left_out_are_those_that_the_contract_reserves():
-    names = ["x-accel-buffering", "x-own", "content-type", "retry-after", *_OF_A_CONNECTION]
-    names += [each for each in _OF_THE_EDGE.pattern.split("|") if "*" not in each]
+    names = ["x-accel-buffering", "x-own", "content-type", "retry-after", *OF_A_CONNECTION]
+    names += [each for each in OF_THE_EDGE.pattern.split("|") if "*" not in each]
     validator = Validator()
 
     def is_reserved(name):
         return bool(validator.collect_violations(callback_pb2.ResponseHeader(name=name)))
 
-    left_out = {name for name in names if _OF_THE_EDGE.fullmatch(name) or name in _OF_A_CONNECTION}
+    left_out = {name for name in names if OF_THE_EDGE.fullmatch(name) or name in OF_A_CONNECTION}
     # A cookie depends on the domain, and what a request expects has no meaning in a response.
     assert left_out - {"set-cookie", "expect"} == {name for name in names if is_reserved(name)}
     assert len(left_out) > 25

@@ -80,11 +80,3 @@ async def test_a_store_that_cannot_be_examined_is_one_line(environment, text):
     assert ran.code == 1
     assert text in ran.errors
     assert "Traceback" not in ran.errors
-
-
-async def test_a_store_with_the_data_of_another_release_is_left_alone(store):
-    store.plain.set(keys.SCHEMA_KEY, "9:64")
-    ran = await repair(store.url)
-    assert ran.code == 1
-    assert "use the release that raised it" in ran.errors
-    assert store.plain.zscore(*ENTRY) == 1

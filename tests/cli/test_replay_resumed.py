@@ -122,7 +122,7 @@ async def test_an_interrupted_replay_that_runs_again_replays_nothing_twice(tmp_p
             with replaying(proxy.address) as program:
                 await wait_until(lambda: proxy.is_used_up, deadline_s=DEADLINE_S, what="the first replays")
                 program.send_signal(signal.SIGINT)
-                assert await asyncio.to_thread(program.wait, 60) == -signal.SIGINT
+                assert await asyncio.to_thread(program.wait, DEADLINE_S) == -signal.SIGINT
         assert await dead() == TOTAL - FIRST
 
         with replaying(system.grpc) as program:

@@ -52,10 +52,7 @@ async def made(system, profile="", **options):
 
 @pytest.mark.parametrize(
     ("provider", "file"),
-    [
-        *((name, "secret") for name in ("stripe", "github", "square", "microsoft-graph")),
-        ("aws-sns", "private.pem"),
-    ],
+    [*((name, "secret") for name in ("stripe", "github", "square", "microsoft-graph")), ("aws-sns", "private.pem")],
 )
 async def test_the_message_of_a_provider_is_verified_and_recorded(system, provider, file):
     url, case = await made(system, provider)
@@ -147,9 +144,7 @@ async def test_a_saml_response_is_accepted_by_the_library_of_services(system, tm
         "metadata": {"local": [str(tmp_path / "idp.xml")]},
         "service": {
             "sp": {
-                "endpoints": {
-                    "assertion_consumer_service": [(value.url.partition("?")[0], BINDING_HTTP_POST)],
-                },
+                "endpoints": {"assertion_consumer_service": [(value.url.partition("?")[0], BINDING_HTTP_POST)]},
                 "want_assertions_signed": True,
                 "want_response_signed": False,
             }

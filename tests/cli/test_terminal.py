@@ -9,9 +9,10 @@ import sys
 
 import pytest
 from click.testing import CliRunner
-from support.clients import CALL, CASE, STATE, call_message, callback_message, run_callback
+from support.clients import CALL, CASE, STATE, answers_with, call_message, callback_message, run_callback
 from support.terminal import run_on_terminal
 from support.tools import require
+from support.wait import DEADLINE_S
 
 from callback.v1 import audit_service_pb2 as auditing
 from callback.v1 import callbacks_service_pb2 as messages
@@ -52,18 +53,10 @@ def answering(server):
     case = callback_message(callback_activity=ACTIVITY, call_count=1)
     call = call_message()
     call.request_headers.add(name="x-long", value="v" * 200)
-    server.answers |= {
+    server.answers |= answers_with(case, call) | {
         "GenerateCallbackUrl": messages.GenerateCallbackUrlResponse(
             callback_url=URL, callback_state=STATE, callback_case_id=CASE
         ),
-        "ListCallbacks": messages.ListCallbacksResponse(callbacks=[case]),
-        "GetCallback": messages.GetCallbackResponse(callback=case),
-        "SetResponse": messages.SetResponseResponse(callback=case),
-        "AnswerCall": messages.AnswerCallResponse(callback=case, call=call),
-        "ResolveCallback": messages.ResolveCallbackResponse(callback=case),
-        "CloseCallback": messages.CloseCallbackResponse(callback=case),
-        "ExtendCallback": messages.ExtendCallbackResponse(callback=case),
-        "ReplayCall": messages.ReplayCallResponse(call=call),
         "PauseActivity": operations.PauseActivityResponse(),
         "ResumeActivity": operations.ResumeActivityResponse(),
         "ListPausedActivities": operations.ListPausedActivitiesResponse(
@@ -77,9 +70,6 @@ def answering(server):
             entries=[auditing.AuditEntry(actor="alice", callback_activity=ACTIVITY)]
         ),
         "EraseCalls": messages.EraseCallsResponse(erased_call_count=7),
-        "ListCalls": messages.ListCallsResponse(calls=[call]),
-        "ListOwnerCalls": messages.ListOwnerCallsResponse(calls=[call]),
-        "GetCall": messages.GetCallResponse(call=call),
     }
     server.terminal = functools.partial(run_on_terminal, CALLBACK_TARGET=server.address)
     server.pipe = functools.partial(run_callback, CALLBACK_TARGET=server.address)
@@ -147,9 +137,8 @@ def bash(tmp_path_factory):
 
     def run(script):
         environment = os.environ | {"PATH": f"{programs}:{os.environ['PATH']}"}
-        ran = subprocess.run(
-            [require("bash"), "-c", script], capture_output=True, text=True, env=environment, timeout=60, check=False
-        )
+        bash = [require("bash"), "-c", script]
+        ran = subprocess.run(bash, capture_output=True, text=True, env=environment, timeout=DEADLINE_S, check=False)
         assert (ran.returncode, ran.stderr) == (0, "")
         return ran.stdout
 

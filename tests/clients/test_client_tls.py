@@ -8,12 +8,12 @@ import resource
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import grpc
 import pytest
 import trustme
 from support.clients import CASE, callback_message, handle_request, scripted_server
+from support.wait import DEADLINE_S
 
 from callback import Handlers, Response, ServerTls, Tls, UnavailableError
 from callback.connection import _tls
@@ -151,19 +151,11 @@ def test_a_replaced_file_of_equal_size_and_time_is_detected(ours):
     assert files.reload_if_changed()
 
 
-def test_a_file_that_changes_twice_in_one_tick_of_the_clock_is_read_again(ours, monkeypatch):
-    tick = 3600 * 10**9
-
-    def of_one_tick(file):
-        """Return a file whose status shows whole ticks alone."""
-        times = {name: getattr(file.stat(), name) // tick * tick for name in ("st_ctime_ns", "st_mtime_ns")}
-        return SimpleNamespace(read_bytes=file.read_bytes, stat=lambda: SimpleNamespace(**times, st_size=0, st_ino=0))
-
-    monkeypatch.setattr(_tls, "Path", of_one_tick)
-    monkeypatch.setattr(_tls, "_SETTLED_NS", tick)
-    files = TlsFiles(Tls(ours.ca_file))
-    ours.replace()
-    assert files.reload_if_changed()
+def test_a_file_that_has_just_changed_may_change_again_without_a_trace(ours, limits):
+    limits(_tls, SETTLED_NS=3600 * 10**9)
+    assert _tls.status_of(ours.ca_file) != _tls.status_of(ours.ca_file)
+    limits(_tls, SETTLED_NS=0)
+    assert _tls.status_of(ours.ca_file) == _tls.status_of(ours.ca_file)
 
 
 async def test_a_request_survives_the_replacement_of_files(client_type, ours):
@@ -234,7 +226,7 @@ async def answers(address, credentials):
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.secure_channel(address, credentials, options=options) as channel:
         try:
-            answer = await CallbackHandlerServiceStub(channel).HandleCallback(handle_request(), timeout=30)
+            answer = await CallbackHandlerServiceStub(channel).HandleCallback(handle_request(), timeout=DEADLINE_S)
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.UNAVAILABLE:
                 raise
@@ -248,7 +240,7 @@ async def test_a_handler_server_answers_over_tls(ours, theirs):
         assert not await answers(listening.address, grpc.ssl_channel_credentials(theirs.ca_file.read_bytes()))
         async with grpc.aio.insecure_channel(listening.address) as channel:
             with pytest.raises(grpc.aio.AioRpcError):
-                await CallbackHandlerServiceStub(channel).HandleCallback(handle_request(), timeout=30)
+                await CallbackHandlerServiceStub(channel).HandleCallback(handle_request(), timeout=DEADLINE_S)
 
 
 async def test_a_handler_server_accepts_only_certificates_of_the_authority(ours, theirs):
@@ -288,7 +280,7 @@ async def test_a_handler_server_accepts_only_certificates_with_an_accepted_name(
         ) as channel:
             for _ in range(2):  # per call, not only the first of a connection
                 try:
-                    await getattr(CallbackHandlerServiceStub(channel), method)(ASKED[method], timeout=30)
+                    await getattr(CallbackHandlerServiceStub(channel), method)(ASKED[method], timeout=DEADLINE_S)
                 except grpc.aio.AioRpcError as error:
                     answer = error.code()
                 else:

@@ -16,7 +16,6 @@ import callback
 from callback import (
     AsyncCallbackClient,
     CallAnsweredError,
-    CallbackClient,
     CallbackClosedError,
     CallbackError,
     CallNotHeldError,
@@ -40,7 +39,6 @@ from callback import (
     WatcherTooSlowError,
     WatchPositionLostError,
 )
-from callback.v1 import callbacks_service_pb2 as messages
 
 Code = grpc.StatusCode
 
@@ -141,19 +139,6 @@ async def test_errors_have_the_missing_role_and_the_limit(server, client):
     assert (await error_of(server, client, Refusal(Code.RESOURCE_EXHAUSTED, "TOO_MANY_OPEN_CALLBACKS"))).limit is None
 
 
-async def test_an_error_has_the_time_to_retry_after(server, client):
-    error = await error_of(server, client, Refusal(Code.UNAVAILABLE, "STORE_UNAVAILABLE", retry_after=1.5))
-    assert error.retry_after == timedelta(seconds=1.5)
-    error = await error_of(server, client, Refusal(Code.UNAVAILABLE, "STORE_UNAVAILABLE"))
-    assert error.retry_after is None
-
-
-async def test_a_reason_of_a_newer_server_is_kept_as_text(server, client):
-    error = await error_of(server, client, Refusal(Code.RESOURCE_EXHAUSTED, "QUOTA_USED_UP"))
-    assert type(error) is CallbackError
-    assert (error.reason, error.code) == ("QUOTA_USED_UP", Code.RESOURCE_EXHAUSTED)
-
-
 async def test_an_unreachable_server_is_unavailable_and_named(unused_port, client_type):
     async with client_type(f"127.0.0.1:{unused_port}", retry=False) as client:
         with pytest.raises(UnavailableError) as caught:
@@ -211,12 +196,6 @@ async def test_a_reason_of_a_newer_server_has_the_class_of_its_code(server, clie
     assert error.reason == "WINDOW_NOT_FOUND"
 
 
-async def test_a_reason_of_another_domain_is_ignored(server, client):
-    error = await error_of(server, client, Refusal(Code.NOT_FOUND, "CALLBACK_NOT_FOUND", domain="storage"))
-    assert type(error) is CallbackError
-    assert error.reason == ""
-
-
 async def test_cancelling_a_request_raises_cancelled_error(server):
     client, asked = AsyncCallbackClient(server.address), asyncio.Event()
 
@@ -231,13 +210,6 @@ async def test_cancelling_a_request_raises_cancelled_error(server):
     with pytest.raises(asyncio.CancelledError):
         await call
     await client.close()
-
-
-@pytest.mark.parametrize("client_type", [AsyncCallbackClient, CallbackClient])
-def test_both_clients_have_a_method_for_every_rpc(client_type):
-    methods = messages.DESCRIPTOR.services_by_name["CallbacksService"].methods_by_name
-    snake = {"".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_") for name in methods}
-    assert all(callable(getattr(client_type, name)) for name in snake)
 
 
 ERRORS = [

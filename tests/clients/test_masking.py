@@ -205,7 +205,7 @@ def test_a_state_is_masked_in_every_encoding(spelled):
 
 
 def names_no_secret(text):
-    return not any(masking._CREDENTIAL.search(unquote_plus(piece)) for piece in re.split("[&=]", text))
+    return not any(masking.CREDENTIAL.search(unquote_plus(piece)) for piece in re.split("[&=]", text))
 
 
 TEXT = st.text(max_size=8).filter(names_no_secret)  # some are texts of the code, such as "SECRET"

@@ -2,22 +2,14 @@
 
 import asyncio
 import contextlib
-import time
-import uuid
 
 import grpc
 import pytest
 from support.clients import CASE, STATE, Refusal, callback_message, scripted_server
 from support.services import running_services
-from support.wait import wait_until
+from support.wait import DEADLINE_S, wait_until
 
-from callback import (
-    CallbackError,
-    DeadlineExceededError,
-    RequestIdUnsupportedError,
-    Response,
-    UnavailableError,
-)
+from callback import RequestIdUnsupportedError, Response, UnavailableError
 from callback.v1 import callbacks_service_pb2 as messages
 from callback_prove.tunnel import Tunnel
 
@@ -36,66 +28,15 @@ async def retrying(server, client_type):
         yield client
 
 
-async def test_a_request_is_retried_until_it_is_answered(server, retrying):
-    server.answers["GetCallback"] = [NO_STORE, Code.UNAVAILABLE, NO_STORE, ANSWER]
-    assert (await retrying.get_callback(CASE)).case_id == CASE
-    assert server.requests == [messages.GetCallbackRequest(callback_case_id=CASE)] * 4
-
-
 async def test_all_attempts_share_one_timeout(server, retrying):
     server.answers["GetCallback"] = [
         Refusal(Code.UNAVAILABLE, "STORE_UNAVAILABLE", retry_after=pause) for pause in (1.5, 3600)
     ]
     with pytest.raises(UnavailableError) as caught:
-        await retrying.get_callback(CASE, timeout=9)
+        await retrying.get_callback(CASE, timeout=30)
     assert caught.value.reason == "STORE_UNAVAILABLE"
     _, second = server.deadlines
-    assert second <= 7.6  # what the first pause has left of 9 s
-
-
-async def test_the_retry_delay_of_the_server_is_respected(server, retrying):
-    server.answers["GetCallback"] = [Refusal(Code.UNAVAILABLE, "STORE_UNAVAILABLE", retry_after=0.7), ANSWER]
-    began = time.monotonic()
-    await retrying.get_callback(CASE)
-    assert time.monotonic() - began >= 0.7
-
-
-async def test_no_pause_starts_that_would_outlast_the_timeout(server, retrying):
-    server.answers["GetCallback"] = Refusal(Code.UNAVAILABLE, "STORE_UNAVAILABLE", retry_after=60)
-    began = time.monotonic()
-    with pytest.raises(UnavailableError):
-        await retrying.get_callback(CASE)
-    assert time.monotonic() - began < 60
-    assert len(server.requests) == 1
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        Refusal(Code.INVALID_ARGUMENT, "INVALID_REQUEST"),
-        Refusal(Code.NOT_FOUND, "CALLBACK_NOT_FOUND"),
-        Refusal(Code.INTERNAL, "INTERNAL"),
-        Refusal(Code.RESOURCE_EXHAUSTED, "TOO_MANY_OPEN_CALLBACKS"),
-        Code.DEADLINE_EXCEEDED,
-        Code.UNKNOWN,
-    ],
-    ids=str,
-)
-async def test_permanent_errors_are_not_retried(server, retrying, answer):
-    server.answers["GetCallback"] = answer
-    with pytest.raises(CallbackError):
-        await retrying.get_callback(CASE)
-    assert len(server.requests) == 1
-
-
-async def test_a_silent_server_uses_up_the_timeout_of_one_request(server, retrying):
-    async def never(_request):
-        await asyncio.Event().wait()
-
-    server.answers["GetCallback"] = [NO_STORE, never]
-    with pytest.raises(DeadlineExceededError):
-        await retrying.get_callback(CASE, timeout=2)
-    assert len(server.requests) <= 2  # fewer on a machine with much other load
+    assert second <= 28.6  # what the first pause has left of 30 s
 
 
 async def test_a_client_without_retry_sends_one_request(server, client):
@@ -109,28 +50,13 @@ async def test_a_client_without_retry_sends_one_request(server, client):
 
 async def test_a_client_connects_to_a_server_that_starts_late(client_type, unused_port):
     address = f"127.0.0.1:{unused_port}"
-    async with client_type(address, timeout=30) as client:
+    async with client_type(address, timeout=DEADLINE_S) as client:
         asked = asyncio.create_task(client.get_callback(CASE))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(asked), 0.3)
         async with scripted_server(address) as server:
             server.answers["GetCallback"] = ANSWER
             assert (await asked).case_id == CASE
-
-
-async def test_all_attempts_have_the_same_request_id_and_the_next_request_a_new_one(server, retrying):
-    server.answers["GenerateCallbackUrl"] = [NO_STORE, MADE, MADE]
-    assert (await retrying.generate_callback_url("record", Response(b"ok"))).case_id == CASE
-    await retrying.generate_callback_url("record", Response(b"ok"))
-    first, again, other = (request.request_id for request in server.requests)
-    assert first == again != other
-    assert uuid.UUID(first).version == 4
-
-
-async def test_a_given_request_id_is_sent_unchanged(server, retrying):
-    server.answers["GenerateCallbackUrl"] = [NO_STORE, MADE]
-    await retrying.generate_callback_url("record", Response(b"ok"), request_id="order-5")
-    assert [request.request_id for request in server.requests] == ["order-5", "order-5"]
 
 
 async def test_a_server_without_request_ids_gets_a_request_without_one(server, retrying):
@@ -157,7 +83,7 @@ async def test_a_lost_answer_does_not_create_a_second_case(store_of, client_type
     async with (
         running_services(store_of()) as services,
         Tunnel(services.address) as tunnel,
-        client_type(tunnel.address, timeout=30) as client,
+        client_type(tunnel.address, timeout=DEADLINE_S) as client,
         client_type(services.address) as direct,
     ):
 

@@ -3,12 +3,11 @@
 import asyncio
 import math
 import time
-from types import SimpleNamespace
 
 import pytest
 from support.clients import CALL, CASE, call_message, callback_message
 from support.services import running_services
-from support.wait import wait_until
+from support.wait import DEADLINE_S, wait_until
 
 from callback import CallbackClosedError, CallStatus, CloseReason, NotFoundError, Response
 from callback.connection import _backoff
@@ -43,13 +42,13 @@ async def call(services, made, body):
 async def test_a_call_that_came_before_the_wait_is_not_missed(services, connected, made):
     await call(services, made, b"first")
     await call(services, made, b"second")
-    found = await connected.wait_for_call(made.case_id, timeout=30)
+    found = await connected.wait_for_call(made.case_id, timeout=DEADLINE_S)
     assert (found.attempt, found.body, found.status) == (1, b"first", CallStatus.SUCCEEDED)
 
 
 async def test_the_next_call_is_the_one_after_the_last(services, connected, made):
     await call(services, made, b"first")
-    first = await connected.wait_for_call(made.case_id, timeout=30)
+    first = await connected.wait_for_call(made.case_id, timeout=DEADLINE_S)
     waiting = asyncio.create_task(connected.wait_for_call(made.case_id, after=first.attempt, timeout=math.inf))
     with pytest.raises(TimeoutError):
         await connected.wait_for_call(made.case_id, after=first.attempt, timeout=0.5)
@@ -62,13 +61,13 @@ async def test_a_wait_times_out_with_the_id_of_the_case(connected, made):
     began = time.monotonic()
     with pytest.raises(TimeoutError, match=f"{made.case_id} ended within 0.5 s"):
         await connected.wait_for_call(made.case_id, timeout=0.5)
-    assert 0.5 <= time.monotonic() - began < 10
+    assert time.monotonic() - began >= 0.5
 
 
 async def test_a_closed_callback_has_no_call_to_wait_for(services, connected, made):
     await call(services, made, b"first")
     await connected.close_callback(made.case_id)
-    assert (await connected.wait_for_call(made.case_id, timeout=30)).body == b"first"
+    assert (await connected.wait_for_call(made.case_id, timeout=DEADLINE_S)).body == b"first"
     with pytest.raises(CallbackClosedError) as caught:
         await connected.wait_for_call(made.case_id, after=1, timeout=math.inf)
     assert caught.value.close_reason is CloseReason.CLOSED_BY_OWNER
@@ -109,7 +108,7 @@ async def test_a_running_call_of_a_closed_callback_is_waited_for(server, client)
         "ListCalls": messages.ListCallsResponse(calls=[running()]),
         "GetCall": messages.GetCallResponse(call=call_message()),
     }
-    waiting = asyncio.create_task(client.wait_for_call(CASE, timeout=30))
+    waiting = asyncio.create_task(client.wait_for_call(CASE, timeout=DEADLINE_S))
     await wait_until(lambda: len(server.requests) >= 4)
     assert not waiting.done()
     server.answers["ListCalls"] = messages.ListCallsResponse(calls=[call_message()])
@@ -128,15 +127,14 @@ async def test_the_earliest_ended_call_is_found_across_pages(server, client):
         ],
         "GetCall": messages.GetCallResponse(call=call_message(attempt=7)),
     }
-    assert (await client.wait_for_call(CASE, after=5, timeout=30)).attempt == 7
+    assert (await client.wait_for_call(CASE, after=5, timeout=DEADLINE_S)).attempt == 7
     assert server.requests[-1] == messages.GetCallRequest(call_id="the one")
 
 
 async def test_a_wait_whose_last_request_has_no_response_times_out_by_itself_whatever_the_clocks_say(
-    server, client, monkeypatch
+    server, client, limits
 ):
-    slow = SimpleNamespace(monotonic=lambda: time.monotonic() * 0.9)  # the deadline of gRPC comes before the end
-    monkeypatch.setattr(_backoff, "time", slow)
+    limits(_backoff, CLOCK=lambda: time.monotonic() * 0.9)  # the deadline of gRPC comes before the end
 
     async def never(_request):
         await asyncio.Event().wait()

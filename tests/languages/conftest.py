@@ -1,49 +1,67 @@
 """The clients in other languages as installed packages: each is made once, whichever test process needs it first."""
 
-import fcntl
-import json
+import functools
+import shutil
+import subprocess
 
 import pytest
-from support.installed import build_node, install_go, install_node
+from support.installed import GO_FLAGS, build_node, install_go, install_node
+from support.kept import KEPT, content_of, make_once
 from support.languages import require_language
 from support.tree import ROOT
 
 MIXED = ROOT / "tests" / "languages" / "mixed"
+HOW = ("tests/languages", "tests/support/installed.py")
+"""The files that say how the packages are built and tested."""
+GO_FACTS = ("GOVERSION", "GOOS", "GOARCH", "CGO_ENABLED", "CC", "GOEXPERIMENT")
 
 
 @pytest.fixture(scope="session")
-def once(tmp_path_factory, worker_id):
-    """Return a function that makes something in a folder, once for all test processes, and returns what it made."""
+def shared(tmp_path_factory, worker_id):
+    """Return a folder that all test processes share."""
     base = tmp_path_factory.getbasetemp()
-    shared = base if worker_id == "master" else base.parent
-
-    def make_once(name, make):
-        with (shared / f"{name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            made, folder = shared / f"{name}.json", shared / name
-            if not made.exists():
-                folder.mkdir()
-                made.write_text(json.dumps(make(folder)))
-        return json.loads(made.read_text())
-
-    return make_once
+    return base if worker_id == "master" else base.parent
 
 
 @pytest.fixture(scope="session")
-def built(once):
+def built(shared):
     """Install what the Node client depends on, and compile it."""
     require_language("Node")
-    once("node-build", lambda _: build_node())
+    make_once("node-build", lambda: content_of("clients/typescript"), lambda _: build_node(), folder=shared)
 
 
 @pytest.fixture(scope="session")
-def node_commands(built, once):
+def content_of_node():
+    """Return a function that returns a hash of the Node client and its toolchain, and of more files."""
+    version = subprocess.run(["node", "--version"], capture_output=True, check=True, text=True).stdout
+    return functools.partial(content_of, "clients/typescript", "clients/conformance", *HOW, version=version)
+
+
+@pytest.fixture(scope="session")
+def node_commands(built, content_of_node, shared):
     """Return the commands of the programs that use the installed package of Node."""
-    return once("node", lambda folder: install_node(folder, *MIXED.glob("*.mjs")))
+    return make_once(
+        "node", content_of_node, lambda folder: install_node(folder, *MIXED.glob("*.mjs")), folder=KEPT or shared
+    )
 
 
 @pytest.fixture(scope="session")
-def go_commands(once):
-    """Return the commands of the programs that use the installed Go module."""
+def content_of_go():
+    """Return a function that returns a hash of the Go client and its toolchain, and of more files."""
     require_language("Go")
-    return once("go", lambda folder: install_go(folder, MIXED / "mixed.go"))
+    facts = subprocess.run(["go", "env", *GO_FACTS], capture_output=True, check=True, text=True).stdout
+    return functools.partial(content_of, "clients/go", "clients/conformance", *HOW, facts=facts, flags=GO_FLAGS)
+
+
+@pytest.fixture(scope="session")
+def go_commands(content_of_go, shared):
+    """Return the commands of the programs that use the installed Go module."""
+
+    def install(folder):
+        commands = install_go(folder, MIXED / "mixed.go")
+        for each in folder.iterdir():
+            if each.name != "bin":
+                shutil.rmtree(each)
+        return commands
+
+    return make_once("go", content_of_go, install, folder=KEPT or shared)

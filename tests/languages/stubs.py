@@ -13,6 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from support.installed import GO_FLAGS
 from support.tree import ROOT
 
 JARS = Path("/usr/share/java")
@@ -106,7 +107,8 @@ def compile_go(contract, folder):
     outputs = [f"--plugin={plugins / f'protoc-gen-{kind}'}" for kind in ("go", "go-grpc")]
     outputs += [f"--{kind}_out={folder}" for kind in ("go", "go-grpc")]
     contract.protoc_of_python(*outputs, *options, files=files)
-    run("go", "build", "./callback/...", "./buf/...", folder=folder)
+    # With the flags of the tests of the Go client, so that what all depend on is compiled once.
+    run("env", f"GOFLAGS={GO_FLAGS}", "go", "build", "-race", "./callback/...", "./buf/...", folder=folder)
 
 
 def compile_java(contract, folder):

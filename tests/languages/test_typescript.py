@@ -6,6 +6,7 @@ import subprocess
 import pytest
 import trustme
 from support.conformance import failures
+from support.kept import SYSTEM, check_once
 from support.languages import callback_command
 from support.tree import ROOT
 
@@ -41,12 +42,15 @@ def run(*command, **environment):
     return ended.stdout
 
 
-def test_its_style_is_that_of_biome(built):
-    run("npm", "run", "--silent", "lint")
+def test_its_style_is_that_of_biome(built, content_of_node):
+    check_once("node-lint", content_of_node, lambda: run("npm", "run", "--silent", "lint"))
 
 
-def test_its_tests_pass(built, certificates):
-    run("npm", "run", "--silent", "test", CALLBACK_COMMAND=callback_command(), TEST_CERTIFICATES=str(certificates))
+def test_its_tests_pass(built, certificates, content_of_node):
+    variables = {"CALLBACK_COMMAND": callback_command(), "TEST_CERTIFICATES": str(certificates)}
+    check_once(
+        "node-test", lambda: content_of_node(*SYSTEM), lambda: run("npm", "run", "--silent", "test", **variables)
+    )
 
 
 @pytest.mark.parametrize("kind", ["worker", "client"])

@@ -9,6 +9,7 @@ import tempfile
 from datetime import UTC, datetime, timedelta
 
 import grpc
+from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
@@ -139,10 +140,26 @@ async def _watch(self, request, context):
         yield message
 
 
-for _file in (messages, operations_service_pb2, audit_service_pb2):
-    for _service in _file.DESCRIPTOR.services_by_name.values():
-        for _name in _service.methods_by_name:
-            setattr(ScriptedServer, _name, _watch if _name == "WatchCalls" else _method(_name))
+RPCS = [
+    rpc
+    for file in (messages, operations_service_pb2, audit_service_pb2)
+    for service in file.DESCRIPTOR.services_by_name.values()
+    for rpc in service.methods
+]
+"""The methods for clients, as the contract describes them."""
+for _rpc in RPCS:
+    setattr(ScriptedServer, _rpc.name, _watch if _rpc.name == "WatchCalls" else _method(_rpc.name))
+
+
+def answers_with(case, call):
+    """Return the answer of each method that returns callbacks or calls: with this callback, and this call."""
+    values = {"callback": case, "call": call, "callbacks": [case], "calls": [call]}
+    fields = {rpc: values.keys() & {field.name for field in rpc.output_type.fields} for rpc in RPCS}
+    return {
+        rpc.name: GetMessageClass(rpc.output_type)(**{name: values[name] for name in names})
+        for rpc, names in fields.items()
+        if names
+    }
 
 
 @contextlib.asynccontextmanager

@@ -12,9 +12,9 @@ LONG = (
 
 
 async def results(launch, scenarios, kind="worker"):
-    """Run scenarios in five groups at the same time, the long ones in three of them. Return the results by name."""
-    long, short = [each for each in scenarios if is_long(each)], [each for each in scenarios if not is_long(each)]
-    groups = [long[::3], long[1::3], long[2::3], short[::2], short[1::2]]
+    """Run each long scenario, and the others in two groups, at the same time. Return the results by name."""
+    short = [each for each in scenarios if not is_long(each)]
+    groups = [*([each] for each in scenarios if is_long(each)), short[::2], short[1::2]]
     found = await asyncio.gather(*(run_scenarios(kind, group, launch) for group in groups if group))
     by_name = {each.scenario.name: each for group in found for each in group}
     return {each.name: by_name[each.name] for each in scenarios}

@@ -25,12 +25,12 @@ from callback import Accept, Headers, IncomingCall, Redirect, Reject, Response
 MAX_BODY_BYTES = 1024 * 1024
 """Size limit of a response's body, in bytes."""
 
-_OF_A_CONNECTION = {
+OF_A_CONNECTION = {
     *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer"),
     *("transfer-encoding", "upgrade", "content-length", "expect"),
 }
 """Headers that belong to one connection, and not to the message."""
-_OF_THE_EDGE = re.compile(
+OF_THE_EDGE = re.compile(
     "date|server|via|x-accel-.*|x-sendfile|location|refresh|clear-site-data|strict-transport-security|nel|report-to"
     "|reporting-endpoints|alt-svc|service-worker-allowed|accept-ch|critical-ch|origin-agent-cluster|set-login"
     "|secure-session-registration|use-as-dictionary|set-cookie"
@@ -165,7 +165,7 @@ def _decision(url: SplitResult, code: int, headers: Headers, body: bytes) -> Acc
             raise ForwardingError(f"the response has the code {code} with a Location that is no URL") from None
     if not (200 <= code <= 299 or 400 <= code <= 599):
         raise ForwardingError(f"the response has the code {code}, which a callback cannot give")
-    kept = [(name, value) for name, value in _of_the_message(headers) if not _OF_THE_EDGE.fullmatch(name.lower())]
+    kept = [(name, value) for name, value in _of_the_message(headers) if not OF_THE_EDGE.fullmatch(name.lower())]
     response = Response(body, code=code, headers=kept)
     if code >= 400:
         raise Reject(response)
@@ -175,8 +175,8 @@ def _decision(url: SplitResult, code: int, headers: Headers, body: bytes) -> Acc
 def _of_the_message(headers: Headers) -> list[tuple[str, str]]:
     """Return the headers without those of the connection, and without those that `Connection` names."""
     named = {each.strip().lower() for value in headers.get_all("connection") for each in value.split(",")}
-    return [(name, value) for name, value in headers.pairs if name.lower() not in _OF_A_CONNECTION | named]
+    return [(name, value) for name, value in headers.pairs if name.lower() not in OF_A_CONNECTION | named]
 
 
 def _is_told(name: str) -> bool:
-    return name not in _SILENTLY_LEFT_OUT and bool(_OF_THE_EDGE.fullmatch(name))
+    return name not in _SILENTLY_LEFT_OUT and bool(OF_THE_EDGE.fullmatch(name))

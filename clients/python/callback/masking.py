@@ -22,7 +22,7 @@ from callback.json_form import MASK as MASK
 
 _Value = TypeVar("_Value", bound=Value)
 
-_CREDENTIAL = re.compile(
+CREDENTIAL = re.compile(
     r"authorization|cookie|token|secret|passw|pwd|credential|(?:api|access|private)[-_]?key|signature|assertion|saml"
     r"|relaystate|session|verifier|jwt|^(?:state|code|key|sig|auth|otp|pass|sid)$",
     re.IGNORECASE,
@@ -59,7 +59,7 @@ def masked(call: Call, state_query_parameter: str) -> Call:
     """
 
     def is_secret(name: str) -> bool:
-        return bool(name) and (name == state_query_parameter or _CREDENTIAL.search(name) is not None)
+        return bool(name) and (name == state_query_parameter or CREDENTIAL.search(name) is not None)
 
     is_form = call.headers.get("content-type", "").partition(";")[0].strip().lower() == _FORM
     given = call.query.pairs + (call.form().pairs if is_form else ())
@@ -120,7 +120,7 @@ def _hidden_value(value: Any, hide: Callable[[str], str]) -> Any:
         case bytes():  # any bytes, one character each
             return hide(value.decode("latin-1")).encode("latin-1")
         case Headers():
-            return Headers((name, MASK if _CREDENTIAL.search(name) else hide(each)) for name, each in value.pairs)
+            return Headers((name, MASK if CREDENTIAL.search(name) else hide(each)) for name, each in value.pairs)
         case Value():
             return _masked_value(value, hide)
         case tuple():
@@ -134,7 +134,7 @@ def _hidden(text: str) -> str:
     """Return the text with credentials masked, wherever they occur."""
 
     def parameter(found: re.Match[str]) -> str:
-        return f"{found[1]}{MASK}" if _CREDENTIAL.search(found[2]) else found[0]
+        return f"{found[1]}{MASK}" if CREDENTIAL.search(found[2]) else found[0]
 
     text = _USER.sub(rf"\1{MASK}\2", _IN_A_PATH.sub(rf"\1{MASK}", text))
     return _PARAMETER.sub(parameter, text)

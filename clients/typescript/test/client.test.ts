@@ -7,13 +7,11 @@ import {
   Accept,
   CallAnsweredError,
   CallbackClosedError,
-  CallNotReplayableError,
   DeadlineExceededError,
   HandlerServer,
   Handlers,
   InvalidRequestError,
   NotFoundError,
-  PageResponse,
   Redirect,
   Reject,
   RequestIdReusedError,
@@ -111,45 +109,6 @@ describe("a client", () => {
     await assert.rejects(other, RequestIdReusedError);
   });
 
-  test("gives a callback each attribute, and reads it back", async () => {
-    const timeToLiveMs = 3_600_000;
-    const { caseId, expireTime } = await client.generateCallbackUrl("order", new Response("body", { code: 202 }), {
-      activityCase: "5",
-      allowMultipleCalls: true,
-      answerDeadlineMs: 2_500,
-      answerMode: "HANDLER",
-      closedResponse: new PageResponse("Closed", "Already done", { linkLabel: "Home", linkUrl: "/" }),
-      fallback: new Redirect("/wait"),
-      getGuard: "CONFIRM",
-      labels: { a: "1" },
-      noRepeat: true,
-      notify: ["REMINDER", "EXPIRY"],
-      prompt: { title: "Pay?", text: "Now", choices: [{ value: "yes", label: "Pay" }] },
-      remindAfterMs: [60_000, 90_500],
-      repeatWindowMs: 1_500,
-      timeToLiveMs,
-    });
-    const read = await client.getCallback(caseId);
-    assert.equal(read.expireTime?.getTime(), expireTime?.getTime());
-    assert.equal(read.expireTime && read.expireTime.getTime() - read.createTime.getTime(), timeToLiveMs);
-    assert.deepEqual(read.response, new Response("body", { code: 202 }));
-    assert.deepEqual(new TextDecoder().decode(read.response.body), "body");
-    assert.deepEqual(read.prompt, { title: "Pay?", text: "Now", choices: [{ value: "yes", label: "Pay" }] });
-    assert.deepEqual(read.fallback?.redirectUrl, "/wait");
-    assert.deepEqual([read.closedResponse?.type, read.closedResponse?.linkLabel], ["PAGE", "Home"]);
-    assert.deepEqual(
-      [read.status, read.getGuard, read.answerMode, read.answerDeadlineMs, read.repeatWindowMs, read.noRepeat],
-      ["OPEN", "CONFIRM", "HANDLER", 2_500, 1_500, true],
-    );
-    assert.deepEqual(
-      [read.remindAfterMs, read.notify],
-      [
-        [60_000, 90_500],
-        ["REMINDER", "EXPIRY"],
-      ],
-    );
-  });
-
   test("sets and resets attributes of a response", async () => {
     const { caseId } = await client.generateCallbackUrl("record", new Response("old", { headers: { "x-a": "1" } }));
     const changed = await client.setResponse(caseId, new Response(undefined, { type: "CASE", code: 404 }), {
@@ -226,24 +185,6 @@ describe("a client", () => {
     await assert.rejects(never, DeadlineExceededError);
   });
 
-  test("replays an acknowledged call, and erases it", async () => {
-    const [first, second] = [new Deferred<boolean>(), new Deferred<boolean>()];
-    handle("order", ({ replayed }) => (replayed ? second : first).resolve(replayed));
-    const made = await client.generateCallbackUrl("order", new Response("ok"), { answerMode: "ACK" });
-    assert.equal((await system.send(made.url, { body: "secret" })).text(), "ok");
-    assert.equal(await first.promise, false);
-    const call = await until(async () => {
-      const [listed] = await allOf(client.listCalls(made.caseId));
-      return listed?.delivery?.status === "DELIVERED" ? listed : undefined;
-    });
-    assert.equal((await client.replayCall(call.callId)).callId, call.callId);
-    assert.equal(await second.promise, true);
-    await until(async () => (await client.getCall(call.callId)).delivery?.status === "DELIVERED");
-    assert.equal(await client.eraseCalls(made.caseId), 1);
-    assert.equal((await client.getCall(call.callId)).erased, true);
-    await assert.rejects(client.replayCall(call.callId), CallNotReplayableError);
-  });
-
   test("gets reminders in the handlers of notifications", async () => {
     const given = { notify: ["REMINDER"], remindAfterMs: [1_000] } as const;
     const cases = [];
@@ -266,17 +207,6 @@ describe("a client", () => {
     await client.resumeActivity("paused");
     assert((await client.getStatistics()).work.openCallbackCount > 0);
     assert((await client.listFindings()).findings.some(({ level }) => level === "OK"));
-  });
-
-  test("reads the audit, and verifies it with heads that it has read before", async () => {
-    const { caseId } = await client.generateCallbackUrl("record", new Response("x"));
-    await client.closeCallback(caseId);
-    const [entry, ...others] = await allOf(client.listAuditEntries({ caseId, action: "CALLBACK_CLOSED" }));
-    assert.deepEqual([entry?.action, entry?.actor, entry?.caseId, others], ["CALLBACK_CLOSED", "local", caseId, []]);
-    const heads = (await allOf(client.verifyAudit())).flatMap(({ head }) => head ?? []);
-    assert(heads.some(({ chain }) => chain === entry?.chain));
-    const chains = await allOf(client.verifyAudit({ heads }));
-    assert(chains.every(({ problems }) => problems.every(({ kind }) => kind === "UNPROTECTED")));
   });
 
   test("throws typed errors, with every invalid field", async () => {
@@ -339,25 +269,6 @@ describe("the system of a test", () => {
 });
 
 describe("a watch", () => {
-  test("yields the events in order, and resumes after the last one that it has seen", async () => {
-    const labels = { watch: crypto.randomUUID() };
-    const watch = await client.watchCalls({ labels });
-    assert.notEqual(watch.resumeToken, "");
-    const made = await client.generateCallbackUrl("record", new Response("x"), { labels });
-    await system.send(made.url);
-    let token = "";
-    for await (const event of watch) {
-      assert.deepEqual([event.type, event.caseId, event.caseStatus], ["CASE_CREATED", made.caseId, "OPEN"]);
-      token = event.resumeToken;
-      break;
-    }
-    assert.equal(watch.resumeToken, token);
-    assert.deepEqual(await watch.next(), { done: true, value: undefined });
-    await using resumed = await client.watchCalls({ labels, resumeToken: token });
-    const { value } = await resumed.next();
-    assert.deepEqual([value?.type, value?.callStatus, value?.closeReason], ["CALL_ENDED", "SUCCEEDED", "CONSUMED"]);
-  });
-
   test("ends by its signal with the reason, and with an error if it is closed with its client", async () => {
     const abort = new AbortController();
     const watch = await client.watchCalls({ signal: abort.signal, labels: { none: "none" } });

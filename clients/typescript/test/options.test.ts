@@ -25,88 +25,68 @@ after(() => client.close());
 /** Passes a wrong value, as a program in JavaScript can. */
 type Mistake = (wrong: never) => unknown;
 
-/** The mistakes: what passes them, the error, and each value with what the message says. */
-const MISTAKES: [Mistake, typeof TypeError | typeof RangeError, [unknown, RegExp][]][] = [
+const ADDRESS = "127.0.0.1:0";
+
+/** What takes options, by the name that its errors have. */
+const WITH_OPTIONS: Record<string, Mistake> = {
+  CallbackClient: (options) => new CallbackClient(options),
+  Worker: (options) => new Worker(handlers, options),
+  HandlerServer: (options) => new HandlerServer(handlers, ADDRESS, options),
+  run: (options) => new Worker(handlers).run(options),
+  tls: (tls) => new CallbackClient({ tls }),
+  generateCallbackUrl: (options) => client.generateCallbackUrl("a", new Response(), options),
+  prompt: (prompt) => client.generateCallbackUrl("a", new Response(), { prompt }),
+  getCallback: (options) => client.getCallback("5f0c", options),
+  setResponse: (options) => client.setResponse("5f0c", new Response(), options),
+  listCallbacks: (options) => client.listCallbacks(options).next(),
+  listCalls: (options) => client.listCalls("5f0c", options).next(),
+  listActivities: (options) => client.listActivities(options).next(),
+  pauseActivity: (options) => client.pauseActivity("a", options),
+  watchCalls: (options) => client.watchCalls(options),
+  waitForCall: (options) => client.waitForCall("5f0c", options),
+  Response: (attributes) => new Response("x", attributes),
+  Redirect: (attributes) => new Redirect("/", attributes),
+  PageResponse: (attributes) => new PageResponse("a", "b", attributes),
+  Accept: (attributes) => new Accept(attributes),
+  Reject: (attributes) => new Reject("x", attributes),
+  startSystem: (options) => startSystem(options),
+};
+
+/** Mistakes of a type: what passes them, and each value with what the message says. */
+const WRONG_TYPES: [Mistake, [unknown, RegExp][]][] = [
   [
     (options) => new CallbackClient(options),
-    TypeError,
     [
-      [
-        "callback:50051",
-        /options of CallbackClient must be an object, not text: write new CallbackClient\(\{ target: /,
-      ],
+      ["callback:50051", /not text: write new CallbackClient\(\{ target: /],
       [null, /must be an object, not null/],
       [["a:1"], /must be an object, not an array/],
-      [
-        { targets: "a:1" },
-        /CallbackClient has no option "targets"\. Its options are target, token, tokenFile, tls, logger, timeo/,
-      ],
-      [{ timeout: 5 }, /no option "timeout"/],
+      [{ targets: "a:1" }, /Its options are target, token, tokenFile, tls, logger, timeo/],
       [{ target: 50051 }, /target must be text, not 50051/],
       [{ target: "http://user:s3c@ret@h:1" }, /^the target "\*\*\*@h:1" is a URL\. Use HOST:PORT/],
       [{ timeoutMs: "5" }, /timeoutMs must be a positive number of milliseconds, at most 10,000 years, not text/],
       [{ retry: 3 }, /retry must be true or false, not 3/],
-      [{ tls: true }, /options of tls must be an object, not true: write tls: \{ caFile: "ca\.pem" \}/],
-      [{ tls: { ca: "ca.pem" } }, /tls has no option "ca"\. Its options are caFile, certFile, keyFile, serverName/],
       [{ token: 5 }, /token must be text or a function, not 5/],
       [{ traceContext: {} }, /traceContext must be a function, not an object/],
       [{ logger: false }, /logger must be a logger with the methods info, warn and error, not false/],
     ],
   ],
   [
-    (timeoutMs) => new CallbackClient({ timeoutMs }),
-    RangeError,
-    [Number.NaN, 0, -1, Number.POSITIVE_INFINITY].map((wrong) => [
-      wrong,
-      new RegExp(`timeoutMs must .*, not ${wrong}$`),
-    ]),
-  ],
-  [
     (options) => new Worker(handlers, options),
-    TypeError,
     [
-      ["callback:50051", /options of Worker must be an object, not text: write new Worker\(handlers, \{ target: /],
-      [{ slots: 5 }, /Worker has no option "slots"\. Its options are .*maxCalls/],
-      [{ timeoutMs: 5 }, /Worker has no option "timeoutMs"/],
       [{ name: 5 }, /name must be text, not 5/],
       [{ maxCalls: "5" }, /maxCalls must be a whole number, 1 to 1,000, not text/],
     ],
   ],
   [
-    (graceMs) => new Worker(handlers, { graceMs }),
-    RangeError,
-    [Number.NaN, -1].map((wrong) => [wrong, new RegExp(`graceMs must be .*, not ${wrong}$`)]),
-  ],
-  [
-    (maxCalls) => new Worker(handlers, { maxCalls }),
-    RangeError,
-    [
-      [1.5, /maxCalls/],
-      [1_001, /not 1001/],
-      [Number.NaN, /NaN/],
-    ],
-  ],
-  [
     (given) => new Worker(given, {}),
-    TypeError,
     [
       [{}, /a Worker needs Handlers, not an object: pass new Handlers\(\)\.activity\(/],
       [undefined, /needs Handlers, not undefined/],
     ],
   ],
+  [(options) => new Worker(handlers).start(options), [[{ signal: new AbortController() }, /an AbortSignal, such as/]]],
   [
-    (options) => new Worker(handlers).run(options),
-    TypeError,
-    [[new AbortController().signal, /options of run .*signal/]],
-  ],
-  [
-    (options) => new Worker(handlers).start(options),
-    TypeError,
-    [[{ signal: new AbortController() }, /an AbortSignal, such as/]],
-  ],
-  [
-    (given) => new HandlerServer(given, "127.0.0.1:0"),
-    TypeError,
+    (given) => new HandlerServer(given, ADDRESS),
     [
       [{}, /a HandlerServer needs Handlers/],
       [new Handlers(), /at least one handler/],
@@ -114,29 +94,17 @@ const MISTAKES: [Mistake, typeof TypeError | typeof RangeError, [unknown, RegExp
   ],
   [
     (address) => new HandlerServer(handlers, address),
-    TypeError,
     [
       [50061, /HOST:PORT/],
       [{ port: 1 }, /HOST:PORT/],
     ],
   ],
-  [
-    (options) => new HandlerServer(handlers, "127.0.0.1:0", options),
-    TypeError,
-    [
-      [{ grace: 5 }, /HandlerServer has no option "grace"/],
-      [{ tls: { cert: "a" } }, /tls has no option "cert"/],
-    ],
-  ],
-  [(options) => new HandlerServer(handlers, "127.0.0.1:0").run(options), TypeError, [["now", /options of run/]]],
+  [(tls) => new HandlerServer(handlers, ADDRESS, { tls }), [[{ cert: "a" }, /tls has no option "cert"/]]],
+  [(options) => new HandlerServer(handlers, ADDRESS).run(options), [["now", /options of run/]]],
   [
     (options) => client.generateCallbackUrl("a", new Response(), options),
-    TypeError,
     [
-      ["5", /options of generateCallbackUrl must be an object, not text/],
-      [null, /options of generateCallbackUrl must be an object, not null/],
       [{ timeToLive: 5 }, /generateCallbackUrl has no option "timeToLive"\. .*timeToLiveMs/],
-      [{ timeToLiveMs: "5" }, /timeToLiveMs must be .*, not text/],
       [{ timeToLiveMs: 5n }, /timeToLiveMs must be .*, not a bigint/],
       [{ activityCase: 5 }, /activityCase must be text, not 5/],
       [{ labels: { order: 5 } }, /labels\.order must be text, not 5/],
@@ -144,7 +112,6 @@ const MISTAKES: [Mistake, typeof TypeError | typeof RangeError, [unknown, RegExp
       [{ getGuard: "ON" }, /getGuard must be OFF, .*, not "ON"/],
       [{ answerMode: null }, /answerMode must be HANDLER, .*, not null/],
       [{ fallback: "later" }, /fallback must be a Response, a Redirect or a PageResponse, not text/],
-      [{ prompt: { heading: "Pay?" } }, /prompt has no option "heading"/],
       [{ prompt: { text: "Pay?" } }, /prompt\.title must be text, not undefined/],
       [{ prompt: { title: "Pay?", choices: { yes: "Pay" } } }, /choices must be an array, not an object/],
       [{ remindAfterMs: 5 }, /remindAfterMs must be an array, not 5/],
@@ -152,21 +119,8 @@ const MISTAKES: [Mistake, typeof TypeError | typeof RangeError, [unknown, RegExp
       [{ signal: {} }, /signal must be an AbortSignal/],
     ],
   ],
-  ...["timeToLiveMs", "timeoutMs", "answerDeadlineMs", "holdTimeMs", "repeatWindowMs"].map(
-    (name): (typeof MISTAKES)[number] => [
-      (wrong) => client.generateCallbackUrl("a", new Response(), { [name]: wrong }),
-      RangeError,
-      [Number.NaN, -1, Number.POSITIVE_INFINITY, 1e300].map((wrong) => [wrong, new RegExp(`^${name} must be .*not`)]),
-    ],
-  ),
-  [
-    (wrong) => client.generateCallbackUrl("a", new Response(), { remindAfterMs: [60_000, wrong] }),
-    RangeError,
-    [[Number.NaN, /remindAfterMs\[1\] must be 0 or a positive number of milliseconds.*, not NaN/]],
-  ],
   [
     (response) => client.generateCallbackUrl("a", response),
-    TypeError,
     [
       [undefined, /response must be a Response, a Redirect or a PageResponse, not undefined/],
       [
@@ -175,174 +129,119 @@ const MISTAKES: [Mistake, typeof TypeError | typeof RangeError, [unknown, RegExp
       ],
     ],
   ],
-  [(caseId) => client.getCallback(caseId), TypeError, [[undefined, /caseId must be text, not undefined/]]],
-  [
-    (options) => client.getCallback("5f0c", options),
-    TypeError,
-    [
-      [null, /options of getCallback must be an object, not null/],
-      [AbortSignal.abort(), /options of getCallback must be an object, .*: write \{ signal: … \}/],
-      [{ timeout: 5 }, /getCallback has no option "timeout"\. Its options are timeoutMs, signal/],
-    ],
-  ],
-  [
-    (options) => client.setResponse("5f0c", new Response(), options),
-    TypeError,
-    [[{ reset: "body" }, /reset must be an array/]],
-  ],
+  [(caseId) => client.getCallback(caseId), [[undefined, /caseId must be text, not undefined/]]],
+  [(options) => client.getCallback("5f0c", options), [[AbortSignal.abort(), /an object, .*: write \{ signal: … \}/]]],
+  [(reset) => client.setResponse("5f0c", new Response(), { reset }), [["body", /reset must be an array/]]],
   [
     (date) => client.extendCallback("5f0c", date),
-    TypeError,
     [
       [5, /expireTime must be a valid Date/],
       [new Date(Number.NaN), /valid Date/],
     ],
   ],
-  [
-    (options) => client.listCallbacks(options).next(),
-    TypeError,
-    [
-      ["OPEN", /options of listCallbacks/],
-      [{ state: "OPEN" }, /no option "state"/],
-    ],
-  ],
-  [
-    (pageSize) => client.listCallbacks({ pageSize }).next(),
-    RangeError,
-    [
-      [Number.NaN, /pageSize must be a whole number/],
-      [-1, /-1/],
-    ],
-  ],
-  [(options) => client.listCalls("5f0c", options).next(), TypeError, [[{ size: 5 }, /listCalls has no option "size"/]]],
-  [
-    (filter) => client.listOwnerCalls(filter).next(),
-    TypeError,
-    [[undefined, /filter must be WAITING, DEAD, not undefined/]],
-  ],
-  [
-    (options) => client.listActivities(options).next(),
-    TypeError,
-    [[{ name: "a" }, /listActivities has no option "name"/]],
-  ],
-  [(options) => client.pauseActivity("a", options), TypeError, [["the bank is closed", /options of pauseActivity/]]],
-  [
-    (options) => client.watchCalls(options),
-    TypeError,
-    [
-      ["5f0c", /options of watchCalls/],
-      [{ case: "5f0c" }, /no option "case"/],
-    ],
-  ],
-  [
-    (options) => client.waitForCall("5f0c", options),
-    TypeError,
-    [[5_000, /options of waitForCall must be an object, not 5000: write \{ timeoutMs: /]],
-  ],
-  [
-    (timeoutMs) => client.waitForCall("5f0c", { timeoutMs }),
-    RangeError,
-    [
-      [Number.NaN, /timeoutMs .*, or Infinity, not NaN/],
-      [-1, /-1/],
-    ],
-  ],
+  [(filter) => client.listOwnerCalls(filter).next(), [[undefined, /filter must be WAITING, DEAD, not undefined/]]],
   [
     (attributes) => new Response("x", attributes),
-    TypeError,
     [
-      [{ status: 404 }, /Response has no option "status"\. Its options are type, redirectUrl, code, /],
       [404, /options of Response must be an object, not 404: write \{ code: 404 \}/],
       [{ code: "404" }, /code must be a whole number, at least 0, not text/],
       [{ headers: "x-a: 1" }, /headers must be an object or an iterable of names and values/],
       [{ type: "JSON" }, /type must be .*, not "JSON"/],
     ],
   ],
-  [
-    (code) => new Response("x", { code }),
-    RangeError,
-    [[2 ** 31, /code must be a whole number, at least 0, not 2147483648/]],
-  ],
-  [
-    (attributes) => Response.json({}, attributes),
-    TypeError,
-    [
-      [{ status: 404 }, /no option "status"/],
-      [404, /options of Response/],
-    ],
-  ],
-  [
-    (attributes) => new Redirect("/", attributes),
-    TypeError,
-    [
-      [303, /options of Redirect/],
-      [{ url: "/" }, /Redirect has no option "url"/],
-    ],
-  ],
-  [
-    (attributes) => new PageResponse("a", "b", attributes),
-    TypeError,
-    [
-      ["/", /options of PageResponse/],
-      [{ link: "/" }, /no option "link"/],
-    ],
-  ],
+  [(attributes) => Response.json({}, attributes), [[{ status: 404 }, /no option "status"/]]],
   [
     (attributes) => new Accept(attributes),
-    TypeError,
     [
-      [new Redirect("/"), /Accept has no option "type"/],
       [{ response: new globalThis.Response("x") }, /response must be .* of fetch/],
       [{ keepOpen: 1 }, /keepOpen must be true or false, not 1/],
     ],
   ],
-  [(attributes) => new Reject("x", attributes), TypeError, [[{ code: 400 }, /Reject has no option "code"/]]],
   [
     (pairs) => new Query(pairs),
-    TypeError,
     [
       ["a=1", /argument of Query must be .*URLSearchParams/],
       [{ a: 1 }, /must be text, not text and 1/],
     ],
   ],
-  [
-    (name) => new Headers().get(name),
-    TypeError,
-    [[undefined, /for get must be text, not undefined: write get\("name"\)/]],
-  ],
-  [(name) => new Query().getAll(name), TypeError, [[5, /for getAll must be text, not 5/]]],
-  [(name) => new Query().has(name), TypeError, [[null, /for has must be text, not null/]]],
+  [(pairs) => new Headers(pairs), [[null, /argument of Headers must be .*, not null/]]],
+  [(name) => new Headers().get(name), [[undefined, /for get must be text, not undefined: write get\("name"\)/]]],
+  [(name) => new Query().getAll(name), [[5, /for getAll must be text, not 5/]]],
+  [(name) => new Query().has(name), [[null, /for has must be text, not null/]]],
   [
     (activity) => new Handlers().activity(activity, () => {}),
-    TypeError,
     [
       [5, /the name of an activity must be text, not 5/],
       ["", /the name of an activity must not be empty/],
     ],
   ],
-  [(pairs) => new Headers(pairs), TypeError, [[null, /argument of Headers must be .*, not null/]]],
-  [
-    (options) => startSystem(options),
-    TypeError,
-    [
-      [{ handler: handlers }, /startSystem has no option "handler"/],
-      [{ handlers: {} }, /needs Handlers/],
+  [(given) => startSystem({ handlers: given }), [[{}, /needs Handlers/]]],
+];
+
+const NO_TIMES = [Number.NaN, -1, Number.POSITIVE_INFINITY, 1e300];
+
+/** Numbers out of range: what passes them, the name in the error, and the numbers. */
+const OUT_OF_RANGE: [Mistake, string, number[]][] = [
+  [(timeoutMs) => new CallbackClient({ timeoutMs }), "timeoutMs", [0, ...NO_TIMES]],
+  [(graceMs) => new Worker(handlers, { graceMs }), "graceMs", [Number.NaN, -1]],
+  [(maxCalls) => new Worker(handlers, { maxCalls }), "maxCalls", [0, 1.5, 1_001, Number.NaN]],
+  ...["timeToLiveMs", "timeoutMs", "answerDeadlineMs", "holdTimeMs", "repeatWindowMs"].map(
+    (name): (typeof OUT_OF_RANGE)[number] => [
+      (wrong) => client.generateCallbackUrl("a", new Response(), { [name]: wrong }),
+      name,
+      NO_TIMES,
     ],
+  ),
+  [
+    (wrong) => client.generateCallbackUrl("a", new Response(), { remindAfterMs: [60_000, wrong] }),
+    "remindAfterMs[1]",
+    [Number.NaN],
   ],
+  [(pageSize) => client.listCallbacks({ pageSize }).next(), "pageSize", [Number.NaN, -1]],
+  [(timeoutMs) => client.waitForCall("5f0c", { timeoutMs }), "timeoutMs", [Number.NaN, -1]],
+  [(code) => new Response("x", { code }), "code", [2 ** 31]],
 ];
 
 describe("a mistake", () => {
-  for (const [make, kind, wrongs] of MISTAKES) {
-    const name = `${make}`.replace(/^\(\w+\) => /, "").replace(/\s+/g, " ");
-    test(`in ${name} is an error that names it`, async () => {
+  const rejects = (make: Mistake, wrong: unknown, kind: ErrorConstructor, problem: RegExp): Promise<void> =>
+    assert.rejects(
+      async () => make(wrong as never),
+      (error) => {
+        assert(error instanceof kind, `${error}`);
+        assert.match(error.message, problem);
+        return true;
+      },
+    );
+  const nameOf = (make: Mistake): string => `${make}`.replace(/^\(\w+\) => /, "").replace(/\s+/g, " ");
+
+  for (const [name, make] of Object.entries(WITH_OPTIONS)) {
+    test(`in the options of ${name} is an error that names them`, async () => {
+      await rejects(
+        make,
+        { nonsense: 5 },
+        TypeError,
+        new RegExp(`^${name} has no option "nonsense"\\. Its options are `),
+      );
+      await rejects(make, 5, TypeError, new RegExp(`^the options of ${name} must be an object, not 5`));
+    });
+  }
+
+  for (const [make, wrongs] of WRONG_TYPES) {
+    test(`of a type in ${nameOf(make)} is an error that names it`, async () => {
       for (const [wrong, problem] of wrongs) {
-        await assert.rejects(
-          async () => make(wrong as never),
-          (error) => {
-            assert(error instanceof kind, `${error}`);
-            assert.match(error.message, problem);
-            return true;
-          },
+        await rejects(make, wrong, TypeError, problem);
+      }
+    });
+  }
+
+  for (const [make, name, wrongs] of OUT_OF_RANGE) {
+    test(`of a number in ${nameOf(make)} is an error that names it`, async () => {
+      for (const wrong of wrongs) {
+        await rejects(
+          make,
+          wrong,
+          RangeError,
+          new RegExp(`^${name.replace(/[[\]]/g, "\\$&")} must be .*, not ${wrong}`.replace("e+", "e\\+")),
         );
       }
     });

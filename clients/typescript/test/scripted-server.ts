@@ -68,8 +68,8 @@ export class WorkerStream {
     this.#stream.write(create(WorkResponseSchema, { messages: messages.map((message) => ({ message })) }));
   }
 
-  welcome(storeEpochs = ""): void {
-    this.send({ case: "welcome", value: { storeEpochs: new TextEncoder().encode(storeEpochs) } });
+  welcome(): void {
+    this.send({ case: "welcome", value: {} });
   }
 
   offer(...callIds: string[]): void {
@@ -88,6 +88,13 @@ export class WorkerStream {
 
   confirm(callId: string): void {
     this.send({ case: "confirm", value: { callId } });
+  }
+
+  /** Offer a call, and confirm it once it is accepted. */
+  async run(callId: string): Promise<void> {
+    this.offer(callId);
+    await this.next("accept");
+    this.confirm(callId);
   }
 
   withdraw(callId: string): void {
@@ -138,7 +145,7 @@ export class ScriptedServer implements AsyncDisposable {
     this.target = target;
   }
 
-  static async start(address = "127.0.0.1:0"): Promise<ScriptedServer> {
+  static async start(): Promise<ScriptedServer> {
     const [server, news, streams] = [new Server(), new EventEmitter(), [] as WorkerStream[]];
     server.addService(definitionOf(WorkerService), {
       work: (stream: ServerDuplexStream<WorkRequest, WorkResponse>) => {
@@ -147,11 +154,11 @@ export class ScriptedServer implements AsyncDisposable {
       },
     });
     const bound = await new Promise<number>((resolve, reject) => {
-      server.bindAsync(address, ServerCredentials.createInsecure(), (error, given) =>
+      server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, given) =>
         error === null ? resolve(given) : reject(error),
       );
     });
-    return new ScriptedServer(server, news, streams, address.replace(/:0$/, `:${bound}`));
+    return new ScriptedServer(server, news, streams, `127.0.0.1:${bound}`);
   }
 
   /** Take the next stream that a worker opens. */

@@ -1,7 +1,6 @@
 /** Helpers of the tests. */
 
 import assert from "node:assert/strict";
-import { randomInt } from "node:crypto";
 import { EventEmitter, once } from "node:events";
 import { setTimeout as after } from "node:timers/promises";
 import { format, inspect } from "node:util";
@@ -66,11 +65,6 @@ export async function until<T>(ask: () => T | Promise<T>): Promise<NonNullable<E
     }
     await after(20);
   }
-}
-
-/** Return an address on which nobody listens, and which no other program takes. */
-export function freeAddress(): string {
-  return `127.${randomInt(1, 255)}.${randomInt(256)}.${randomInt(1, 255)}:8000`;
 }
 
 /** Return all items of a list. */

@@ -9,18 +9,16 @@ import {
   type Handler,
   Handlers,
   PermissionDeniedError,
-  Redirect,
   Reject,
   Response,
   type RunningWorker,
-  UnauthenticatedError,
   Worker,
   type WorkerOptions,
 } from "@callback/client";
 import { status } from "@grpc/grpc-js";
 import { Verdict } from "#gen/callback/v1/callback_handler_service_pb.js";
 import { ScriptedServer, type WorkerStream } from "./scripted-server.js";
-import { Deferred, Events, freeAddress, untilAborted } from "./support.js";
+import { Deferred, Events, untilAborted } from "./support.js";
 
 interface Working extends AsyncDisposable {
   readonly server: ScriptedServer;
@@ -60,25 +58,6 @@ describe("a worker", () => {
     await stream.next("drain");
     stream.end();
     await stopping;
-  });
-
-  test("runs its handler after the confirm, and not before", async () => {
-    let runs = 0;
-    await using up = await working(() => {
-      runs += 1;
-      return new Redirect("/thanks");
-    });
-    up.stream.offer("c1");
-    assert.equal((await up.stream.next("accept")).callId, "c1");
-    await up.stream.handled();
-    assert.equal(runs, 0);
-    up.stream.confirm("c1");
-    const { callId, outcome } = await up.stream.next("result");
-    assert.equal(callId, "c1");
-    assert(outcome.case === "response");
-    assert.equal(outcome.value.verdict, Verdict.ACCEPTED);
-    assert.equal(outcome.value.response?.responseRedirectUrl, "/thanks");
-    assert.equal(runs, 1);
   });
 
   test("accepts no more calls than it has slots, and the next one when a slot is free", async () => {
@@ -127,9 +106,7 @@ describe("a worker", () => {
       }
     };
     await using up = await working(handler, { maxCalls: 1 });
-    up.stream.offer("slow");
-    await up.stream.next("accept");
-    up.stream.confirm("slow");
+    await up.stream.run("slow");
     await running.promise;
     up.stream.withdraw("slow");
     assert.match(String(await aborted.promise), /withdrawn/);
@@ -141,24 +118,11 @@ describe("a worker", () => {
     assert.equal((await up.stream.next("accept")).callId, "next");
   });
 
-  test("does not abort the signal by its clock", async () => {
-    const late = new Deferred<AbortSignal>();
-    await using up = await working((_, { signal }) => late.resolve(signal));
-    const longAgo = { seconds: 1n, nanos: 0 };
-    up.stream.send({ case: "offer", value: { callId: "c", callbackActivity: "act", deadline: longAgo } });
-    await up.stream.next("accept");
-    up.stream.confirm("c");
-    assert.equal((await late.promise).aborted, false);
-    assert.deepEqual(await endOf(up.stream), ["c", "response"]);
-  });
-
   test("sends a sentence without the error if its handler fails, and logs the error", async () => {
     await using up = await working(() => {
       throw new Error("the password is 1234");
     });
-    up.stream.offer("c");
-    await up.stream.next("accept");
-    up.stream.confirm("c");
+    await up.stream.run("c");
     const { outcome } = await up.stream.next("result");
     assert.deepEqual(outcome, { case: "error", value: "the handler failed" });
     const logged = await up.events.of("handler_failed");
@@ -173,9 +137,7 @@ describe("a worker", () => {
       return (call.callId === "returned" ? new Reject() : "text") as never;
     });
     for (const callId of ["rejected", "returned", "wrong"]) {
-      up.stream.offer(callId);
-      await up.stream.next("accept");
-      up.stream.confirm(callId);
+      await up.stream.run(callId);
     }
     const { outcome } = await up.stream.next("result");
     assert(outcome.case === "response");
@@ -190,19 +152,6 @@ describe("a worker", () => {
     );
   });
 
-  test("fails a call whose answer is larger than a message can be, and stays connected", async () => {
-    await using up = await working((call) => new Response(call.callId === "big" ? "x".repeat(2 ** 24) : "small"));
-    for (const [callId, end] of [
-      ["big", "error"],
-      ["small", "response"],
-    ] as const) {
-      up.stream.offer(callId);
-      await up.stream.next("accept");
-      up.stream.confirm(callId);
-      assert.deepEqual(await endOf(up.stream), [callId, end]);
-    }
-  });
-
   test("fails a call whose handler throws what JSON cannot represent, or sets a code that is no whole number", async () => {
     const circular: { self?: unknown } = {};
     circular.self = circular;
@@ -214,9 +163,7 @@ describe("a worker", () => {
     };
     await using up = await working(handler, { maxCalls: 1, logger: undefined });
     for (const callId of ["circular", "code"]) {
-      up.stream.offer(callId);
-      await up.stream.next("accept");
-      up.stream.confirm(callId);
+      await up.stream.run(callId);
       assert.deepEqual(await endOf(up.stream), [callId, "error"]);
     }
   });
@@ -230,47 +177,6 @@ describe("a worker", () => {
     }
     assert(Math.max(...up.stream.batches) <= 64);
     assert(up.stream.batches.length < 20, `batches: ${up.stream.batches}`);
-  });
-
-  test("aborts the signals of its handlers when the stream is lost, and connects again", async () => {
-    const [running, aborted] = [new Deferred(), new Deferred<unknown>()];
-    await using up = await working(async (_, { signal }) => {
-      running.resolve();
-      await untilAborted(signal).catch(aborted.resolve);
-    });
-    await up.stream.next("hello");
-    up.stream.send({ case: "storeEpochs", value: new TextEncoder().encode("known") });
-    up.stream.offer("c");
-    await up.stream.next("accept");
-    up.stream.confirm("c");
-    await running.promise;
-    up.stream.fail(status.UNAVAILABLE);
-    assert.match(String(await aborted.promise), /lost/);
-    const next = await up.server.welcomed();
-    const hello = await next.next("hello");
-    assert.equal(new TextDecoder().decode(hello.storeEpochs), "known");
-    next.offer("again");
-    await next.next("accept");
-  });
-
-  test("connects to another server when its server drains, and finishes the calls of the first one", async () => {
-    const [running, end] = [new Deferred(), new Deferred()];
-    await using up = await working(async () => {
-      running.resolve();
-      await end.promise;
-    });
-    up.stream.offer("c");
-    await up.stream.next("accept");
-    up.stream.confirm("c");
-    await running.promise;
-    up.stream.send({ case: "drain", value: {} });
-    const next = await up.server.welcomed();
-    await next.next("hello");
-    end.resolve();
-    assert.deepEqual(await endOf(up.stream), ["c", "response"]);
-    up.stream.end();
-    next.offer("other");
-    await next.next("accept");
   });
 
   test("that stops declines waiting calls, finishes running ones, and disconnects when the server ends the stream", async () => {
@@ -304,9 +210,7 @@ describe("a worker", () => {
       await untilAborted(signal).catch(aborted.resolve);
     };
     await using up = await working(handler, { graceMs: 1 });
-    up.stream.offer("c");
-    await up.stream.next("accept");
-    up.stream.confirm("c");
+    await up.stream.run("c");
     await running.promise;
     await up.worker.stop();
     await up.stream.cancelled();
@@ -321,9 +225,7 @@ describe("a worker", () => {
       const handlers = new Handlers().activity("act", () => end.promise);
       const ended = new Worker(handlers, { target: server.target, graceMs, logger: log }).run({ signal: stop.signal });
       const stream = await server.welcomed();
-      stream.offer("c");
-      await stream.next("accept");
-      stream.confirm("c");
+      await stream.run("c");
       await stream.handled();
       end.resolve();
       assert.deepEqual(await endOf(stream), ["c", "response"]);
@@ -385,9 +287,7 @@ describe("a worker", () => {
       /the grace of the worker, 1 ms, ended before one call did/,
     );
     const stream = await server.welcomed();
-    stream.offer("c");
-    await stream.next("accept");
-    stream.confirm("c");
+    await stream.run("c");
     await running.promise;
     stop.abort();
     await ended;
@@ -401,9 +301,7 @@ describe("a worker", () => {
       await end.promise;
     };
     await using up = await working(handler, { graceMs: Number.POSITIVE_INFINITY });
-    up.stream.offer("c");
-    await up.stream.next("accept");
-    up.stream.confirm("c");
+    await up.stream.run("c");
     await running.promise;
     const stopping = up.worker.stop();
     await up.stream.next("drain");
@@ -418,44 +316,31 @@ describe("a worker", () => {
     await stopping;
   });
 
-  test("reads its token file with every connection, and keeps the last token while the file is unusable", async () => {
+  test("keeps its last token while the file of the token is unusable", async () => {
     const folder = await mkdtemp(join(tmpdir(), "callback-test-"));
     const tokenFile = join(folder, "token");
     await writeFile(tokenFile, "first\n");
     await using up = await working(() => {}, { tokenFile });
-    assert.deepEqual(up.stream.metadata.get("authorization"), ["Bearer first"]);
-    await writeFile(tokenFile, "second");
+    await writeFile(tokenFile, "");
     up.stream.fail(status.UNAVAILABLE);
     const second = await up.server.welcomed();
-    assert.deepEqual(second.metadata.get("authorization"), ["Bearer second"]);
-    await writeFile(tokenFile, "");
-    second.fail(status.UNAVAILABLE);
-    const third = await up.server.welcomed();
-    assert.deepEqual(third.metadata.get("authorization"), ["Bearer second"]);
+    assert.deepEqual(second.metadata.get("authorization"), ["Bearer first"]);
     assert.equal((await up.events.of("token_file_unusable"))["action"], "keep_last_token");
     await rm(folder, { recursive: true });
   });
 
-  test("fails with the reason if the first server refuses it, and tries again after a later refusal", async () => {
+  test("fails with the reason if the first server refuses it", async () => {
     await using server = await ScriptedServer.start();
-    const handlers = new Handlers().activity("act", () => {});
-    const worker = new Worker(handlers, { target: server.target, logger: new Events() });
-    for (const [code, reason, kind] of [
-      [status.UNAUTHENTICATED, "UNAUTHENTICATED", UnauthenticatedError],
-      [status.PERMISSION_DENIED, "ACTIVITY_NOT_ALLOWED", PermissionDeniedError],
-    ] as const) {
-      const refused = assert.rejects(worker.run(), (error) => error instanceof kind && error.reason === reason);
-      (await server.stream()).fail(code, reason);
-      await refused;
-    }
-    const starting = worker.start();
-    const first = await server.welcomed();
-    const running = await starting;
-    first.fail(status.UNAVAILABLE);
-    (await server.stream()).fail(status.UNAUTHENTICATED, "UNAUTHENTICATED");
-    await server.welcomed();
-    await server[Symbol.asyncDispose]();
-    await running.stop();
+    const worker = new Worker(
+      new Handlers().activity("act", () => {}),
+      { target: server.target, logger: new Events() },
+    );
+    const [code, reason] = [status.PERMISSION_DENIED, "ACTIVITY_NOT_ALLOWED"];
+    const refused = assert.rejects(worker.run(), (error) => {
+      return error instanceof PermissionDeniedError && error.reason === reason;
+    });
+    (await server.stream()).fail(code, reason);
+    await refused;
   });
 
   test("connects to another server of its target when the first one is lost", async () => {
@@ -474,41 +359,9 @@ describe("a worker", () => {
     await worker.stop();
   });
 
-  test("says that a server has sent no welcome in time, and tries again", async (t) => {
-    await using server = await ScriptedServer.start();
-    const log = new Events();
-    t.mock.timers.enable({ apis: ["setTimeout"] });
-    const options = { target: server.target, logger: log };
-    const starting = new Worker(
-      new Handlers().activity("act", () => {}),
-      options,
-    ).start();
-    await (await server.stream()).next("hello");
-    t.mock.timers.tick(10_000);
-    const { problem } = await log.of("worker_disconnected");
-    assert.match(String(problem), /cannot reach 127\.0\.0\.1:\d+: the server has sent no welcome for 10000 ms/);
-    t.mock.timers.reset();
-    await server.welcomed();
-    const worker = await starting;
-    await server[Symbol.asyncDispose]();
-    await worker.stop();
-  });
-
-  test("waits for a server that does not run yet", async () => {
-    const [handlers, events, target] = [new Handlers().activity("act", () => {}), new Events(), freeAddress()];
-    const starting = new Worker(handlers, { target, logger: events }).start();
-    await events.of("worker_disconnected");
-    await using server = await ScriptedServer.start(target);
-    await server.welcomed();
-    const worker = await starting;
-    await server[Symbol.asyncDispose]();
-    await worker.stop();
-  });
-
   test("rejects wrong options", () => {
     const handlers = new Handlers().activity("act", () => {});
     assert.throws(() => new Worker(new Handlers()), /at least one handler/);
-    assert.throws(() => new Worker(handlers, { maxCalls: 0 }), RangeError);
     assert.throws(() => new Worker(handlers, { target: "http://127.0.0.1:50051" }), /is a URL/);
     assert.throws(() => new Worker(handlers, { token: "a\nb" }), /characters that a token cannot have/);
     assert.throws(() => handlers.activity("act", () => {}), /already has a handler/);

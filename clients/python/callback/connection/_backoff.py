@@ -3,11 +3,14 @@
 import math
 import random
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
 from callback._errors import CallbackError, DeadlineExceededError, UnavailableError
 from callback._reason_errors import WatcherTooSlowError
 
+CLOCK: Callable[[], float] = time.monotonic
+"""The clock of timeouts, in seconds."""
 DEFAULT_TIMEOUT_S = 10.0
 """How long a request may take with all its attempts, in seconds, unless another timeout is given."""
 
@@ -20,14 +23,14 @@ class Backoff:
     """
 
     def __init__(self, timeout: float, *, first: float = 0.1, longest: float = 2.0) -> None:
-        self._end = time.monotonic() + timeout
+        self._end = CLOCK() + timeout
         self._next = first
         self._longest = longest
 
     @property
     def remaining(self) -> float:
         """The seconds that are left. Negative after the timeout."""
-        return self._end - time.monotonic()
+        return self._end - CLOCK()
 
     def next_pause(self, at_least: timedelta | None = None) -> float:
         """Return how many seconds to wait before the next attempt."""

@@ -18,7 +18,7 @@ import grpc
 
 _log = logging.getLogger("callback.connection")
 
-_SETTLED_NS = 2_000_000_000
+SETTLED_NS = 2_000_000_000
 """How long after a change another one has another time on every file system, in nanoseconds: the clock of most kernels
 ticks every few milliseconds, that of some file systems every two seconds."""
 
@@ -100,14 +100,14 @@ class _PemFiles:
         key_file: str | PathLike[str] | None,
     ) -> None:
         self._files = (ca_file, key_file, cert_file)
-        self._stats = tuple(map(_stat, self._files))
+        self._stats = tuple(map(status_of, self._files))
         self._problem = ""
         self.contents = _read_checked(*self._files)
         """Authorities, key and certificate, in the order of gRPC's arguments. None for a file that is not given."""
 
     def reload_if_changed(self) -> bool:
         """Read the files again if they changed, and return whether their contents differ. Not thread-safe."""
-        stats = tuple(map(_stat, self._files))
+        stats = tuple(map(status_of, self._files))
         if stats == self._stats:
             return False
         try:
@@ -206,7 +206,7 @@ def _check(
         raise ValueError(f"{files}: no usable PEM content{reason}") from None
 
 
-def _stat(file: str | PathLike[str] | None) -> object:
+def status_of(file: str | PathLike[str] | None) -> object:
     """Return a value that differs after a file was written, replaced or made readable, or has just changed."""
     try:
         status = None if file is None else Path(file).stat()
@@ -214,7 +214,7 @@ def _stat(file: str | PathLike[str] | None) -> object:
         return None
     if status is None:
         return None
-    if time.time_ns() - status.st_ctime_ns < _SETTLED_NS:
+    if time.time_ns() - status.st_ctime_ns < SETTLED_NS:
         return object()  # it may change again without a trace in its status
     return status.st_ctime_ns, status.st_mtime_ns, status.st_size, status.st_ino
 
