@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from prometheus_client import REGISTRY
-from store.test_keeping import Cases
+from support.cases import Cases
 from support.clock import ClockedStore
 from support.wait import wait_until
 
@@ -57,15 +57,14 @@ async def swept(cases, case):
 
 
 @pytest.mark.parametrize("step_s", [0.5, HOUR_S, 1000 * HOUR_S])
-async def test_leases_end_cases_expire_and_retries_run_in_their_time(cases, monkeypatch, step_s):
-    monkeypatch.setattr("store.test_keeping.LEASES", Leases({}, default_ms=1000))
+async def test_leases_end_cases_expire_and_retries_run_in_their_time(cases, step_s):
+    leases = cases.leases = Leases({}, default_ms=1000)
     single = await cases.new(mode=CallMode.SINGLE)
     granted = await cases.claim(single)
     expires = await cases.new(time_to_live_ms=1000)
     acknowledged = await cases.new(answer_mode=AnswerMode.ACK)
     delivered = await cases.claim(acknowledged)
     partition = keys.partition_of(acknowledged.id)
-    leases = Leases({}, default_ms=1000)
     await take_deliveries(cases.scripts, partition, limit=1, turn=0, leases=leases, recording=Recording())
 
     cases.store.set_clock(HOUR_S - step_s)
