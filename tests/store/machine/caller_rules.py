@@ -41,15 +41,15 @@ class CallerRules(CaseSteps, ClaimSteps, EndSteps, DeliverySteps, TimeSteps):
             profile = self.new[case_id].verification_profile
             self._compare_claim(reply, self.model[case_id].claim(call_id, profile=profile))
 
-    @precondition(lambda self: self._running())
+    @precondition(lambda self: self.running())
     @rule(data=st.data())
     def others_come_and_go(self, data):
         """Make two more calls while one runs, and end them, if the case allows it."""
-        case_id = ids.case_id_of_call(data.draw(st.sampled_from(self._running())))
+        case_id = ids.case_id_of_call(data.draw(st.sampled_from(self.running())))
         for _ in range(2):
             call_id = self._claim_new(case_id)
-            if call_id in self._running():
-                self._finish(call_id, SUCCEEDED, False, b"")
+            if call_id in self.running():
+                self.end_call(call_id, SUCCEEDED, False, b"")
 
     @precondition(lambda self: self.new)
     @rule(
@@ -90,7 +90,7 @@ class CallerRules(CaseSteps, ClaimSteps, EndSteps, DeliverySteps, TimeSteps):
         self._claim_new(case_id, **{kind: value})
         model = self.model.get(case_id)
         call_id = model.known.get(value) if model else None
-        runs = call_id in self._running()
+        runs = call_id in self.running()
         repeat_id = self._claim_new(case_id, **{kind: value}) if follows else None
         if between == "windows":
             self._end_windows(case_id)
@@ -100,7 +100,7 @@ class CallerRules(CaseSteps, ClaimSteps, EndSteps, DeliverySteps, TimeSteps):
             if model.calls[call_id] in self._in_lease():  # otherwise its delivery waits for the next attempt
                 self._end_lease(model.calls[call_id], LATE)
         elif runs and between:
-            self._finish(call_id, between, keep_open, body, no_repeat=no_repeat)
+            self.end_call(call_id, between, keep_open, body, no_repeat=no_repeat)
         if runs and follows:
             self._follow(call_id, repeat_id)
         self._claim_new(case_id, **{kind: value}, **terms)
@@ -120,7 +120,7 @@ class CallerRules(CaseSteps, ClaimSteps, EndSteps, DeliverySteps, TimeSteps):
     @precondition(lambda self: self.granted)
     @rule(data=st.data())
     def claim_again(self, data):
-        self._claim_again(data.draw(st.sampled_from([*self.granted, *self._running(), *self._running()])))
+        self._claim_again(data.draw(st.sampled_from([*self.granted, *self.running(), *self.running()])))
 
     @precondition(lambda self: self._recorded())
     @rule(data=st.data(), body=st.sampled_from([None, b"", b"another"]))
@@ -153,7 +153,7 @@ class CallerRules(CaseSteps, ClaimSteps, EndSteps, DeliverySteps, TimeSteps):
     @rule(data=st.data(), times=st.integers(1, 2))
     def a_caller_is_gone(self, data, times):
         """Mark it once or twice, while its call runs, after its end, or when it is no longer kept."""
-        call_id = data.draw(st.sampled_from([*self.granted, *self._running(), *self._running()]))
+        call_id = data.draw(st.sampled_from([*self.granted, *self.running(), *self.running()]))
         model = self.model.get(ids.case_id_of_call(call_id))
         for _ in range(times):
             known = model is not None and model.mark_caller_gone(call_id)

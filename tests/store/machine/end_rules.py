@@ -23,40 +23,40 @@ from callback_server.store.transitions.resolve_case import ResolveRefusal
 class EndRules(CaseSteps, ClaimSteps, EndSteps, DeliverySteps, TimeSteps):
     """Rules for how calls end."""
 
-    @precondition(lambda self: self._running())
+    @precondition(lambda self: self.running())
     @rule(data=st.data(), status=ends, keep_open=st.booleans(), close=st.booleans(), body=bodies,
           merged=st.sampled_from([None, "at the claim", "now"]), due=st.sampled_from([None, NOW, LATER]),
           earlier=st.booleans(), again=st.booleans())  # fmt: skip
     def finish(self, data, status, keep_open, close, body, merged, due, earlier, again):
         """Finish a call that runs, or the attempt of its delivery; or the attempt before it, too late."""
-        call_id = data.draw(st.sampled_from(self._running()))
+        call_id = data.draw(st.sampled_from(self.running()))
         token = max(self._known(call_id).attempts_started - earlier, 1)
         for _ in range(1 + again):
-            self._finish(
+            self.end_call(
                 call_id, status, keep_open and not close, body, merged=merged, due=due, token=token, close=close
             )
 
     @precondition(lambda self: self.granted)
     @rule(data=st.data(), status=ends, keep_open=st.booleans(), body=bodies)
     def finish_late_or_again(self, data, status, keep_open, body):
-        self._finish(data.draw(st.sampled_from(self.granted)), status, keep_open, body)
+        self.end_call(data.draw(st.sampled_from(self.granted)), status, keep_open, body)
 
-    @precondition(lambda self: self._running())
+    @precondition(lambda self: self.running())
     @rule(data=st.data(), status=ends, body=bodies)
     def finish_after_the_response_was_replaced(self, data, status, body):
         """Finish with the response at the claim, and then with the present one."""
-        call_id = data.draw(st.sampled_from(self._running()))
+        call_id = data.draw(st.sampled_from(self.running()))
         self._set_response(ids.case_id_of_call(call_id), body)
         for merged in ("at the claim", "now"):
-            self._finish(call_id, status, False, body, merged=merged)
+            self.end_call(call_id, status, False, body, merged=merged)
 
     @precondition(lambda self: self._multiple())
     @rule(data=st.data(), status=ends)
     def a_call_that_is_not_the_newest_closes_its_case(self, data, status):
         case_id = data.draw(st.sampled_from(self._multiple()))
         call_id, _ = self._claim_new(case_id), self._claim_new(case_id)
-        if call_id in self._running():
-            self._finish(call_id, status, False, b"", close=True)
+        if call_id in self.running():
+            self.end_call(call_id, status, False, b"", close=True)
 
     @precondition(lambda self: self._held())
     @rule(data=st.data(), status=st.sampled_from([SUCCEEDED, REJECTED]), body=bodies,
@@ -66,7 +66,7 @@ class EndRules(CaseSteps, ClaimSteps, EndSteps, DeliverySteps, TimeSteps):
         call_id = data.draw(st.sampled_from(self._held()))
         ran = self._known(call_id).status == RUNNING
         for digest in answers:
-            self._finish(call_id, status, False, body, digest=digest)
+            self.end_call(call_id, status, False, body, digest=digest)
         held = self.do(read_held(self.scripts, call_id))
         assert (held.status, held.answer_digest) == (self._known(call_id).status, self._known(call_id).answer_digest)
         if ran and held.answer_digest and held.answer is not None:
@@ -76,7 +76,7 @@ class EndRules(CaseSteps, ClaimSteps, EndSteps, DeliverySteps, TimeSteps):
     @precondition(lambda self: self.granted)
     @rule(data=st.data(), accepts=st.sampled_from([True, True, False]), again=st.booleans())
     def mark_a_fallback(self, data, accepts, again):
-        call_id = data.draw(st.sampled_from([*self.granted, *self._running(), *self._running()]))
+        call_id = data.draw(st.sampled_from([*self.granted, *self.running(), *self.running()]))
         for _ in range(1 + again):
             self._mark_fallback(call_id, accepts=accepts)
 
@@ -86,7 +86,7 @@ class EndRules(CaseSteps, ClaimSteps, EndSteps, DeliverySteps, TimeSteps):
     def a_caller_is_told_to_wait(self, data, told, status, body, no_repeat, erases, trims):
         """The caller of a call, or a repeat, waits at its address, and gets the answer there, although the call is no
         longer kept. An answer that must not be given twice is for the first that asks, if the caller waits."""
-        call_id = data.draw(st.sampled_from([*self.granted, *self._running(), *self._running()]))
+        call_id = data.draw(st.sampled_from([*self.granted, *self.running(), *self.running()]))
         case_id = ids.case_id_of_call(call_id)
         model = self.model.get(case_id) or self.dropped[case_id]
         call = self._known(call_id)
@@ -108,7 +108,7 @@ class EndRules(CaseSteps, ClaimSteps, EndSteps, DeliverySteps, TimeSteps):
         if erases:
             self._erase(case_id, None, f"erasure {next(self.numbers)}")
             model.erase()
-        self._finish(call_id, status, False, body, no_repeat=no_repeat)
+        self.end_call(call_id, status, False, body, no_repeat=no_repeat)
         if call.status not in (SUCCEEDED, REJECTED):
             return
         if trims:
@@ -126,19 +126,19 @@ class EndRules(CaseSteps, ClaimSteps, EndSteps, DeliverySteps, TimeSteps):
         if call.no_repeat:
             assert self._at_address(call, asker="another").answer is None
 
-    @precondition(lambda self: self._running())
+    @precondition(lambda self: self.running())
     @rule(data=st.data(), end=st.sampled_from([NOT_STARTED, FAILED, "lost"]),
           then=st.sampled_from([None, "take", "erase", "replay"]))  # fmt: skip
     def an_attempt_after_a_fallback_may_not_end_its_call(self, data, end, then):
         """No handler is asked, it fails, or its server is lost. Then the call is taken, erased or replayed."""
-        call_id = data.draw(st.sampled_from(self._running()))
+        call_id = data.draw(st.sampled_from(self.running()))
         call = self._known(call_id)
         self._mark_fallback(call_id)
         if end == "lost" and call in self._in_lease():
             self._end_lease(call, EARLY)
             self.sweep()
         elif end != "lost":
-            self._finish(call_id, end, False, b"", due=NOW)
+            self.end_call(call_id, end, False, b"", due=NOW)
         if then == "take":
             self.take(paused=False)
         elif then == "erase":
@@ -162,7 +162,7 @@ class EndRules(CaseSteps, ClaimSteps, EndSteps, DeliverySteps, TimeSteps):
         case_id = data.draw(st.sampled_from([*self.model, *holding, *4 * still_open]))
         if late:
             call_id = self._claim_new(case_id)
-            if late and call_id in self._running():
+            if late and call_id in self.running():
                 self._end_lease(self._known(call_id), LATE)
         for _ in range(data.draw(st.integers(0, 2))):
             self._claim_new(case_id)
@@ -191,7 +191,7 @@ class EndRules(CaseSteps, ClaimSteps, EndSteps, DeliverySteps, TimeSteps):
             self.sweep()
         elif then == "answer":
             for call_id in model.running:
-                self._finish(call_id, SUCCEEDED, False, b"", digest=DIGESTS[1])
+                self.end_call(call_id, SUCCEEDED, False, b"", digest=DIGESTS[1])
         elif then == "claim":
             call_id = self._claim_new(case_id)
             if call_id in self.model[case_id].calls or call_id in self.model[case_id].gone:

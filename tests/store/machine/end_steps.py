@@ -19,7 +19,7 @@ from callback_server.store.transitions.resolve_case import ResolvedBatch, Resolv
 class EndSteps(System):
     """Steps that end calls."""
 
-    def _finish(
+    def end_call(
         self, call_id, status, keep_open, body, *, digest="", merged=None, due=None, token=None, no_repeat=False,
         close=False,
     ):  # fmt: skip
@@ -33,7 +33,7 @@ class EndSteps(System):
             failure=None if answered else CallFailure.HANDLER_ERROR,
             failure_detail="" if answered else "broken",
         )
-        was_running = call_id in self._running()
+        was_running = call_id in self.running()
         case_id = ids.case_id_of_call(call_id)
         model = self.model.get(case_id) or self.dropped[case_id]
         version = {None: None, "at the claim": self._known(call_id).version, "now": model.version}[merged]
