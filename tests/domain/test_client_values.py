@@ -84,18 +84,10 @@ def test_names_and_values_that_are_not_text_are_refused(pairs):
 @pytest.mark.parametrize(
     ("attribute", "value"),
     [
-        ("body", 5),
-        ("body", bytearray(b"x")),
-        ("code", "200"),
-        ("code", True),
-        ("redirect_url", b"/x"),
-        ("type", "REDIRECT"),
-        ("heading", b"x"),
-        ("text", 5),
-        ("link_label", b"x"),
-        ("link_url", b"/x"),
+        ("body", 5), ("body", bytearray(b"x")), ("code", "200"), ("code", True), ("redirect_url", b"/x"),
+        ("type", "REDIRECT"), ("heading", b"x"), ("text", 5), ("link_label", b"x"), ("link_url", b"/x"),
     ],
-)
+)  # fmt: skip
 def test_a_response_names_the_attribute_of_the_wrong_type(attribute, value):
     with pytest.raises(TypeError, match=f"{attribute} must be "):
         Response(**{attribute: value})

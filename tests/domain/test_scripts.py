@@ -149,14 +149,11 @@ NONE = {"a": "", "b": False, "c": "", "d": False, "e": 0, "f": (), "g": ()}
 @pytest.mark.parametrize(
     ("given", "packed"),
     [
-        ({}, ["", ""]),
-        ({"a": "x", "b": True}, ["x", "1"]),
-        ({"c": "x"}, ["", "", "x", "", 0, 0, 0]),
-        ({"d": True}, ["", "", "", "1", 0, 0, 0]),
-        ({"e": 7}, ["", "", "", "", 7, 0, 0]),
+        ({}, ["", ""]), ({"a": "x", "b": True}, ["x", "1"]), ({"c": "x"}, ["", "", "x", "", 0, 0, 0]),
+        ({"d": True}, ["", "", "", "1", 0, 0, 0]), ({"e": 7}, ["", "", "", "", 7, 0, 0]),
         ({"g": (1,)}, ["", "", "", "", 0, 0, 1, 1]),
     ],
-)
+)  # fmt: skip
 def test_arguments_that_are_seldom_given_are_sent_only_if_one_of_them_is(monkeypatch, tmp_path, given, packed):
     script = script_of(
         monkeypatch,

@@ -35,13 +35,9 @@ def sends(monkeypatch):
 @pytest.mark.parametrize(
     ("failures", "unsure"),
     [
-        ([], False),
-        ([UNSENT], False),
-        ([UNSURE], True),
-        ([UNSENT, UNSURE], True),
-        ([UNSURE, UNSENT], True),
+        ([], False), ([UNSENT], False), ([UNSURE], True), ([UNSENT, UNSURE], True), ([UNSURE, UNSENT], True),
     ],
-)
+)  # fmt: skip
 async def test_a_result_says_whether_an_earlier_attempt_may_have_done_it(sends, failures, unsure):
     assert await resend_knowing(sends(failures), unsent_s=10, unsure_s=10) == ("answer", unsure)
 
