@@ -11,7 +11,7 @@ import pytest
 
 import callback_server.store.queries
 import callback_server.store.transitions
-from callback_server.store import schema, scripts
+from callback_server.store import schema
 from callback_server.store.fields import CALL_FIELDS, CASE_FIELDS
 from callback_server.store.generated_lua import PARTS, with_keys
 from callback_server.store.queries import read
@@ -123,19 +123,16 @@ def test_functions_that_are_rarely_used_are_made_with_the_first_of_them_and_used
     assert not re.search(rf"(?<!rarely\(\)\.)\b({'|'.join(RARE)})\b", others + following)
 
 
-def script_of(monkeypatch, tmp_path, *parameters):
+def script_of(tmp_path, *parameters):
     """Return a script with these arguments."""
     lines = "".join(f"---@param {each}\n" for each in parameters)
     (tmp_path / "example.lua").write_text(f"#!lua\n-- ARGV:\n{lines}-- @arguments\nreturn {{}}\n")
-    monkeypatch.setattr(scripts, "_FOLDER", tmp_path)
-    return Script("example")
+    return Script("example", folder=tmp_path)
 
 
 @pytest.fixture
-def example(monkeypatch, tmp_path):
-    return script_of(
-        monkeypatch, tmp_path, "a string", "b number", "c boolean of it", "d boolean", "e string[] pairs", "f string[]"
-    )
+def example(tmp_path):
+    return script_of(tmp_path, "a string", "b number", "c boolean of it", "d boolean", "e string[] pairs", "f string[]")
 
 
 def test_arguments_are_packed_in_their_order_flags_as_one_or_nothing_and_lists_behind_their_lengths(example):
@@ -154,17 +151,9 @@ NONE = {"a": "", "b": False, "c": "", "d": False, "e": 0, "f": (), "g": ()}
         ({"g": (1,)}, ["", "", "", "", 0, 0, 1, 1]),
     ],
 )  # fmt: skip
-def test_arguments_that_are_seldom_given_are_sent_only_if_one_of_them_is(monkeypatch, tmp_path, given, packed):
+def test_arguments_that_are_seldom_given_are_sent_only_if_one_of_them_is(tmp_path, given, packed):
     script = script_of(
-        monkeypatch,
-        tmp_path,
-        "a string",
-        "b boolean",
-        "c? string",
-        "d? boolean",
-        "e? number",
-        "f string[]",
-        "g string[]",
+        tmp_path, "a string", "b boolean", "c? string", "d? boolean", "e? number", "f string[]", "g string[]"
     )
     assert script.pack(**NONE | given) == packed
 
@@ -189,8 +178,8 @@ def test_an_argument_that_is_missing_or_unknown_is_an_error(example, values, say
         example.pack(**values)
 
 
-def test_a_table_is_packed_in_its_place_and_is_one_table_in_the_script(monkeypatch, tmp_path):
-    script = script_of(monkeypatch, tmp_path, "a string", "g {x: number, y: number}", "b string", "c string[]")
+def test_a_table_is_packed_in_its_place_and_is_one_table_in_the_script(tmp_path):
+    script = script_of(tmp_path, "a string", "g {x: number, y: number}", "b string", "c string[]")
     assert script.pack(a="", b="7", g=(1, 2), c=("a",)) == ["", 1, 2, "7", 1, "a"]
     assert "local a, g, b = (ARGV[1] or ''), {x = tonumber(ARGV[2]), y = tonumber(ARGV[3])}, (ARGV[4]" in script.source
     assert "local c_first = 5 + 1" in script.source
@@ -233,10 +222,10 @@ def test_the_fields_in_the_scripts_are_those_of_the_table(hash_name, table):
 
 
 def test_the_fields_that_queries_read_are_in_the_tables():
-    assert {*read._CALL_FIELDS, *read._BODY_FIELDS, *read._HELD_CALL_FIELDS} <= set(CALL_FIELDS)
-    named = re.findall(r'fields(?:\.get\(|\[)b"(\w+)"', inspect.getsource(read._case))
+    assert {*read.FIELDS_OF_CALLS, *read.FIELDS_OF_BODIES, *read.FIELDS_OF_HELD_CALLS} <= set(CALL_FIELDS)
+    named = re.findall(r'fields(?:\.get\(|\[)b"(\w+)"', inspect.getsource(read))
     assert named
-    assert set(named) <= set(CASE_FIELDS)
+    assert set(named) <= {*CASE_FIELDS, *CALL_FIELDS}
 
 
 def test_no_line_of_a_script_is_longer_than_120_characters():

@@ -25,9 +25,9 @@ async def serving(why_not_ready=""):
 
 
 @pytest.fixture
-def short_connections(monkeypatch):
+def short_connections(limits):
     """Limit each connection to half a second."""
-    monkeypatch.setattr(admin, "_CONNECTION_TIMEOUT_S", 0.5)
+    limits(admin, CONNECTION_TIMEOUT_S=0.5)
 
 
 async def get(address, path="/healthz", **more):
