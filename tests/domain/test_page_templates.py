@@ -92,22 +92,16 @@ def folder(tmp_path):
         ({"texts__nl__toml": "busy = 'x'"}, "texts.nl.toml: must be a table: busy"),
         ({"texts__de__toml": "[busy]\ntext = 'x'"}, "texts.de.toml: missing: agent_detected.heading, "),
         ({"waiting__html": "{{ link_url }}"}, "waiting.html: the waiting page needs <script data-path="),
-        (
-            {"waiting__html": "<script>{{ waiting_script }}</script>{{ link_url }}"},
-            "waiting.html: the waiting page needs <script data-path=",
-        ),
-        (
-            {"waiting__html": '<script data-path="{{ link_url }}">{{ waiting_script }} </script>'},
-            "waiting.html: the waiting page needs <script data-path=",
-        ),
-        (
-            {"waiting__html": '<script data-path="{{ link_url }}">{{ waiting_script }}</script>'},
-            "waiting.html: the waiting page needs <noscript><meta ",
-        ),
+        ({"waiting__html": "<script>{{ waiting_script }}</script>{{ link_url }}"},
+         "waiting.html: the waiting page needs <script data-path="),
+        ({"waiting__html": '<script data-path="{{ link_url }}">{{ waiting_script }} </script>'},
+         "waiting.html: the waiting page needs <script data-path="),
+        ({"waiting__html": '<script data-path="{{ link_url }}">{{ waiting_script }}</script>'},
+         "waiting.html: the waiting page needs <noscript><meta "),
         ({"style__css": "</style><script>"}, "style.css: must not have </"),
         ({"pages__html": "a"}, "has no page.html, confirmation.html, notice.html, error.html, answer.html,"),
     ],
-)
+)  # fmt: skip
 def test_broken_templates_are_refused_with_the_reason(folder, files, problem):
     theirs = folder(**files)
     with pytest.raises(TemplatesError) as caught:

@@ -128,12 +128,10 @@ def test_a_token_works_until_it_expires(path, after, works):
         (WRITTEN.replace(SHA256, SHA256.upper()), "principals.orders.tokens.0.sha256: must match pattern"),
         (WRITTEN.replace("10:00:00Z", "10:00:00"), "principals.orders.tokens.0.created: must have timezone"),
         (WRITTEN.replace("edge.shop", "orders.shop"), "the certificate orders.shop.example is listed twice"),
-        (
-            f'{WRITTEN}[[principals.edge.tokens]]\nsha256 = "{SHA256}"\n',
-            "principals.edge: a token of it is listed twice",
-        ),
+        (f'{WRITTEN}[[principals.edge.tokens]]\nsha256 = "{SHA256}"\n',
+         "principals.edge: a token of it is listed twice"),
     ],
-)
+)  # fmt: skip
 def test_a_file_that_is_wrong_says_where_and_repeats_no_token(path, text, says):
     with pytest.raises(SettingsError) as caught:
         known(path, text)
@@ -229,17 +227,13 @@ def test_however_tables_are_written_a_token_is_added_to_them(path, text, name):
         ("nobody", [], WRITTEN, "nobody is not in the file yet: give its roles"),
         ("nobody", [Role.WORKER], WRITTEN, "nobody: the role worker needs activities"),
         ("orders", [], "[principals.orders", "at end of document"),
-        (
-            "buyers",
-            [Role.OWNER],
-            'principals = {orders = {roles = ["owner"]}}\n',
-            "give each principal a table [principals.NAME]",
-        ),
+        ("buyers", [Role.OWNER], 'principals = {orders = {roles = ["owner"]}}\n',
+         "give each principal a table [principals.NAME]"),
         ("Orders", [Role.OWNER], WRITTEN, "the first a letter or digit"),
         ("orders\n", [Role.OWNER], WRITTEN, "the first a letter or digit"),
         ("", [Role.OWNER], WRITTEN, "the first a letter or digit"),
     ],
-)
+)  # fmt: skip
 def test_a_refused_addition_changes_nothing(path, name, roles, text, says):
     path.write_text(text)
     before = path.stat().st_ino

@@ -66,13 +66,10 @@ NOTHING = "no usable PEM content"
         ("cert", None, "tls.cert_file {cert}: No such file or directory"),
         ("key", b"secret\n", f"tls.cert_file {{cert}} with tls.key_file {{key}}: {NOTHING}"),
         ("key", encrypted, f"tls.cert_file {{cert}} with tls.key_file {{key}}: {NOTHING}"),
-        (
-            "key",
-            lambda files: files.replace().bytes(),
-            "tls.cert_file {cert} with tls.key_file {key}: the key does not belong to the certificate",
-        ),
+        ("key", lambda files: files.replace().bytes(),
+         "tls.cert_file {cert} with tls.key_file {key}: the key does not belong to the certificate"),
     ],
-)
+)  # fmt: skip
 def test_an_unusable_file_is_an_error_at_startup_and_is_reported_once_later(files, name, content, said):
     told = []
     followed = files.follow(told.append)
