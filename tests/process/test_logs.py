@@ -6,6 +6,7 @@ import sys
 from datetime import UTC, datetime
 
 import pytest
+from support.wait import DEADLINE_S
 
 from callback_process.logs import mask
 
@@ -24,7 +25,11 @@ logs.configure("server", "INFO")
 def lines(program: str) -> list[dict]:
     """Run a program that logs, and return what it logged."""
     done = subprocess.run(
-        [sys.executable, "-c", PROLOGUE + program, STATE], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", PROLOGUE + program, STATE],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
     )
     assert done.stdout == ""
     assert STATE not in done.stderr.lower().replace("%2d", "-")

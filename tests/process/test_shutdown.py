@@ -72,6 +72,6 @@ def test_a_hanging_process_ends_at_its_hard_exit(run, stuck):
 
 
 def test_a_hard_exit_can_be_cancelled():
-    with waiter("asyncio.run", "hard_exit_after(1).cancel(); await asyncio.sleep(1.5)") as process:
+    with waiter("asyncio.run", "hard_exit_after(0.2).cancel(); await asyncio.sleep(0.5)") as process:
         process.send_signal(signal.SIGTERM)
         assert process.communicate(timeout=DEADLINE_S)[0] == "stopping\nstopped\n"
