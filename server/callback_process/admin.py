@@ -23,7 +23,7 @@ from callback_process.listener import stop_accepting
 
 _ANSWER_TIMEOUT_S: Final = 5.0
 """Time limit for the event loop to report whether the process is ready, in seconds."""
-_CONNECTION_TIMEOUT_S: Final = 10.0
+CONNECTION_TIMEOUT_S: Final = 10.0
 """Time limit of a connection, in seconds."""
 _MAX_CONNECTIONS: Final = 16
 """Number of connections at a time, at most. Any further one is closed at once."""
@@ -73,7 +73,7 @@ class AdminServer:
         self._connections += 1
         try:
             if self._connections <= _MAX_CONNECTIONS:
-                async with asyncio.timeout(_CONNECTION_TIMEOUT_S):
+                async with asyncio.timeout(CONNECTION_TIMEOUT_S):
                     await self._exchange(reader, writer)
                     writer.close()
                     await writer.wait_closed()

@@ -19,18 +19,18 @@ class RateLimiter:
 
     def __init__(self, per_minute: int) -> None:
         self._interval = _MINUTE_NS // per_minute
-        self._due: OrderedDict[str, int] = OrderedDict()
+        self.due: OrderedDict[str, int] = OrderedDict()
         """Time at which the full burst of each key is available again, ordered by the last charge."""
 
     def wait_ns(self, key: str, now: int) -> int:
         """Return the time until the next event of a key is allowed, in nanoseconds; 0 if it is allowed now."""
-        return max(0, self._due.get(key, now) - now - _MINUTE_NS + self._interval)
+        return max(0, self.due.get(key, now) - now - _MINUTE_NS + self._interval)
 
     def charge(self, key: str, now: int) -> None:
         """Count one event of a key."""
-        self._due[key] = max(self._due.pop(key, now), now) + self._interval
+        self.due[key] = max(self.due.pop(key, now), now) + self._interval
         for _ in range(2):  # two are removed for each one added, so the number shrinks again after a peak
-            oldest = next(iter(self._due))
-            if self._due[oldest] > now and len(self._due) <= MAX_KEYS:
+            oldest = next(iter(self.due))
+            if self.due[oldest] > now and len(self.due) <= MAX_KEYS:
                 break
-            del self._due[oldest]
+            del self.due[oldest]

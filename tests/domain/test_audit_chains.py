@@ -104,10 +104,7 @@ CHANGES = {
         [("MOVED", 3), ("MOVED", 4)],
     ),
     "an entry of another time line": (lambda c: [*c[:3], *chain(*[KEY] * 5)[3:]], [("MOVED", 4)]),
-    "an entry at another time": (
-        lambda c: [*c[:4], StoredEntry(Place(9999, 5), c[4].entry, c[4].mac)],
-        [("MOVED", 5)],
-    ),
+    "an entry at another time": (lambda c: [*c[:4], StoredEntry(Place(9999, 5), c[4].entry, c[4].mac)], [("MOVED", 5)]),
     "an entry that is there twice": (
         lambda c: [*c[:3], StoredEntry(Place(1002, 4), c[2].entry, c[2].mac), *c[3:]],
         [("MOVED", 4), ("MOVED", 4)],

@@ -31,12 +31,7 @@ def variables(style):
 
 @pytest.mark.parametrize(
     ("one", "other", "ratio"),
-    [
-        ("#000000", "#ffffff", 21),
-        ("#ffffff", "#ffffff", 1),
-        ("#777777", "#ffffff", 4.48),
-        ("#0000ff", "#ffffff", 8.59),
-    ],
+    [("#000000", "#ffffff", 21), ("#ffffff", "#ffffff", 1), ("#777777", "#ffffff", 4.48), ("#0000ff", "#ffffff", 8.59)],
 )
 def test_contrast_is_that_of_wcag(one, other, ratio):
     assert round(contrast(one, other), 2) == round(contrast(other, one), 2) == ratio

@@ -30,22 +30,15 @@ def test_a_name_gives_its_first_value_and_get_all_every_value():
 
 
 def test_the_json_view_is_flat_and_a_repeated_name_becomes_a_list():
-    assert Query([("id", "5"), ("status", "ok"), ("from", "afas")]).as_json() == {
-        "id": "5",
-        "status": "ok",
-        "from": "afas",
-    }
+    assert Query([("id", "5"), ("status", "ok")]).as_json() == {"id": "5", "status": "ok"}
     assert Query([("a", "1"), ("b", ""), ("a", "1")]).as_json() == {"a": ["1", "1"], "b": ""}
     assert Query().as_json() == {}
 
 
 def test_header_names_are_case_insensitive():
     headers = Headers([("Content-Type", "text/plain"), ("X-A", "1"), ("x-a", "2")])
-    assert (headers["content-type"], headers.get_all("X-a"), "CONTENT-TYPE" in headers) == (
-        "text/plain",
-        ("1", "2"),
-        True,
-    )
+    assert (headers["content-type"], headers.get_all("X-a")) == ("text/plain", ("1", "2"))
+    assert "CONTENT-TYPE" in headers
     assert headers.as_json() == {"Content-Type": "text/plain", "X-A": ["1", "2"]}
     assert headers == Headers({"content-type": "text/plain", "x-a": ["1", "2"]})
     assert hash(headers) == hash(Headers([headers.pairs[0], ("X-A", "1"), ("X-A", "2")]))
@@ -81,30 +74,14 @@ def test_names_and_values_that_are_not_text_are_refused(pairs):
         Headers(pairs)
 
 
-@pytest.mark.parametrize(
-    ("attribute", "value"),
-    [
-        ("body", 5),
-        ("body", bytearray(b"x")),
-        ("code", "200"),
-        ("code", True),
-        ("redirect_url", b"/x"),
-        ("type", "REDIRECT"),
-        ("heading", b"x"),
-        ("text", 5),
-        ("link_label", b"x"),
-        ("link_url", b"/x"),
-    ],
-)
+ALMOST = [("body", bytearray(b"x")), ("code", "200"), ("code", True), ("redirect_url", b"/x"), ("type", "REDIRECT")]
+"""Values that are almost of the right type."""
+
+
+@pytest.mark.parametrize(("attribute", "value"), [*((attribute, object()) for attribute in ATTRIBUTES), *ALMOST])
 def test_a_response_names_the_attribute_of_the_wrong_type(attribute, value):
-    with pytest.raises(TypeError, match=f"{attribute} must be "):
+    with pytest.raises(TypeError, match="not iterable" if attribute == "headers" else f"{attribute} must be "):
         Response(**{attribute: value})
-
-
-@pytest.mark.parametrize("attribute", ATTRIBUTES)
-def test_each_attribute_of_a_response_has_a_checked_type(attribute):
-    with pytest.raises(TypeError):
-        Response(**{attribute: object()})
 
 
 @pytest.mark.parametrize("kind", [Response, Redirect, PageResponse])

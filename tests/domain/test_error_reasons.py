@@ -25,8 +25,8 @@ def refusals(base=errors.CallbackError):
 
 def test_every_reason_of_the_contract_has_a_code_and_is_an_error():
     names = {name.removeprefix("ERROR_REASON_") for name in error_reason_pb2.ErrorReason.keys()}  # noqa: SIM118  # the wrapper of an enum is not iterable
-    assert status._CODES.keys() == names - {"UNSPECIFIED"}
-    assert {each.reason for each in refusals()} | {"INTERNAL"} == status._CODES.keys()
+    assert status.CODES.keys() == names - {"UNSPECIFIED"}
+    assert {each.reason for each in refusals()} | {"INTERNAL"} == status.CODES.keys()
 
 
 def test_an_error_has_the_code_that_the_contract_says():

@@ -11,15 +11,12 @@ FORM = ("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
 @pytest.mark.parametrize(
     ("method", "headers", "body", "intent"),
     [
-        ("get", (), b"", RequestIntent.GET),
-        ("options", (), b"", RequestIntent.OPTIONS),
+        ("get", (), b"", RequestIntent.GET), ("options", (), b"", RequestIntent.OPTIONS),
         ("post", (FORM,), CONFIRMATION, RequestIntent.FORM),
-        ("post", (FORM,), CONFIRMATION + b"&a=1", RequestIntent.CALL),
-        ("post", (), CONFIRMATION, RequestIntent.CALL),
-        ("put", (FORM,), CONFIRMATION, RequestIntent.CALL),
-        ("delete", (), b"", RequestIntent.CALL),
+        ("post", (FORM,), CONFIRMATION + b"&a=1", RequestIntent.CALL), ("post", (), CONFIRMATION, RequestIntent.CALL),
+        ("put", (FORM,), CONFIRMATION, RequestIntent.CALL), ("delete", (), b"", RequestIntent.CALL),
     ],
-)
+)  # fmt: skip
 def test_the_intent_of_a_request(method, headers, body, intent):
     assert intent_of(Request(method, headers, body=body)) is intent
 

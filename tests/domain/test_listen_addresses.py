@@ -22,20 +22,13 @@ def test_an_address_is_parsed_and_printed_in_the_same_form(text, address):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("8080", "must be HOST:PORT"),
-        (":8080", "must be HOST:PORT"),
-        ("127.0.0.1", "must be HOST:PORT"),
-        ("127.0.0.1:", "port from 0 to 65535"),
-        ("127.0.0.1:65536", "port from 0 to 65535"),
-        ("127.0.0.1:-1", "port from 0 to 65535"),
-        ("127.0.0.1:٣", "port from 0 to 65535"),
-        ("::1:8080", "in brackets"),
-        ("[127.0.0.1]:1", "in the brackets"),
-        ("http://127.0.0.1:1", "must be HOST:PORT"),
-        ("edge/x:1", "must be HOST:PORT"),
-        ("ed ge:1", "must be HOST:PORT"),
+        ("8080", "must be HOST:PORT"), (":8080", "must be HOST:PORT"), ("127.0.0.1", "must be HOST:PORT"),
+        ("127.0.0.1:", "port from 0 to 65535"), ("127.0.0.1:65536", "port from 0 to 65535"),
+        ("127.0.0.1:-1", "port from 0 to 65535"), ("127.0.0.1:٣", "port from 0 to 65535"), ("::1:8080", "in brackets"),
+        ("[127.0.0.1]:1", "in the brackets"), ("http://127.0.0.1:1", "must be HOST:PORT"),
+        ("edge/x:1", "must be HOST:PORT"), ("ed ge:1", "must be HOST:PORT"),
     ],
-)
+)  # fmt: skip
 def test_anything_else_is_refused_with_the_expected_form(text, expected):
     with pytest.raises(ValueError, match=expected):
         parse_bind(text)
@@ -44,16 +37,10 @@ def test_anything_else_is_refused_with_the_expected_form(text, expected):
 @pytest.mark.parametrize(
     ("host", "loopback"),
     [
-        ("127.0.0.1", True),
-        ("127.9.9.9", True),
-        ("::1", True),
-        ("localhost", True),
-        ("0.0.0.0", False),
-        ("::", False),
-        ("10.0.0.1", False),
-        ("localhost.example", False),
+        ("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("0.0.0.0", False),
+        ("::", False), ("10.0.0.1", False), ("localhost.example", False),
     ],
-)
+)  # fmt: skip
 def test_only_addresses_that_no_other_machine_reaches_are_loopback(host, loopback):
     assert Address(host, 1).is_loopback is loopback
 
@@ -61,19 +48,12 @@ def test_only_addresses_that_no_other_machine_reaches_are_loopback(host, loopbac
 @pytest.mark.parametrize(
     ("text", "network"),
     [
-        ("10.0.0.0/24", "10.0.0.0/24"),
-        ("10.0.0.1", "10.0.0.1/32"),
-        ("10.0.0.1/32", "10.0.0.1/32"),
-        ("0.0.0.0/0", "0.0.0.0/0"),
-        ("10.0.0.0/255.255.255.0", "10.0.0.0/24"),
-        ("2001:db8::/32", "2001:db8::/32"),
-        ("2001:db8::1", "2001:db8::1/128"),
-        ("::/0", "::/0"),
-        ("::ffff:10.0.0.1", "10.0.0.1/32"),
-        ("::ffff:10.0.0.0/120", "10.0.0.0/24"),
-        ("::ffff:0:0/96", "0.0.0.0/0"),
+        ("10.0.0.0/24", "10.0.0.0/24"), ("10.0.0.1", "10.0.0.1/32"), ("10.0.0.1/32", "10.0.0.1/32"),
+        ("0.0.0.0/0", "0.0.0.0/0"), ("10.0.0.0/255.255.255.0", "10.0.0.0/24"), ("2001:db8::/32", "2001:db8::/32"),
+        ("2001:db8::1", "2001:db8::1/128"), ("::/0", "::/0"), ("::ffff:10.0.0.1", "10.0.0.1/32"),
+        ("::ffff:10.0.0.0/120", "10.0.0.0/24"), ("::ffff:0:0/96", "0.0.0.0/0"),
     ],
-)
+)  # fmt: skip
 def test_a_network_is_parsed_in_every_notation(text, network):
     assert str(parse_network(text)) == network
 

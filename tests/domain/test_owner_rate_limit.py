@@ -36,4 +36,4 @@ def test_an_owner_without_calls_is_deleted_from_memory():
     assert len(rate.limited()) == 1000
     now += 60 * SECOND
     assert not rate.limited()
-    assert not rate._limited
+    assert rate.limited() == ()  # nobody is looked at

@@ -51,30 +51,13 @@ def test_the_english_heading_of_a_reason_is_its_title_in_the_contract():
 @pytest.mark.parametrize(
     ("accept_language", "language"),
     [
-        ("", "en"),
-        ("nl", "nl"),
-        ("NL-nl", "nl"),
-        ("nl-NL,nl;q=0.9,en-US;q=0.8,en;q=0.7", "nl"),
-        ("nl-BE, en;q=0.9", "nl"),
-        ("en-GB,nl;q=0.9", "en"),
-        ("en;q=0.5,nl;q=0.6", "nl"),
-        ("nl;q=0.5,en;q=0.6", "en"),
-        ("nl, en", "nl"),
-        ("en, nl", "en"),
-        ("de, fr;q=0.9", "en"),
-        ("de, nl;q=0.1", "nl"),
-        ("*", "en"),
-        ("nl;q=0.5, *", "en"),
-        ("*;q=0.5, nl", "nl"),
-        ("en;q=0, *", "nl"),
-        ("nl;q=0", "en"),
-        ("nl;q=0, en;q=0", "en"),
-        ("*;q=0", "en"),
-        ("nld", "en"),
-        ("nl;q=nan", "en"),
-        (";;,=,\xff;q=2, -, nl-", "nl"),
+        ("", "en"), ("nl", "nl"), ("NL-nl", "nl"), ("nl-NL,nl;q=0.9,en-US;q=0.8,en;q=0.7", "nl"),
+        ("nl-BE, en;q=0.9", "nl"), ("en-GB,nl;q=0.9", "en"), ("en;q=0.5,nl;q=0.6", "nl"), ("nl;q=0.5,en;q=0.6", "en"),
+        ("nl, en", "nl"), ("en, nl", "en"), ("de, fr;q=0.9", "en"), ("de, nl;q=0.1", "nl"), ("*", "en"),
+        ("nl;q=0.5, *", "en"), ("*;q=0.5, nl", "nl"), ("en;q=0, *", "nl"), ("nl;q=0", "en"), ("nl;q=0, en;q=0", "en"),
+        ("*;q=0", "en"), ("nld", "en"), ("nl;q=nan", "en"), (";;,=,\xff;q=2, -, nl-", "nl"),
     ],
-)
+)  # fmt: skip
 def test_the_preferred_language_is_used(accept_language, language):
     assert best_language(accept_language, LANGUAGES) == language
 
@@ -109,22 +92,16 @@ def folder(tmp_path):
         ({"texts__nl__toml": "busy = 'x'"}, "texts.nl.toml: must be a table: busy"),
         ({"texts__de__toml": "[busy]\ntext = 'x'"}, "texts.de.toml: missing: agent_detected.heading, "),
         ({"waiting__html": "{{ link_url }}"}, "waiting.html: the waiting page needs <script data-path="),
-        (
-            {"waiting__html": "<script>{{ waiting_script }}</script>{{ link_url }}"},
-            "waiting.html: the waiting page needs <script data-path=",
-        ),
-        (
-            {"waiting__html": '<script data-path="{{ link_url }}">{{ waiting_script }} </script>'},
-            "waiting.html: the waiting page needs <script data-path=",
-        ),
-        (
-            {"waiting__html": '<script data-path="{{ link_url }}">{{ waiting_script }}</script>'},
-            "waiting.html: the waiting page needs <noscript><meta ",
-        ),
+        ({"waiting__html": "<script>{{ waiting_script }}</script>{{ link_url }}"},
+         "waiting.html: the waiting page needs <script data-path="),
+        ({"waiting__html": '<script data-path="{{ link_url }}">{{ waiting_script }} </script>'},
+         "waiting.html: the waiting page needs <script data-path="),
+        ({"waiting__html": '<script data-path="{{ link_url }}">{{ waiting_script }}</script>'},
+         "waiting.html: the waiting page needs <noscript><meta "),
         ({"style__css": "</style><script>"}, "style.css: must not have </"),
         ({"pages__html": "a"}, "has no page.html, confirmation.html, notice.html, error.html, answer.html,"),
     ],
-)
+)  # fmt: skip
 def test_broken_templates_are_refused_with_the_reason(folder, files, problem):
     theirs = folder(**files)
     with pytest.raises(TemplatesError) as caught:

@@ -54,11 +54,11 @@ def test_another_key_owner_or_request_id_gives_another_pointer_and_state(other):
     assert again(made.nonce, **other)[:23] != made.state[:23]
 
 
-@pytest.mark.parametrize("at", range(NONCE_BYTES))
-def test_every_byte_of_the_nonce_changes_the_state(at):
+def test_every_byte_of_the_nonce_changes_the_state():
     made = new()
-    changed = made.nonce[:at] + bytes([made.nonce[at] ^ 1]) + made.nonce[at + 1 :]
-    assert again(changed) != made.state
+    for at in range(NONCE_BYTES):
+        changed = made.nonce[:at] + bytes([made.nonce[at] ^ 1]) + made.nonce[at + 1 :]
+        assert again(changed) != made.state
 
 
 def test_a_state_that_was_given_out_can_be_given_out_by_every_later_release():

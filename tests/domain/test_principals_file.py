@@ -1,18 +1,22 @@
 """The principals file: its content, the addition of tokens, and that it is read again when it changes."""
 
-import asyncio
+import contextlib
+import errno
 import hashlib
 import os
 import re
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
 from support.wait import wait_until
 
 from callback_process.settings import SettingsError
+from callback_process.tasks import TaskSet
 from callback_server.access import principals as module
 from callback_server.access.principals import PrincipalsFile, read_principals
 from callback_server.access.roles import Role
@@ -124,12 +128,10 @@ def test_a_token_works_until_it_expires(path, after, works):
         (WRITTEN.replace(SHA256, SHA256.upper()), "principals.orders.tokens.0.sha256: must match pattern"),
         (WRITTEN.replace("10:00:00Z", "10:00:00"), "principals.orders.tokens.0.created: must have timezone"),
         (WRITTEN.replace("edge.shop", "orders.shop"), "the certificate orders.shop.example is listed twice"),
-        (
-            f'{WRITTEN}[[principals.edge.tokens]]\nsha256 = "{SHA256}"\n',
-            "principals.edge: a token of it is listed twice",
-        ),
+        (f'{WRITTEN}[[principals.edge.tokens]]\nsha256 = "{SHA256}"\n',
+         "principals.edge: a token of it is listed twice"),
     ],
-)
+)  # fmt: skip
 def test_a_file_that_is_wrong_says_where_and_repeats_no_token(path, text, says):
     with pytest.raises(SettingsError) as caught:
         known(path, text)
@@ -225,17 +227,13 @@ def test_however_tables_are_written_a_token_is_added_to_them(path, text, name):
         ("nobody", [], WRITTEN, "nobody is not in the file yet: give its roles"),
         ("nobody", [Role.WORKER], WRITTEN, "nobody: the role worker needs activities"),
         ("orders", [], "[principals.orders", "at end of document"),
-        (
-            "buyers",
-            [Role.OWNER],
-            'principals = {orders = {roles = ["owner"]}}\n',
-            "give each principal a table [principals.NAME]",
-        ),
+        ("buyers", [Role.OWNER], 'principals = {orders = {roles = ["owner"]}}\n',
+         "give each principal a table [principals.NAME]"),
         ("Orders", [Role.OWNER], WRITTEN, "the first a letter or digit"),
         ("orders\n", [Role.OWNER], WRITTEN, "the first a letter or digit"),
         ("", [Role.OWNER], WRITTEN, "the first a letter or digit"),
     ],
-)
+)  # fmt: skip
 def test_a_refused_addition_changes_nothing(path, name, roles, text, says):
     path.write_text(text)
     before = path.stat().st_ino
@@ -287,17 +285,45 @@ def test_an_entry_added_by_hand_works_the_same(path):
     assert {known(path, text).of_token(token).name for token in (TOKEN, further)} == {"new.one"}
 
 
-@pytest.fixture
-async def watched(path, monkeypatch):
-    """Watch a file, and return it with its log."""
-    monkeypatch.setattr(module, "WATCH_INTERVAL_S", 0.01)
-    path.write_text(WRITTEN)
+class OddPath(type(Path())):
+    """A path whose next reads fail in these ways, and whose status may stay the same."""
+
+    failures = ()
+    is_always_the_same = False
+
+    def read_bytes(self):
+        if self.failures:
+            raise self.failures.pop()
+        return super().read_bytes()
+
+    def stat(self, **more):
+        if self.is_always_the_same:
+            return SimpleNamespace(st_ctime_ns=0, st_size=0, st_ino=0)
+        return super().stat(**more)
+
+
+@contextlib.asynccontextmanager
+async def watching(path):
+    """Watch a file, and yield it with its log."""
     file = PrincipalsFile(path)
     with capture_logs() as log:
-        watching = asyncio.create_task(file.run())
-        yield file, log
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+        async with TaskSet() as tasks:
+            tasks.start(file.run())
+            yield file, log
+
+
+@pytest.fixture
+async def watched(path, limits):
+    limits(module, WATCH_INTERVAL_S=0.01)
+    path.write_text(WRITTEN)
+    async with watching(OddPath(path)) as watched:
+        yield watched
+
+
+async def becomes(file, path, name="buyers"):
+    """Give a principal of the file another name, and wait until it is known."""
+    path.write_text(WRITTEN.replace("orders", name))
+    await wait_until(lambda: name in file.current.entries, what="the other name")
 
 
 async def test_a_token_that_is_added_works_without_a_restart_and_one_that_is_taken_away_does_not(path, watched):
@@ -312,47 +338,43 @@ async def test_a_token_that_is_added_works_without_a_restart_and_one_that_is_tak
     assert {event["event"] for event in log} == {"principals_read"}
 
 
-async def test_a_file_that_becomes_wrong_or_missing_changes_nothing_and_is_logged_once(path, watched, monkeypatch):
+async def test_a_file_that_becomes_wrong_or_missing_changes_nothing_and_is_logged_once(path, watched):
     file, log = watched
-    looks, look = [], module._stamp
-    monkeypatch.setattr(module, "_stamp", lambda path: looks.append(path) or look(path))
     before = file.current
     path.write_text(f"{WRITTEN}[principals.broken")
     await wait_until(lambda: len(log) == 1)
     path.unlink()
     await wait_until(lambda: len(log) == 2)
-    looks.clear()
-    await wait_until(lambda: len(looks) >= 10)
-    assert [event["event"] for event in log] == ["principals_not_read"] * 2
     assert file.current is before
-    path.write_text(WRITTEN.replace("orders", "buyers"))
-    await wait_until(lambda: "buyers" in file.current.entries)
+    path.write_text(f"x = {'[' * 5000}")
+    await wait_until(lambda: len(log) == 3)
+    assert log[2]["error"] == f"{path}: is nested too deeply"
+    await becomes(file, path)
+    assert [event["event"] for event in log] == [*["principals_not_read"] * 3, "principals_read"]
 
 
-async def test_a_file_that_cannot_be_read_for_a_moment_is_read_once_it_can_be(path, watched, monkeypatch):
-    file, log = watched
-    read, tries = module.read_text, []
-
-    def without_open_files(path):
-        tries.append(path)
-        if len(tries) < 5:
-            raise module.UnreadableError([f"{path}: cannot be read: Too many open files"])
-        return read(path)
-
-    monkeypatch.setattr(module, "read_text", without_open_files)
-    path.write_text(WRITTEN.replace("orders", "buyers"))
-    await wait_until(lambda: "buyers" in file.current.entries)
+@pytest.mark.parametrize(
+    "failures", [[OSError(errno.EMFILE, "Too many open files") for _ in range(4)], [MemoryError()]], ids=len
+)
+async def test_a_file_that_cannot_be_read_for_a_moment_is_logged_once_and_read_once_it_can_be(path, limits, failures):
+    limits(module, WATCH_INTERVAL_S=0.01)
+    path.write_text(WRITTEN)
+    odd = OddPath(path)
+    async with watching(odd) as (file, log):
+        odd.failures = failures
+        path.touch()
+        await wait_until(lambda: not failures, what="the last failure")
+        await becomes(file, path)
     assert [event["event"] for event in log] == ["principals_not_read", "principals_read"]
 
 
-async def test_a_change_in_the_same_tick_of_the_clock_as_the_start_is_seen(path, watched, monkeypatch):
-    monkeypatch.setattr(module, "_stamp", lambda _path: (0, 0, 0))
+async def test_a_change_in_the_same_tick_of_the_clock_as_the_start_is_seen(path, limits):
+    limits(module, WATCH_INTERVAL_S=0.01)
     path.write_text(WRITTEN)
-    file = PrincipalsFile(path)
-    path.write_text(WRITTEN.replace("orders", "buyers"))
-    watching = asyncio.create_task(file.run())
-    await wait_until(lambda: "buyers" in file.current.entries)
-    watching.cancel()
+    odd = OddPath(path)
+    odd.is_always_the_same = True
+    async with watching(odd) as (file, _):
+        await becomes(file, path)
 
 
 async def test_a_change_is_seen_though_time_and_size_of_the_file_stay(path, watched):
@@ -361,27 +383,4 @@ async def test_a_change_is_seen_though_time_and_size_of_the_file_stay(path, watc
     path.write_text(WRITTEN.replace("orders", "buyers"))
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
-    await wait_until(lambda: "buyers" in file.current.entries)
-
-
-async def test_an_unparsable_file_is_logged_and_the_next_one_is_read(path, watched):
-    file, log = watched
-    path.write_text(f"x = {'[' * 5000}")
-    await wait_until(lambda: len(log) == 1)
-    assert log[0]["error"] == f"{path}: is nested too deeply"
-    path.write_text(WRITTEN.replace("orders", "buyers"))
-    await wait_until(lambda: "buyers" in file.current.entries)
-
-
-async def test_a_fault_while_the_file_is_read_ends_no_watching(path, watched, monkeypatch):
-    file, log = watched
-
-    def fail(_path):
-        raise MemoryError
-
-    with monkeypatch.context() as patched:
-        patched.setattr(module, "read_principals", fail)
-        path.write_text(WRITTEN.replace("orders", "others"))
-        await wait_until(lambda: log)
-    path.write_text(WRITTEN.replace("orders", "buyers"))
     await wait_until(lambda: "buyers" in file.current.entries)

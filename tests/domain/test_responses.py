@@ -59,14 +59,9 @@ def test_every_attribute_has_its_name_in_the_contract():
         (Response(ResponseType.REDIRECT), PLATFORM, False, []),
         (Response(ResponseType.REDIRECT, "https://shop.example"), None, True, []),
         (Response(ResponseType.RESPONSE, headers=(("a", "x" * (MAX_HEADERS_BYTES - 1)),)), None, True, []),
-        (
-            Response(ResponseType.RESPONSE, headers=(("a", "x" * MAX_HEADERS_BYTES),)),
-            None,
-            True,
-            ["response_headers"],
-        ),
+        (Response(ResponseType.RESPONSE, headers=(("a", "x" * MAX_HEADERS_BYTES),)), None, True, ["response_headers"]),
     ],
-)
+)  # fmt: skip
 def test_the_rules_between_attributes(response, platform_url, must_be_complete, broken):
     found = problems(response, platform_url=platform_url, must_be_complete=must_be_complete)
     assert [violation.field for violation in found] == broken

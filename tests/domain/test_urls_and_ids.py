@@ -5,14 +5,7 @@ import uuid
 
 import pytest
 
-from callback_server.domain.ids import (
-    case_id_of,
-    case_id_of_call,
-    is_state,
-    new_call_id,
-    new_state,
-    state_hash,
-)
+from callback_server.domain.ids import case_id_of, case_id_of_call, is_state, new_call_id, new_state, state_hash
 from callback_server.domain.url import callback_url, is_as_handed_out, request_url
 
 STATE = "33931129-8459-4714-8c9b-ad9d15090289"

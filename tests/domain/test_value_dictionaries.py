@@ -170,20 +170,15 @@ def test_each_kind_of_response_can_be_loaded_as_any(kind):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"status": "OF_TOMORROW"}, None),
-        ({"attempt": "x"}, "attempt"),
-        ({"attempt": True}, "attempt"),
+        ({"status": "OF_TOMORROW"}, None), ({"attempt": "x"}, "attempt"), ({"attempt": True}, "attempt"),
         ({"requestBody": 5}, "requestBody: must be text"),
         ({"requestBody": None, "requestBodyBase64": "?"}, "requestBodyBase64: must be base64"),
-        ({"requestHeaders": "a"}, "request_headers|requestHeaders"),
-        ({"requestHeaders": {"a": 1}}, "requestHeaders"),
-        ({"startTime": "2026-11-27T09:30:15"}, "start"),
-        ({"startTime": 5}, "start"),
-        ({"startTime": []}, "start"),
+        ({"requestHeaders": "a"}, "request_headers|requestHeaders"), ({"requestHeaders": {"a": 1}}, "requestHeaders"),
+        ({"startTime": "2026-11-27T09:30:15"}, "start"), ({"startTime": 5}, "start"), ({"startTime": []}, "start"),
         ({"response": {"responseCode": "x"}}, "responseCode"),
         ({"response": "x"}, "response: must be an object, not text"),
     ],
-)
+)  # fmt: skip
 def test_a_dictionary_that_is_not_valid_is_refused_with_the_place(changes, says):
     data = Call(status=CallStatus.RUNNING).to_dict() | changes
     if says is None:

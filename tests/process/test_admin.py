@@ -7,7 +7,7 @@ import struct
 
 import httpx
 import pytest
-from support.wait import wait_until
+from support.wait import DEADLINE_S, wait_until
 
 from callback_process import admin
 from callback_process.listener import address_of, listen
@@ -25,9 +25,9 @@ async def serving(why_not_ready=""):
 
 
 @pytest.fixture
-def short_connections(monkeypatch):
+def short_connections(limits):
     """Limit each connection to half a second."""
-    monkeypatch.setattr(admin, "_CONNECTION_TIMEOUT_S", 0.5)
+    limits(admin, CONNECTION_TIMEOUT_S=0.5)
 
 
 async def get(address, path="/healthz", **more):
@@ -38,7 +38,7 @@ async def get(address, path="/healthz", **more):
 async def is_closed(reader):
     """Return whether the peer ended the connection, by a close or a reset."""
     try:
-        return await asyncio.wait_for(reader.read(), 30) == b""
+        return await asyncio.wait_for(reader.read(), DEADLINE_S) == b""
     except ConnectionError:
         return True
 

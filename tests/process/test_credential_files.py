@@ -4,7 +4,6 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization as pem
 
-from callback_process import credentials
 from callback_process.credentials import CredentialsError, FileReloader, tls_files, tls_reloader
 from callback_process.settings import TlsSettings
 
@@ -29,9 +28,9 @@ class Files:
         """Contents of the files, in the order of gRPC's parameters."""
         return self.ca.read_bytes(), self.key.read_bytes(), self.cert.read_bytes()
 
-    def follow(self, tell=pytest.fail):
+    def follow(self, tell=pytest.fail, make=lambda *contents: contents):
         settings = TlsSettings(ca_file=self.ca, cert_file=self.cert, key_file=self.key)
-        return tls_reloader(tls_files("tls", settings), lambda *contents: contents, tell)
+        return tls_reloader(tls_files("tls", settings), make, tell)
 
 
 @pytest.fixture
@@ -67,13 +66,10 @@ NOTHING = "no usable PEM content"
         ("cert", None, "tls.cert_file {cert}: No such file or directory"),
         ("key", b"secret\n", f"tls.cert_file {{cert}} with tls.key_file {{key}}: {NOTHING}"),
         ("key", encrypted, f"tls.cert_file {{cert}} with tls.key_file {{key}}: {NOTHING}"),
-        (
-            "key",
-            lambda files: files.replace().bytes(),
-            "tls.cert_file {cert} with tls.key_file {key}: the key does not belong to the certificate",
-        ),
+        ("key", lambda files: files.replace().bytes(),
+         "tls.cert_file {cert} with tls.key_file {key}: the key does not belong to the certificate"),
     ],
-)
+)  # fmt: skip
 def test_an_unusable_file_is_an_error_at_startup_and_is_reported_once_later(files, name, content, said):
     told = []
     followed = files.follow(told.append)
@@ -112,16 +108,17 @@ def test_a_certificate_and_its_key_take_effect_together(files):
     assert told[1:] == [None]
 
 
-def test_a_file_that_has_its_former_content_again_after_a_change_during_the_check_takes_effect(files, monkeypatch):
-    check, former = credentials._check, files.ca.read_bytes()
+def test_a_file_that_has_its_former_content_again_after_a_change_during_the_check_takes_effect(files):
+    former, made = files.ca.read_bytes(), []
 
-    def check_another_file(*named):
-        monkeypatch.setattr(credentials, "_check", check)
-        files.replace("ca")
-        check(*named)
+    def make(*contents):
+        if not made:
+            files.replace("ca")
+        made.append(contents)
+        return contents
 
-    monkeypatch.setattr(credentials, "_check", check_another_file)
-    followed = files.follow(lambda problem: None)
+    followed = files.follow(print, make)
+    assert made == [(former, *files.contents[1:]), files.contents]
     assert followed.value == files.contents
     files.ca.write_bytes(former)
     assert followed.reload()

@@ -103,21 +103,15 @@ def test_secrets_are_masked_from_every_origin(origin, tmp_path, monkeypatch):
     [
         ("redis://store:6379/0", "redis://store:6379/0"),
         ("redis://me:hunter2@store:6379/0", "redis://me:***@store:6379/0"),
-        ("redis://:hunter2@store", "redis://:***@store"),
-        ("redis://hunter2@store", "redis://***@store"),
-        ("redis://:hun@ter2@store", "redis://:***@store"),
-        ("redis://:12/hunter2@store/0", "redis://:***@store/0"),
-        ("redis://me:12?hunter2@store", "redis://***"),
-        ("redis://me:12#hunter2@store", "redis://***"),
+        ("redis://:hunter2@store", "redis://:***@store"), ("redis://hunter2@store", "redis://***@store"),
+        ("redis://:hun@ter2@store", "redis://:***@store"), ("redis://:12/hunter2@store/0", "redis://:***@store/0"),
+        ("redis://me:12?hunter2@store", "redis://***"), ("redis://me:12#hunter2@store", "redis://***"),
         ("redis://store/0?password=hunter2", "redis://store/0?***"),
         ("redis://store/0?password=hun@ter2", "redis://***"),
-        ("unix:///run/store.sock?db=1", "unix:///run/store.sock?***"),
-        ("dns:///orders:50051", "dns:///orders:50051"),
-        ("me:hunter2@store:1", "me:***@store:1"),
-        ("orders:50051", "orders:50051"),
-        ("what? nothing", "what? nothing"),
+        ("unix:///run/store.sock?db=1", "unix:///run/store.sock?***"), ("dns:///orders:50051", "dns:///orders:50051"),
+        ("me:hunter2@store:1", "me:***@store:1"), ("orders:50051", "orders:50051"), ("what? nothing", "what? nothing"),
     ],
-)
+)  # fmt: skip
 def test_a_password_in_a_url_is_masked_however_it_is_written(url, masked):
     assert mask_url(url) == masked
 

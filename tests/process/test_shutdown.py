@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from soak.counts import combinations
+from support.wait import DEADLINE_S
 
 WAITER = """
 import asyncio, signal, sys, threading, time, uvloop
@@ -21,8 +23,8 @@ async def main():
     print("stopped", flush=True)
 {run}(main())
 """
-LOOPS = pytest.mark.parametrize("run", ["asyncio.run", "uvloop.run"])
-SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+LOOPS = ["asyncio.run", "uvloop.run"]
+STUCK = ["await asyncio.sleep(3600)", "time.sleep(3600)", "threading.Event().wait()"]
 
 
 @contextmanager
@@ -37,42 +39,39 @@ def waiter(run: str, after: str, before: str = "") -> Iterator[subprocess.Popen[
             process.kill()
 
 
-@LOOPS
-@SIGNALS
+@pytest.mark.parametrize(("run", "number"), combinations(LOOPS, [signal.SIGTERM, signal.SIGINT]))
 def test_the_first_signal_starts_a_graceful_stop(run, number):
     with waiter(run, "await asyncio.sleep(0)") as process:
         process.send_signal(number)
-        assert process.communicate(timeout=120)[0] == "stopping\nstopped\n"
+        assert process.communicate(timeout=DEADLINE_S)[0] == "stopping\nstopped\n"
         assert process.returncode == 0
 
 
-@LOOPS
+@pytest.mark.parametrize("run", LOOPS)
 def test_a_signal_delivered_to_another_thread_wakes_the_loop(run):
     thread = "threading.Thread(target=lambda: (sys.stdin.read(), signal.raise_signal(signal.SIGTERM))).start()"
     with waiter(run, "await asyncio.sleep(0)", thread) as process:
         process.stdin.close()
-        assert process.wait(timeout=120) == 0
+        assert process.wait(timeout=DEADLINE_S) == 0
 
 
-@LOOPS
-@pytest.mark.parametrize("stuck", ["await asyncio.sleep(3600)", "time.sleep(3600)"])
+@pytest.mark.parametrize(("run", "stuck"), combinations(LOOPS, STUCK[:2]))
 def test_the_second_signal_ends_the_process_at_once_even_with_a_stuck_loop(run, stuck):
     with waiter(run, stuck) as process:
         process.send_signal(signal.SIGTERM)
         assert process.stdout.readline() == "stopping\n"
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=120) == 128 + signal.SIGINT
+        assert process.wait(timeout=DEADLINE_S) == 128 + signal.SIGINT
 
 
-@LOOPS
-@pytest.mark.parametrize("stuck", ["await asyncio.sleep(3600)", "time.sleep(3600)", "threading.Event().wait()"])
+@pytest.mark.parametrize(("run", "stuck"), combinations(LOOPS, STUCK))
 def test_a_hanging_process_ends_at_its_hard_exit(run, stuck):
     with waiter(run, f"hard_exit_after(0.1); {stuck}") as process:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=120) == 1
+        assert process.wait(timeout=DEADLINE_S) == 1
 
 
 def test_a_hard_exit_can_be_cancelled():
-    with waiter("asyncio.run", "hard_exit_after(1).cancel(); await asyncio.sleep(1.5)") as process:
+    with waiter("asyncio.run", "hard_exit_after(0.2).cancel(); await asyncio.sleep(0.5)") as process:
         process.send_signal(signal.SIGTERM)
-        assert process.communicate(timeout=120)[0] == "stopping\nstopped\n"
+        assert process.communicate(timeout=DEADLINE_S)[0] == "stopping\nstopped\n"

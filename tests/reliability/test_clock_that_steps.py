@@ -2,8 +2,7 @@
 
 import pytest
 from prometheus_client import REGISTRY
-from store import test_keeping
-from store.test_keeping import Cases
+from support.cases import Cases
 from support.clock import ClockedStore
 from support.wait import wait_until
 
@@ -49,9 +48,8 @@ async def swept(cases, case):
 
 
 @pytest.mark.parametrize("step_s", [0.5, HOUR_S, 1000 * HOUR_S])
-async def test_leases_end_cases_expire_and_retries_run_in_their_time(cases, limits, step_s):
-    leases = Leases({}, default_ms=1000)
-    limits(test_keeping, LEASES=leases)
+async def test_leases_end_cases_expire_and_retries_run_in_their_time(cases, step_s):
+    leases = cases.leases = Leases({}, default_ms=1000)
     single = await cases.new(mode=CallMode.SINGLE)
     granted = await cases.claim(single)
     expires = await cases.new(time_to_live_ms=1000)

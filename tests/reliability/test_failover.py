@@ -6,7 +6,7 @@ import time
 
 import pytest
 import redis.asyncio
-from store.test_keeping import Cases
+from support.cases import Cases
 from support.replicas import running_stores
 from support.sentinel import SERVICE, running_trio, tls_files
 from support.store import StoreProcess, free_port

@@ -23,4 +23,4 @@ def combinations(*parameters):
     if SOAK:
         return list(itertools.product(*parameters))
     values = [list(each) for each in parameters]
-    return [tuple(each[n % len(each)] for each in values) for n in range(max(map(len, values)))]
+    return [tuple(each[n % len(each)] for each in values) for n in range(max(map(len, values), default=1))]

@@ -3,8 +3,9 @@
 import asyncio
 
 import pytest
-from store.test_keeping import Cases
 from structlog.testing import capture_logs
+from support.cases import cases_on
+from support.pages import pages
 from support.store import KINDS
 
 from callback_server.access.principals import PrincipalEntry, Principals
@@ -12,45 +13,26 @@ from callback_server.audit_log import AuditLog
 from callback_server.domain.audit import AuditAction, Change, decode_entry
 from callback_server.domain.audit_check import KnownHead
 from callback_server.store import keys
-from callback_server.store.connection.client import connect
 from callback_server.store.queries import list_audit as list_audit_module
 from callback_server.store.queries import read_audit as read_audit_module
 from callback_server.store.queries.list_audit import list_audit
 from callback_server.store.queries.read_audit import read_audit
-from callback_server.store.recording import Recording
 from callback_server.store.transitions.change_pauses import PauseResult, change_pauses
-from callback_server.store.transitions.close_case import CloseResult, close_case
+from callback_server.store.transitions.close_case import CloseResult
 
 KEY = b"k" * 32
 PARTITION = 5
 DAY_MS = 24 * 3600 * 1000
 
 
-@pytest.fixture(params=KINDS)
-def store(store_of, request):
-    return store_of(request.param)
-
-
-@pytest.fixture
-async def cases(store):
-    client = connect(store.url)
-    yield Cases(client)
-    await client.aclose()
+on_each_kind = pytest.mark.parametrize("store", KINDS, indirect=True)
 
 
 @pytest.fixture
 async def others(store):
     """Return cases as another server on the same store sees them."""
-    client = connect(store.url)
-    yield Cases(client)
-    await client.aclose()
-
-
-@pytest.fixture
-async def valkey(store_of):
-    client = connect(store_of().url)
-    yield Cases(client)
-    await client.aclose()
+    async with cases_on(store) as others:
+        yield others
 
 
 def audit_of(cases, *, key=KEY, retention_ms=DAY_MS):
@@ -59,7 +41,7 @@ def audit_of(cases, *, key=KEY, retention_ms=DAY_MS):
 
 async def close(audit, cases, case_id, actor="orders"):
     async def closed(*, audit):
-        return await close_case(cases.scripts, case_id, owner=None, recording=Recording(), audit=audit)
+        return await cases.close(case_id, audit=audit)
 
     change = Change(AuditAction.CALLBACK_CLOSED, actor, case_id, "orders", "push")
     return await audit.record(change, closed, is_recorded=lambda result: result is CloseResult.OK)
@@ -86,10 +68,18 @@ async def closed_cases(audit, cases, count):
     return [case.id for case in made]
 
 
+async def paged(cases, chains, fits, *, limit):
+    """Return the pages of a list of the entries that fit."""
+    return [
+        page async for page in pages(lambda after: list_audit(cases.scripts, chains, fits, after=after, limit=limit))
+    ]
+
+
 def found(result):
     return [(problem.kind.name, problem.sequence) for problem in result.problems]
 
 
+@on_each_kind
 async def test_two_servers_that_change_one_partition_make_one_chain_with_one_entry_for_each_change(cases, others):
     first, second = audit_of(cases), audit_of(others)
     made = [await cases.new(partition=PARTITION) for _ in range(12)]
@@ -127,68 +117,32 @@ async def test_what_changes_nothing_has_no_entry(cases):
     assert await entries_of(cases, keys.STORE_CHAIN) == []
 
 
+@on_each_kind
 async def test_entries_of_all_chains_are_listed_newest_first_in_pages(cases):
     audit = audit_of(cases)
     for n in range(12):
         case = await cases.new(partition=n % 3)
         await close(audit, cases, case.id, f"actor-{n}")
         await pause(audit, cases, f"act-{n}")
-    listed, after = [], None
-    while True:
-        page, after = await list_audit(
-            cases.scripts, range(keys.AUDIT_CHAINS), lambda _entry: True, after=after, limit=5
-        )
-        listed += page
-        if after is None:
-            break
+    found = await paged(cases, range(keys.AUDIT_CHAINS), lambda _entry: True, limit=5)
+    listed = [entry for page in found for entry in page]
     places = [(each.stored.place.ms, each.entry.chain, each.stored.place.sequence) for each in listed]
     assert (len(places), places) == (24, sorted(places, reverse=True))
     only, more = await list_audit(cases.scripts, [1], lambda entry: entry.actor == "actor-4", after=None, limit=5)
     assert ([each.entry.actor for each in only], more) == (["actor-4"], None)
 
 
-async def test_a_page_of_a_search_through_many_entries_ends_early_and_the_next_one_continues(valkey, monkeypatch):
-    audit = audit_of(valkey)
-    await closed_cases(audit, valkey, 20)
-    monkeypatch.setattr(list_audit_module, "READ_ENTRIES", 4)
-    monkeypatch.setattr(list_audit_module, "MAX_READS", 2)
-    sequences, after, pages = [], None, 0
-    while True:
-        page, after = await list_audit(
-            valkey.scripts, [PARTITION], lambda entry: entry.sequence % 9 == 1, after=after, limit=10
-        )
-        sequences += [each.entry.sequence for each in page]
-        pages += 1
-        if after is None:
-            break
-    assert (sequences, pages > 1) == ([19, 10, 1], True)
+async def test_a_page_of_a_search_through_many_entries_ends_early_and_the_next_one_continues(cases, limits):
+    audit = audit_of(cases)
+    await closed_cases(audit, cases, 20)
+    limits(list_audit_module, READ_ENTRIES=4, MAX_READS=2)
+    found = await paged(cases, [PARTITION], lambda entry: entry.sequence % 9 == 1, limit=10)
+    assert [each.entry.sequence for page in found for each in page] == [19, 10, 1]
+    assert len(found) > 1
 
 
 async def stored_ids(cases):
     return [id_ for id_, _ in await cases.client.xrange(keys.audit_key(PARTITION))]
-
-
-async def replace(cases, id_, entry, mac):
-    """Replace an entry of the chain, as a program with access to the store can: by writing the stream again."""
-    key = keys.audit_key(PARTITION)
-    stored = await cases.client.xrange(key)
-    await cases.client.delete(key)
-    for each, fields in stored:
-        await cases.client.xadd(key, {"entry": entry, "mac": mac} if each == id_ else fields, each)
-
-
-async def test_changes_in_the_store_are_found(cases):
-    audit = audit_of(cases)
-    await closed_cases(audit, cases, 6)
-    assert found(await audit.verify(PARTITION, ())) == []
-    stored = await cases.client.xrange(keys.audit_key(PARTITION))
-    id_, fields = stored[2]
-    await replace(cases, id_, fields[b"entry"].replace(b'"orders"', b'"nobody"'), fields[b"mac"])
-    assert found(await audit.verify(PARTITION, ())) == [("ALTERED", 3)]
-    await replace(cases, id_, fields[b"entry"], fields[b"mac"])
-    assert found(await audit.verify(PARTITION, ())) == []
-    await cases.client.xdel(keys.audit_key(PARTITION), stored[3][0])
-    assert found(await audit.verify(PARTITION, ())) == [("MISSING", 5)]
 
 
 async def test_removed_newest_entries_are_noticed_by_a_running_server_and_by_a_head_that_was_kept(cases):
@@ -208,7 +162,8 @@ async def test_removed_newest_entries_are_noticed_by_a_running_server_and_by_a_h
     assert [each.sequence for each in await entries_of(cases, PARTITION)] == [1, 2, 3]
 
 
-async def test_retention_deletes_the_oldest_entries_but_never_the_newest_and_the_chain_goes_on(cases, monkeypatch):
+@on_each_kind
+async def test_retention_deletes_the_oldest_entries_but_never_the_newest_and_the_chain_goes_on(cases, limits):
     audit = audit_of(cases, retention_ms=-DAY_MS)  # everything is past it
     await closed_cases(audit, cases, 5)
     before = await audit.verify(PARTITION, ())
@@ -218,43 +173,32 @@ async def test_retention_deletes_the_oldest_entries_but_never_the_newest_and_the
     assert (found(after), after.entry_count, after.first_sequence, after.head) == ([], 1, 5, before.head)
     assert await audit_of(cases).trim(PARTITION) is False  # it is not past the retention of others
     await closed_cases(audit_of(cases), cases, 2)
-    monkeypatch.setattr(read_audit_module, "LIMIT", 2)
+    limits(read_audit_module, LIMIT=2)
     await audit.trim(PARTITION)
     result = await audit.verify(PARTITION, [KnownHead(5, before.head.digest, is_kept=True)])
     assert (found(result), result.first_sequence) == ([], 7)
 
 
-async def test_entries_that_retention_has_not_deleted_are_missing_and_retention_hides_nothing(valkey):
-    audit = audit_of(valkey, retention_ms=-DAY_MS)
-    await closed_cases(audit, valkey, 3)
+async def test_entries_that_retention_has_not_deleted_are_missing_and_retention_hides_nothing(cases):
+    audit = audit_of(cases, retention_ms=-DAY_MS)
+    await closed_cases(audit, cases, 3)
     await audit.trim(PARTITION)
-    await closed_cases(audit, valkey, 3)
-    ids = await stored_ids(valkey)
-    await valkey.client.xdel(keys.audit_key(PARTITION), ids[0])
+    await closed_cases(audit, cases, 3)
+    ids = await stored_ids(cases)
+    await cases.client.xdel(keys.audit_key(PARTITION), ids[0])
     assert found(await audit.verify(PARTITION, ())) == [("MISSING", 4)]
     assert await audit.trim(PARTITION) is False
-    assert await stored_ids(valkey) == ids[1:]
-    await valkey.client.delete(keys.key(PARTITION, "audit_start"))
+    assert await stored_ids(cases) == ids[1:]
+    await cases.client.delete(keys.key(PARTITION, "audit_start"))
     assert found(await audit.verify(PARTITION, ())) == [("MISSING", 4)]
 
 
-async def test_two_servers_delete_what_is_past_its_retention_once(valkey):
-    audit = audit_of(valkey, retention_ms=-DAY_MS)
-    await closed_cases(audit, valkey, 6)
-    await asyncio.gather(audit.trim(PARTITION), audit_of(valkey, retention_ms=-DAY_MS).trim(PARTITION))
-    assert [id_.partition(b"-")[2] for id_ in await stored_ids(valkey)] == [b"6"]
+async def test_two_servers_delete_what_is_past_its_retention_once(cases):
+    audit = audit_of(cases, retention_ms=-DAY_MS)
+    await closed_cases(audit, cases, 6)
+    await asyncio.gather(audit.trim(PARTITION), audit_of(cases, retention_ms=-DAY_MS).trim(PARTITION))
+    assert [id_.partition(b"-")[2] for id_ in await stored_ids(cases)] == [b"6"]
     assert found(await audit.verify(PARTITION, ())) == []
-
-
-async def test_a_store_of_servers_without_a_key_has_a_chain_that_proves_nothing_until_a_head_is_kept(valkey):
-    audit = audit_of(valkey, key=None)
-    await closed_cases(audit, valkey, 3)
-    result = await audit.verify(PARTITION, ())
-    assert found(result) == [("UNPROTECTED", 1)]
-    kept = KnownHead(3, result.head.digest, is_kept=True)
-    await closed_cases(audit_of(valkey), valkey, 2)
-    assert found(await audit_of(valkey).verify(PARTITION, [kept])) == []
-    assert found(await audit_of(valkey, key=b"other" * 8).verify(PARTITION, [kept])) == [("UNKNOWN_KEY", 4)]
 
 
 def principals(**activities):
@@ -266,6 +210,7 @@ def principals(**activities):
     )
 
 
+@on_each_kind
 async def test_a_principals_file_that_was_read_has_an_entry_if_it_differs_from_the_last_one(cases, others):
     first, second = audit_of(cases), audit_of(others)
     await first.record_principals(principals(alice=["a", "b"], bob=["c"]))

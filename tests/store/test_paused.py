@@ -4,10 +4,8 @@ import contextlib
 import itertools
 
 import pytest
-import redis.asyncio
 from redis.crc import key_slot
 from soak.counts import count
-from store.test_keeping import LEASES, Cases
 from support.store import KINDS
 from support.wait import wait_until
 
@@ -16,43 +14,29 @@ from callback_server.calls.sweeper import Sweeper
 from callback_server.domain.activity import Pause, PausedActivities
 from callback_server.domain.case import AnswerMode
 from callback_server.store import keys
-from callback_server.store.connection.client import connect
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.queries.read_pauses import is_paused, read_pauses
 from callback_server.store.recording import Recording
 from callback_server.store.transitions import change_pauses as change_pauses_module
 from callback_server.store.transitions.change_pauses import change_pauses
 from callback_server.store.transitions.sync_pauses import sync_pauses
-from callback_server.store.transitions.take_deliveries import take_deliveries
+
+on_each_kind = pytest.mark.parametrize("store", KINDS, indirect=True)
 
 
-async def pause(cases, *activities):
-    """Pause activities."""
-    for activity in activities:
-        await change_pauses(cases.scripts, activity, is_paused=True)
+async def pause(cases, activity):
+    """Pause an activity."""
+    return (await change_pauses(cases.scripts, activity, is_paused=True)).name
 
 
-async def resume(cases, *activities):
-    """Resume activities."""
-    for activity in activities:
-        await change_pauses(cases.scripts, activity, is_paused=False)
+async def resume(cases, activity):
+    """Resume an activity."""
+    await change_pauses(cases.scripts, activity, is_paused=False)
 
 
 async def listed(cases):
     """Return the activities that the list of the store has."""
     return [*(await read_pauses(cases.scripts)).names]
-
-
-@pytest.fixture(params=KINDS)
-def store(store_of, request):
-    return store_of(request.param)
-
-
-@pytest.fixture
-async def cases(store):
-    client = connect(store.url)
-    yield Cases(client)
-    await client.aclose()
 
 
 def copies():
@@ -69,23 +53,22 @@ async def held(cases):
 
 async def sweep(cases, what):
     """Sweep until all partitions hold back these activities and no others."""
+    sweeper = Sweeper(cases.scripts, Recording(), retention_ms=3600, deliveries_due=print, notifications_due=print)
+
+    async def holds():
+        with contextlib.suppress(ValueError):
+            return await held(cases) == what
+
     async with TaskSet() as tasks:
-        tasks.start(
-            Sweeper(
-                cases.scripts, Recording(), retention_ms=3_600_000, deliveries_due=print, notifications_due=print
-            ).run_sweeps()
-        )
-
-        async def holds():
-            with contextlib.suppress(ValueError):
-                return await held(cases) == what
-
+        tasks.start(sweeper.run_sweeps())
         await wait_until(holds, what="a sweep")
 
 
+@on_each_kind
 async def test_a_paused_activity_is_held_back_in_every_partition_once_the_change_is_acknowledged(cases):
     assert await held(cases) == await listed(cases) == []
-    await pause(cases, "push", "other", "push")
+    for activity in ("push", "other", "push"):
+        await pause(cases, activity)
     assert await held(cases) == await listed(cases) == ["other", "push"]
     assert await is_paused(cases.scripts, "push")
     await resume(cases, "push")
@@ -103,28 +86,27 @@ async def test_a_partition_gets_a_lost_copy_back_with_the_next_sweep(cases):
 
 
 @pytest.mark.parametrize("change", [pause, resume])
-async def test_a_change_that_failed_half_way_is_listed_and_the_next_sweep_completes_it(store_of, change):
-    store = store_of("valkey-cluster")
+@pytest.mark.parametrize("store", ["valkey-cluster"], indirect=True)
+async def test_a_change_that_failed_half_way_is_listed_and_the_next_sweep_completes_it(cases, plain, change):
     slot = key_slot(keys.tag(7).encode())
-    async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as node:
-        cases = Cases(client)
-        await pause(cases, "other")
-        if change is resume:
-            await pause(cases, "push")
-        await node.config_set("cluster-require-full-coverage", "no")
-        try:
-            await node.execute_command("CLUSTER DELSLOTS", slot)
-            with pytest.raises(StoreError) as failed:
-                await change(cases, "push")
-        finally:
-            await node.execute_command("CLUSTER ADDSLOTS", slot)
-            await node.config_set("cluster-require-full-coverage", "yes")
-        assert failed.value.maybe_done
-        then = ["other", "push"] if change is pause else ["other"]
-        assert await listed(cases) == then
-        await sweep(cases, then)
+    await pause(cases, "other")
+    if change is resume:
+        await pause(cases, "push")
+    await plain.config_set("cluster-require-full-coverage", "no")
+    try:
+        await plain.execute_command("CLUSTER DELSLOTS", slot)
+        with pytest.raises(StoreError) as failed:
+            await change(cases, "push")
+    finally:
+        await plain.execute_command("CLUSTER ADDSLOTS", slot)
+        await plain.config_set("cluster-require-full-coverage", "yes")
+    assert failed.value.maybe_done
+    then = ["other", "push"] if change is pause else ["other"]
+    assert await listed(cases) == then
+    await sweep(cases, then)
 
 
+@on_each_kind
 async def test_the_last_change_stays_in_whatever_order_changes_reach_a_partition(cases):
     known = [PausedActivities(pauses={"never": Pause()})]
     for change, activity in ((pause, "push"), (pause, "other"), (resume, "push")):
@@ -151,9 +133,7 @@ async def test_an_older_list_does_not_resume_a_paused_activity(cases):
     partition = keys.partition_of(case.id)
 
     async def take():
-        taken, _ = await take_deliveries(
-            cases.scripts, partition, limit=1, turn=0, leases=LEASES, recording=Recording()
-        )
+        taken, _ = await cases.take(partition)
         return [attempt.grant.activity for attempt in taken]
 
     await cases.claim(case)
@@ -165,11 +145,8 @@ async def test_an_older_list_does_not_resume_a_paused_activity(cases):
     assert await take() == ["push"]
 
 
-async def test_no_more_than_the_maximum_are_paused_at_a_time(cases, monkeypatch):
-    monkeypatch.setattr(change_pauses_module, "MAX_PAUSED", 2)
-    scripts = cases.scripts
-    paused = [await change_pauses(scripts, name, is_paused=True) for name in ("a", "b", "c", "a")]
+async def test_no_more_than_the_maximum_are_paused_at_a_time(cases, limits):
+    limits(change_pauses_module, MAX_PAUSED=2)
+    assert [await pause(cases, name) for name in ("a", "b", "c", "a")] == ["OK", "OK", "FULL", "OK"]
     await resume(cases, "b")
-    results = [*paused, await change_pauses(scripts, "c", is_paused=True)]
-    assert [each.name for each in results] == ["OK", "OK", "FULL", "OK", "OK"]
-    await resume(cases, "a", "c")
+    assert await pause(cases, "c") == "OK"

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import random
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,17 +10,16 @@ import redis.asyncio
 import trustme
 import uvloop
 from redis.exceptions import ClusterDownError, ResponseError
-from redis.exceptions import ConnectionError as RedisConnectionError
+from support.proxy import StoreProxy
 from support.store import StoreProcess, free_port
 from support.wait import wait_until
 
 from callback_prove.tunnel import Tunnel
-from callback_server.store.connection import client as client_module
 from callback_server.store.connection import pipeline as pipeline_module
+from callback_server.store.connection import pipelined_connection
 from callback_server.store.connection.client import StoreConnection, connect
 from callback_server.store.connection.errors import NotSentError, StoreError, store_errors
 from callback_server.store.connection.pipeline import CONNECTIONS_PER_NODE, Pipeline
-from callback_server.store.connection.pipelined_connection import PipelinedConnection
 
 KEY, OTHER = "{cb:1}", "{cb:2}"
 ECHO = ("EVAL", "return ARGV[1]", 1, KEY)
@@ -30,35 +28,70 @@ OTHER_ECHO = (*ECHO[:3], OTHER)
 OTHER_COUNT = (*COUNT[:3], OTHER)
 
 
-@pytest.fixture(params=["valkey", "redis", "valkey-cluster"])
-async def pipeline(store_of, request):
-    client = connect(store_of(request.param).url)
-    yield Pipeline(client)
-    await client.aclose()
-
-
-async def test_many_commands_take_few_connections_and_each_gets_its_reply(store_of):
-    store = store_of()
-    async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
-        others = len(await plain.client_list())
+@contextlib.asynccontextmanager
+async def piped(url):
+    """Connect to a store, and yield a pipeline that has sent a first command."""
+    async with connect(url) as client:
         pipeline = Pipeline(client)
+        assert await pipeline.send(KEY, *ECHO, "x") == b"x"
+        yield pipeline
+
+
+@pytest.fixture
+async def pipeline(store):
+    async with piped(store.url) as pipeline:
+        yield pipeline
+
+
+on_each_kind = pytest.mark.parametrize("store", ["valkey", "redis", "valkey-cluster"], indirect=True)
+
+
+def sent_at_once(pipeline, command, times, *, key=KEY):
+    """Send a command some times at once, and return the replies and errors."""
+    return asyncio.gather(*(pipeline.send(key, *command) for _ in range(times)), return_exceptions=True)
+
+
+def echoed(pipeline, count, *, size=1):
+    """Send different texts at once, and return the replies."""
+    return asyncio.gather(*(pipeline.send(KEY, *ECHO, f"{n}." * size) for n in range(count)))
+
+
+def texts(count, *, size=1):
+    """Return the replies of `echoed`."""
+    return [f"{n}.".encode() * size for n in range(count)]
+
+
+def may_be_done(errors):
+    """Return what senders learn from errors: whether their commands may have been done."""
+    told = set()
+    for error in errors:
+        with pytest.raises(StoreError) as caught, store_errors():
+            raise error
+        told.add(caught.value.maybe_done)
+    return told
+
+
+async def connections(plain):
+    """Return the ids of the connections that the store has."""
+    return [each["id"] for each in await plain.client_list()]
+
+
+async def test_many_commands_take_few_connections_and_each_gets_its_reply(store, plain):
+    others = len(await connections(plain))
+    async with piped(store.url) as pipeline:
         for size in (1, 7, 5000):
-            replies = await asyncio.gather(*(pipeline.send(KEY, *ECHO, f"{n}." * size) for n in range(300)))
-            assert replies == [f"{n}.".encode() * size for n in range(300)]
-        assert len(await plain.client_list()) - others <= CONNECTIONS_PER_NODE
+            assert await echoed(pipeline, 300, size=size) == texts(300, size=size)
+        assert len(await connections(plain)) - others <= CONNECTIONS_PER_NODE
 
 
-async def test_commands_sent_while_one_is_under_way_go_in_one_write_after_its_reply(store_of, monkeypatch):
-    monkeypatch.setattr(pipeline_module, "BATCH_WAIT_S", 10_000 * pipeline_module.BATCH_WAIT_S)
-    store = store_of()
-    async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
+async def test_commands_sent_while_one_is_under_way_go_in_one_write_after_its_reply(store, plain, limits):
+    limits(pipeline_module, BATCH_WAIT_S=10_000 * pipeline_module.BATCH_WAIT_S)
 
-        async def reads():
-            return (await plain.info("stats"))["total_reads_processed"]
+    async def reads():
+        return (await plain.info("stats"))["total_reads_processed"]
 
-        others = len(await plain.client_list())
-        pipeline = Pipeline(client)
-        await pipeline.send(KEY, *ECHO, "x")
+    others = len(await connections(plain))
+    async with piped(store.url) as pipeline:
         first, asked = asyncio.ensure_future(pipeline.send(KEY, "BLPOP", KEY, 0)), []
         for n in range(20):
             await plain.ping()  # so that each command arrives alone
@@ -69,41 +102,37 @@ async def test_commands_sent_while_one_is_under_way_go_in_one_write_after_its_re
         assert await asyncio.gather(*asked) == [b"%d" % n for n in range(20)]
         assert await first == [KEY.encode(), b"go"]
         assert await reads() == before + 3  # one for RPUSH, one for all waiting commands, one for this query
-        assert len(await plain.client_list()) == others + 1
+        assert len(await connections(plain)) == others + 1
 
 
-async def test_commands_behind_a_slow_one_are_soon_answered_on_another_connection(store_of):
-    store = store_of()
-    async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
-        others = len(await plain.client_list())
-        pipeline = Pipeline(client)
-        await pipeline.send(KEY, *ECHO, "x")
-        async with asyncio.timeout(60):  # behind the slow one they would wait without end
-            for n in range(10):
-                slow = asyncio.ensure_future(pipeline.send(KEY, "BLPOP", KEY, 0))
-                await asyncio.sleep(0)  # the command is sent
-                assert await pipeline.send(KEY, *ECHO, n) == b"%d" % n
-                assert not slow.done()
-                await plain.rpush(KEY, n)
-                assert await slow == [KEY.encode(), b"%d" % n]
-        assert len(await plain.client_list()) == others + 2
+async def test_commands_behind_a_slow_one_are_soon_answered_on_another_connection(store, plain):
+    others = len(await connections(plain))
+    async with piped(store.url) as pipeline:
+        for n in range(10):  # behind the slow one they would wait without end
+            slow = asyncio.ensure_future(pipeline.send(KEY, "BLPOP", KEY, 0))
+            await asyncio.sleep(0)  # the command is sent
+            assert await pipeline.send(KEY, *ECHO, n) == b"%d" % n
+            assert not slow.done()
+            await plain.rpush(KEY, n)
+            assert await slow == [KEY.encode(), b"%d" % n]
+        assert len(await connections(plain)) == others + 2
 
 
-@pytest.fixture
-def ways(tmp_path):
+@pytest.fixture(scope="module")
+def ways(tmp_path_factory):
     """Run a store that listens on TLS and on a Unix socket, and yield its URLs."""
-    authority, port = trustme.CA(), free_port()
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "store.pem")
+    authority, port, folder = trustme.CA(), free_port(), tmp_path_factory.mktemp("ways")
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(folder / "store.pem")
     settings = {
-        "--tls-port": port, "--tls-cert-file": tmp_path / "store.pem", "--tls-key-file": tmp_path / "store.pem",
-        "--tls-ca-cert-file": tmp_path / "ca.pem", "--tls-auth-clients": "no", "--unixsocket": tmp_path / "socket",
+        "--tls-port": port, "--tls-cert-file": folder / "store.pem", "--tls-key-file": folder / "store.pem",
+        "--tls-ca-cert-file": folder / "ca.pem", "--tls-auth-clients": "no", "--unixsocket": folder / "socket",
     }  # fmt: skip
-    store = StoreProcess(tmp_path, kind="redis", settings=[str(each) for pair in settings.items() for each in pair])
+    store = StoreProcess(folder, kind="redis", settings=[str(each) for pair in settings.items() for each in pair])
     store.start()
     yield {
-        "tls": f"rediss://127.0.0.1:{port}?ssl_ca_certs={tmp_path / 'ca.pem'}",
-        "socket": f"unix://{tmp_path / 'socket'}",
+        "tls": f"rediss://127.0.0.1:{port}?ssl_ca_certs={folder / 'ca.pem'}",
+        "socket": f"unix://{folder / 'socket'}",
     }
     store.stop()
 
@@ -112,16 +141,14 @@ def ways(tmp_path):
 @pytest.mark.parametrize("way", ["tls", "socket"])
 def test_replies_of_any_size_arrive_over_every_transport_and_connections_close_with_the_client(ways, way, loop):
     async def use():
-        async with connect(ways[way]) as client, redis.asyncio.Redis.from_url(ways["socket"]) as plain:
-            others = len(await plain.client_list())
-            pipeline = Pipeline(client)
-            for size in (1, 7, 300_000):
-                replies = await asyncio.gather(*(pipeline.send(KEY, *ECHO, f"{n}." * size) for n in range(20)))
-                assert replies == [f"{n}.".encode() * size for n in range(20)]
-            await client.aclose()
+        async with redis.asyncio.Redis.from_url(ways["socket"]) as plain:
+            others = len(await connections(plain))
+            async with piped(ways[way]) as pipeline:
+                for size in (1, 7, 300_000):
+                    assert await echoed(pipeline, 20, size=size) == texts(20, size=size)
 
             async def are_gone():
-                return len(await plain.client_list()) == others
+                return len(await connections(plain)) == others
 
             await wait_until(are_gone, what="a store without our connections")
 
@@ -129,6 +156,7 @@ def test_replies_of_any_size_arrive_over_every_transport_and_connections_close_w
         runner.run(use())
 
 
+@on_each_kind
 async def test_a_refusal_belongs_to_one_command(pipeline):
     def wrong(n):
         return pipeline.send(KEY, "EVAL", "return redis.error_reply('ODD ' .. ARGV[1])", 1, KEY, n)
@@ -136,14 +164,12 @@ async def test_a_refusal_belongs_to_one_command(pipeline):
     replies = await asyncio.gather(
         *(wrong(n) if n % 2 else pipeline.send(KEY, *ECHO, n) for n in range(100)), return_exceptions=True
     )
-    for n, reply in enumerate(replies):
-        if n % 2:
-            assert isinstance(reply, ResponseError)
-            assert str(reply).startswith(f"ODD {n}")
-        else:
-            assert reply == b"%d" % n
+    assert replies[::2] == [b"%d" % n for n in range(0, 100, 2)]
+    assert {type(each) for each in replies[1::2]} == {ResponseError}
+    assert [str(each).partition(" script")[0] for each in replies[1::2]] == [f"ODD {n}" for n in range(1, 100, 2)]
 
 
+@on_each_kind
 async def test_a_command_that_cannot_be_packed_fails_alone(pipeline):
     right = pipeline.send(KEY, *ECHO, "x")
     with pytest.raises(TypeError):
@@ -151,6 +177,7 @@ async def test_a_command_that_cannot_be_packed_fails_alone(pipeline):
     assert await right == b"x"
 
 
+@on_each_kind
 async def test_a_cancelled_sender_does_not_disturb_others(pipeline):
     chance = random.Random(5)
     for _ in range(20):
@@ -164,155 +191,131 @@ async def test_a_cancelled_sender_does_not_disturb_others(pipeline):
         assert all(replies[n] == b"%d" % n for n in range(40) if n not in cancelled)
 
 
-async def test_commands_on_a_connection_that_breaks_are_unknown_and_not_sent_again(store_of):
-    store = store_of()
-    async with (
-        Tunnel(f"127.0.0.1:{store.port}") as tunnel,
-        connect(f"redis://{tunnel.address}") as client,
-        redis.asyncio.Redis(port=store.port) as plain,
-    ):
-        pipeline = Pipeline(client)
-        await pipeline.send(KEY, *ECHO, "x")
+async def test_commands_on_a_connection_that_breaks_are_unknown_and_not_sent_again(store, plain):
+    async with Tunnel(f"127.0.0.1:{store.port}") as tunnel, piped(f"redis://{tunnel.address}") as pipeline:
         tunnel.is_losing_answers = True
-        asked = [asyncio.ensure_future(pipeline.send(KEY, *COUNT)) for _ in range(20)]
+        asked = asyncio.ensure_future(sent_at_once(pipeline, COUNT, 20))
 
         async def are_done():
             return await plain.get(KEY) == b"20"
 
         await wait_until(are_done, what="a store that has done them all")
         tunnel.cut()
-        for error in await asyncio.gather(*asked, return_exceptions=True):
-            with pytest.raises(StoreError) as caught, store_errors():
-                raise error
-            assert caught.value.maybe_done
+        assert may_be_done(await asked) == {True}
         tunnel.is_losing_answers = False
         assert await pipeline.send(KEY, *COUNT) == 21
 
 
-async def test_commands_on_a_socket_that_times_out_are_unknown(store_of, monkeypatch):
-    def gives_up(connection, _data):
-        connection.connection_lost(TimeoutError(errno.ETIMEDOUT, "Connection timed out"))
-
-    async with connect(store_of().url) as client:
-        pipeline = Pipeline(client)
-        assert await pipeline.send(KEY, *ECHO, "x") == b"x"
-        with monkeypatch.context() as patched:
-            patched.setattr(PipelinedConnection, "data_received", gives_up)
-            with pytest.raises(RedisConnectionError) as raised:
-                await pipeline.send(KEY, *ECHO, "y")
-        assert not isinstance(raised.value, NotSentError)
-        assert await pipeline.send(KEY, *ECHO, "z") == b"z"
-
-
-@pytest.mark.parametrize("wrong", [b"?no reply\r\n", b"+a reply to nothing\r\n"])
-async def test_a_connection_with_a_malformed_reply_is_closed(store_of, monkeypatch, wrong):
-    receive = PipelinedConnection.data_received
-    async with connect(store_of().url) as client:
-        pipeline = Pipeline(client)
-        first = await pipeline.send(KEY, "CLIENT", "ID")
-        with monkeypatch.context() as patched:
-            patched.setattr(PipelinedConnection, "data_received", lambda self, data: receive(self, data + wrong))
-            assert await pipeline.send(KEY, "CLIENT", "ID") == first
-        assert await pipeline.send(KEY, "CLIENT", "ID") > first
-
-
-async def test_commands_without_a_reply_in_time_are_unknown(store_of, monkeypatch):
-    receive = PipelinedConnection.data_received
-    async with connect(store_of().url) as client:
-        pipeline = Pipeline(client)
-        assert await pipeline.send(KEY, *ECHO, "x") == b"x"
-        with monkeypatch.context() as patched:
-            patched.setattr(PipelinedConnection, "data_received", lambda self, _data: receive(self, b"?no reply\r\n"))
-            with pytest.raises(StoreError, match="Protocol error") as caught, store_errors():
-                await pipeline.send(KEY, *ECHO, "y")
-        assert caught.value.maybe_done
-        assert await pipeline.send(KEY, *ECHO, "z") == b"z"
+async def test_a_connection_with_a_malformed_reply_is_closed_and_commands_without_one_are_unknown(store):
+    wrong = b"?no reply\r\n"
+    async with StoreProxy(store, lambda _command: False) as proxy, piped(proxy.url) as pipeline:
+        known = await pipeline.send(KEY, "CLIENT", "ID")
+        for more in (wrong, b"+a reply to nothing\r\n"):
+            proxy.change = lambda reply, more=more: reply + more
+            assert await pipeline.send(KEY, "CLIENT", "ID") == known
+            proxy.change = bytes
+            former, known = known, await pipeline.send(KEY, "CLIENT", "ID")
+            assert known > former
+        proxy.change = lambda _reply: wrong
+        errors = await sent_at_once(pipeline, COUNT, 1)
+        assert ["Protocol error" in str(error) for error in errors] == [True]
+        assert may_be_done(errors) == {True}
+        proxy.change = bytes
+        assert await pipeline.send(KEY, *COUNT) == 2
 
 
 async def test_commands_that_wait_for_an_unreachable_store_were_certainly_not_sent(tmp_path):
     store = StoreProcess(tmp_path).start()
-    async with connect(store.url) as client:
-        pipeline = Pipeline(client)
-        await pipeline.send(KEY, *ECHO, "x")
+    async with piped(store.url) as pipeline:
         for _ in range(CONNECTIONS_PER_NODE + 1):
             await asyncio.to_thread(store.kill)  # the pipeline notices this with the next commands
-            for error in await asyncio.gather(
-                *(pipeline.send(KEY, *ECHO, n) for n in range(300)), return_exceptions=True
-            ):
-                assert isinstance(error, NotSentError)
-                with pytest.raises(StoreError) as caught, store_errors():
-                    raise error
-                assert not caught.value.maybe_done
+            errors = await sent_at_once(pipeline, COUNT, 300)
+            assert {type(error) for error in errors} == {NotSentError}
+            assert may_be_done(errors) == {False}
             await asyncio.to_thread(store.start)
             assert await pipeline.send(KEY, *ECHO, "x") == b"x"
     store.stop()
 
 
-async def test_nothing_is_sent_on_a_connection_that_was_closed_while_it_was_made(store_of, monkeypatch):
-    store = store_of()
-    connect_it = StoreConnection.connect
-    monkeypatch.setattr(client_module, "POOL_SIZE", 1)  # the connection is kept for the next attempt
-    async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
+class EndingConnection(StoreConnection, redis.asyncio.Connection):
+    """A connection that its store ends while it is made, if there is a client for that."""
+
+    plain = None
+
+    async def connect(self):
+        await super().connect()
+        if self.plain is not None:
+            host, port = self._writer.get_extra_info("sockname")
+            await self.plain.client_kill_filter(addr=f"{host}:{port}")
+            await wait_until(self._reader.at_eof, what="a connection at its end")
+
+
+async def test_nothing_is_sent_on_a_connection_that_was_closed_while_it_was_made(store, plain):
+    made = []
+
+    def make(**options):
+        made.append(EndingConnection(**options))
+        return made[-1]
+
+    pool = redis.asyncio.BlockingConnectionPool(max_connections=1, connection_class=make, port=store.port)
+    async with redis.asyncio.Redis.from_pool(pool) as client:
         pipeline = Pipeline(client)
         former = await pipeline.send(KEY, "CLIENT", "ID")
-
-        async def connect_and_end(connection):
-            await connect_it(connection)
-            host, port = connection._writer.get_extra_info("sockname")
-            await plain.client_kill_filter(addr=f"{host}:{port}")
-            await wait_until(connection._reader.at_eof, what="a connection at its end")
-
         await plain.client_kill_filter(_id=str(former))
-        await wait_until(
-            lambda: not pipeline._node_pipeline("", client.connection_pool, 0)._connections, what="no connection"
-        )
-        with monkeypatch.context() as patched:
-            patched.setattr(StoreConnection, "connect", connect_and_end)
-            for _ in range(2):
-                with pytest.raises(NotSentError):
-                    await pipeline.send(KEY, *COUNT)
+        await wait_until(lambda: not made[0].is_connected, what="no connection")
+        made[0].plain = plain
+        for _ in range(2):
+            assert may_be_done(await sent_at_once(pipeline, COUNT, 1)) == {False}
+        made[0].plain = None
         assert await pipeline.send(KEY, *COUNT) == 1
+        assert len(made) == 1
 
 
-async def test_existing_connections_are_used_while_no_more_can_be_opened(store_of, monkeypatch):
-    store = store_of()
-    async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
+async def test_existing_connections_are_used_while_no_more_can_be_opened(store, plain, limits):
+    async def refused():
+        return (await plain.info("stats"))["rejected_connections"]
 
-        async def refused():
-            return (await plain.info("stats"))["rejected_connections"]
-
-        pipeline = Pipeline(client)
-        await pipeline.send(KEY, *ECHO, "x")
-        others, before = len(await plain.client_list()), await refused()
-        monkeypatch.setattr(pipeline_module, "REOPEN_DELAY_S", 3600)
+    async with piped(store.url) as pipeline:
+        others, before = len(await connections(plain)), await refused()
+        limits(pipeline_module, REOPEN_DELAY_S=3600)
         limit = (await plain.config_get("maxclients"))["maxclients"]
         await plain.config_set("maxclients", others)
         try:
             for _ in range(3):
-                replies = await asyncio.gather(*(pipeline.send(KEY, *ECHO, n) for n in range(1000)))
-                assert replies == [b"%d" % n for n in range(1000)]
+                assert await echoed(pipeline, 1000) == texts(1000)
             assert await refused() == before + 1  # the pipeline did not retry at once
         finally:
             await plain.config_set("maxclients", limit)
-        monkeypatch.setattr(pipeline_module, "REOPEN_DELAY_S", 0)
-        await asyncio.gather(*(pipeline.send(KEY, *ECHO, n) for n in range(1000)))
-        assert len(await plain.client_list()) == others + 1
+        limits(pipeline_module, REOPEN_DELAY_S=0)
+        await echoed(pipeline, 1000)
+        assert len(await connections(plain)) == others + 1
 
 
-async def test_a_silent_connection_delays_only_its_own_commands(store_of):
-    store = store_of()
-    async with Tunnel(f"127.0.0.1:{store.port}") as tunnel, connect(f"redis://{tunnel.address}") as client:
-        pipeline = Pipeline(client)
-        await pipeline.send(KEY, *ECHO, "x")
+async def test_a_silent_connection_delays_only_its_own_commands(store):
+    async with Tunnel(f"127.0.0.1:{store.port}") as tunnel, piped(f"redis://{tunnel.address}") as pipeline:
         tunnel.is_losing_answers = True
         stuck = asyncio.ensure_future(pipeline.send(KEY, *ECHO, "stuck"))
         await wait_until(lambda: tunnel.lost_bytes, what="a reply that nobody gets")
         tunnel.is_losing_answers = False
-        replies = [await pipeline.send(KEY, *ECHO, n) for n in range(20)]
-        assert replies == [b"%d" % n for n in range(20)]
+        assert await echoed(pipeline, 20) == texts(20)
         assert not stuck.done()
-        with pytest.raises(RedisConnectionError, match="no reply in time"):
-            await stuck
+        stuck.cancel()
+
+
+async def test_a_command_without_a_reply_in_time_is_unknown(store, limits):
+    limits(pipelined_connection, SOCKET_TIMEOUT_S=0.3)
+    async with Tunnel(f"127.0.0.1:{store.port}") as tunnel, connect(f"redis://{tunnel.address}") as client:
+        pipeline = Pipeline(client)
+
+        async def is_connected():
+            (reply,) = await sent_at_once(pipeline, COUNT, 1)
+            return isinstance(reply, int)
+
+        await wait_until(is_connected, what="a connection")
+        tunnel.is_losing_answers = True
+        errors = await sent_at_once(pipeline, COUNT, 2)
+    assert {str(error) for error in errors} == {"no reply in time"}
+    assert may_be_done(errors) == {True}
 
 
 TIMEOUT = "cluster-node-timeout"
@@ -326,39 +329,61 @@ def nodes(tmp_path_factory):
         list(threads.map(StoreProcess.start, nodes))
     yield nodes
     for node in nodes:
-        node.stop()
+        node.kill()
 
 
-async def move(slot, old, new, port):
+@pytest.fixture
+async def on_each(nodes):
+    """Return a client of redis-py for each node."""
+    async with redis.asyncio.Redis(port=nodes[0].port) as old, redis.asyncio.Redis(port=nodes[1].port) as new:
+        yield old, new
+
+
+@pytest.fixture
+async def old(nodes):
+    """Connect to the first node, and return the client with a pipeline."""
+    async with connect(nodes[0].url) as client:
+        pipeline = Pipeline(client)
+        assert await pipeline.send(KEY, *ECHO, "x") == b"x"
+        yield client, pipeline
+
+
+async def is_in_state(node, state):
+    """Return whether a node says that its cluster is in a state, `ok` or `fail`."""
+    return f"cluster_state:{state}".encode() in await node.execute_command("CLUSTER", "INFO")
+
+
+async def move(slot, nodes, on_each):
     """Add the new node to the cluster of the old one, and move a slot to it."""
+    old, new = on_each
     # A node that joins takes no commands for this timeout, up to 5 s. As short as this, it would lose nodes later.
-    timeouts = [(await node.config_get(TIMEOUT))[TIMEOUT] for node in (old, new)]
-    for node in (old, new):
+    timeouts = [(await node.config_get(TIMEOUT))[TIMEOUT] for node in on_each]
+    for node in on_each:
         await node.config_set(TIMEOUT, 500)
     await new.execute_command("CLUSTER FLUSHSLOTS")
-    await new.execute_command("CLUSTER MEET", "127.0.0.1", *port)
+    await new.execute_command("CLUSTER MEET", "127.0.0.1", nodes[0].port, nodes[0].cluster_port)
     name = await new.execute_command("CLUSTER MYID")
 
     async def known():
         return name in await old.execute_command("CLUSTER", "NODES")
 
     async def agreed():
-        return all([b"cluster_state:ok" in await each.execute_command("CLUSTER", "INFO") for each in (old, new)])
+        return all([await is_in_state(node, "ok") for node in on_each])
 
     await wait_until(known, what="a node that has joined")
-    for node in (old, new):
+    for node in on_each:
         await node.execute_command("CLUSTER SETSLOT", slot, "NODE", name)
     await wait_until(agreed, what="a cluster that works")
-    for node, timeout in zip((old, new), timeouts, strict=True):
+    for node, timeout in zip(on_each, timeouts, strict=True):
         await node.config_set(TIMEOUT, timeout)
     await wait_until(agreed, what="a cluster that works")
 
 
 @pytest.mark.parametrize("left", [False, True])
-async def test_new_connections_are_used_after_the_client_reads_the_cluster_again(store_of, left):
+@pytest.mark.parametrize("store", ["valkey-cluster"], indirect=True)
+async def test_new_connections_are_used_after_the_client_reads_the_cluster_again(store, plain, left):
     """`left`: the node was not part of the cluster for a time."""
-    store = store_of("valkey-cluster")
-    async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
+    async with connect(store.url) as client:
         pipeline = Pipeline(client)
         former = await pipeline.send(KEY, "CLIENT", "ID")
         assert await pipeline.send(KEY, "CLIENT", "ID") == former
@@ -366,27 +391,24 @@ async def test_new_connections_are_used_after_the_client_reads_the_cluster_again
             client.nodes_manager.nodes_cache.clear()
         await client.nodes_manager.initialize()
         assert await pipeline.send(KEY, "CLIENT", "ID") > former
-
-        async def is_gone():
-            return str(former) not in [each["id"] for each in await plain.client_list()]
-
-        await wait_until(is_gone, what="a store without the former connection")
+        await is_gone(former, plain)
 
 
-async def test_a_slot_that_has_moved_is_found(nodes):
-    old, new = nodes
-    async with (
-        connect(old.url) as client,
-        redis.asyncio.Redis(port=old.port) as on_old,
-        redis.asyncio.Redis(port=new.port) as on_new,
-    ):
-        pipeline = Pipeline(client)
-        assert await pipeline.send(KEY, *ECHO, "x") == b"x"
-        await move(client.keyslot(KEY), on_old, on_new, (old.port, old.cluster_port))
-        counted = await asyncio.gather(*(pipeline.send(KEY, *COUNT) for _ in range(50)))
-        assert sorted(counted) == list(range(1, 51))
-        assert await on_new.get(KEY) == b"50"
-        assert await pipeline.send(KEY, *COUNT) == 51
+async def is_gone(connection, node):
+    """Wait until a node has lost a connection."""
+
+    async def gone():
+        return str(connection) not in await connections(node)
+
+    await wait_until(gone, what="a store without the former connection")
+
+
+async def test_a_slot_that_has_moved_is_found(nodes, old, on_each):
+    client, pipeline = old
+    await move(client.keyslot(KEY), nodes, on_each)
+    assert sorted(await sent_at_once(pipeline, COUNT, 50)) == list(range(1, 51))
+    assert await on_each[1].get(KEY) == b"50"
+    assert await pipeline.send(KEY, *COUNT) == 51
 
 
 async def give(slot, owner, *nodes):
@@ -398,26 +420,20 @@ async def give(slot, owner, *nodes):
 
 
 @pytest.fixture
-async def pair(nodes):
-    """A cluster of two nodes: a client that knows both, a connection to each, and a slot of the second node.
+async def pair(nodes, old, on_each):
+    """Make a cluster of both: a client that knows both, its pipeline, a connection to each.
 
-    The first node owns all other slots.
+    The second node owns the slot of `OTHER`, and the first all others.
     """
-    old, new = nodes
-    async with (
-        connect(old.url) as client,
-        redis.asyncio.Redis(port=old.port) as on_old,
-        redis.asyncio.Redis(port=new.port) as on_new,
-    ):
-        await move(client.keyslot(OTHER), on_old, on_new, (old.port, old.cluster_port))
-        await client.nodes_manager.initialize()
-        yield client, on_old, on_new
+    client, pipeline = old
+    await move(client.keyslot(OTHER), nodes, on_each)
+    await client.nodes_manager.initialize()
+    assert await pipeline.send(KEY, *ECHO, "x") == b"x"
+    return client, pipeline, *on_each
 
 
 async def test_a_node_cut_off_from_its_cluster_is_replaced_by_the_owner_of_the_slot(pair):
-    client, on_old, on_new = pair
-    pipeline = Pipeline(client)
-    assert await pipeline.send(KEY, *ECHO, "x") == b"x"
+    client, pipeline, on_old, on_new = pair
     slot = client.keyslot(KEY)
     await give(slot, on_new, on_new, on_old)
     await on_old.execute_command("CLUSTER FORGET", await on_new.execute_command("CLUSTER MYID"))
@@ -432,7 +448,7 @@ async def test_a_node_cut_off_from_its_cluster_is_replaced_by_the_owner_of_the_s
         return (await on_new.info("clients"))["blocked_clients"]
 
     await wait_until(is_waiting, what="a command under way")
-    counted = await asyncio.gather(*(pipeline.send(KEY, *COUNT) for _ in range(50)), return_exceptions=True)
+    counted = await sent_at_once(pipeline, COUNT, 50)
     found = [each for each in counted if isinstance(each, int)]
     assert found  # the commands that look at the cluster; the others are refused meanwhile
     assert all(isinstance(each, ClusterDownError) for each in counted if each not in found)
@@ -441,88 +457,62 @@ async def test_a_node_cut_off_from_its_cluster_is_replaced_by_the_owner_of_the_s
 
 
 async def test_commands_for_an_unreachable_node_without_successor_were_not_sent_and_the_other_node_works(nodes, pair):
-    pipeline = Pipeline(pair[0])
+    _, pipeline, *_ = pair
     assert await pipeline.send(OTHER, *OTHER_ECHO, "x") == b"x"
     nodes[1].kill()
     for _ in range(2):
-        replies = await asyncio.gather(*(pipeline.send(OTHER, *OTHER_COUNT) for _ in range(20)), return_exceptions=True)
-        assert {type(each) for each in replies} == {NotSentError}
+        assert {type(each) for each in await sent_at_once(pipeline, OTHER_COUNT, 20, key=OTHER)} == {NotSentError}
         assert await pipeline.send(KEY, *ECHO, "x") == b"x"
 
 
-async def test_nothing_is_done_while_a_whole_cluster_is_down(nodes):
-    store, _ = nodes
-    async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
-        pipeline = Pipeline(client)
-        assert await pipeline.send(KEY, *COUNT) == 1
-        await plain.execute_command("CLUSTER DELSLOTS", client.keyslot("{cb:3}"))
-
-        async def is_down():
-            return b"cluster_state:fail" in await plain.execute_command("CLUSTER", "INFO")
-
-        await wait_until(is_down, what="a cluster that is down")
-        for error in await asyncio.gather(*(pipeline.send(KEY, *COUNT) for _ in range(50)), return_exceptions=True):
-            with pytest.raises(StoreError) as caught, store_errors():
-                raise error
-            assert not caught.value.maybe_done
-        await plain.execute_command("CLUSTER ADDSLOTS", client.keyslot("{cb:3}"))
-
-        async def is_up():
-            return b"cluster_state:ok" in await plain.execute_command("CLUSTER", "INFO")
-
-        await wait_until(is_up, what="a cluster that works")
-        assert await pipeline.send(KEY, *COUNT) == 2
+async def test_nothing_is_done_while_a_whole_cluster_is_down(old, on_each):
+    (client, pipeline), (node, _) = old, on_each
+    assert await pipeline.send(KEY, *COUNT) == 1
+    await node.execute_command("CLUSTER DELSLOTS", client.keyslot("{cb:3}"))
+    await wait_until(lambda: is_in_state(node, "fail"), what="a cluster that is down")
+    assert may_be_done(await sent_at_once(pipeline, COUNT, 50)) == {False}
+    await node.execute_command("CLUSTER ADDSLOTS", client.keyslot("{cb:3}"))
+    await wait_until(lambda: is_in_state(node, "ok"), what="a cluster that works")
+    assert await pipeline.send(KEY, *COUNT) == 2
 
 
 @pytest.mark.parametrize("enough", [True, False])
-async def test_a_slot_that_moves_again_meanwhile_is_found_or_nothing_was_done(pair, monkeypatch, enough):
-    client, on_old, on_new = pair
-    pipeline = Pipeline(client)
-    assert await pipeline.send(KEY, *ECHO, "x") == b"x"
+async def test_a_slot_that_moves_again_meanwhile_is_found_or_nothing_was_done(pair, limits, enough):
+    client, pipeline, on_old, on_new = pair
     slot = client.keyslot(KEY)
     await give(slot, on_new, on_new, on_old)
     if not enough:
-        monkeypatch.setattr(pipeline_module, "MAX_NODES_TRIED", 1)
+        limits(pipeline_module, MAX_NODES_TRIED=1)
 
     async def are_sent_elsewhere():
         return (await on_old.info("errorstats")).get("errorstat_MOVED") == {"count": 20}
 
-    async with pipeline._refreshing:
-        asked = [asyncio.ensure_future(pipeline.send(KEY, *ECHO, n)) for n in range(20)]
+    async with pipeline.refreshing:
+        asked = asyncio.ensure_future(sent_at_once(pipeline, (*ECHO, "y"), 20))
         await wait_until(are_sent_elsewhere, what="a node that says where the slot is")
         assert await client.get(KEY) is None  # so the client knows the new owner
         await give(slot, on_old, on_new, on_old)
-    replies = await asyncio.gather(*asked, return_exceptions=True)
+    replies = await asked
     if enough:
-        assert replies == [b"%d" % n for n in range(20)]
-    for error in replies if not enough else ():
-        with pytest.raises(StoreError, match="moved again") as caught, store_errors():
-            raise error
-        assert not caught.value.maybe_done
+        assert replies == [b"y"] * 20
+    else:
+        assert {str(error) for error in replies} == {"the slot has moved again each time"}
+        assert may_be_done(replies) == {False}
 
 
 async def test_a_command_for_a_slot_without_owner_is_refused_and_not_done(pair):
-    client, on_old, on_new = pair
-    pipeline = Pipeline(client)
-    assert await pipeline.send(KEY, *ECHO, "x") == b"x"
-    slot = client.keyslot(KEY)
-    await give(slot, on_new, on_old)
-    for error in await asyncio.gather(*(pipeline.send(KEY, *COUNT) for _ in range(5)), return_exceptions=True):
-        with pytest.raises(StoreError) as caught, store_errors():
-            raise error
-        assert not caught.value.maybe_done
+    client, pipeline, on_old, on_new = pair
+    await give(client.keyslot(KEY), on_new, on_old)
+    assert may_be_done(await sent_at_once(pipeline, COUNT, 5)) == {False}
 
 
 async def test_connections_to_a_node_without_slots_are_closed(pair):
-    client, on_old, on_new = pair
+    client, _, on_old, on_new = pair
     pipeline = Pipeline(client)
     former = await pipeline.send(OTHER, "CLIENT", "ID")
     # First at the node that loses its last slot: once it hears of that from the other, it is a replica and refuses.
     await give(client.keyslot(OTHER), on_old, on_new, on_old)
+    await wait_until(lambda: is_in_state(on_old, "ok"), what="a cluster that works")
     await client.nodes_manager.initialize()
     await pipeline.send(OTHER, *OTHER_ECHO, "x")
-
-    async def is_gone():
-        return str(former) not in [each["id"] for each in await on_new.client_list()]
-
-    await wait_until(is_gone, what="a node without the former connection")
+    await is_gone(former, on_new)

@@ -10,8 +10,10 @@ import pytest
 import redis.asyncio
 from prometheus_client import REGISTRY
 from pydantic import ValidationError
-from store.test_keeping import Cases
 from structlog.testing import capture_logs
+from support.cases import Cases, cases_on
+from support.limits import limited
+from support.proxy import StoreProxy
 from support.replicas import follow, running_stores
 from support.store import StoreProcess, set_up
 from support.wait import wait_until, wait_until_sync
@@ -42,9 +44,7 @@ from callback_server.store.safety import (
     refusals,
     setting_problems,
 )
-from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.announce_slots import announce_slots
-from callback_server.store.transitions.close_case import close_case
 from callback_server.store_health import StoreProbe
 
 KEY = "{cb:1}:number"
@@ -59,20 +59,24 @@ def stores(tmp_path_factory):
         yield made
 
 
+@contextlib.contextmanager
+def stopped(store):
+    """Stop the process of a store meanwhile."""
+    store.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        store.process.send_signal(signal.SIGCONT)
+
+
 @pytest.fixture
-def silent(stores, monkeypatch):
+def silent(stores):
     """Return a context in whose body the replica says nothing, and waits for it are short."""
 
     @contextlib.contextmanager
     def silent():
-        stores[1].process.send_signal(signal.SIGSTOP)
-        try:
-            with monkeypatch.context() as patched:
-                patched.setattr(replication, "WAIT_MS", 20)
-                patched.setattr(replication, "WAITAOF_MS", 20)
-                yield
-        finally:
-            stores[1].process.send_signal(signal.SIGCONT)
+        with stopped(stores[1]), limited(replication, WAIT_MS=20, WAITAOF_MS=20):
+            yield
 
     return silent
 
@@ -93,8 +97,8 @@ async def done(step):
 
 @pytest.fixture
 async def cases(stores):
-    async with connect(stores[0].url) as client:
-        yield Cases(client, replicas=1)
+    async with cases_on(stores[0], replicas=1) as cases:
+        yield cases
 
 
 async def test_a_write_that_has_its_reply_is_at_the_replica(stores, cases):
@@ -112,8 +116,7 @@ async def test_a_step_that_no_replica_confirms_is_unknown_also_when_it_is_sent_a
     call_id = ids.new_call_id(case.id)
     with silent():
         for _ in range(3):
-            async with connect(stores[0].url) as client:
-                other = Cases(client, replicas=1)
+            async with cases_on(stores[0], replicas=1) as other:
                 error = await unconfirmed(lambda other=other: other.claim(case, call_id))
             assert error.maybe_done
         assert (await read_case(cases.scripts, case.id)).call_count == 1  # it is done, and may be lost
@@ -146,23 +149,18 @@ async def test_an_end_of_a_held_call_is_not_read_before_the_replica_has_it(cases
     assert held.status is CallStatus.SUCCEEDED
 
 
-async def test_an_end_of_a_held_call_is_read_once_where_no_replica_must_have_it(stores, cases, monkeypatch):
+async def test_an_end_of_a_held_call_is_read_once_where_no_replica_must_have_it(stores, cases):
     case = await done(lambda: cases.new(answer_mode=AnswerMode.HOLD))
     call_id = ids.new_call_id(case.id)
     await done(lambda: cases.claim(case, call_id))
     await done(lambda: cases.finish(call_id))
-    sent = []
-    send = Pipeline.send
-
-    def seen(pipeline, key, *command, is_durable=False, **more):
-        sent.append((command[0], is_durable))
-        return send(pipeline, key, *command, is_durable=is_durable, **more)
-
-    monkeypatch.setattr(Pipeline, "send", seen)
-    async with connect(stores[0].url) as client:
-        held = await read_held(Cases(client).scripts, call_id)
+    async with cases_on(stores[0]) as others:
+        await others.client.config_resetstat()
+        held = await read_held(others.scripts, call_id)
+        sent = await others.client.info("commandstats")
     assert held.status is CallStatus.SUCCEEDED
-    assert sent == [("HMGET", False), ("GET", False)]
+    assert {name: sent[f"cmdstat_{name}"]["calls"] for name in ("hmget", "get")} == {"hmget": 1, "get": 1}
+    assert not {"cmdstat_wait", "cmdstat_waitaof", "cmdstat_evalsha"} & sent.keys()
 
 
 async def test_a_refused_command_at_the_head_of_a_batch_leaves_the_others_confirmed(stores):
@@ -239,20 +237,17 @@ async def test_a_connection_that_is_lost_while_it_waits_leaves_the_step_unknown(
     ):
         pipeline = Pipeline(client, replicas=1)
         await plain.delete(KEY)
-        stores[1].process.send_signal(signal.SIGSTOP)
-        try:
+
+        async def is_done():
+            return await plain.get(KEY) == b"1"
+
+        with stopped(stores[1]):
             asked = asyncio.ensure_future(pipeline.send(KEY, *WRITE, is_durable=True))
-
-            async def is_done():
-                return await plain.get(KEY) == b"1"
-
             await wait_until(is_done, what="a store that has done it")
             tunnel.cut()
             with pytest.raises(StoreError) as unknown, store_errors():
                 await asked
             assert unknown.value.maybe_done
-        finally:
-            stores[1].process.send_signal(signal.SIGCONT)
 
 
 async def test_a_full_store_confirms_the_steps_that_need_no_memory(stores, cases):
@@ -261,7 +256,7 @@ async def test_a_full_store_confirms_the_steps_that_need_no_memory(stores, cases
     await done(lambda: cases.claim(case, call_id))
     with set_up(stores[0], maxmemory=1):
         assert await done(lambda: cases.finish(call_id))
-        assert await done(lambda: close_case(cases.scripts, case.id, owner=None, recording=Recording()))
+        assert await done(lambda: cases.close(case.id))
     assert (await read_case(cases.scripts, case.id)).status is CaseStatus.CLOSED
 
 
@@ -397,7 +392,7 @@ def join(node, to):
         )
 
 
-async def test_in_a_cluster_replicas_are_waited_for_and_those_that_are_away_count_too(nodes, monkeypatch):
+async def test_in_a_cluster_replicas_are_waited_for_and_those_that_are_away_count_too(nodes, limits):
     primary, replica, _ = nodes
     async with connect(primary.url) as client:
         cases = Cases(client, replicas=1)
@@ -408,16 +403,12 @@ async def test_in_a_cluster_replicas_are_waited_for_and_those_that_are_away_coun
         async with redis.asyncio.Redis(port=primary.port) as plain:
             ask = plain.execute_command
             assert await known_replicas(client, ask) == 1
-            replica.process.send_signal(signal.SIGSTOP)
-            try:
+            with stopped(replica):
                 await plain.client_kill_filter(_type="replica")
                 await wait_until(lambda: has_replicas(plain, 0), what="a primary without replicas")
                 assert await known_replicas(client, ask) == 1
-                monkeypatch.setattr(replication, "WAIT_MS", 20)
-                monkeypatch.setattr(replication, "WAITAOF_MS", 20)
+                limits(replication, WAIT_MS=20, WAITAOF_MS=20)
                 await unconfirmed(cases.new)
-            finally:
-                replica.process.send_signal(signal.SIGCONT)
 
 
 async def test_a_replica_of_a_cluster_that_is_never_elected_must_be_waited_for_too(nodes):
@@ -434,12 +425,9 @@ async def test_a_replica_of_a_cluster_that_is_never_elected_must_be_waited_for_t
         await wait_until(is_known, what="a replica that is never elected")
         assert "a primary has 2 replicas" in await refusal(primary.url, "replicated:1")
         assert not await refusal(primary.url, "replicated:2")
-        replica.process.send_signal(signal.SIGSTOP)
-        try:
-            async with connect(primary.url) as client:
-                await done(Cases(client, replicas=1).new)
-        finally:
-            replica.process.send_signal(signal.SIGCONT)
+        with stopped(replica):
+            async with cases_on(primary, replicas=1) as cases:
+                await done(cases.new)
         never.execute_command("CLUSTER RESET", "HARD")
         for each in (primary, replica):
             with redis.Redis(port=each.port) as client:
@@ -477,16 +465,15 @@ async def test_the_doctor_says_how_many_replicas_there_are_and_what_keeps_unconf
 
 
 @pytest.fixture
-def probed(monkeypatch):
+def probed(limits):
     """Return a context in which a store is probed all the time. It yields the lines of the log."""
-    monkeypatch.setattr(store_health, "CHECK_INTERVAL_S", 0)
-    monkeypatch.setattr(store_health, "PROBE_INTERVAL_S", 0.01)
+    limits(store_health, CHECK_INTERVAL_S=0, PROBE_INTERVAL_S=0.01)
 
     @contextlib.asynccontextmanager
     async def probed(url, report):
         async with connect(url) as client, TaskSet() as tasks:
             probe = StoreProbe(
-                Scripts(client, lambda _report: None),
+                Cases(client).scripts,
                 Recording(),
                 Epochs(),
                 durability=Durability.ALWAYS,
@@ -517,15 +504,12 @@ async def test_a_store_that_is_not_safe_any_more_is_reported_until_it_is_again(s
         assert not await health.why_not_ready()
 
 
-async def test_a_fault_in_the_check_of_the_settings_does_not_end_the_probe(stores, probed, monkeypatch):
+async def test_a_fault_in_the_check_of_the_settings_does_not_end_the_probe(stores, probed):
     reported = []
-
-    async def failing(_client, _durability):
-        raise KeyError("a field that this store does not have")
-
-    monkeypatch.setattr(store_health, "setting_problems", failing)
-    async with probed(stores[0].url, reported.append) as logs:
-        await wait_until(lambda: len(reported) > 2, what="a probe that goes on")
+    async with StoreProxy(stores[0], lambda _command: False) as proxy:
+        proxy.change = lambda reply: reply.replace(b"_version:", b"_versiom:")  # fields that the check does not find
+        async with probed(proxy.url, reported.append) as logs:
+            await wait_until(lambda: len(reported) > 2, what="a probe that goes on")
     assert all(reported)
     assert {each["event"] for each in logs} == {"store_probe_failed"}
 

@@ -1,7 +1,6 @@
 """Resending until the store answers: whether an earlier attempt may have taken effect, and the time limit."""
 
 import itertools
-from types import SimpleNamespace
 
 import pytest
 
@@ -12,12 +11,15 @@ from callback_server.store.connection.resend import resend_knowing
 UNSENT, UNSURE = False, True
 
 
+async def resent(send, *, unsure_s=10):
+    """Send again by a clock that each reading advances by a second."""
+    return await resend_knowing(send, unsent_s=10, unsure_s=unsure_s, clock=itertools.count().__next__)
+
+
 @pytest.fixture
-def sends(monkeypatch):
+def sends(limits):
     """Return a function that makes a send: it fails in these ways, one after another, and then succeeds."""
-    now = itertools.count()  # seconds: each reading advances the clock by one
-    monkeypatch.setattr(resend_module, "time", SimpleNamespace(monotonic=lambda: next(now)))
-    monkeypatch.setattr(resend_module, "FIRST_PAUSE_S", 0)  # the first pause is 0, so all later ones are 0 too
+    limits(resend_module, FIRST_PAUSE_S=0)  # the first pause is 0, so all later ones are 0 too
 
     def failing(failures):
         outcomes = iter(failures)
@@ -35,22 +37,18 @@ def sends(monkeypatch):
 @pytest.mark.parametrize(
     ("failures", "unsure"),
     [
-        ([], False),
-        ([UNSENT], False),
-        ([UNSURE], True),
-        ([UNSENT, UNSURE], True),
-        ([UNSURE, UNSENT], True),
+        ([], False), ([UNSENT], False), ([UNSURE], True), ([UNSENT, UNSURE], True), ([UNSURE, UNSENT], True),
     ],
-)
+)  # fmt: skip
 async def test_a_result_says_whether_an_earlier_attempt_may_have_done_it(sends, failures, unsure):
-    assert await resend_knowing(sends(failures), unsent_s=10, unsure_s=10) == ("answer", unsure)
+    assert await resent(sends(failures)) == ("answer", unsure)
 
 
 @pytest.mark.parametrize("before", [[], [UNSENT], [UNSURE], [UNSENT, UNSURE], [UNSURE, UNSENT]])
 @pytest.mark.parametrize("last", [UNSENT, UNSURE])
 async def test_the_final_error_says_whether_any_attempt_may_have_done_it(sends, before, last):
     with pytest.raises(StoreError, match="away") as caught:
-        await resend_knowing(sends([*before, *[last] * 20]), unsent_s=10, unsure_s=10)
+        await resent(sends([*before, *[last] * 20]))
     assert caught.value.maybe_done is any([*before, last])
 
 
@@ -66,5 +64,5 @@ async def test_a_command_that_may_have_been_done_is_sent_again_for_its_own_time(
         return await send()
 
     with pytest.raises(StoreError):
-        await resend_knowing(counted, unsent_s=10, unsure_s=5)
+        await resent(counted, unsure_s=5)
     assert sent == times

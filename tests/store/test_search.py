@@ -1,46 +1,35 @@
 """Searches by label: they find every match once and in order, whatever the number of other cases."""
 
 import asyncio
+import contextlib
 import itertools
 
 import pytest
 from soak.counts import combinations
+from support.cases import Cases as StoredCases
 from support.pages import pages
 from support.store import StoreProcess
 
-from callback_server.domain import ids
-from callback_server.domain.case import CallMode, CaseStatus, NewCase, Settings
-from callback_server.domain.response import Response, ResponseType
+from callback_server.domain.case import CaseStatus, Settings
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
 from callback_server.store.queries import list_cases
-from callback_server.store.recording import Recording
-from callback_server.store.scripts import Scripts
-from callback_server.store.transitions.close_case import close_case
-from callback_server.store.transitions.create_case import create_case
 
 OPEN, CLOSED, IN_PROGRESS = CaseStatus.OPEN, CaseStatus.CLOSED, CaseStatus.IN_PROGRESS
 CASES = 200
 
 
-class Cases:
+class Cases(StoredCases):
     """Cases on one store, and their expected data."""
 
     def __init__(self, client):
-        self.client = client
-        self.scripts = Scripts(client, on_report=lambda _: None)
+        super().__init__(client)
         self.made = []  # (case id, owner, activity, status, labels), oldest first
 
     async def make(self, labels, *, owner="shop", activity="push", status=OPEN):
-        sha = ids.state_hash(ids.new_state())
-        case = NewCase(
-            id=ids.case_id_of(sha), state_sha256=sha, fingerprint=b"f" * 32, owner=owner, activity=activity,
-            mode=CallMode.SINGLE, state_query_parameter="", time_to_live_ms=None, settings=Settings(labels=labels),
-            response=Response(type=ResponseType.RESPONSE),
-        )  # fmt: skip
-        await create_case(self.scripts, case)
+        case = await self.new(activity, owner=owner, settings=Settings(labels=labels))
         if status is CLOSED:
-            await close_case(self.scripts, case.id, owner=None, recording=Recording())
+            await self.close(case.id)
         self.made.append((case.id, owner, activity, status, labels))
         return case.id
 
@@ -53,14 +42,9 @@ class Cases:
 
     async def pages(self, labels, *, owner="shop", activity=None, status=None, limit=50):
         def read(after):
+            activities = [activity] if activity else []
             return list_cases.list_cases(
-                self.scripts,
-                owner=owner,
-                activities=[activity] if activity else [],
-                status=status,
-                labels=labels,
-                after=after,
-                limit=limit,
+                self.scripts, owner=owner, activities=activities, status=status, labels=labels, after=after, limit=limit
             )
 
         async for page in pages(read):
@@ -71,13 +55,8 @@ class Cases:
         return [case_id async for page in self.pages(labels, **chosen) for case_id in page]
 
 
-@pytest.fixture(scope="module", params=["valkey", "redis", "valkey-cluster"])
-async def many(request, tmp_path_factory):
-    """Cases of two owners, activities and statuses: a third has a team, few a rare tier; older and newer overlap."""
-    store = StoreProcess(tmp_path_factory.mktemp("search"), kind=request.param).start()
-    client = connect(store.url)
-    cases = Cases(client)
-    cases.kind = request.param
+async def make_many(cases):
+    """Make cases of two owners: a third has a team, few a rare tier; older and newer overlap."""
     for number in range(CASES):
         labels = {"parity": str(number % 2)}
         if number % 3 == 0:
@@ -94,11 +73,26 @@ async def many(request, tmp_path_factory):
             activity="push" if number % 4 else "record",
             status=OPEN if number % 5 else CLOSED,
         )
-    yield cases
-    await client.aclose()
-    store.stop()
 
 
+@pytest.fixture(scope="module")
+async def many_on(tmp_path_factory):
+    """Return a function that returns many cases on a kind of store, which the tests of the module share."""
+    async with contextlib.AsyncExitStack() as stack:
+        made = {}
+
+        async def many_on(kind="valkey"):
+            if kind not in made:
+                store = StoreProcess(tmp_path_factory.mktemp("search"), kind=kind).start()
+                stack.callback(store.stop)
+                made[kind] = Cases(await stack.enter_async_context(connect(store.url)))
+                await make_many(made[kind])
+            return made[kind]
+
+        yield many_on
+
+
+KINDS = ["valkey", "redis", "valkey-cluster"]
 SEARCHES = [
     {}, {"parity": "0"}, {"team": "t1"}, {"team": "t1", "parity": "1"}, {"team": "t1", "parity": "0"},
     {"tier": "rare"}, {"tier": "rare", "parity": "1"}, {"older": "yes", "newer": "yes"},
@@ -106,10 +100,10 @@ SEARCHES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("labels", SEARCHES, ids=str)
-async def test_a_search_finds_the_matching_cases_newest_first(many, labels):
-    choose = itertools.product if many.kind == "valkey" else combinations  # another store runs the same script
-    for owner, activity, status in choose(
+@pytest.mark.parametrize(("kind", "labels"), combinations(KINDS, SEARCHES), ids=str)
+async def test_a_search_finds_the_matching_cases_newest_first(many_on, kind, labels):
+    many = await many_on(kind)
+    for owner, activity, status in combinations(
         ("shop", "other"), (None, "push", "record", "nobody's"), (None, OPEN, CLOSED, IN_PROGRESS)
     ):
         chosen = {"owner": owner, "activity": activity, "status": status}
@@ -117,18 +111,21 @@ async def test_a_search_finds_the_matching_cases_newest_first(many, labels):
 
 
 @pytest.mark.parametrize(
-    ("limit", "labels"), combinations([1, 3, 1000], [{"team": "t1", "parity": "1"}, {"parity": "1"}]), ids=str
+    ("kind", "limit", "labels"),
+    combinations(KINDS, [1, 3, 1000], [{"team": "t1", "parity": "1"}, {"parity": "1"}]),
+    ids=str,
 )
-async def test_pages_of_any_size_add_up_to_the_whole_search(many, labels, limit):
+async def test_pages_of_any_size_add_up_to_the_whole_search(many_on, kind, limit, labels):
+    many = await many_on(kind)
     assert await many.found(labels, limit=limit, activity="push") == many.fitting(labels, activity="push")
 
 
 @pytest.mark.parametrize(("scan", "scripts", "short"), [(1, keys.PARTITIONS, True), (2, 100_000, False)])
 async def test_a_search_through_many_cases_ends_pages_short_or_empty_and_misses_nothing(
-    many, monkeypatch, scan, scripts, short
+    many_on, limits, scan, scripts, short
 ):
-    monkeypatch.setattr(list_cases, "SCAN", scan)
-    monkeypatch.setattr(list_cases, "MAX_SCRIPTS", scripts)
+    many = await many_on()
+    limits(list_cases, SCAN=scan, MAX_SCRIPTS=scripts)
     for labels, chosen in (
         ({"parity": "0"}, {"status": CLOSED}), ({"parity": "0"}, {"status": OPEN}),
         ({"parity": "0"}, {"activity": "record"}), ({"older": "yes", "newer": "yes"}, {}),
@@ -138,9 +135,9 @@ async def test_a_search_through_many_cases_ends_pages_short_or_empty_and_misses_
         assert any(len(page) < 20 for page in pages[:-1]) is short
 
 
-async def test_a_search_returns_each_case_once_while_others_are_created(many, monkeypatch):
-    monkeypatch.setattr(list_cases, "SCAN", 2)
-    monkeypatch.setattr(list_cases, "MAX_SCRIPTS", keys.PARTITIONS + 1)
+async def test_a_search_returns_each_case_once_while_others_are_created(many_on, limits):
+    many = await many_on()
+    limits(list_cases, SCAN=2, MAX_SCRIPTS=keys.PARTITIONS + 1)
     before = many.fitting({"parity": "1"}, status=OPEN)
     ended = asyncio.Event()
 
@@ -158,13 +155,13 @@ async def test_a_search_returns_each_case_once_while_others_are_created(many, mo
     assert found == [case_id for case_id in many.fitting({"parity": "1"}, status=OPEN) if case_id in set(found)]
 
 
-@pytest.fixture(params=["valkey", "valkey-cluster"])
-async def cases(store_of, request):
-    client = connect(store_of(request.param).url)
-    yield Cases(client)
-    await client.aclose()
+@pytest.fixture
+async def cases(store):
+    async with connect(store.url) as client:
+        yield Cases(client)
 
 
+@pytest.mark.parametrize("store", ["valkey", "valkey-cluster"], indirect=True)
 @pytest.mark.parametrize("labels", [{}, {"team": "x"}], ids=str)
 async def test_cases_of_the_same_microsecond_are_each_returned_once(cases, labels):
     made = {}

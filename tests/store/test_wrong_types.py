@@ -4,19 +4,16 @@ Lua has no rollback. So a script looks at the types of all keys that it may writ
 A script on what is due, of many cases, leaves a case of which a key has a wrong type as it is, and does the others.
 """
 
-import hashlib
+import itertools
 
 import pytest
-import redis.asyncio
-from msgspec.structs import replace
 from redis.exceptions import ResponseError
-from store.test_keeping import DONE, LEASES, Cases
+from support.cases import DONE, Cases, new_case
 from support.wait import wait_until
 
-from callback_server.domain import ids
 from callback_server.domain.activity import Pause, PausedActivities
 from callback_server.domain.call import CallStatus, DeliveryStatus, Outcome, Request
-from callback_server.domain.case import AnswerMode, CallMode, Fallback, NewCase, Settings
+from callback_server.domain.case import AnswerMode, CallMode, Fallback, Settings
 from callback_server.domain.notification import Reason, reminder_id
 from callback_server.domain.response import Response, ResponseType
 from callback_server.domain.timeouts import WrongType
@@ -24,13 +21,8 @@ from callback_server.store import keys
 from callback_server.store.connection.client import connect
 from callback_server.store.queries.read import read_case
 from callback_server.store.recording import Recording
-from callback_server.store.transitions.apply_retention import apply_retention
-from callback_server.store.transitions.claim_call import claim_call
-from callback_server.store.transitions.close_case import close_case
 from callback_server.store.transitions.create_case import create_case
-from callback_server.store.transitions.erase_calls import erase_calls
 from callback_server.store.transitions.extend_case import extend_case
-from callback_server.store.transitions.finish_call import finish_call
 from callback_server.store.transitions.finish_delivery import finish_delivery
 from callback_server.store.transitions.follow_call import follow_call
 from callback_server.store.transitions.mark_caller_gone import mark_caller_gone
@@ -40,7 +32,6 @@ from callback_server.store.transitions.replay_call import replay_call
 from callback_server.store.transitions.resolve_case import resolve_case
 from callback_server.store.transitions.set_response import set_response
 from callback_server.store.transitions.sweep_partition import sweep_partition
-from callback_server.store.transitions.take_deliveries import take_deliveries
 
 PARTITION = 7
 RECORDING = Recording(calls_per_case=1)
@@ -48,38 +39,26 @@ RESPONSE = Response(type=ResponseType.RESPONSE, code=200, headers=(), body=b"new
 
 
 class Prepared(Cases):
-    """A partition with calls and cases in many states."""
+    """A partition with calls and cases in many states, always with the same ids."""
 
     def __init__(self, client):
-        super().__init__(client)
-        self.made = 0
+        super().__init__(client, recording=RECORDING)
+        self.states = map(str, itertools.count())
 
-    def case(self, **more):
-        """Return a case of the partition, always with the same ids."""
-        while True:
-            self.made += 1
-            sha = hashlib.sha256(b"%d" % self.made).digest()
-            if keys.partition_of(ids.case_id_of(sha)) == PARTITION:
-                break
-        return NewCase(
-            id=ids.case_id_of(sha), state_sha256=sha, fingerprint=b"f" * 32, owner="shop", state_query_parameter="",
-            response=RESPONSE,
-            **{"activity": "push", "mode": CallMode.MULTIPLE, "time_to_live_ms": 3_600_000}
-            | {"settings": Settings(labels={"team": "x"})} | more,
-        )  # fmt: skip
+    def case(self, **fields):
+        """Return a case of the partition."""
+        fields = {"time_to_live_ms": 3_600_000, "settings": Settings(labels={"team": "x"})} | fields
+        return new_case(states=self.states, partition=PARTITION, response=RESPONSE, **fields)
 
-    async def create(self, **more):
-        case = self.case(**more)
+    async def create(self, **fields):
+        case = self.case(**fields)
         await create_case(self.scripts, case)
         return case
 
     async def claim_of(self, case, number):
         """Claim a call and return its id."""
         call_id = f"{case.id}-f{number:015x}"  # zeros begin the id of a notification
-        await claim_call(
-            self.scripts, call_id=call_id, state_sha256=case.state_sha256, parameter="",
-            request=Request("post", body=b"b%d" % number), leases=LEASES, recording=RECORDING, platform_url=None,
-        )  # fmt: skip
+        await self.claim(case, call_id, body=b"b%d" % number)
         return call_id
 
     async def prepare(self):
@@ -92,13 +71,13 @@ class Prepared(Cases):
         self.running = await self.claim_of(self.multiple, 2)
         self.ordered = await self.create(answer_mode=AnswerMode.ACK, ordered=True)
         self.delivered = [await self.claim_of(self.ordered, number) for number in (1, 2)]
-        await self.take()
+        await self.take(PARTITION)
         self.waiting = await self.create(answer_mode=AnswerMode.ACK)
         self.waiting_call = await self.claim_of(self.waiting, 1)
         self.holding = await self.create(activity="form", answer_mode=AnswerMode.HOLD, hold_time_ms=60_000)
         self.held = await self.claim_of(self.holding, 1)
         self.closed = await self.create()
-        await close_case(self.scripts, self.closed.id, owner=None, recording=RECORDING)
+        await self.close(self.closed.id)
         self.recorded = await self.create(activity="record")
         remind = Settings(labels={"team": "x"}, remind_after_ms=(1, 3_600_000))
         self.reminding = await self.create(settings=remind, notify=(Reason.REMINDER, Reason.EXPIRY))
@@ -106,13 +85,8 @@ class Prepared(Cases):
         self.new = self.case()
 
     async def reminded(self):
-        await sweep_partition(self.scripts, PARTITION, recording=RECORDING)
+        await self.sweep(PARTITION)
         return await self.client.exists(keys.key(PARTITION, "call", reminder_id(self.reminding.id, 1)))
-
-    async def take(self, *, notifications=False):
-        await take_deliveries(
-            self.scripts, PARTITION, notifications=notifications, limit=9, turn=0, leases=LEASES, recording=RECORDING
-        )
 
     async def expire_all(self):
         """Let every lease and expiry be over, and every reminder and delivery be due."""
@@ -127,9 +101,24 @@ class Prepared(Cases):
             await self.client.zadd(key, dict.fromkeys(await self.client.zrange(key, 0, -1), 1))
 
 
+@pytest.fixture
+async def made(store, plain):
+    async with connect(store.url) as client:
+        made = Prepared(client)
+        await made.prepare()
+        yield made
+
+
 async def _set_response(made):
-    case = replace(await read_case(made.scripts, made.multiple.id))
+    case = await read_case(made.scripts, made.multiple.id)
     await set_response(made.scripts, case, RESPONSE, owner=None, recording=RECORDING)
+
+
+def finish_first_delivery(made, outcome, status, wait_ms):
+    return finish_delivery(
+        made.scripts, call_id=made.delivered[0], fencing_token=1, request=Request("post"), outcome=outcome,
+        status=status, wait_ms=wait_ms, recording=RECORDING,
+    )  # fmt: skip
 
 
 TRANSITIONS = {
@@ -138,22 +127,14 @@ TRANSITIONS = {
     "claim_call, recorded": lambda made: made.claim_of(made.recorded, 9),
     "claim_call, acknowledged": lambda made: made.claim_of(made.ordered, 9),
     "claim_call, held": lambda made: made.claim_of(made.holding, 9),
-    "finish_call": lambda made: finish_call(
-        made.scripts, call_id=made.running, outcome=DONE, recording=RECORDING
+    "finish_call": lambda made: made.finish(made.running),
+    "finish_call, single": lambda made: made.finish(made.single_call),
+    "finish_delivery": lambda made: finish_first_delivery(made, DONE, DeliveryStatus.DELIVERED, 0),
+    "finish_delivery, again later": lambda made: finish_first_delivery(
+        made, Outcome(CallStatus.FAILED), DeliveryStatus.PENDING, 1000
     ),
-    "finish_call, single": lambda made: finish_call(
-        made.scripts, call_id=made.single_call, outcome=DONE, recording=RECORDING
-    ),
-    "finish_delivery": lambda made: finish_delivery(
-        made.scripts, call_id=made.delivered[0], fencing_token=1, request=Request("post"), outcome=DONE,
-        status=DeliveryStatus.DELIVERED, wait_ms=0, recording=RECORDING,
-    ),
-    "finish_delivery, again later": lambda made: finish_delivery(
-        made.scripts, call_id=made.delivered[0], fencing_token=1, request=Request("post"),
-        outcome=Outcome(CallStatus.FAILED), status=DeliveryStatus.PENDING, wait_ms=1000, recording=RECORDING,
-    ),
-    "close_case": lambda made: close_case(made.scripts, made.multiple.id, owner=None, recording=RECORDING),
-    "close_case, reminded": lambda made: close_case(made.scripts, made.reminding.id, owner=None, recording=RECORDING),
+    "close_case": lambda made: made.close(made.multiple.id),
+    "close_case, reminded": lambda made: made.close(made.reminding.id),
     "extend_case": lambda made: extend_case(
         made.scripts, made.reminding.id, owner=None, expires_ms=4_000_000_000_000, max_ms=2**52, recording=RECORDING
     ),
@@ -162,7 +143,7 @@ TRANSITIONS = {
         made.scripts, made.holding.id, owner=None, digest="d", outcome=DONE, version=None, up_to=0,
         recording=RECORDING,
     ),
-    "erase_calls": lambda made: erase_calls(made.scripts, made.waiting.id, owner=None, erasure="e", before=None),
+    "erase_calls": lambda made: made.erase(made.waiting.id),
     "replay_call": lambda made: replay_call(made.scripts, made.ended, owner=None),
     "replay_call, waiting": lambda made: replay_call(made.scripts, made.waiting_call, owner=None),
     "mark_fallback": lambda made: mark_fallback(
@@ -176,17 +157,21 @@ TRANSITIONS = {
     "sweep_partition": lambda made: sweep_partition(
         made.scripts, PARTITION, recording=RECORDING, paused=PausedActivities(9, {"other": Pause()})
     ),
-    "take_deliveries": lambda made: made.take(),
-    "take_deliveries, notifications": lambda made: made.take(notifications=True),
-    "apply_retention": lambda made: apply_retention(made.scripts, PARTITION, retention_ms=-600_000),
+    "take_deliveries": lambda made: made.take(PARTITION),
+    "take_deliveries, notifications": lambda made: made.take(PARTITION, notifications=True),
+    "apply_retention": lambda made: made.retain(PARTITION, retention_ms=-600_000),
 }  # fmt: skip
-DUE = {"sweep_partition", "take_deliveries", "take_deliveries, notifications"}
+HANDLES = {
+    "sweep_partition": ("leases", "expiries", "reminders"), "take_deliveries": ("due",),
+    "take_deliveries, notifications": ("notification_due",),
+}  # fmt: skip
+"""The lists of which a script handles what is due."""
 
 
-async def read_all(client, command):
+async def read_all(plain, command):
     """Return the reply of a command for every key."""
-    names = sorted([key async for key in client.scan_iter(count=10_000)])
-    pipeline = client.pipeline(transaction=False)
+    names = sorted([key async for key in plain.scan_iter(count=10_000)])
+    pipeline = plain.pipeline(transaction=False)
     for name in names:
         pipeline.execute_command(command, name)
     return dict(zip(names, await pipeline.execute(), strict=True))
@@ -226,74 +211,55 @@ async def due_entries(client):
 
 
 @pytest.mark.parametrize("name", TRANSITIONS)
-async def test_a_script_does_everything_or_changes_nothing_whichever_key_has_a_wrong_type(store_of, name):
-    store = store_of()
-    async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
-        made = Prepared(client)
-        await made.prepare()
-        if name in DUE:
-            await made.expire_all()
-        stored = await contents(plain)
-        partial, refused = [], 0
-        for key in stored:
-            await damaged(plain, stored, key)
-            before = await read_all(plain, "DUMP")
-            made.due.clear()
-            try:
-                await TRANSITIONS[name](made)
-                cases = [each.name[:32].encode() for each in made.due if isinstance(each, WrongType)]
-            except ResponseError:
-                refused += 1
-                cases = [b""]  # in the name of every key
-            after = await read_all(plain, "DUMP")
-            changed = [other for other in {*before, *after} if before.get(other) != after.get(other)]
-            if changed := [other for other in changed if any(case_id in other for case_id in cases)]:
-                partial.append((key, changed))
-        assert not partial
-        assert refused
-
-
-HANDLES = {
-    "sweep_partition": ("leases", "expiries", "reminders"), "take_deliveries": ("due",),
-    "take_deliveries, notifications": ("notification_due",),
-}  # fmt: skip
-"""The lists of which a script handles what is due."""
+async def test_a_script_does_everything_or_changes_nothing_whichever_key_has_a_wrong_type(made, plain, name):
+    if name in HANDLES:
+        await made.expire_all()
+    stored = await contents(plain)
+    partial, refused = [], 0
+    for key in stored:
+        await damaged(plain, stored, key)
+        before = await read_all(plain, "DUMP")
+        made.due.clear()
+        try:
+            await TRANSITIONS[name](made)
+            cases = [each.name[:32].encode() for each in made.due if isinstance(each, WrongType)]
+        except ResponseError:
+            refused += 1
+            cases = [b""]  # in the name of every key
+        after = await read_all(plain, "DUMP")
+        changed = [other for other in {*before, *after} if before.get(other) != after.get(other)]
+        if changed := [other for other in changed if any(case_id in other for case_id in cases)]:
+            partial.append((key, changed))
+    assert not partial
+    assert refused
 
 
 @pytest.mark.parametrize("name", HANDLES)
-async def test_a_case_of_which_a_key_has_a_wrong_type_is_reported_and_stops_no_other(store_of, name):
-    store = store_of()
-    async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
-        made = Prepared(client)
-        await made.prepare()
-        await made.expire_all()
-        stored = await contents(plain)
-        listed = [key for key in await due_entries(plain) if keys.parse(key)[1].partition(":")[0] in HANDLES[name]]
-        victims = {member.decode() for key in listed for member in await plain.zrange(key, 0, -1)}
-        assert victims
-        for victim in victims:
-            case_key = keys.key(PARTITION, "case", victim[:32]).encode()
-            call_key = keys.key(PARTITION, "call", victim).encode()
-            for key in {case_key, call_key} & stored.keys():
-                await damaged(plain, stored, key)
-                made.due.clear()
-                await TRANSITIONS[name](made)
-                left = await due_entries(plain)
-                assert not left.keys() & set(listed)
-                assert victim in {each.name for each in made.due if isinstance(each, WrongType)}
+async def test_a_case_of_which_a_key_has_a_wrong_type_is_reported_and_stops_no_other(made, plain, name):
+    await made.expire_all()
+    stored = await contents(plain)
+    listed = [key for key in await due_entries(plain) if keys.parse(key)[1].partition(":")[0] in HANDLES[name]]
+    victims = {member.decode() for key in listed for member in await plain.zrange(key, 0, -1)}
+    assert victims
+    for victim in victims:
+        case_key = keys.key(PARTITION, "case", victim[:32]).encode()
+        call_key = keys.key(PARTITION, "call", victim).encode()
+        for key in {case_key, call_key} & stored.keys():
+            await damaged(plain, stored, key)
+            made.due.clear()
+            await TRANSITIONS[name](made)
+            left = await due_entries(plain)
+            assert not left.keys() & set(listed)
+            assert victim in {each.name for each in made.due if isinstance(each, WrongType)}
 
 
-async def test_a_case_of_which_a_key_has_a_wrong_type_is_kept_and_others_are_deleted(store_of):
-    store = store_of()
-    async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as plain:
-        made = Prepared(client)
-        await made.prepare()
-        await damage(plain, keys.key(PARTITION, "call", made.ended).encode())
-        await damage(plain, keys.key(PARTITION, "calls", made.closed.id).encode())
-        other = await made.create()
-        await close_case(made.scripts, other.id, owner=None, recording=RECORDING)
-        made.due.clear()
-        await TRANSITIONS["apply_retention"](made)
-        assert {(each.listed_in, each.name) for each in made.due} == {("ended", made.ended), ("closed", made.closed.id)}
-        assert await plain.exists(keys.key(PARTITION, "case", made.closed.id))
-        assert not await plain.exists(keys.key(PARTITION, "case", other.id))
+async def test_a_case_of_which_a_key_has_a_wrong_type_is_kept_and_others_are_deleted(made, plain):
+    await damage(plain, keys.key(PARTITION, "call", made.ended).encode())
+    await damage(plain, keys.key(PARTITION, "calls", made.closed.id).encode())
+    other = await made.create()
+    await made.close(other.id)
+    made.due.clear()
+    await TRANSITIONS["apply_retention"](made)
+    assert {(each.listed_in, each.name) for each in made.due} == {("ended", made.ended), ("closed", made.closed.id)}
+    assert await plain.exists(keys.key(PARTITION, "case", made.closed.id))
+    assert not await plain.exists(keys.key(PARTITION, "case", other.id))

@@ -51,12 +51,13 @@ def each_once(*names):
 class StoreProxy:
     """Proxy in front of a store. It drops the reply to each command that `lose` selects, and the connection.
 
-    `lost` counts the dropped replies by script.
+    `lost` counts the dropped replies by script. `change` makes what the client gets of the bytes of a reply.
     """
 
     def __init__(self, store, lose):
         self._port = store.port
         self._lose = lose
+        self.change = bytes
         self.lost = Counter()
         self._connections = set()
 
@@ -100,7 +101,7 @@ class StoreProxy:
                     self.lost.update(script for script in waiting if script is not None)
                     return
                 waiting.popleft()
-                writer.write(reply)
+                writer.write(self.change(reply))
                 await writer.drain()
 
         tasks = [asyncio.create_task(commands()), asyncio.create_task(replies())]

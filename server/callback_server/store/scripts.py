@@ -16,6 +16,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any, Final
 
 import msgspec
@@ -67,22 +68,29 @@ class Script:
     """
 
     def __init__(
-        self, name: str, *, applies_timeouts: bool = False, counts_steps: bool = False, is_transient: bool = False
+        self,
+        name: str,
+        *,
+        applies_timeouts: bool = False,
+        counts_steps: bool = False,
+        is_transient: bool = False,
+        folder: Traversable = _FOLDER,
     ) -> None:
         """Load a script.
 
         Args:
-            name: The name of the file in `lua/`, without its extension.
+            name: The name of the file, without its extension.
             applies_timeouts: Whether the replies of the script begin with the timeouts that it has applied. The number
                 of the newest event of the partition follows them.
             counts_steps: Whether the replies of the script begin with that number.
             is_transient: Whether what it writes may be lost by a failover, because it is written again or only hastens
                 something.
+            folder: Where the file is.
         """
         self.name = name
         self.applies_timeouts = applies_timeouts
         self.counts_steps = counts_steps
-        written = (_FOLDER / f"{name}.lua").read_text("utf-8")
+        written = (folder / f"{name}.lua").read_text("utf-8")
         self.arguments = declared_arguments(written.partition("\n-- @arguments\n")[0])
         types = [argument.type for argument in self.arguments]
         self._bind = msgspec.defstruct(name, [argument.name for argument in self.arguments])

@@ -47,9 +47,9 @@ class Comparison(System):
 
     @invariant()
     def store_and_model_agree(self):
-        self.do(self._compare())
+        self.do(self.compare())
 
-    async def _compare(self):
+    async def compare(self):
         stored = [key.decode() async for key in self.client.scan_iter(count=10_000)]
         await self._compare_cases([key for key in stored if ":repeat:" in key])
         await self._compare_events()

@@ -93,7 +93,7 @@ class System(RuleBasedStateMachine):
 
     def _any_case(self, data):
         # Cases with a running call count three times: most of what can go wrong happens there.
-        running = [ids.case_id_of_call(call_id) for call_id in self._running()]
+        running = [ids.case_id_of_call(call_id) for call_id in self.running()]
         return data.draw(st.sampled_from([*self.new, *running, *running]))
 
     def _known(self, call_id):
@@ -103,7 +103,7 @@ class System(RuleBasedStateMachine):
     def _all_calls(self):
         return [call for model in self.model.values() for call in model.calls.values()]
 
-    def _running(self):
+    def running(self):
         return [call_id for model in self.model.values() for call_id in model.running]
 
     def _in_lease(self):

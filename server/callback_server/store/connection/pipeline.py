@@ -74,7 +74,7 @@ class Pipeline:
         self._nodes: dict[tuple[str, int], NodePipeline] = {}
         """The pipelines by the name of the node, which is empty outside of a cluster, and by how many replicas confirm.
         Commands that need no confirmation have their own connections: they do not wait behind those that do."""
-        self._refreshing = asyncio.Lock()
+        self.refreshing = asyncio.Lock()
         """Held while the client of a cluster finds out where a slot is now, on behalf of all commands."""
 
     def send(self, key: str, *command: Argument, is_durable: bool = False, sent: Sent | None = None) -> Awaitable[Any]:
@@ -99,13 +99,13 @@ class Pipeline:
             try:
                 return await self._node_pipeline(node.name, node, replicas).send(packed, key, sent)
             except MovedError as moved:
-                async with self._refreshing:
+                async with self.refreshing:
                     if _node(client, key) is node:  # no other command has found the new node yet
                         await client.nodes_manager.move_slot(moved)
             except _NODE_LOST:
-                if self._refreshing.locked():
+                if self.refreshing.locked():
                     raise  # many commands need not wait for a node that cannot be reached
-                async with self._refreshing:  # the client's `execute_command` would close all connections
+                async with self.refreshing:  # the client's `execute_command` would close all connections
                     await client.find_nodes_again(node.name)
                 if _node(client, key) is node:
                     raise

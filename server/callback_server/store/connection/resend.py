@@ -34,16 +34,20 @@ async def resend(send: Callable[[], Awaitable[T]], *, unsent_s: float = RPC_S, u
 
 
 async def resend_knowing(
-    send: Callable[[], Awaitable[T]], *, unsent_s: float = RPC_S, unsure_s: float = RPC_S
+    send: Callable[[], Awaitable[T]],
+    *,
+    unsent_s: float = RPC_S,
+    unsure_s: float = RPC_S,
+    clock: Callable[[], float] = time.monotonic,
 ) -> tuple[T, bool]:
     """Send as `resend` does, and also return whether an earlier attempt may have done the command.
 
-    What the store reports as done before may then have been done by this sender.
+    What the store reports as done before may then have been done by this sender. `clock` returns seconds.
 
     Raises:
         StoreError: There was no answer in that time.
     """
-    began = time.monotonic()
+    began = clock()
     maybe_done, pause_s = False, FIRST_PAUSE_S
     while True:
         try:
@@ -51,7 +55,7 @@ async def resend_knowing(
         except StoreError as error:
             maybe_done = maybe_done or error.maybe_done
             wait_s = pause_s * random.uniform(0.5, 1)  # noqa: S311  # spreads resends, guards nothing
-            if time.monotonic() + wait_s - began >= (unsure_s if maybe_done else unsent_s):
+            if clock() + wait_s - began >= (unsure_s if maybe_done else unsent_s):
                 raise StoreError(str(error), maybe_done=maybe_done) from error
         await asyncio.sleep(wait_s)
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

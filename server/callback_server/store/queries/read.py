@@ -25,14 +25,14 @@ from callback_server.store.packing import (
 )
 from callback_server.store.scripts import Scripts
 
-_CALL_FIELDS: Final = (
+FIELDS_OF_CALLS: Final = (
     *(field.decode() for field in stored_attributes(Call)), "start", "end", "request", "response", "failure", "detail",
     "keep_open", "platform_url", "delivery", "attempts_started", "attempts_not_asked", "next", "delivery_failure",
     "delivery_detail", "delivery_response", "repeats",
 )  # fmt: skip
-_CALL_KEYS: Final = tuple(field.encode() for field in _CALL_FIELDS)
-_HELD_CALL_FIELDS: Final = ("status", "replica", "answer_digest", "failure")
-_BODY_FIELDS: Final = ("request_body", "response_body", "delivery_body")
+_CALL_KEYS: Final = tuple(field.encode() for field in FIELDS_OF_CALLS)
+FIELDS_OF_HELD_CALLS: Final = ("status", "replica", "answer_digest", "failure")
+FIELDS_OF_BODIES: Final = ("request_body", "response_body", "delivery_body")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +136,10 @@ async def read_call(scripts: Scripts, call_id: str, *, also_deleted: bool = Fals
     """
     partition = keys.partition_of(case_id_of_call(call_id))
     key = keys.key(partition, "call", call_id)
-    (fields,) = await scripts.read_together([("HMGET", key, *_CALL_FIELDS, *_BODY_FIELDS)])
+    (fields,) = await scripts.read_together([("HMGET", key, *FIELDS_OF_CALLS, *FIELDS_OF_BODIES)])
     if not _is_kept(fields) and not (also_deleted and fields[0]):
         return None
-    bodies = [body or b"" for body in fields[len(_CALL_FIELDS) :]]
+    bodies = [body or b"" for body in fields[len(FIELDS_OF_CALLS) :]]
     return _call(call_id, fields, len(bodies[0]), *bodies)
 
 
@@ -185,7 +185,7 @@ async def read_calls(scripts: Scripts, call_ids: Sequence[str]) -> list[Call]:
     commands = list[tuple[str, ...]]()
     for call_id in call_ids:
         key = keys.key(keys.partition_of(case_id_of_call(call_id)), "call", call_id)
-        commands += [("HMGET", key, *_CALL_FIELDS), ("HSTRLEN", key, "request_body")]
+        commands += [("HMGET", key, *FIELDS_OF_CALLS), ("HSTRLEN", key, "request_body")]
     replies = iter(await scripts.read_together(commands))
     found = [(call_id, next(replies), next(replies)) for call_id in call_ids]
     return [_call(call_id, fields, size) for call_id, fields, size in found if _is_kept(fields)]
@@ -202,10 +202,10 @@ async def read_held(scripts: Scripts, call_id: str) -> HeldCall | None:
     """
     partition = keys.partition_of(case_id_of_call(call_id))
     key, answer_key = keys.key(partition, "call", call_id), keys.key(partition, "answer", call_id)
-    status, replica, answer_digest, failure = await scripts.read(key, "HMGET", key, *_HELD_CALL_FIELDS)
+    status, replica, answer_digest, failure = await scripts.read(key, "HMGET", key, *FIELDS_OF_HELD_CALLS)
     if scripts.replicas and status not in (None, b"RUNNING"):
         status, replica, answer_digest, failure = await scripts.read(
-            keys.tag(partition), "HMGET", key, *_HELD_CALL_FIELDS, is_confirmed=True
+            keys.tag(partition), "HMGET", key, *FIELDS_OF_HELD_CALLS, is_confirmed=True
         )
     if status is None:
         return None
@@ -279,7 +279,7 @@ def _delivery(fields: Mapping[bytes, Any], body: bytes | None) -> Delivery:
 
 def _is_kept(fields: Sequence[Any]) -> bool:
     """Return whether there is a call, and not only its tombstone."""
-    return fields[_CALL_FIELDS.index("request")] is not None
+    return fields[FIELDS_OF_CALLS.index("request")] is not None
 
 
 def _number(field: bytes | None) -> int | None:

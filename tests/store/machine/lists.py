@@ -11,7 +11,7 @@ from callback_server.store.queries.list_cases import list_cases
 from callback_server.store.queries.list_owner_calls import CallFilter, list_owner_calls
 
 
-class ListRules(System):
+class Lists(System):
     """Rules for lists."""
 
     @rule(owner=st.sampled_from(["shop", "other"]), status=st.sampled_from([None, OPEN, IN_PROGRESS, CLOSED]),
