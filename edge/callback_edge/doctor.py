@@ -27,7 +27,7 @@ from callback_process.effective import mask_url
 from callback_process.findings import Finding, check_secret_file, unreachable
 
 _SERVICE: Final = "callback.v1.EdgeService"
-_TIMEOUT_S: Final = 3.0
+TIMEOUT_S: Final = 3.0
 _OPTIONS: Final = (("grpc.enable_retries", 0), ("grpc.enable_http_proxy", 0))
 
 
@@ -124,7 +124,7 @@ async def check_server(settings: EdgeSettings) -> AsyncIterator[Finding]:
 async def _check_health(check: str, target: str, channel: grpc.aio.Channel, default: str) -> Finding:
     health: Any = health_pb2_grpc.HealthStub(channel)
     try:
-        answer = await health.Check(health_pb2.HealthCheckRequest(service=_SERVICE), timeout=_TIMEOUT_S)
+        answer = await health.Check(health_pb2.HealthCheckRequest(service=_SERVICE), timeout=TIMEOUT_S)
     except grpc.aio.AioRpcError as error:
         return _unreachable(check, target, error)
     if answer.status != health_pb2.HealthCheckResponse.SERVING:
@@ -143,7 +143,7 @@ async def _check_role(check: str, target: str, channel: grpc.aio.Channel, token:
     """Open a stream for calls without sending any."""
     metadata = (("authorization", f"Bearer {token}"),) if token else ()
     target = mask_url(target)
-    stream = edge_service_pb2_grpc.EdgeServiceStub(channel).StreamInvocations(timeout=_TIMEOUT_S, metadata=metadata)
+    stream = edge_service_pb2_grpc.EdgeServiceStub(channel).StreamInvocations(timeout=TIMEOUT_S, metadata=metadata)
     try:
         first = await stream.read()
     except grpc.aio.AioRpcError as error:
@@ -175,7 +175,7 @@ async def _check_role(check: str, target: str, channel: grpc.aio.Channel, token:
 
 async def _is_without_principals(channel: grpc.aio.Channel) -> bool:
     """Return whether a server accepts calls without a token, too."""
-    stream = edge_service_pb2_grpc.EdgeServiceStub(channel).StreamInvocations(timeout=_TIMEOUT_S)
+    stream = edge_service_pb2_grpc.EdgeServiceStub(channel).StreamInvocations(timeout=TIMEOUT_S)
     try:
         return isinstance(await stream.read(), edge_service_pb2.StreamInvocationsResponse)
     except grpc.aio.AioRpcError:

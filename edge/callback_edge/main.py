@@ -13,7 +13,7 @@ log = logs.get_logger()
 
 _OTHER_FILES: Final = 512
 """Open files besides the connections up to the limit: refused connections, and the process's own files."""
-_HARD_EXIT_S: Final = 1.8
+HARD_EXIT_S: Final = 1.8
 """How long after the grace period the process exits in any case, in seconds: it ends by drain + grace + 2 s."""
 
 
@@ -35,7 +35,7 @@ async def _serve(settings: EdgeSettings) -> None:
             log.warning("address_limits_off", to_do="set trusted_proxies to the proxies in front, or to []")
         await stop_requested.wait()
         log.info("stopping", drain_s=settings.drain_s, grace_s=settings.grace_s)
-        hard_exit_after(settings.drain_s + settings.grace_s + _HARD_EXIT_S)
+        hard_exit_after(settings.drain_s + settings.grace_s + HARD_EXIT_S)
         await edge.stop()
     log.info("stopped")
 

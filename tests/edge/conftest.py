@@ -32,6 +32,12 @@ def edge(shared_edge):
     return shared_edge
 
 
+@pytest.fixture(params=["uvloop", "asyncio"])
+def loop(request):
+    """Return the name of an event loop, for a process of an edge."""
+    return request.param
+
+
 @pytest.fixture(autouse=True)
 def log(caplog):
     """Return the log of the edge. Fail a test that leaves an error in it: a test clears the errors that it expects."""

@@ -5,7 +5,8 @@ import os
 import socket
 
 import pytest
-from support.edge import EdgeProcess, http_request, new_state, parse_answers, send_raw
+from soak.counts import count
+from support.edge import EdgeProcess, failed_start, http_request, parse_answers, send_raw
 from support.wait import wait_until
 
 
@@ -15,14 +16,9 @@ def listening():
         yield made
 
 
-async def test_the_edge_serves_on_a_passed_socket_and_ignores_the_bind_setting(plane, listening):
-    port = listening.getsockname()[1]
-    async with EdgeProcess(plane.target, passed=listening, bind="127.0.0.1:1") as edge:
-        assert await edge.port() == port
-        assert parse_answers(await send_raw(port, http_request(f"/cb/{new_state()}")))[0].status == 200
-
-
-async def test_a_restart_refuses_no_connection(plane, listening):
+async def test_the_edge_serves_on_a_passed_socket_whatever_bind_is_and_a_restart_refuses_no_connection(
+    plane, listening
+):
     """Connect all the time while one edge stops, none runs, and another starts."""
     port = listening.getsockname()[1]
     answers = []
@@ -30,17 +26,17 @@ async def test_a_restart_refuses_no_connection(plane, listening):
 
     async def caller():
         while not enough.is_set():
-            raw = await send_raw(port, http_request(f"/cb/{new_state()}"))
+            raw = await send_raw(port, http_request())
             answers.extend(answer.status for answer in parse_answers(raw))
             assert raw
 
     callers = [asyncio.create_task(caller()) for _ in range(4)]
-    for _ in range(2):
-        async with EdgeProcess(plane.target, passed=listening) as edge:
+    for _ in range(count(1, 5)):
+        async with EdgeProcess(plane.target, passed=listening, bind="127.0.0.1:1") as edge:
+            assert edge.port == port
             had = len(answers)
             await wait_until(lambda before=had: len(answers) > before + 50)
-            edge.process.terminate()
-            assert await edge.end() == 0
+            assert await edge.stop() == 0
     async with EdgeProcess(plane.target, passed=listening):
         enough.set()
         await asyncio.gather(*callers)
@@ -52,30 +48,18 @@ async def test_a_socket_for_another_process_is_not_used(plane, listening, monkey
     monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
     monkeypatch.setenv("LISTEN_FDS", "1")
     async with EdgeProcess(plane.target, passed=listening) as edge:
-        assert await edge.port() != listening.getsockname()[1]
+        assert edge.port != listening.getsockname()[1]
 
 
-@pytest.mark.parametrize(
-    ("kind", "said"),
-    [
-        (socket.SOCK_DGRAM, "the passed file (LISTEN_FDS) is not a listening TCP socket: use ListenStream=PORT"),
-        (socket.SOCK_STREAM, "the passed file (LISTEN_FDS) is not a listening TCP socket: use ListenStream=PORT"),
-    ],
-)
-async def test_a_socket_of_another_kind_is_refused_with_one_plain_line(plane, kind, said):
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+async def test_a_socket_of_another_kind_is_refused_with_one_plain_line(kind):
     with socket.socket(socket.AF_INET, kind) as other:
         other.bind(("127.0.0.1", 0))
-        edge = EdgeProcess(plane.target, passed=other)
-        await edge.start()
-        assert await edge.end() == 1
-        assert edge.lines == [f"callback edge: {said}\n"]
+        said = "the passed file (LISTEN_FDS) is not a listening TCP socket: use ListenStream=PORT"
+        assert await failed_start(passed=other) == (1, [f"callback edge: {said}\n"])
 
 
-async def test_several_sockets_are_refused_with_one_plain_line(plane, listening, monkeypatch):
+async def test_several_sockets_are_refused_with_one_plain_line(listening, monkeypatch):
     monkeypatch.setenv("LISTEN_FDS", "2")
-    edge = EdgeProcess(plane.target, passed=listening)
-    await edge.start()
-    assert await edge.end() == 1
-    assert edge.lines == [
-        "callback edge: 2 sockets were passed (LISTEN_FDS), but the edge accepts one: keep one ListenStream=\n"
-    ]
+    said = "2 sockets were passed (LISTEN_FDS), but the edge accepts one: keep one ListenStream="
+    assert await failed_start(passed=listening) == (1, [f"callback edge: {said}\n"])

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from support.edge import DEADLINE_S, answering_after, new_state, parse_answers, plain
+from support.edge import DEADLINE_S, new_state, parse_answers, plain
 from support.tools import require
 from support.wait import wait_until
 
@@ -108,14 +108,13 @@ async def test_curl_http2_makes_a_call(plane, edge):
 
 async def test_a_client_that_offered_another_protocol_and_leaves_is_reported(plane, edge):
     """An offer that is ignored does not stop the edge from reading."""
-    gate = asyncio.Event()
-    plane.script = answering_after(gate, plain(b"ok", call_id="call-1"))
+    gate = plane.hold(plain(b"ok", call_id="call-1"))
     head, _ = CLIENTS["Java 17, GET"]
     _, writer = await edge.connect()
     writer.write(f"{head.format(path=f'/cb/{new_state()}')}\r\n".encode())
     await plane.until(lambda: plane.started)
     writer.close()
-    await wait_until(lambda: not edge.listener._running)
+    await edge.until_disconnected()
     gate.set()
     await wait_until(lambda: plane.gone)
     assert plane.gone == ["call-1"]

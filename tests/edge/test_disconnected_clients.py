@@ -10,10 +10,8 @@ from soak.counts import count
 from support.edge import (
     EdgeProcess,
     answering,
-    answering_after,
     ask,
     http_request,
-    new_state,
     plain,
     refusing,
     running_edge,
@@ -53,21 +51,25 @@ def half_close(sock):
     sock.shutdown(socket.SHUT_WR)
 
 
+def client_of(edge, sent):
+    client = socket.create_connection(("127.0.0.1", edge.port))
+    client.sendall(sent)
+    return client
+
+
 @pytest.fixture
-def patient(monkeypatch):
+def patient(limits):
     """Let a call whose caller has ended its side take longer than half a second, as it can on a busy machine."""
-    monkeypatch.setattr(connection, "_HANG_UP_DELAY_S", DEADLINE_S)
+    limits(connection, HANG_UP_DELAY_S=DEADLINE_S)
 
 
 @pytest.mark.parametrize("hang_up", [close, reset, half_close])
 async def test_a_caller_that_hangs_up_does_not_cancel_its_call(plane, edge, hang_up):
-    gate = asyncio.Event()
-    plane.script = answering_after(gate)
-    client = socket.create_connection(("127.0.0.1", edge.port))
-    client.sendall(http_request(f"/cb/{new_state()}", "POST", [], b"body"))
+    gate = plane.hold()
+    client = client_of(edge, http_request(method="POST", body=b"body"))
     await plane.until(lambda: plane.started)
     hang_up(client)
-    await wait_until(lambda: not edge.listener._running)  # the edge has noticed
+    await edge.until_disconnected()  # the edge has noticed
     gate.set()
     await plane.until(lambda: plane.ended)
     assert (plane.started, plane.ended, plane.cancelled) == (1, 1, 0)
@@ -77,24 +79,19 @@ async def test_a_caller_that_hangs_up_does_not_cancel_its_call(plane, edge, hang
 @pytest.mark.parametrize("size", [0, 10, 100_000])
 async def test_a_client_that_leaves_right_after_its_request_has_made_a_call(plane, edge, size, patient):
     for _ in range(20):
-        client = socket.create_connection(("127.0.0.1", edge.port))
-        client.sendall(http_request(f"/cb/{new_state()}", "POST", [], b"x" * size))
-        close(client)
+        close(client_of(edge, http_request(method="POST", body=b"x" * size)))
     await plane.until(lambda: plane.ended == 20)
     assert [len(invoked.request_body) for invoked in plane.requests] == [size] * 20
 
 
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 async def test_a_client_that_hangs_up_at_any_moment_leaves_no_error_in_the_log(plane, loop):
     large = b"POST /elsewhere HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"
     async with EdgeProcess(plane.target, loop=loop) as edge:
-        port = await edge.port()
         for is_read in (True, False):
             clients = []
             for hang_up in (close, reset, half_close):
                 for sent in (*PARTS_OF_REQUESTS, large, large + b"x" * 10_000):
-                    client = socket.create_connection(("127.0.0.1", port))
-                    client.sendall(sent)
+                    client = client_of(edge, sent)
                     clients.append((client, hang_up))
                     if not is_read:
                         hang_up(client)
@@ -102,30 +99,25 @@ async def test_a_client_that_hangs_up_at_any_moment_leaves_no_error_in_the_log(p
                 await edge.metrics()  # the edge has had turns of its event loop to read them
                 for client, hang_up in clients:
                     hang_up(client)
-            await wait_until(lambda: is_left_by_all(edge))
+            await edge.until_metric("connections", 0)
             for client, _ in clients:
                 client.close()
-        edge.process.terminate()
-        await edge.end()
+        await edge.stop()
     assert [line for line in edge.lines if '"error"' in line or "Traceback" in line] == []
-
-
-async def is_left_by_all(edge):
-    return (await edge.metrics())[("callback_edge_connections",)] == 0
 
 
 async def test_a_client_that_ends_its_side_with_its_request_gets_its_answer(plane, edge, patient):
     for _ in range(20):
-        client = socket.create_connection(("127.0.0.1", edge.port))
-        client.sendall(http_request(f"/cb/{new_state()}", "POST", [], b"body", close=False))
+        client = client_of(edge, http_request(method="POST", body=b"body", close=False))
         half_close(client)
         reader, writer = await asyncio.open_connection(sock=client)
         assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
         writer.close()
 
 
-@pytest.mark.parametrize("script", [answering(plain(b"ok", call_id="call-1")),
-                                    refusing("HANDLER_FAILED", call_id="call-1")])  # fmt: skip
+@pytest.mark.parametrize(
+    "script", [answering(plain(b"ok", call_id="call-1")), refusing("HANDLER_FAILED", call_id="call-1")]
+)
 async def test_a_caller_that_is_gone_before_its_answer_is_reported_once(plane, edge, script):
     gate = asyncio.Event()
 
@@ -134,11 +126,10 @@ async def test_a_caller_that_is_gone_before_its_answer_is_reported_once(plane, e
         return await script(request, context)
 
     plane.script = slow
-    client = socket.create_connection(("127.0.0.1", edge.port))
-    client.sendall(http_request(f"/cb/{new_state()}", "POST", [], b"body"))
+    client = client_of(edge, http_request(method="POST", body=b"body"))
     await plane.until(lambda: plane.started)
     close(client)
-    await wait_until(lambda: not edge.listener._running)
+    await edge.until_disconnected()
     assert plane.gone == []
     gate.set()
     await wait_until(lambda: plane.gone)
@@ -147,16 +138,14 @@ async def test_a_caller_that_is_gone_before_its_answer_is_reported_once(plane, e
 
 @pytest.mark.parametrize("is_replaced", [False, True])
 async def test_a_caller_that_hangs_up_is_reported_while_its_call_runs_also_on_a_stream_that_was_replaced(
-    plane, monkeypatch, is_replaced
+    plane, limits, is_replaced
 ):
     if is_replaced:
-        monkeypatch.setattr(channel, "_STREAM_LIFETIME_S", 0.2)
-    gate = asyncio.Event()
-    plane.script = answering_after(gate, plain(b"ok", call_id="call-1"))
+        limits(channel, STREAM_LIFETIME_S=0.2)
+    gate = plane.hold(plain(b"ok", call_id="call-1"))
     plane.knows_gone = True
     async with running_edge(plane.target) as edge:
-        client = socket.create_connection(("127.0.0.1", edge.port))
-        client.sendall(http_request(f"/cb/{new_state()}", "POST", [], b"body"))
+        client = client_of(edge, http_request(method="POST", body=b"body"))
         await plane.until(lambda: plane.started)
         opened = plane.opened
         await wait_until(lambda: not is_replaced or plane.opened > opened + 2 * channel.STREAM_COUNT)
@@ -165,14 +154,13 @@ async def test_a_caller_that_hangs_up_is_reported_while_its_call_runs_also_on_a_
         assert not plane.ended
         gate.set()
         await plane.until(lambda: plane.ended)
-        await wait_until(lambda: not edge.upstream._calls)
+        await edge.upstream.wait_idle(DEADLINE_S)
     assert (len(plane.gone_numbers), plane.gone) == (1, [])
 
 
 async def test_the_callers_of_an_edge_that_gives_up_are_reported(plane, edge):
-    gate = asyncio.Event()
-    plane.script = answering_after(gate)
-    waiting = asyncio.create_task(ask(edge, f"/cb/{new_state()}"))
+    gate = plane.hold()
+    waiting = asyncio.create_task(ask(edge))
     await plane.until(lambda: plane.started)
     edge.upstream.give_up()
     assert (await waiting).status == 503
@@ -182,7 +170,7 @@ async def test_the_callers_of_an_edge_that_gives_up_are_reported(plane, edge):
 
 async def test_a_caller_that_gets_its_answer_is_not_reported(plane, edge):
     plane.script = answering(plain(b"ok", call_id="call-1"))
-    assert (await ask(edge, f"/cb/{new_state()}")).body == b"ok"
+    assert (await ask(edge)).body == b"ok"
     assert (plane.gone, plane.gone_numbers) == ([], [])
 
 
@@ -198,9 +186,7 @@ async def test_every_call_ends_when_callers_hang_up_at_random_moments(plane, edg
     async def caller():
         sock = socket.create_connection(("127.0.0.1", edge.port))
         sock.setblocking(False)
-        requests = [
-            http_request(f"/cb/{new_state()}", "POST", [], b"b" * 500, close=False) for _ in range(rng.randint(1, 3))
-        ]
+        requests = [http_request(method="POST", body=b"b" * 500, close=False) for _ in range(rng.randint(1, 3))]
         payload = b"".join(requests)
         cut = rng.choice([len(payload), len(payload), rng.randrange(len(payload))])
         await asyncio.get_running_loop().sock_sendall(sock, payload[:cut])
@@ -212,7 +198,7 @@ async def test_every_call_ends_when_callers_hang_up_at_random_moments(plane, edg
     whole = 0
     for _ in range(total // 50):
         whole += sum(await asyncio.gather(*(caller() for _ in range(50))))
-    await wait_until(lambda: not edge.listener._running)  # and no connection remains
+    await edge.until_disconnected()  # and no connection remains
     await plane.until(lambda: plane.ended == plane.started)
     assert plane.cancelled == 0
     assert plane.started > whole / 5  # some left before the edge read their request

@@ -29,8 +29,8 @@ async def found(**settings):
 
 
 @pytest.fixture(autouse=True)
-def a_busy_server_is_waited_for(monkeypatch):
-    monkeypatch.setattr(doctor, "_TIMEOUT_S", 60)
+def a_busy_server_is_waited_for(limits):
+    limits(doctor, TIMEOUT_S=60)
 
 
 @pytest.fixture
@@ -117,23 +117,18 @@ async def test_an_edge_without_access_is_a_problem_with_advice(server, directory
 
 
 @pytest.mark.parametrize("token", [None, "callback_edge"])
-async def test_a_server_that_needs_no_token_may_be_another_one(token_file, token):
-    file = token_file(token) if token else None
-    async with control_plane() as plane:
-        await plane.health.set("callback.v1.EdgeService", health_pb2.HealthCheckResponse.SERVING)
-        said = await found(server_target=f"127.0.0.1:{plane.port}", server_token_file=file)
+async def test_a_server_that_needs_no_token_may_be_another_one(plane, token_file, token):
+    said = await found(server_target=plane.target, server_token_file=token_file(token) if token else None)
     level, text = said["edge role"]
     assert "accepts calls from every client: it has no principals" in text
     assert ("may not be the server that this edge has its token for" in text) == bool(token)
     assert level is (Level.WARNING if token else Level.OK)
 
 
-async def test_a_target_that_no_setting_names_is_told():
-    async with control_plane() as plane:
-        await plane.health.set("callback.v1.EdgeService", health_pb2.HealthCheckResponse.SERVING)
-        target = f"127.0.0.1:{plane.port}"
-        said = [each async for each in doctor.check_server(EdgeSettings.model_construct(set(), server_target=target))]
-    assert said[0].seen == f"{target}, the default, is serving"
+async def test_a_target_that_no_setting_names_is_told(plane):
+    settings = EdgeSettings.model_construct(set(), server_target=plane.target)
+    said = [each async for each in doctor.check_server(settings)]
+    assert said[0].seen == f"{plane.target}, the default, is serving"
 
 
 @pytest.mark.parametrize("tls", [None, {}, {"ca_file": "other-ca.pem"}], ids=["none", "the system's", "another's"])
@@ -181,25 +176,17 @@ async def test_another_grpc_server_is_a_problem():
 
 async def test_a_server_that_is_not_serving_is_a_problem():
     async with control_plane() as plane:
-        await plane.health.set("callback.v1.EdgeService", health_pb2.HealthCheckResponse.NOT_SERVING)
-        level, text = (await found(server_target=f"127.0.0.1:{plane.port}"))["edge server_target"]
-    assert (level, "answers but is not serving" in text) == (Level.PROBLEM, True)
-
-
-async def test_a_server_that_is_not_ready_is_a_problem():
-    async with control_plane() as plane:
         await plane.serving(False)
+        level, text = (await found(server_target=plane.target))["edge server_target"]
+        assert (level, "answers but is not serving" in text) == (Level.PROBLEM, True)
         await plane.health.set("callback.v1.EdgeService", health_pb2.HealthCheckResponse.SERVING)  # before it is ready
-        level, text = (await found(server_target=f"127.0.0.1:{plane.port}"))["edge role"]
-    assert (level, "is not ready; it stops, or its store does not answer" in text) == (Level.PROBLEM, True), text
+        level, text = (await found(server_target=plane.target))["edge role"]
+        assert (level, "is not ready; it stops, or its store does not answer" in text) == (Level.PROBLEM, True), text
 
 
-async def test_each_of_several_servers_is_checked():
-    lost = f"127.0.0.1:{free_port()}"
-    async with control_plane() as plane:
-        await plane.health.set("callback.v1.EdgeService", health_pb2.HealthCheckResponse.SERVING)
-        settings = EdgeSettings(server_target=f"{lost},127.0.0.1:{plane.port}")
-        said = [(each.check, each.level) async for each in doctor.check_server(settings)]
+async def test_each_of_several_servers_is_checked(plane):
+    settings = EdgeSettings(server_target=f"127.0.0.1:{free_port()},{plane.target}")
+    said = [(each.check, each.level) async for each in doctor.check_server(settings)]
     assert said == [
         ("edge server_target", Level.PROBLEM), ("edge server_target", Level.OK), ("edge role", Level.OK),
     ]  # fmt: skip

@@ -41,10 +41,9 @@ async def test_a_large_call_has_its_own_message(plane, upstream):
     assert sorted(plane.batches) == [1, 1, 2]
 
 
-async def test_calls_that_arrive_during_a_write_are_batched_in_the_next_message(plane, monkeypatch):
-    monkeypatch.setattr(channel, "STREAM_COUNT", 1)
+async def test_calls_that_arrive_during_a_write_are_batched_in_the_next_message(plane, limits):
+    limits(channel, STREAM_COUNT=1)
     async with running_edge(plane.target) as edge:
-        await wait_until(lambda: not edge.upstream.why_not_ready())
         calls = [invoke(edge.upstream, bytes(3_000_000))]
         for _ in range(5):
             await asyncio.sleep(0)  # each in a turn of its own
@@ -86,7 +85,7 @@ async def test_a_refused_call_does_not_affect_the_others_of_its_message(plane, u
 async def test_a_result_for_an_unknown_number_is_ignored(plane, upstream):
     async def script(_request, context):
         stranger = edge_service_pb2.InvocationResult(number=2**60, response=plain(b"stranger"))
-        async with plane._streams[context]:
+        async with plane.streams[context]:
             await context.write(edge_service_pb2.StreamInvocationsResponse(results=[stranger]))
         return plain(b"ok")
 

@@ -4,34 +4,34 @@ A refused call kept its body: the exception that refused it was in a reference c
 Refusals that wait for their turn kept what their clients had sent, also of clients that were gone.
 """
 
-import asyncio
 import socket
 import tracemalloc
 
 import pytest
 from support.edge import (
     answering,
-    answering_after,
+    chunk,
     http_request,
-    new_state,
     plain,
+    raw_request,
     refusal,
     refusing,
     running_edge,
     send_raw,
 )
 from support.garbage import BODY, large_garbage
+from support.limits import limited
 from support.wait import wait_until
 
-from callback_edge.limits.pace import Pace
+from callback_edge.limits import pace
 
 LIMIT = len(BODY)
 PART = 64 * 1024
 """More than a connection needs without a body, and less than it takes from its socket at once."""
 
 
-def post(path=None, *, body=BODY, close=True):
-    return http_request(path or f"/cb/{new_state()}", "POST", [], body, close=close)
+def post(path=None):
+    return http_request(path, "POST", body=BODY)
 
 
 @pytest.mark.parametrize(
@@ -61,10 +61,10 @@ async def test_a_caller_that_hangs_up_within_a_large_answer_leaves_nothing_to_th
         with large_garbage() as garbage:
             for _ in range(3):
                 reader, writer = await edge.connect()
-                writer.write(http_request(f"/cb/{new_state()}"))
+                writer.write(http_request())
                 await reader.readuntil(b"\r\n\r\n")
                 writer.transport.abort()
-                await wait_until(lambda: not edge.listener._running)
+                await edge.until_disconnected()
         assert garbage.holders == []
 
 
@@ -77,15 +77,14 @@ async def test_a_call_without_a_server_leaves_no_body_to_the_garbage_collector(p
 
 
 async def test_a_caller_that_hangs_up_leaves_no_body_to_the_garbage_collector(plane, edge):
-    gate = asyncio.Event()
-    plane.script = answering_after(gate)
+    gate = plane.hold()
     with large_garbage() as garbage:
         for started in (1, 2, 3):
             _, writer = await edge.connect()
             writer.write(post())
             await plane.until(lambda started=started: plane.started == started)
             writer.transport.abort()
-        await wait_until(lambda: not edge.listener._running)
+        await edge.until_disconnected()
         gate.set()
         await plane.until(lambda: plane.ended == 3)
     assert garbage.holders == []
@@ -97,41 +96,34 @@ async def test_a_caller_that_hangs_up_within_its_body_leaves_nothing_to_the_garb
             _, writer = await edge.connect()
             writer.write(post()[:-1])
             await writer.drain()
-            await wait_until(lambda: edge.listener._running)
+            await wait_until(lambda: edge.listener.connection_count)
             writer.close()
-            await wait_until(lambda: not edge.listener._running)
+            await edge.until_disconnected()
     assert garbage.holders == []
 
 
 async def test_a_body_that_is_too_large_or_too_late_leaves_nothing_to_the_garbage_collector(plane):
     async with running_edge(plane.target) as edge, running_edge(plane.target, body_timeout_s=0.2) as impatient:
-        chunked = b"POST /cb/%s HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" % new_state().encode()
-        large = b"%x\r\n%s\r\n" % (2 * LIMIT, BODY * 2)
+        large = raw_request("Transfer-Encoding: chunked", body=chunk(BODY * 2))
         with large_garbage() as garbage:
-            assert (await send_raw(edge.port, chunked + large)).startswith(b"HTTP/1.1 413 ")
+            assert (await send_raw(edge.port, large)).startswith(b"HTTP/1.1 413 ")
             assert (await send_raw(impatient.port, post()[:-1])).startswith(b"HTTP/1.1 408 ")
         assert garbage.holders == []
 
 
-async def test_a_refusal_that_waits_for_its_turn_needs_no_memory_for_what_its_client_sends(edge, monkeypatch):
-    waiting, gate = [], asyncio.Event()
-
-    async def wait(_pace, group):
-        waiting.append(group)
-        await gate.wait()
-
-    monkeypatch.setattr(Pace, "wait", wait)
-    clients = [socket.create_connection(("127.0.0.1", edge.port)) for _ in range(20)]
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        for client in clients:
-            client.setblocking(False)
-            client.send(post("/nowhere"))  # what the system takes; this process keeps none of it
-        await wait_until(lambda: len(waiting) >= len(clients))
-        await wait_until(lambda: tracemalloc.get_traced_memory()[0] - before < len(clients) * PART)
-    finally:
-        tracemalloc.stop()
-        for client in clients:
-            client.close()
-        gate.set()
+async def test_a_refusal_that_waits_for_its_turn_needs_no_memory_for_what_its_client_sends(plane):
+    async with running_edge(plane.target) as edge:
+        clients = [socket.create_connection(("127.0.0.1", edge.port)) for _ in range(20)]
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            with limited(pace, STEPS_PER_TURN=0):  # no refusal has its turn, except those of the current one
+                for client in clients:
+                    client.setblocking(False)
+                    client.send(post("/nowhere"))  # what the system takes; this process keeps none of it
+                await wait_until(lambda: edge.listener.pace.waiting_count >= len(clients) - 2)
+                await wait_until(lambda: tracemalloc.get_traced_memory()[0] - before < len(clients) * PART)
+        finally:
+            tracemalloc.stop()
+            for client in clients:
+                client.close()

@@ -4,10 +4,11 @@ import asyncio
 import itertools
 
 import pytest
-from support.edge import http_request, new_state, parse_answers
+from support.edge import DEADLINE_S, chunk, http_request, one_answer, raw_request, running_edge, sample
+from support.limits import limited
 from support.wait import wait_until
 
-from callback_edge import metrics
+from callback_edge.limits import pace as pace_of_an_edge
 from callback_edge.limits.pace import STEPS_PER_TURN, Pace
 
 
@@ -52,49 +53,40 @@ async def test_a_step_that_is_no_longer_wanted_takes_no_turn():
     assert len(log) == 4 * STEPS_PER_TURN
 
 
-STATE = new_state()
 REFUSED = {
     "of no address of ours": http_request("/nowhere", close=False),
     "with a body": http_request("/nowhere", "POST", body=b"x" * 10, close=False),
     "without a state": http_request("/cbq/state", close=False),
-    "of a prefetch": http_request(f"/cb/{STATE}", headers=[("Sec-Purpose", "prefetch")], close=False),
-    "of a HEAD": http_request(f"/cb/{STATE}", "HEAD", close=False),
+    "of a prefetch": http_request(headers=[("Sec-Purpose", "prefetch")], close=False),
+    "of a HEAD": http_request(method="HEAD", close=False),
     "malformed": b"GET nowhere HTTP/1.1\r\n\r\n",
 }
-
-
-def answered():
-    """Return how many requests the edges of this process have answered."""
-    samples = (each for family in metrics.REQUEST_SECONDS.collect() for each in family.samples)
-    return next(each.value for each in samples if each.name.endswith("_count"))
 
 
 @pytest.mark.parametrize("what", REFUSED)
 async def test_a_turn_of_the_loop_has_a_maximum_of_answers_without_a_call(edge, what):
     connections = [await edge.connect() for _ in range(10 * STEPS_PER_TURN)]
-    await wait_until(lambda: len(edge.listener._running) == len(connections))
-    before = answered()
+    await wait_until(lambda: edge.listener.connection_count == len(connections))
+    before = sample("request_seconds_count")
     for _, writer in connections:
         writer.write(REFUSED[what])
     counts = [before]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(DEADLINE_S):
         while counts[-1] < before + len(connections):
             await asyncio.sleep(0)
-            counts.append(answered())
+            counts.append(sample("request_seconds_count"))
     assert max(after - before for before, after in itertools.pairwise(counts)) <= STEPS_PER_TURN
     for _, writer in connections:
         writer.close()
 
 
-async def test_what_is_discarded_after_the_last_answer_is_read_at_the_same_pace(edge, monkeypatch):
-    async def wait(pace, group):
-        waited.append(group)
-        await original(pace, group)
-
-    waited, original = [], Pace.wait
-    monkeypatch.setattr(Pace, "wait", wait)
-    reader, writer = await edge.connect()
-    writer.write(http_request("/nowhere", "POST", body=b"x" * (1 << 20), close=False))
-    (answer,) = parse_answers(await edge.rest(reader, writer))
-    assert (answer.status, answer["connection"]) == (404, "close")
-    await wait_until(lambda: len(waited) >= 3)  # the answer, what has come with the request, and more
+async def test_what_is_discarded_after_the_last_answer_is_read_at_the_same_pace():
+    async with running_edge() as edge:
+        reader, writer = await edge.connect()
+        writer.write(raw_request("Transfer-Encoding: chunked", path="/nowhere"))
+        answer = await one_answer(reader)
+        assert (answer.status, answer["connection"]) == (404, "close")
+        with limited(pace_of_an_edge, STEPS_PER_TURN=0):  # nothing has its turn
+            writer.write(chunk(b"x" * (1 << 16)) * 16)
+            await wait_until(lambda: edge.listener.pace.waiting_count, what="a part that waits for its turn")
+        writer.close()

@@ -1,7 +1,5 @@
 """Pages: their content, their language, and templates of the operator."""
 
-import base64
-import hashlib
 import json
 import re
 import tomllib
@@ -9,20 +7,19 @@ import tomllib
 import pytest
 from quart import render_template
 from support.edge import (
+    BROWSER,
     EdgeProcess,
     answering,
     ask,
-    http_request,
+    failed_start,
     new_state,
-    parse_answers,
     plain,
     refusing,
     running_edge,
-    send_raw,
+    style_hash,
 )
 from support.tree import PACKAGES
 
-BROWSER = ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8")
 TEMPLATES = PACKAGES["callback_edge"] / "pages/templates"
 LANGUAGES = ("en", "nl")
 
@@ -35,22 +32,17 @@ def speaks(language):
     return ("Accept-Language", language)
 
 
-def style_hash(page):
-    (style,) = re.findall(r"<style>(.*)</style>", page, re.DOTALL)
-    return f"'sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}'"
-
-
 async def test_a_page_is_in_the_language_of_the_caller_and_declares_it(plane, edge):
     plane.script = refusing("CALLBACK_CLOSED")
     for language in LANGUAGES:
-        for path in (f"/cb/{new_state()}", "/cb/unknown", "/nowhere"):
+        for path in (None, "/cb/unknown", "/nowhere"):
             answer = await ask(edge, path, headers=[BROWSER, speaks(language)])
-            assert f'<html lang="{language}">' in answer.body.decode()
+            assert f'<html lang="{language}">' in answer.text
             assert (answer["content-language"], answer["vary"]) == (language, "accept, accept-language")
             assert answer["content-type"] == "text/html; charset=utf-8"
             answer.assert_fixed_headers()
-    closed = await ask(edge, f"/cb/{new_state()}", headers=[BROWSER, speaks("de"), speaks("nl;q=0.5")])
-    assert texts("nl")["callback_closed"]["heading"] in closed.body.decode()
+    closed = await ask(edge, headers=[BROWSER, speaks("de"), speaks("nl;q=0.5")])
+    assert texts("nl")["callback_closed"]["heading"] in closed.text
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -65,21 +57,20 @@ def test_no_text_claims_more_than_its_problem_says(language):
 
 async def test_rejected_data_without_a_response_is_a_page_or_a_problem(plane, edge):
     plane.script = answering(plain(code=422, call_id="the-call", rejected_without_response=True))
-    answer = await ask(edge, f"/cb/{new_state()}", "POST")
-    assert (answer.status, answer["content-type"]) == (422, "application/problem+json")
-    assert json.loads(answer.body)["code"] == "call_rejected"
-    answer.assert_fixed_headers()
+    answer = await ask(edge, method="POST")
+    assert answer.problem == (422, "call_rejected")
+    assert json.loads(answer.body)["reference"] == "the-call"
     for language in LANGUAGES:
-        page = await ask(edge, f"/cb/{new_state()}", "POST", headers=[BROWSER, speaks(language)])
+        page = await ask(edge, method="POST", headers=[BROWSER, speaks(language)])
         assert (page.status, page["content-type"]) == (422, "text/html; charset=utf-8")
-        assert texts(language)["call_rejected"]["text"] in page.body.decode()
+        assert texts(language)["call_rejected"]["text"] in page.text
     plane.script = answering(plain(b"own", code=422))
-    assert (await ask(edge, f"/cb/{new_state()}", "POST")).body == b"own"
+    assert (await ask(edge, method="POST")).body == b"own"
 
 
 async def test_problem_json_is_in_english_for_every_language(plane, edge):
     plane.script = refusing("CALLBACK_CLOSED")
-    answer = await ask(edge, f"/cb/{new_state()}", headers=[speaks("nl")])
+    answer = await ask(edge, headers=[speaks("nl")])
     assert json.loads(answer.body) == {
         "title": "Gone",
         "status": 410,
@@ -95,7 +86,7 @@ async def test_a_page_is_self_contained_and_repeats_nothing_of_the_request(plane
     planted = "<script>alert(1)</script>"
     headers = [BROWSER, speaks(f"nl, {planted}"), ("Referer", planted), ("Cookie", planted)]
     answer = await ask(edge, f"/cb/{new_state()}?q={planted}", headers=headers)
-    page = answer.body.decode()
+    page = answer.text
     assert "script" not in page
     assert not re.search(r"https?:|src=|href=|url\(|@import|action=", page)
     assert "410 · callback_closed" in page
@@ -112,7 +103,7 @@ async def test_a_page_is_self_contained_and_repeats_nothing_of_the_request(plane
 async def test_a_call_that_needs_a_confirmation_gets_a_page_with_a_button_for_any_accept(plane, edge, accept):
     plane.script = refusing("CONFIRMATION_REQUIRED", "FAILED_PRECONDITION")
     answer = await ask(edge, f"/cb/{new_state()}?a=b", headers=[*accept, speaks("nl")])
-    page = answer.body.decode()
+    page = answer.text
     assert (answer.status, answer["content-language"], answer["vary"]) == (200, "nl", "accept-language")
     assert '<form method="post"><button name="callback_confirm" value="1">Doorgaan</button></form>' in page
     assert "confirmation_required" not in page
@@ -123,9 +114,9 @@ async def test_a_call_that_needs_a_confirmation_gets_a_page_with_a_button_for_an
 
 async def test_a_link_checker_gets_a_page_that_reveals_nothing(plane, edge):
     plane.script = refusing("AGENT_DETECTED", "FAILED_PRECONDITION")
-    for path in (f"/cb/{new_state()}", f"/cbq/state?state={new_state()}"):
+    for path in (None, f"/cbq/state?state={new_state()}"):
         answer = await ask(edge, path)
-        page = answer.body.decode()
+        page = answer.text
         assert (answer.status, answer["content-type"]) == (200, "text/html; charset=utf-8")
         assert re.findall(r">\s*([^<>{}]*[^<>{}\s])\s*</(?:title|h1|p)>", page) == [
             "Open this link in a browser", "Open this link in a browser", "There is nothing to show here."
@@ -165,9 +156,8 @@ async def test_files_of_the_operator_replace_single_built_in_files(plane, folder
             ("nl", "Klaar &amp; &lt;b&gt;over&lt;/b&gt;"),
             ("en", texts("en")["callback_closed"]["heading"]),
         ]:
-            request = http_request(f"/cb/{new_state()}", headers=[BROWSER, speaks(language)])
-            (answer,) = parse_answers(await send_raw(await edge.port(), request))
-            page = answer.body.decode()
+            answer = await ask(edge, headers=[BROWSER, speaks(language)])
+            page = answer.text
             assert "<style>body { color: maroon }</style>" in page
             assert f"style-src {style_hash(page)};" in answer["content-security-policy"]
             assert f"<h1>{heading}</h1>" in page
@@ -179,8 +169,8 @@ async def test_a_page_of_the_operator_may_have_own_parts_and_languages(plane, fo
     theirs = folder(page__html=PAGE, logo__svg="<svg><circle r='9'/></svg>", texts__de__toml=german)
     async with running_edge(plane.target, templates_dir=theirs) as edge:
         plane.script = refusing("CONFIRMATION_REQUIRED", "FAILED_PRECONDITION")
-        answer = await ask(edge, f"/cb/{new_state()}", headers=[BROWSER, speaks("de-AT, nl;q=0.9")])
-        page = answer.body.decode()
+        answer = await ask(edge, headers=[BROWSER, speaks("de-AT, nl;q=0.9")])
+        page = answer.text
         assert '<html lang="de">' in page
         assert "<svg><circle r='9'/></svg>" in page
         assert 'value="1">Weiter</button>' in page
@@ -194,11 +184,11 @@ CONFIRMATION = """{% extends "page.html" %}{% block more %}<form method="post">
 async def test_a_single_page_of_the_operator_keeps_the_built_in_layout(plane, folder):
     async with running_edge(plane.target, templates_dir=folder(confirmation__html=CONFIRMATION)) as edge:
         plane.script = refusing("CONFIRMATION_REQUIRED", "FAILED_PRECONDITION")
-        page = (await ask(edge, f"/cb/{new_state()}", headers=[BROWSER])).body.decode()
+        page = (await ask(edge, headers=[BROWSER])).text
         assert 'value="1">Ja: Continue</button>' in page
         assert '<main class="question">' in page
         plane.script = refusing("CALLBACK_CLOSED")
-        page = (await ask(edge, f"/cb/{new_state()}", headers=[BROWSER])).body.decode()
+        page = (await ask(edge, headers=[BROWSER])).text
         assert "<button" not in page
         assert "410 · callback_closed" in page
 
@@ -219,12 +209,7 @@ async def test_a_view_renders_a_template_of_the_operator_first(folder, monkeypat
         assert (await ask(edge, "/waiting")).body == b"<p>&lt;wait&gt; "
 
 
-async def test_an_edge_with_broken_templates_does_not_start(plane, folder):
+async def test_an_edge_with_broken_templates_does_not_start(folder):
     theirs = folder(page__html="{% if %}")
-    edge = EdgeProcess(plane.target, templates_dir=theirs)
-    await edge.start()
-    assert await edge.end() == 1
-    assert edge.lines == [
-        f"callback edge: templates_dir {theirs}: page.html, line 1: Expected an expression,"
-        " got 'end of statement block'\n"
-    ]
+    problem = "page.html, line 1: Expected an expression, got 'end of statement block'"
+    assert await failed_start(templates_dir=theirs) == (1, [f"callback edge: templates_dir {theirs}: {problem}\n"])

@@ -1,12 +1,13 @@
 """Pages in a real browser: they are accessible, and their button works without a script."""
 
+import contextlib
+
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from soak.counts import combinations, count
 from support.browser import chromium, lands_at, site, visitor
-from support.edge import new_state, plain, redirect, refusal, refusing, running_edge
+from support.edge import new_state, plain, prompting, redirect, refusing, running_edge
 
-from callback.v1 import callback_pb2
 from callback_edge import problems
 from callback_edge.page_content import Choice, PageContent, PromptContent
 
@@ -40,88 +41,77 @@ async def browser():
         yield running
 
 
-@pytest.fixture(scope="module")
-async def gallery():
-    """Serve every page with the headers of a real answer: at `/CODE` of its problem, or at its path in `CONTENT`."""
-    by_path = {f"/{problem.code}": problem for problem in problems.ALL}
+def showing(edge, by_path):
+    """Return an application that shows problems, and contents of callbacks, by their paths on the pages of an edge."""
 
     async def app(scope, _receive, send):
-        problem = by_path.get(scope["path"], problems.NOT_FOUND)
-        if content := CONTENT.get(scope["path"]):
+        content = by_path.get(scope["path"], problems.NOT_FOUND)
+        if isinstance(content, problems.Problem):
+            answer = edge.pages.answer(content, scope["headers"], reference=REFERENCE)
+        else:
             show = edge.pages.respond if isinstance(content, PageContent) else edge.pages.confirm
             answer = await show(content, scope["headers"])
-        else:
-            answer = edge.pages.answer(problem, scope["headers"], reference=REFERENCE)
-        headers = answer.fields
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.fields})
         await send({"type": "http.response.body", "body": answer.body, "more_body": False})
 
-    async with running_edge() as edge:
-        edge.app.asgi_app = app
-        yield f"http://127.0.0.1:{edge.port}"
+    return app
+
+
+@contextlib.asynccontextmanager
+async def viewer(browser, **options):
+    """A visitor of pages. At the end the browser has no complaint about them."""
+    async with visitor(browser, **options) as page:
+        complaints = []
+        page.on("console", lambda message: complaints.append(message.text))
+        yield page
+        assert [each for each in complaints if "the server responded with a status of" not in each] == []
+
+
+async def assert_accessible_and_fits(page, options, *about):
+    found = (await Axe().run(page, options=options)).response
+    assert found["passes"]
+    assert [each["id"] for each in found["violations"] + found["incomplete"]] == [], about
+    assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 
 @pytest.mark.parametrize(("size", "scheme"), combinations(SIZES, ["light", "dark"]))
 async def test_pages_with_a_brand_are_accessible_and_show_it(browser, tmp_path, size, scheme):
-    for name in ("light", "dark"):
-        (tmp_path / f"{name}.svg").write_text(LOGO)
-    brand = {
-        "brand_name": "Acme & Sons",
-        "brand_logo_file": tmp_path / "light.svg",
-        "brand_logo_dark_file": tmp_path / "dark.svg",
-        "brand_color": "#b3261e",
-    }
-    async with visitor(browser, viewport=SIZES[size], color_scheme=scheme, locale="en") as page:
-        complaints = []
-        page.on("console", lambda message: complaints.append(message.text))
-        async with running_edge(**brand) as edge:
-
-            async def app(scope, _receive, send):
-                show = edge.pages.respond if isinstance(CONTENT[scope["path"]], PageContent) else edge.pages.confirm
-                answer = await show(CONTENT[scope["path"]], scope["headers"])
-                await send({"type": "http.response.start", "status": answer.status, "headers": answer.fields})
-                await send({"type": "http.response.body", "body": answer.body, "more_body": False})
-
-            edge.app.asgi_app = app
-            for path in CONTENT:
-                await page.goto(f"http://127.0.0.1:{edge.port}{path}")
-                found = (await Axe().run(page, options=AXE)).response
-                assert [each["id"] for each in found["violations"] + found["incomplete"]] == [], path
-                logo = page.get_by_role("img", name="Acme & Sons")
-                assert await logo.evaluate("image => image.complete && image.naturalWidth > 0")
-                assert (await page.title()).endswith(" · Acme & Sons")
-                overflow = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
-                assert overflow <= 0
-                ground = await page.locator("button, .action").first.evaluate(
-                    "each => getComputedStyle(each).backgroundColor"
-                )
-                assert (ground == "rgb(179, 38, 30)") is (scheme == "light")
-        assert [each for each in complaints if "the server responded with a status of" not in each] == []
+    logos = {"brand_logo_file": tmp_path / "light.svg", "brand_logo_dark_file": tmp_path / "dark.svg"}
+    for file in logos.values():
+        file.write_text(LOGO)
+    async with (
+        viewer(browser, viewport=SIZES[size], color_scheme=scheme, locale="en") as page,
+        running_edge(brand_name="Acme & Sons", brand_color="#b3261e", **logos) as edge,
+    ):
+        edge.app.asgi_app = showing(edge, CONTENT)
+        for path in CONTENT:
+            await page.goto(f"http://127.0.0.1:{edge.port}{path}")
+            await assert_accessible_and_fits(page, AXE, path)
+            logo = page.get_by_role("img", name="Acme & Sons")
+            assert await logo.evaluate("image => image.complete && image.naturalWidth > 0")
+            assert (await page.title()).endswith(" · Acme & Sons")
+            action = page.locator("button, .action").first
+            ground = await action.evaluate("each => getComputedStyle(each).backgroundColor")
+            assert (ground == "rgb(179, 38, 30)") is (scheme == "light")
 
 
 @pytest.mark.parametrize(("size", "language"), combinations(SIZES, LANGUAGES))
-async def test_every_page_is_accessible_and_fits_the_screen(browser, gallery, language, size):
-    async with visitor(
-        browser, viewport=SIZES[size], color_scheme="light", locale=language, reduced_motion="reduce", bypass_csp=False
-    ) as page:
-        complaints, asked = [], []
-        page.on("console", lambda message: complaints.append(message.text))
+async def test_every_page_is_accessible_and_fits_the_screen(browser, language, size):
+    how = {"color_scheme": "light", "locale": language, "reduced_motion": "reduce", "bypass_csp": False}
+    entries = {problem.text_key: problem for problem in problems.ALL}
+    by_path = {f"/{entries[key].code}": entries[key] for key in count(NAMED, entries)} | CONTENT
+    async with viewer(browser, viewport=SIZES[size], **how) as page, running_edge() as edge:
+        edge.app.asgi_app = showing(edge, by_path)
+        asked = []
         page.on("request", lambda request: asked.append(request.url))
         grounds = {"light": set(), "dark": set()}
-        entries = {problem.text_key: (f"/{problem.code}", problem.status) for problem in problems.ALL}
-        named = [*count(NAMED, entries), *CONTENT]
-        for path, status in [entries.get(each) or (each, getattr(CONTENT[each], "status", 200)) for each in named]:
-            url = f"{gallery}{path}"
-            answer = await page.goto(url)
-            assert answer.status == status
+        for path, content in by_path.items():
+            url = f"http://127.0.0.1:{edge.port}{path}"
+            assert (await page.goto(url)).status == getattr(content, "status", 200)
             for scheme, options in (("light", AXE), ("dark", CONTRAST)):
                 await page.emulate_media(color_scheme=scheme)
-                found = (await Axe().run(page, options=options)).response
-                assert found["passes"]
-                assert [each["id"] for each in found["violations"] + found["incomplete"]] == [], (path, scheme)
+                await assert_accessible_and_fits(page, options, path, scheme)
                 grounds[scheme].add(await page.evaluate("getComputedStyle(document.body).backgroundColor"))
-                overflow = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
-                assert overflow <= 0
             seen = await page.evaluate(
                 """() => ({
                     language: document.documentElement.lang,
@@ -131,9 +121,8 @@ async def test_every_page_is_accessible_and_fits_the_screen(browser, gallery, la
                     edges: [...document.querySelectorAll("button")].map((each) => each.getBoundingClientRect().left),
                 })"""
             )
-            assert seen["language"] == language
+            assert (seen["language"], seen["moving"]) == (language, 0)
             assert seen["title"] == seen["heading"]
-            assert seen["moving"] == 0
             if path == "/long-prompt":  # each of its buttons has a line of its own
                 assert len(seen["edges"]) == 4
                 assert len(set(seen["edges"])) == 1
@@ -141,7 +130,6 @@ async def test_every_page_is_accessible_and_fits_the_screen(browser, gallery, la
             assert {each for each in asked if not each.endswith("/favicon.ico")} == {url}
             asked.clear()
         assert grounds == {"light": {"rgb(242, 244, 247)"}, "dark": {"rgb(15, 19, 24)"}}
-        assert [each for each in complaints if "the server responded with a status of" not in each] == []
 
 
 @pytest.fixture(scope="module")
@@ -164,17 +152,17 @@ async def by_mouse(page):
     await page.get_by_role("button", name="Continue").click()
 
 
-async def by_enter(page):
-    await page.keyboard.press("Tab")
-    await page.keyboard.press("Enter")
+def by_key(key):
+    async def press(page):
+        await page.keyboard.press("Tab")
+        await page.keyboard.press(key)
+
+    return press
 
 
-async def by_space(page):
-    await page.keyboard.press("Tab")
-    await page.keyboard.press("Space")
-
-
-@pytest.mark.parametrize(("press", "scripts"), combinations([by_mouse, by_enter, by_space], [True, False]))
+@pytest.mark.parametrize(
+    ("press", "scripts"), combinations([by_mouse, by_key("Enter"), by_key("Space")], [True, False])
+)
 async def test_the_button_sends_the_confirmation_and_the_browser_follows_its_answer(
     browser, plane, edge, elsewhere, press, scripts
 ):
@@ -210,13 +198,10 @@ async def test_the_button_sends_the_confirmation_and_the_browser_follows_its_ans
 async def test_a_choice_is_posted_by_its_button(browser, plane, edge, elsewhere):
     _, shop = elsewhere
 
-    async def script(request, _context):
+    async def script(request, context):
         if request.request_method == "post":
             return redirect(f"{shop.origin}/thankyou")
-        refused = refusal("CONFIRMATION_REQUIRED", "FAILED_PRECONDITION")
-        choices = [callback_pb2.PromptChoice(value=each.value, label=each.label) for each in CHOICES]
-        refused.status.details.add().Pack(callback_pb2.Prompt(title="Approve order 5?", choices=choices))
-        raise refused
+        return await prompting(approve="Approve", reject="Reject")(request, context)
 
     plane.script = script
     for choice in CHOICES:

@@ -1,25 +1,11 @@
 """Pages with the content of one callback: responses of the type page, and prompts."""
 
-import json
 import re
 
 import pytest
-from support.edge import (
-    EdgeProcess,
-    answering,
-    ask,
-    http_request,
-    new_state,
-    parse_answers,
-    refusal,
-    refusing,
-    running_edge,
-    send_raw,
-)
+from support.edge import BROWSER, EdgeProcess, answering, ask, prompting, refusing, running_edge
 
 from callback.v1 import callback_pb2, edge_service_pb2
-
-BROWSER = ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8")
 
 
 def page(code=200, heading="Thank you", **fields):
@@ -39,8 +25,8 @@ FULL = page(201, text="Your order\nhas arrived.", link_label="To the shop", link
 
 async def test_a_browser_gets_heading_text_and_link_in_the_template(plane, edge):
     plane.script = answering(FULL)
-    answer = await ask(edge, f"/cb/{new_state()}", headers=[BROWSER, ("Accept-Language", "nl")])
-    shown = answer.body.decode()
+    answer = await ask(edge, headers=[BROWSER, ("Accept-Language", "nl")])
+    shown = answer.text
     assert (answer.status, answer["content-type"]) == (201, "text/html; charset=utf-8")
     assert (answer["vary"], answer.all("content-language")) == ("accept, accept-language", [])
     assert '<html lang="nl">' in shown
@@ -55,7 +41,7 @@ async def test_a_browser_gets_heading_text_and_link_in_the_template(plane, edge)
 async def test_a_program_gets_the_content_as_text(plane, edge):
     plane.script = answering(FULL)
     for accept in ([], [("Accept", "*/*")], [("Accept", "application/json")]):
-        answer = await ask(edge, f"/cb/{new_state()}", "POST", headers=accept)
+        answer = await ask(edge, method="POST", headers=accept)
         assert (answer.status, answer["content-type"], answer["vary"]) == (201, "text/plain; charset=utf-8", "accept")
         assert answer.body == b"Thank you\n\nYour order\nhas arrived.\n\nTo the shop: https://shop.example/?a=b&c\n"
         answer.assert_fixed_headers()
@@ -66,7 +52,7 @@ async def test_content_is_text_and_never_markup(plane, edge):
     plane.script = answering(
         page(heading=planted, text=planted, link_label=planted, link_url="https://a.example/?q='><script>")
     )
-    shown = (await ask(edge, f"/cb/{new_state()}", headers=[BROWSER])).body.decode()
+    shown = (await ask(edge, headers=[BROWSER])).text
     assert "<script" not in shown
     assert "<b>" not in shown
     assert shown.count("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&#34;&gt;&lt;b&gt;{{ 7 * 7 }}") == 4
@@ -76,21 +62,21 @@ async def test_content_is_text_and_never_markup(plane, edge):
 async def test_a_page_without_a_link_has_none(plane, edge):
     for fields in ({}, {"link_url": "https://shop.example"}):
         plane.script = answering(page(**fields))
-        assert "<a" not in (await ask(edge, f"/cb/{new_state()}", headers=[BROWSER])).body.decode()
-        assert (await ask(edge, f"/cb/{new_state()}")).body == b"Thank you\n"
+        assert "<a" not in (await ask(edge, headers=[BROWSER])).text
+        assert (await ask(edge)).body == b"Thank you\n"
 
 
 async def test_a_page_with_an_error_code_looks_like_a_refusal(plane, edge):
     plane.script = answering(page(404, text="We do not know this order."))
-    answer = await ask(edge, f"/cb/{new_state()}", headers=[BROWSER])
+    answer = await ask(edge, headers=[BROWSER])
     assert answer.status == 404
-    assert '<main class="refused">' in answer.body.decode()
+    assert '<main class="refused">' in answer.text
 
 
 @pytest.mark.parametrize("code", [204, 205])
 async def test_a_code_without_a_body_has_no_page(plane, edge, code):
     plane.script = answering(page(code))
-    answer = await ask(edge, f"/cb/{new_state()}", headers=[BROWSER])
+    answer = await ask(edge, headers=[BROWSER])
     assert (answer.status, answer.body, answer.all("content-type")) == (code, b"", [])
 
 
@@ -107,30 +93,16 @@ async def test_a_code_without_a_body_has_no_page(plane, edge, code):
 )
 async def test_a_page_that_cannot_be_rendered_is_a_clean_502(plane, edge, response):
     plane.script = answering(response)
-    answer = await ask(edge, f"/cb/{new_state()}", headers=[BROWSER])
+    answer = await ask(edge, headers=[BROWSER])
     assert answer.status == 502
-    assert "response_invalid" in answer.body.decode()
-
-
-def asking(title="Approve order 5?", text="", **choices):
-    """Return a script that asks for a confirmation with this prompt."""
-    prompt = callback_pb2.Prompt(title=title, text=text)
-    for value, label in choices.items():
-        prompt.choices.add(value=value, label=label)
-
-    async def script(_request, _context):
-        refused = refusal("CONFIRMATION_REQUIRED", "FAILED_PRECONDITION")
-        refused.status.details.add().Pack(prompt)
-        raise refused
-
-    return script
+    assert "response_invalid" in answer.text
 
 
 @pytest.mark.parametrize("accept", [[], [("Accept", "application/json")], [BROWSER]])
 async def test_a_prompt_is_a_page_with_a_button_for_each_choice_for_any_accept(plane, edge, accept):
-    plane.script = asking(text="It costs\n500 euros.", approve="Approve", reject="Reject")
-    answer = await ask(edge, f"/cb/{new_state()}", headers=[*accept, ("Accept-Language", "nl")])
-    shown = answer.body.decode()
+    plane.script = prompting(text="It costs\n500 euros.", approve="Approve", reject="Reject")
+    answer = await ask(edge, headers=[*accept, ("Accept-Language", "nl")])
+    shown = answer.text
     assert (answer.status, answer["content-type"], answer["vary"]) == (
         200, "text/html; charset=utf-8", "accept-language"
     )  # fmt: skip
@@ -148,16 +120,16 @@ async def test_a_prompt_is_a_page_with_a_button_for_each_choice_for_any_accept(p
 
 
 async def test_a_prompt_without_choices_has_the_button_of_the_language(plane, edge):
-    plane.script = asking()
-    shown = (await ask(edge, f"/cb/{new_state()}", headers=[("Accept-Language", "nl")])).body.decode()
+    plane.script = prompting()
+    shown = (await ask(edge, headers=[("Accept-Language", "nl")])).text
     assert "<h1>Approve order 5?</h1>" in shown
     assert '<form method="post"><button name="callback_confirm" value="1">Doorgaan</button></form>' in shown
 
 
 async def test_a_prompt_is_text_and_never_markup(plane, edge):
     planted = "<script>alert('1')</script>\"><b>"
-    plane.script = asking(planted, planted, value=planted)
-    shown = (await ask(edge, f"/cb/{new_state()}")).body.decode()
+    plane.script = prompting(planted, planted, value=planted)
+    shown = (await ask(edge)).text
     assert "<script" not in shown
     assert "<b>" not in shown
     assert shown.count("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&#34;&gt;&lt;b&gt;") == 4
@@ -165,8 +137,7 @@ async def test_a_prompt_is_text_and_never_markup(plane, edge):
 
 async def test_a_request_that_is_no_choice_is_a_400(plane, edge):
     plane.script = refusing("CHOICE_REQUIRED", "FAILED_PRECONDITION")
-    answer = await ask(edge, f"/cb/{new_state()}", "POST", body=b"x")
-    assert (answer.status, json.loads(answer.body)["code"]) == (400, "choice_required")
+    assert (await ask(edge, method="POST", body=b"x")).problem == (400, "choice_required")
 
 
 async def test_a_confirmation_template_of_the_operator_without_choices_is_not_used_for_prompts(plane, tmp_path):
@@ -175,10 +146,10 @@ async def test_a_confirmation_template_of_the_operator_without_choices_is_not_us
         '<form method="post"><button name="callback_confirm" value="1">{{ button }}</button></form>'
     )
     async with running_edge(plane.target, templates_dir=tmp_path) as edge:
-        plane.script = asking(approve="Approve")
-        assert 'value="approve">Approve</button>' in (await ask(edge, f"/cb/{new_state()}")).body.decode()
+        plane.script = prompting(approve="Approve")
+        assert 'value="approve">Approve</button>' in (await ask(edge)).text
         plane.script = refusing("CONFIRMATION_REQUIRED", "FAILED_PRECONDITION")
-        assert "<p>Acme</p>" in (await ask(edge, f"/cb/{new_state()}")).body.decode()
+        assert "<p>Acme</p>" in (await ask(edge)).text
 
 
 async def test_templates_of_the_operator_show_the_content(plane, tmp_path):
@@ -189,7 +160,7 @@ async def test_templates_of_the_operator_show_the_content(plane, tmp_path):
     )
     async with running_edge(plane.target, templates_dir=tmp_path) as edge:
         plane.script = answering(FULL)
-        shown = (await ask(edge, f"/cb/{new_state()}", headers=[BROWSER])).body.decode()
+        shown = (await ask(edge, headers=[BROWSER])).text
     assert shown == (
         "<h1>Acme: Thank you</h1>Your order\nhas arrived."
         '<a href="https://shop.example/?a=b&amp;c">&rarr; To the shop</a>'
@@ -203,9 +174,7 @@ async def test_a_template_of_the_operator_that_hides_the_content_is_not_used_for
     )
     plane.script = answering(FULL)
     async with EdgeProcess(plane.target, templates_dir=tmp_path) as edge:
-        request = http_request(f"/cb/{new_state()}", headers=[BROWSER])
-        (answer,) = parse_answers(await send_raw(await edge.port(), request))
-        shown = answer.body.decode()
+        shown = (await ask(edge, headers=[BROWSER])).text
         assert "answer.html" in [entry["template"] for entry in edge.events("template_not_used")]
     assert "<h1>Thank you</h1>" in shown
     assert re.search("<style>.+</style>", shown, re.DOTALL)

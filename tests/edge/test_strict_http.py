@@ -4,7 +4,7 @@ import json
 
 import h11
 import pytest
-from support.edge import http_request, new_state, parse_answers, running_edge, send_raw
+from support.edge import answer_to, http_request, parse_answers, running_edge, send_raw
 from support.payloads import BAD, GOOD, HIDDEN, NOWHERE, PATH, TOLERATED, get
 
 from callback_edge.http.parser import StrictConnection
@@ -65,7 +65,7 @@ async def test_a_head_in_many_pieces_is_read_like_a_complete_one(plane, edge):
 
 async def test_bytes_after_a_request_that_ends_the_connection_are_discarded(plane, edge):
     payload = http_request(PATH.decode(), "POST", [], b"abc") + b"\r\n" + HIDDEN
-    (answer,) = parse_answers(await send_raw(edge.port, payload))
+    answer = await answer_to(edge, payload)
     assert answer.status == 200
     assert len(plane.requests) == 1
 
@@ -88,7 +88,7 @@ async def test_bytes_after_the_last_chunk_are_not_read_as_trailers(plane, edge, 
 
 async def test_a_malformed_request_after_a_head_request_is_refused_with_a_body(plane, edge):
     """The form of an answer follows its own request, not the earlier one."""
-    head = http_request(f"/cb/{new_state()}", "HEAD", close=False)
+    head = http_request(method="HEAD", close=False)
     bad, _ = BAD["bare LF"]
     answers = parse_answers(await send_raw(edge.port, head + bad), ["HEAD", "GET"])
     assert [answer.status for answer in answers] == [200, 400]

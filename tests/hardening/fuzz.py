@@ -9,17 +9,8 @@ import uuid
 
 METHODS = [
     *["GET", "POST"] * 15,
-    "PUT",
-    "DELETE",
-    "PATCH",
-    "HEAD",
-    "OPTIONS",
-    "TRACE",
-    "CONNECT",
-    "PRI",
-    "get",
+    *["PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "CONNECT", "PRI", "get", "G@T"],
     "",
-    "G@T",
 ]
 VERSIONS = [*["HTTP/1.1"] * 100, "HTTP/1.0", "HTTP/0.9", "HTTP/1.2", "HTTP/2.0", "http/1.1", "HTTP/1.1 ", "HTTP/11", ""]
 ENDS = [*[b"\r\n"] * 150, b"\n", b"\r", b"\r\r\n", b"\n\r", b"\x00\r\n", b"\r\n ", b"\r\n\t"]
@@ -43,16 +34,7 @@ QUERIES = [
 SUFFIXES = ["", "", "", "/", "//", "/..", "/.", "/../", ";a=b", "%00", "%2e", "%2F", "%", "%zz", "\\", " x", "\x7f"]
 PREFIXES = [
     *["/cb/"] * 20,
-    "/cb//",
-    "//cb/",
-    "/cb/../cb/",
-    "/./cb/",
-    "/CB/",
-    "/cbq/",
-    "/cb%2F",
-    "cb/",
-    "/",
-    "http://a/cb/",
+    *["/cb//", "//cb/", "/cb/../cb/", "/./cb/", "/CB/", "/cbq/", "/cb%2F", "cb/", "/", "http://a/cb/"],
 ]
 BODIES = [
     b"", b"abc", b"{}", b"[" * 2000, b'{"type":"url_verification","challenge":"x"}', b"callback_confirm=1", b"\xff\xfe",

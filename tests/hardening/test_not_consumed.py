@@ -54,7 +54,7 @@ class Kind:
 
 def asks(method="GET", *headers, body=b"", at=path, **more):
     """Return a kind of one plain request."""
-    return {"request": lambda case: http_request(at(case), method, headers, body), **more}
+    return Kind(lambda case: http_request(at(case) if callable(at) else at, method, headers, body), **more)
 
 
 def signed(secret):
@@ -76,9 +76,10 @@ def post_of(length, body):
     return lambda case: f"POST {path(case)} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n".encode() + body
 
 
-def in_form(body):
-    """Create the body from the state."""
-    return lambda case: http_request("/cbq/state", "POST", [FORM], body(case.state).encode())
+def form(body, *, method="POST", at="/cbq/state", kind=FORM[1]):
+    """Create a request whose body has the state."""
+    headers = [("Content-Type", kind)]
+    return lambda case: http_request(at, method, headers, body.format(case.state).encode())
 
 
 def signer(profile):
@@ -102,79 +103,63 @@ CONFIRMED = {
 }
 
 KINDS = {
-    "HEAD": Kind(**asks("HEAD", status=200)),
-    "OPTIONS": Kind(**asks("OPTIONS", status=204)),
-    "OPTIONS that asks for leave": Kind(**asks("OPTIONS", ("WebHook-Request-Origin", "a.example"), status=204)),
-    "TRACE": Kind(**asks("TRACE", status=405)),
-    "unknown method": Kind(**asks("PROPFIND", status=405)),
-    "prefetch": Kind(**asks("GET", ("Sec-Purpose", "prefetch"), status=503)),
-    "prerender": Kind(**asks("GET", ("Sec-Purpose", "prefetch;prerender"), status=503)),
-    "prefetch of old": Kind(**asks("GET", ("Purpose", "prefetch"), status=503)),
-    "prefetch of Firefox of old": Kind(**asks("GET", ("X-Moz", "prefetch"), status=503)),
-    "prefetch that is posted": Kind(**asks("POST", ("Purpose", "prefetch"), body=b"a", status=503)),
-    "script of a service worker": Kind(**asks("GET", ("Service-Worker", "script"), status=403)),
-    "script of a service worker, by Sec-Fetch-Dest": Kind(
-        **asks("GET", ("Sec-Fetch-Dest", "serviceworker"), status=403)
-    ),
+    "HEAD": asks("HEAD", status=200),
+    "OPTIONS": asks("OPTIONS", status=204),
+    "OPTIONS that asks for leave": asks("OPTIONS", ("WebHook-Request-Origin", "a.example"), status=204),
+    "TRACE": asks("TRACE", status=405),
+    "unknown method": asks("PROPFIND", status=405),
+    "prefetch": asks("GET", ("Sec-Purpose", "prefetch"), status=503),
+    "prerender": asks("GET", ("Sec-Purpose", "prefetch;prerender"), status=503),
+    "prefetch of old": asks("GET", ("Purpose", "prefetch"), status=503),
+    "prefetch of Firefox of old": asks("GET", ("X-Moz", "prefetch"), status=503),
+    "prefetch that is posted": asks("POST", ("Purpose", "prefetch"), body=b"a", status=503),
+    "script of a service worker": asks("GET", ("Service-Worker", "script"), status=403),
+    "script of a service worker, by Sec-Fetch-Dest": asks("GET", ("Sec-Fetch-Dest", "serviceworker"), status=403),
     "ambiguous length": payload("TE and CL"),
     "absolute form of another scheme": payload("absolute form of a scheme unknown"),
     "preface of HTTP/2": payload("PRI preface"),
     "bad chunk": payload("bad chunk size"),
     "signature with another secret": Kind(signed("another secret"), 401, **SIGNER),
-    "no signature": Kind(**asks("POST", body=SIGNED_BODY, status=401, **SIGNER)),
-    "no signature, and no body": Kind(**asks(status=401, **SIGNER)),
-    "handshake of a hub": Kind(
-        **asks(at=lambda case: f"{path(case)}?hub.mode=subscribe&hub.challenge=7&hub.topic={TOPIC}", status=200),
+    "no signature": asks("POST", body=SIGNED_BODY, status=401, **SIGNER),
+    "no signature, and no body": asks(status=401, **SIGNER),
+    "handshake of a hub": asks(
+        at=lambda case: f"{path(case)}?hub.mode=subscribe&hub.challenge=7&hub.topic={TOPIC}",
+        status=200,
         **signer("hub"),
     ),
-    "handshake that asks about something else": Kind(
-        **asks(at=lambda case: f"{path(case)}?hub.mode=subscribe&hub.challenge=7&hub.topic=x", status=401),
-        **signer("hub"),
+    "handshake that asks about something else": asks(
+        at=lambda case: f"{path(case)}?hub.mode=subscribe&hub.challenge=7&hub.topic=x", status=401, **signer("hub")
     ),
-    "handshake by a validation token": Kind(
-        **asks("POST", at=lambda case: f"{path(case)}?validationToken=7", status=200),
-        **knowing("graph"),
+    "handshake by a validation token": asks(
+        "POST", at=lambda case: f"{path(case)}?validationToken=7", status=200, **knowing("graph")
     ),
-    "handshake of CloudEvents": Kind(
-        **asks("OPTIONS", ("WebHook-Request-Origin", "a.example"), status=200),
-        **knowing("events"),
+    "handshake of CloudEvents": asks(
+        "OPTIONS", ("WebHook-Request-Origin", "a.example"), status=200, **knowing("events")
     ),
     "body that breaks off": Kind(post_of(10, b"123")),
     "chunks that break off": Kind(lambda case: chunked(b"5\r\n123").replace(STATE, case.state.encode())),
     "body that does not come": Kind(post_of(10, b"123"), 408),
     "body that says that it is too large": Kind(post_of(LIMIT + 1, b""), 413),
     "body that is too large": raw(chunked(b"%x\r\n%s\r\n0\r\n\r\n" % (LIMIT + 1, b"x" * (LIMIT + 1))), 413),
-    "in capitals": Kind(**asks(at=lambda case: f"/cb/{case.state.upper()}", status=404)),
-    "encoded": Kind(**asks(at=lambda case: path(case).replace("-", "%2D"), status=404)),
-    "shared address of a case that has its own": Kind(
-        **asks(at=lambda case: f"/cbq/state?state={case.state}", status=404)
-    ),
-    "own address of a case that shares one": Kind(**asks(at=lambda case: f"/cb/{case.state}", status=404, **SHARED)),
-    "another shared address": Kind(**asks(at=lambda case: f"/cbq/other?other={case.state}", status=404, **SHARED)),
-    "no state": Kind(**asks(at=lambda _case: "/cbq/state", status=400, **SHARED)),
-    "state given twice": Kind(**asks(at=lambda case: f"{path(case)}&state={case.state}", status=400, **SHARED)),
-    "state given twice in a form": Kind(in_form("state={0}&state={0}".format), 400, **SHARED),
-    "state in a form and another in the query": Kind(
-        lambda case: http_request(f"/cbq/state?state={OTHER}", "POST", [FORM], f"state={case.state}".encode()),
-        400,
-        **SHARED,
-    ),
-    "state in what is no form": Kind(
-        lambda case: http_request(
-            "/cbq/state", "POST", [("Content-Type", "text/plain")], f"state={case.state}".encode()
-        ),
-        400,
-        **SHARED,
-    ),
-    "form that is put": Kind(
-        lambda case: http_request("/cbq/state", "PUT", [FORM], f"state={case.state}".encode()), 400, **SHARED
-    ),
-    "preview of a chat": Kind(
-        **asks("GET", ("User-Agent", "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)"), status=200),
+    "in capitals": asks(at=lambda case: f"/cb/{case.state.upper()}", status=404),
+    "encoded": asks(at=lambda case: path(case).replace("-", "%2D"), status=404),
+    "shared address of a case that has its own": asks(at=lambda case: f"/cbq/state?state={case.state}", status=404),
+    "own address of a case that shares one": asks(at=lambda case: f"/cb/{case.state}", status=404, **SHARED),
+    "another shared address": asks(at=lambda case: f"/cbq/other?other={case.state}", status=404, **SHARED),
+    "no state": asks(at=lambda _case: "/cbq/state", status=400, **SHARED),
+    "state given twice": asks(at=lambda case: f"{path(case)}&state={case.state}", status=400, **SHARED),
+    "state given twice in a form": Kind(form("state={0}&state={0}"), 400, **SHARED),
+    "state in a form and another in the query": Kind(form("state={0}", at=f"/cbq/state?state={OTHER}"), 400, **SHARED),
+    "state in what is no form": Kind(form("state={0}", kind="text/plain"), 400, **SHARED),
+    "form that is put": Kind(form("state={0}", method="PUT"), 400, **SHARED),
+    "preview of a chat": asks(
+        "GET",
+        ("User-Agent", "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)"),
+        status=200,
         options={"get_guard": GetGuard.DETECT},
         call=lambda case: http_request(path(case), "GET", [("User-Agent", "Mozilla/5.0")]),
     ),
-    "link that is opened and not confirmed": Kind(**asks(status=200, **CONFIRMED)),
+    "link that is opened and not confirmed": asks(status=200, **CONFIRMED),
 }
 
 

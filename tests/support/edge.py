@@ -4,7 +4,9 @@ The EdgeService stands for the control plane. Everything between a socket and it
 """
 
 import asyncio
+import base64
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -23,6 +25,7 @@ from google.protobuf import duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
+from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 from support.fork_server import start
 from support.store import free_port
@@ -42,6 +45,9 @@ DEADLINE_S = 60
 NOWHERE = "127.0.0.1:1"
 """A target at which no server is."""
 
+BROWSER = ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8")
+"""Field of a request that gets a page."""
+
 FIXED = {
     "cache-control": "no-store",
     "referrer-policy": "no-referrer",
@@ -56,6 +62,11 @@ Script = Callable[[Invoked, grpc.aio.ServicerContext], Awaitable[edge_service_pb
 def new_state() -> str:
     """Return a state that no test has used."""
     return str(uuid.uuid4())
+
+
+def sample(name, **labels):
+    """Return a metric of the edges in this process, or 0."""
+    return REGISTRY.get_sample_value(f"callback_edge_{name}", labels) or 0
 
 
 def plain(body=b"", code=200, headers=(), **more):
@@ -127,6 +138,20 @@ def refusing(reason, code="UNKNOWN", **more) -> Script:
     return script
 
 
+def prompting(title="Approve order 5?", text="", **choices) -> Script:
+    """Return a script that asks for a confirmation with a prompt, whose choices are values with labels."""
+    prompt = callback_pb2.Prompt(title=title, text=text)
+    for value, label in choices.items():
+        prompt.choices.add(value=value, label=label)
+
+    async def script(_request, _context):
+        refused = refusal("CONFIRMATION_REQUIRED", "FAILED_PRECONDITION")
+        refused.status.details.add().Pack(prompt)
+        raise refused
+
+    return script
+
+
 def seconds(whole, nanos=0) -> duration_pb2.Duration:
     return duration_pb2.Duration(seconds=whole, nanos=nanos)
 
@@ -135,7 +160,7 @@ class ScriptedEdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
     """gRPC server with an EdgeService that runs `script` and records the requests."""
 
     def __init__(self):
-        self._streams = {}
+        self.streams = {}
         """Lock of each stream's writer, by its context."""
         self._serving = True
         self.reset()
@@ -172,13 +197,19 @@ class ScriptedEdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
         self.cancelled = 0
         self.changed = asyncio.Event()
 
+    def hold(self, response=None):
+        """Let calls wait for their answer, and return the event that ends it."""
+        gate = asyncio.Event()
+        self.script = answering_after(gate, response)
+        return gate
+
     async def StreamInvocations(self, requests, context):
         self.tokens.append(dict(context.invocation_metadata()).get("authorization"))
         self.opened += 1
         if self.unwelcome is not None:
             await context.abort_with_status(rpc_status.to_status(self.unwelcome.status))
         readiness = edge_service_pb2.READINESS_READY if self._serving else edge_service_pb2.READINESS_NOT_READY
-        writing = self._streams[context] = asyncio.Lock()  # gRPC takes one message at a time
+        writing = self.streams[context] = asyncio.Lock()  # gRPC takes one message at a time
         calls = set()
         try:
             async with writing:
@@ -194,7 +225,7 @@ class ScriptedEdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
             if calls:
                 await asyncio.wait(calls)
         finally:
-            del self._streams[context]
+            del self.streams[context]
             for call in calls:
                 call.cancel()
 
@@ -269,7 +300,7 @@ class ScriptedEdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
         states = health_pb2.HealthCheckResponse
         await self.health.set("callback.v1.EdgeService", states.SERVING if whether else states.NOT_SERVING)
         if not whether:
-            for context, writing in [*self._streams.items()]:
+            for context, writing in [*self.streams.items()]:
                 with contextlib.suppress(grpc.aio.UsageError):  # it has just ended
                     async with writing:
                         await context.write(
@@ -294,15 +325,27 @@ async def control_plane(credentials=None, *, plane=None) -> AsyncIterator[Script
         await plane.stop()
 
 
-class RunningEdge(Edge):
-    """Edge in this process, with a client of its connections."""
+class Reachable:
+    """An edge at `port`, with a client of its connections."""
 
-    @property
-    def port(self):
-        return self.address.port
+    async def connect(self, **options):
+        return await asyncio.open_connection("127.0.0.1", self.port, **options)
 
-    async def connect(self):
-        return await asyncio.open_connection("127.0.0.1", self.port)
+    async def kept(self, **options):
+        """Open a connection that has had a request, and return its reader and writer."""
+        reader, writer = await self.connect(**options)
+        writer.write(http_request(close=False))
+        assert (await one_answer(reader)).status == 200
+        return reader, writer
+
+    async def refuses_connections(self):
+        """Return whether nothing listens any more."""
+        try:
+            _, writer = await self.connect()
+        except OSError:
+            return True
+        writer.close()
+        return False
 
     async def rest(self, reader, writer) -> bytes:
         """Return all bytes until the edge closes the connection."""
@@ -311,6 +354,18 @@ class RunningEdge(Edge):
                 return await reader.read()
         finally:
             writer.close()
+
+
+class RunningEdge(Reachable, Edge):
+    """Edge in this process."""
+
+    @property
+    def port(self):
+        return self.address.port
+
+    async def until_disconnected(self):
+        """Wait until no connection is open."""
+        await wait_until(lambda: not self.listener.connection_count, what="the end of all connections")
 
 
 class FailingUpstream:
@@ -366,11 +421,30 @@ class HttpAnswer:
     def all(self, name):
         return [value for each, value in self.headers if each == name]
 
+    @property
+    def text(self):
+        return self.body.decode()
+
+    @property
+    def problem(self):
+        """Status and code of a problem for a program."""
+        self.assert_fixed_headers()
+        assert self["content-type"] == "application/problem+json"
+        document = json.loads(self.body)
+        assert document["status"] == self.status
+        return self.status, document["code"]
+
     def assert_fixed_headers(self):
         for name, value in FIXED.items():
             assert self.all(name) == [value], name
         assert self.all("server") == []
         assert len(self.all("date")) == 1
+
+
+def style_hash(page):
+    """Return the source of a page's style, for its Content-Security-Policy."""
+    (style,) = re.findall(r"<style>(.*)</style>", page, re.DOTALL)
+    return f"'sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}'"
 
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9]) [ -~]*")
@@ -410,6 +484,15 @@ def parse_answers(raw: bytes, methods=("GET",), *, keep_informational=False) -> 
     return answers
 
 
+async def one_answer(reader):
+    """Read one answer with a length from a connection that may stay open."""
+    async with asyncio.timeout(DEADLINE_S):
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        (answer,) = parse_answers(head + await reader.readexactly(length))
+    return answer
+
+
 async def send_raw(port: int, payload: bytes) -> bytes:
     """Send bytes, and return all bytes until the edge closes the connection."""
     async with asyncio.timeout(DEADLINE_S):
@@ -429,9 +512,9 @@ async def send_raw(port: int, payload: bytes) -> bytes:
                 await writer.wait_closed()
 
 
-def http_request(path, method="GET", headers=(), body=b"", *, host="box.example", close=True) -> bytes:
-    """Return a request's bytes. A body is framed by its length."""
-    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}"]
+def http_request(path=None, method="GET", headers=(), body=b"", *, host="box.example", close=True) -> bytes:
+    """Return a request's bytes. A body is framed by its length. Without a path it is a call of another callback."""
+    lines = [f"{method} {path or f'/cb/{new_state()}'} HTTP/1.1", f"Host: {host}"]
     if close:
         lines.append("Connection: close")
     if body or method in ("POST", "PUT", "PATCH"):
@@ -442,14 +525,30 @@ def http_request(path, method="GET", headers=(), body=b"", *, host="box.example"
     return head + b"\r\n\r\n" + body
 
 
+def raw_request(*fields, method="POST", path=None, version="HTTP/1.1", body=b"") -> bytes:
+    """Return a request with exactly these lines of fields after its host, whatever its body is."""
+    lines = [f"{method} {path or f'/cb/{new_state()}'} {version}", "Host: a", *fields, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+def chunk(content: bytes) -> bytes:
+    """Return a chunk of a chunked body."""
+    return b"%x\r\n%s\r\n" % (len(content), content)
+
+
 def _bytes(text):
     return text if isinstance(text, bytes) else text.encode("latin-1")
 
 
-async def ask(edge: RunningEdge, path, method="GET", headers=(), body=b"", *, host="box.example") -> HttpAnswer:
-    """Make one request on a connection of its own."""
-    raw = await send_raw(edge.port, http_request(path, method, headers, body, host=host))
-    (answer,) = parse_answers(raw, [method])
+async def ask(edge, path=None, method="GET", headers=(), body=b"", *, host="box.example") -> HttpAnswer:
+    """Make one request on a connection of its own; see `http_request`."""
+    return await answer_to(edge, http_request(path, method, headers, body, host=host))
+
+
+async def answer_to(edge, request: bytes, **how) -> HttpAnswer:
+    """Send the bytes of one request, and return the one answer; `how` is for `parse_answers`."""
+    method = request.partition(b" ")[0].decode("latin-1")
+    (answer,) = parse_answers(await send_raw(edge.port, request), [method], **how)
     return answer
 
 
@@ -462,8 +561,8 @@ os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 """Program that starts another as systemd does: in the same process, with a socket as file descriptor 3."""
 
 
-class EdgeProcess:
-    """Process of `python -m callback_edge`, on free ports."""
+class EdgeProcess(Reachable):
+    """Process of `python -m callback_edge`, on free ports: `port`, and `admin_port` for operators."""
 
     def __init__(self, target=NOWHERE, *, loop="uvloop", first="", passed=None, ready=True, **settings):
         """`first` is Python code to run before the edge; `loop` is uvloop or asyncio.
@@ -486,7 +585,8 @@ class EdgeProcess:
 
     async def __aenter__(self):
         await self.start()
-        await self.until_logged("ready")
+        ready = await self.until_logged("ready")
+        self.port, self.admin_port = (int(ready[each].rpartition(":")[2]) for each in ("edge", "admin"))
         if self._is_to_be_ready:
             await self.until_logged("server_ready")
         return self
@@ -541,9 +641,6 @@ class EdgeProcess:
         entries = [json.loads(line) for line in self.lines if line.startswith("{")]
         return [entry for entry in entries if entry["event"] == name]
 
-    async def port(self, which="edge"):
-        return int((await self.until_logged("ready"))[which].rpartition(":")[2])
-
     async def metrics(self):
         """Return its metrics: (name, labels as sorted pairs) to value."""
         families = text_string_to_metric_families((await self.admin("/metrics")).text)
@@ -553,10 +650,36 @@ class EdgeProcess:
             for sample in family.samples
         }
 
+    async def metric(self, name, **labels):
+        """Return one of its metrics, or 0."""
+        return (await self.metrics()).get((f"callback_edge_{name}", *sorted(labels.items())), 0)
+
+    async def until_metric(self, name, value):
+        """Wait until one of its metrics has a value."""
+
+        async def has_value():
+            return await self.metric(name) == value
+
+        await wait_until(has_value, what=f"{name} {value}")
+
+    async def until_readiness(self, status):
+        """Wait until `/readyz` has this status, and return its text."""
+
+        async def text():
+            answer = await self.admin("/readyz")
+            return answer.status_code == status and answer.text
+
+        return await wait_until(text, what=f"readiness {status}")
+
     async def admin(self, path, method="GET"):
-        url = f"http://127.0.0.1:{await self.port('admin')}{path}"
+        url = f"http://127.0.0.1:{self.admin_port}{path}"
         async with httpx.AsyncClient(trust_env=False, timeout=DEADLINE_S) as client:
             return await client.request(method, url)
+
+    async def stop(self):
+        """Stop it with SIGTERM, and return the exit code."""
+        self.process.terminate()
+        return await self.end()
 
     async def end(self):
         """Wait for the end, and return the exit code."""
@@ -567,6 +690,13 @@ class EdgeProcess:
 
     def resident_bytes(self):
         return resident_bytes(self.process.pid)
+
+
+async def failed_start(target=NOWHERE, **settings):
+    """Start an edge that does not start, and return its exit code and the lines of its log."""
+    edge = EdgeProcess(target, **settings)
+    await edge.start()
+    return await edge.end(), edge.lines
 
 
 def resident_bytes(pid):

@@ -35,11 +35,15 @@ class Receiver(services.TraceServiceServicer):
     def __init__(self):
         self.address = None
         self.requests = []
+        self.gate = None
+        """Event before which it answers nothing. None: it answers at once."""
         self._spans = []
 
     async def Export(self, request, context):
         """Take spans."""
         self.requests.append(request)
+        if self.gate is not None:
+            await self.gate.wait()
         for resource in request.resource_spans:
             service = _values(resource.resource.attributes)["service.name"]
             self._spans += [_span(service, span) for scope in resource.scope_spans for span in scope.spans]

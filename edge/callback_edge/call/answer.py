@@ -26,8 +26,8 @@ _MAX_HEADERS_BYTES: Final = 8192
 fields."""
 
 _VALIDATOR: Final = protovalidate.Validator()
-_MAX_VALID_DIGESTS: Final = 4096
-_valid_digests: Final[set[bytes]] = set()
+MAX_VALID_DIGESTS: Final = 4096
+valid_digests: Final[set[bytes]] = set()
 """Digests of responses that follow the proto's rules. Handlers return most responses again and again, and the rules
 cost several times as much as a digest. A digest reveals nothing of a response."""
 
@@ -110,16 +110,16 @@ def _host_of(headers: Sequence[tuple[bytes, bytes]]) -> str:
 
 def _follows_rules_of_fields(response: callback_pb2.Response) -> bool:
     digest = hashlib.sha256(response.SerializeToString()).digest()
-    if digest not in _valid_digests:
+    if digest not in valid_digests:
         try:
             _VALIDATOR.validate(response)
         except protovalidate.ValidationError:
             return False
         if any(map(_has_domain, response.response_headers.headers)):
             return False
-        if len(_valid_digests) >= _MAX_VALID_DIGESTS:
-            _valid_digests.clear()
-        _valid_digests.add(digest)
+        if len(valid_digests) >= MAX_VALID_DIGESTS:
+            valid_digests.clear()
+        valid_digests.add(digest)
     return True
 
 

@@ -37,7 +37,7 @@ log = logs.get_logger()
 
 WRITE_TIMEOUT_S: Final = 30
 """How long a client may take to read a response, in seconds, and again for its last 64 KiB."""
-_HANG_UP_DELAY_S: Final = 0.5
+HANG_UP_DELAY_S: Final = 0.5
 """How long after the client half-closes the connection its request is cancelled, in seconds. A client may half-close
 the connection when it has sent everything. With this delay a request that arrived completely becomes a call, and its
 client gets an answer that takes no longer."""
@@ -45,7 +45,7 @@ LINGER_S: Final = 2
 """How long, in seconds, the edge reads and discards what a client sends after the last answer."""
 _MAX_DISCARD_BYTES: Final = 1024 * 1024
 """More than a connection keeps in memory."""
-_FIRST_REQUEST_S: Final = 0.5
+FIRST_REQUEST_S: Final = 0.5
 """How long a first request may take to arrive after the socket was closed, in seconds."""
 _UNREAD_S: Final = 0.1
 """How long a busy process has to read a request that arrived before the time for it was over, in seconds."""
@@ -79,7 +79,7 @@ class _AppTasks(TaskGroup):
                 if self._ignores_body:
                     _empty(received)
             elif task is not asyncio.current_task():  # else the end of its own answer
-                self._loop.call_later(_HANG_UP_DELAY_S, task.cancel)
+                self._loop.call_later(HANG_UP_DELAY_S, task.cancel)
 
         return put
 
@@ -298,7 +298,7 @@ class Connection(TCPServer):
         self._has_head_begun = self.protocol.has_part_of_head
         timeout_s = self.config.head_timeout_s if self._has_head_begun else self.config.keep_alive_timeout_s
         if self.context.terminated.is_set():
-            timeout_s = 0 if self._is_between_requests else _FIRST_REQUEST_S
+            timeout_s = 0 if self._is_between_requests else FIRST_REQUEST_S
         self._request_timer = self.loop.call_later(timeout_s, self._request_timed_out)
         if not self._has_head_begun and not self.protocol.peer.is_trusted:
             self.context.idle[self] = self.loop.time()

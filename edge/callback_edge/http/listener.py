@@ -1,7 +1,7 @@
 """Listener: accepts connections up to the limits, and stops without losing a request.
 
 A connection can stay idle for a long time (`keep_alive_timeout_s`). So that this takes no room from callers, at a
-limit the listener closes the connection that has been idle the longest, if that is `_MIN_IDLE_S` at least. It never
+limit the listener closes the connection that has been idle the longest, if that is `MIN_IDLE_S` at least. It never
 closes one of a trusted proxy for that.
 
 The stop:
@@ -25,6 +25,7 @@ from callback_edge import metrics, problems
 from callback_edge.callers import CallerResolver
 from callback_edge.http.config import EdgeConfig, EdgeContext, IdleConnection
 from callback_edge.http.connection import Connection
+from callback_edge.limits.pace import Pace
 from callback_edge.pages.pages import Pages
 from callback_edge.settings import EdgeSettings
 from callback_process import logs
@@ -34,7 +35,7 @@ log = logs.get_logger()
 _BACKLOG: Final = 2048
 _ACCEPT_BATCH: Final = 8
 """Maximum number of connections to accept before others are served."""
-_ACCEPT_RETRY_S: Final = 1
+ACCEPT_RETRY_S: Final = 1
 """How long the listener accepts nothing after the system refused a connection for lack of files or memory, in
 seconds."""
 _REFUSALS: Final = {
@@ -44,7 +45,7 @@ _REFUSALS: Final = {
 """Problem that a connection beyond each limit gets."""
 _MAX_REFUSED: Final = 256
 """Maximum number of over-limit connections that get a response at the same time. The edge closes the others."""
-_MIN_IDLE_S: Final = 5
+MIN_IDLE_S: Final = 5
 """How long a connection is idle, in seconds, before it can be closed to make room for another one."""
 _FLUSH_S: Final = 0.3
 """How long after the grace period connections may flush the responses sent at its end, in seconds."""
@@ -112,6 +113,16 @@ class HttpListener:
             await asyncio.wait([*self._running], timeout=_FLUSH_S)
 
     @property
+    def connection_count(self) -> int:
+        """Number of open connections."""
+        return len(self._running)
+
+    @property
+    def pace(self) -> Pace:
+        """Pace of its large bodies and refusals."""
+        return self._context.pace
+
+    @property
     def _is_open(self) -> bool:
         return self._socket.fileno() >= 0
 
@@ -134,7 +145,7 @@ class HttpListener:
             log.warning("accept_failed", error=str(error), to_do="allow more open files, or lower max_connections")
             loop = asyncio.get_running_loop()
             loop.remove_reader(self._socket)
-            loop.call_later(_ACCEPT_RETRY_S, self._resume)
+            loop.call_later(ACCEPT_RETRY_S, self._resume)
             return False
         group = self._group_of(address[0])
         refusal: problems.Problem | None = None
@@ -173,7 +184,7 @@ class HttpListener:
 
     def _evict(self, group: str = "") -> bool:
         """Close the connection that has been idle the longest, of a group or of all. Return False if there is none."""
-        latest = asyncio.get_running_loop().time() - _MIN_IDLE_S
+        latest = asyncio.get_running_loop().time() - MIN_IDLE_S
         for connection, since in self._context.idle.items():
             if since > latest:
                 break

@@ -22,6 +22,11 @@ class Pace:
         """Steps that wait, by the group of their caller. The first group is next."""
         self._is_scheduled = False
 
+    @property
+    def waiting_count(self) -> int:
+        """Number of steps that wait."""
+        return sum(map(len, self._waiting.values()))
+
     async def wait(self, group: str) -> None:
         """Wait until one more step for a caller can be done."""
         loop = asyncio.get_running_loop()

@@ -6,7 +6,7 @@ connection, and the rates discard the oldest callers first.
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from callback_edge import metrics, problems
@@ -14,6 +14,8 @@ from callback_edge.callers import Caller
 from callback_edge.settings import EdgeSettings
 from callback_process.rate_limiter import RateLimiter
 
+CLOCK_NS: Callable[[], int] = time.monotonic_ns
+"""The clock of the rates. Tests have another one."""
 BUSY_RETRY_S: Final = 1
 """Value of `Retry-After`, in seconds, where a limit on concurrency refuses."""
 _SITE_FACTOR: Final = 16
@@ -57,7 +59,7 @@ class AddressLimits:
         Raises:
             ProblemError: The caller has asked for too many unknown states (TOO_MANY_REQUESTS).
         """
-        wait_ns, now = 0, time.monotonic_ns()
+        wait_ns, now = 0, CLOCK_NS()
         for rate, key in self._unknown_state_rates(caller):
             wait_ns = max(wait_ns, rate.wait_ns(key, now))
         if wait_ns:
@@ -67,7 +69,7 @@ class AddressLimits:
     def count_unknown_state(self, caller: Caller) -> None:
         """Count a request for a state that no case has."""
         for rate, key in self._unknown_state_rates(caller):
-            rate.charge(key, time.monotonic_ns())
+            rate.charge(key, CLOCK_NS())
 
     def _unknown_state_rates(self, caller: Caller) -> Iterator[tuple[RateLimiter, str]]:
         if self._unknown_states:

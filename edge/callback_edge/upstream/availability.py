@@ -12,7 +12,7 @@ from callback_process import logs
 
 log = logs.get_logger()
 
-_QUIET_S: Final = 30.0
+QUIET_S: Final = 30.0
 """Time without a refusal, in seconds, after which the log says that servers accept calls again."""
 _NO_SERVER: Final = "no connection to a server that accepts calls"
 _UNREACHABLE: Final = "server_unreachable"
@@ -39,7 +39,7 @@ class ServerAvailability:
         """Record that a server accepts calls."""
         is_news = self.is_refused or self._logged or self.why_unavailable != _NO_SERVER
         self.is_refused, self.why_unavailable = False, _NO_SERVER
-        if is_news and time.monotonic() - self._refused_at > _QUIET_S:
+        if is_news and time.monotonic() - self._refused_at > QUIET_S:
             self._logged.clear()
             log.info("server_ready")
 

@@ -27,13 +27,13 @@ log = logs.get_logger()
 
 STREAM_COUNT: Final = 4
 """Number of streams: enough to use several servers, and few enough to batch calls."""
-_STREAM_LIFETIME_S: Final = 10.0
+STREAM_LIFETIME_S: Final = 10.0
 """Longest use of a stream, in seconds. The real time is random, from half of it."""
 _READINESS_TIMEOUT_S: Final = 5.0
 """How long a server may take to say whether it is ready, in seconds."""
-_FIRST_PAUSE_S: Final = 0.1
+FIRST_PAUSE_S: Final = 0.1
 """Pause before the next stream after one that failed, in seconds. It doubles with each failure."""
-_MAX_PAUSE_S: Final = 5.0
+MAX_PAUSE_S: Final = 5.0
 _EDGE_SERVICE: Final = "callback.v1.EdgeService"
 _SERVICE_CONFIG: Final = {
     "loadBalancingConfig": [{"round_robin": {}}],  # over all addresses of a target
@@ -188,7 +188,7 @@ class ServerChannel:
     async def _maintain_stream(self) -> None:
         """Keep one stream in use: open its replacement first, then stop sending on the earlier one."""
         current: InvocationStream | None = None
-        pause_s = _FIRST_PAUSE_S
+        pause_s = FIRST_PAUSE_S
         while True:
             retry_now = self._retry_now  # of before: what changes while the stream is opened counts
             stream = self._open_stream()
@@ -196,7 +196,7 @@ class ServerChannel:
                 async with asyncio.timeout(_READINESS_TIMEOUT_S):
                     await stream.readiness_known.wait()
             if stream.is_ready:
-                pause_s = _FIRST_PAUSE_S
+                pause_s = FIRST_PAUSE_S
                 if current is not None:
                     self._stop_using(current)
                 current = stream
@@ -208,7 +208,7 @@ class ServerChannel:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s * random.uniform(0.5, 1)):  # noqa: S311  # spreads edges
                     await retry_now.wait()
-            pause_s = min(2 * pause_s, _MAX_PAUSE_S)
+            pause_s = min(2 * pause_s, MAX_PAUSE_S)
 
     def _open_stream(self) -> InvocationStream:
         rpc = self._stream_invocations(metadata=self._metadata())
@@ -223,7 +223,7 @@ class ServerChannel:
     async def _wait_for_replacement(self, stream: InvocationStream) -> None:
         self._observer.server_ready()
         timer = asyncio.get_running_loop().call_later(
-            _STREAM_LIFETIME_S * random.uniform(0.5, 1),  # noqa: S311  # spreads streams over servers, and edges
+            STREAM_LIFETIME_S * random.uniform(0.5, 1),  # noqa: S311  # spreads streams over servers, and edges
             stream.needs_replacement.set,
         )
         try:

@@ -40,12 +40,12 @@ from callback_process import logs
 
 log = logs.get_logger()
 
-_STREAM_WAIT_S: Final = 1.0
+STREAM_WAIT_S: Final = 1.0
 """How long a call waits for a stream: enough to replace a lost one, and short for the caller."""
 _MAX_REFUSALS: Final = 6
 """Number of servers that may refuse one call. Servers are selected round-robin across all calls, so the next server may
 be the same again."""
-_FILE_CHECK_S: Final = 1.0
+FILE_CHECK_S: Final = 1.0
 """Interval, in seconds, at which the edge reads its files again."""
 _REPORT_TIMEOUT_S: Final = 5.0
 _MAX_REPORTS: Final = 100
@@ -72,7 +72,7 @@ class ServerClient:
         self._calls: set[UnansweredCall] = set()
         self._waits: set[UnansweredCall] = set()
         """Those of them that only wait for the answer to an earlier call."""
-        self._unsent = UnansweredCalls(_STREAM_WAIT_S, self._stream_wait_expired)
+        self._unsent = UnansweredCalls(STREAM_WAIT_S, self._stream_wait_expired)
         self._is_flush_scheduled = False
         # Not a TaskSet, which cancels again and again: a cancelled task closes its channel, and must get to the end.
         self._tasks: set[asyncio.Task[None]] = set()
@@ -285,7 +285,7 @@ class ServerClient:
 
     async def _follow_files(self) -> None:
         while True:
-            await asyncio.sleep(_FILE_CHECK_S)
+            await asyncio.sleep(FILE_CHECK_S)
             if self._token.reload():
                 self._channel.replace_streams()
             if self._tls.reload():
