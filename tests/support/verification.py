@@ -22,6 +22,9 @@ class Clock:
 
     now = float(NOW)
 
+    def __init__(self, now=NOW):
+        self.now = float(now)
+
     def __call__(self):
         return self.now
 
