@@ -146,7 +146,7 @@ def test_every_kind_is_tested_here():
 
 
 as_often = settings(
-    max_examples=count(40, 20_000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=count(20, 20_000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

@@ -327,7 +327,13 @@ def test_an_invalid_token_is_refused(profile, token):
 # ---- Tokens for a body ----
 
 BODY = b'{"webhook_type": "TRANSACTIONS"}'
-FOR_BODY = {"kind": "jwt", "header": "plaid-verification", "body_hash_claim": "request_body_sha256", "max_age_s": 300}
+FOR_BODY = {
+    "kind": "jwt",
+    "algorithms": ["ES256"],
+    "header": "plaid-verification",
+    "body_hash_claim": "request_body_sha256",
+    "max_age_s": 300,
+}
 
 
 def for_body(body=BODY, sent=BODY, **claims):
@@ -337,7 +343,7 @@ def for_body(body=BODY, sent=BODY, **claims):
 
 
 def test_a_token_with_the_hash_of_the_body_passes_with_this_body_alone(tmp_path):
-    profile = profile_of(tmp_path, pem(P256), algorithms=["ES256"], **FOR_BODY)
+    profile = profile_of(tmp_path, pem(P256), **FOR_BODY)
     assert profile.reads_body
     assert profile.verify(for_body(), URL) == VerifiedMessage(hashlib.sha256(BODY).hexdigest(), 360_000)
     for sent in [*flips(BODY), b"", BODY + b" "]:
@@ -355,14 +361,14 @@ def test_a_token_with_the_hash_of_the_body_passes_with_this_body_alone(tmp_path)
     ],
 )
 def test_the_hash_of_the_body_can_be_in_base64(encoding, encoded, tmp_path):
-    profile = profile_of(tmp_path, pem(P256), algorithms=["ES256"], body_hash_encoding=encoding, **FOR_BODY)
+    profile = profile_of(tmp_path, pem(P256), body_hash_encoding=encoding, **FOR_BODY)
     profile.verify(for_body(request_body_sha256=encoded), URL)
     refused(profile, for_body())
 
 
 def test_a_token_without_an_expiry_is_valid_for_its_age(tmp_path):
     clock = Clock()
-    profile = profile_of(tmp_path, pem(P256), algorithms=["ES256"], clock=clock, **FOR_BODY)
+    profile = profile_of(tmp_path, pem(P256), clock=clock, **FOR_BODY)
     clock.now = NOW + 359
     profile.verify(for_body(), URL)
     clock.now = NOW + 360
@@ -397,7 +403,7 @@ def test_a_token_can_be_the_whole_body(profile_for):
 )
 def test_a_token_for_anyone_is_refused_in_the_settings(changes, told, tmp_path):
     with pytest.raises(ValidationError, match=told):
-        profile_of(tmp_path, pem(P256), algorithms=["ES256"], **FOR_BODY | changes)
+        profile_of(tmp_path, pem(P256), **FOR_BODY | changes)
 
 
 # ---- Tokens about events ----

@@ -15,9 +15,8 @@ from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from support.verification import KINDS_WITH_KEYS, URL, Clock, changed, profile_of, request
+from support.keys import ED25519, P256, der, private_pem
+from support.verification import KINDS_WITH_KEYS, NOW, URL, Clock, changed, profile_of, request
 
 from callback_server.verification.imitation import imitate
 from callback_server.verification.profile import VerificationError
@@ -134,23 +133,9 @@ MAKERS: dict[str, tuple[str, Callable]] = {
 }  # fmt: skip
 
 
-def private_pem(key):
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
-_DISCORD, _SENDGRID = ed25519.Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP256R1())
 KEYS = {
-    "discord": (private_pem(_DISCORD), _DISCORD.public_key().public_bytes_raw().hex()),
-    "sendgrid": (
-        private_pem(_SENDGRID),
-        base64.b64encode(
-            _SENDGRID.public_key().public_bytes(
-                serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-            )
-        ).decode(),
-    ),
+    "discord": (private_pem(ED25519), ED25519.public_key().public_bytes_raw().hex()),
+    "sendgrid": (private_pem(P256), base64.b64encode(der(P256)).decode()),
 }
 """Private key, and public key as the maker's library takes it."""
 
@@ -177,8 +162,7 @@ def test_the_makers_library_and_the_profile_accept_and_refuse_the_same(name, tmp
     sample = PROVIDERS[name].sample
     module, accepts = MAKERS[name]
     library = importlib.import_module(module)
-    clock = Clock()
-    clock.now = float(sample.time or clock.now)
+    clock = Clock(sample.time or NOW)
 
     def both(secret, body):
         """Return whether the library and the profile accept a message."""

@@ -7,6 +7,7 @@ import pytest
 from support.tree import ROOT
 from support.verification import (
     KEY_KINDS,
+    NOW,
     Clock,
     changed,
     flips,
@@ -56,8 +57,7 @@ class Case:
         self.folder = folder
         self.provider = PROVIDERS[name]
         sample = self.provider.sample
-        self.clock = Clock()
-        self.clock.now = float(sample.time or self.clock.now)
+        self.clock = Clock(sample.time or NOW)
         self.secret = sample.secret
         self.given = sample_settings(name, folder)
         self.url = sample.url or CASE
