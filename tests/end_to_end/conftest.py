@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from support.browser import chromium
 from support.edge import http_request, parse_answers, send_raw
 from support.handlers import stub_handler
 from support.store import free_port
@@ -34,6 +35,12 @@ async def world(tmp_path_factory):
                 yield World(system, handler, mortal)
     finally:
         store.stop()
+
+
+@pytest.fixture(scope="session")
+async def browser():
+    async with chromium() as running:
+        yield running
 
 
 class World(SimpleNamespace):
