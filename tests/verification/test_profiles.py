@@ -106,6 +106,8 @@ INVALID = {
         ('signed = "{query}.{body}"', ".hmac.signed: a space or a line break must follow {query}"),
         ('signed = "{form}.{method}"', ".hmac.signed: {form} must be the last placeholder"),
         ('signed = "{body}{url}{timestamp}"', ".hmac.signed: {body} must be the last placeholder"),
+        ('prefix = "v1,"\nseparators = ", "', ".hmac: prefix contains one of separators"),
+        ('prefix = "v1;"\nsignature_field = "s"', ".hmac: prefix contains one of separators"),
         ('separators = "|"', ".hmac.separators: must match pattern"),
         ('handshake = { kind = "hub" }', ".hmac.handshake.hub: needs verify_token_files or topics"),
         ('handshake = { kind = "cloudevents" }', ".hmac.handshake.cloudevents.origins: must be given"),
