@@ -119,7 +119,6 @@ def test_a_lint_exception_names_its_rule_and_its_reason():
     assert wrong_lines(SOURCES, check) == []
 
 
-@functools.cache
 def docstring_lines(path):
     """Return each line of the docstrings of a module, with its number."""
     docstrings = (
@@ -150,23 +149,13 @@ def test_a_reflow_of_docstrings_breaks_no_table_and_leaves_no_word_alone():
     assert wrong_lines(SOURCES, check) == []
 
 
-ENTRY = re.compile(r"^ +[\w*, ]+: (?!gRPC)[a-z]", re.MULTILINE)
-"""An argument or exception of a docstring whose description starts with a small letter."""
+ENTRY = re.compile(r'^( *)(?:Args|Raises):\n(?:(?!.*""").+\n)*?\1 {4}(?! )[\w*, ]+: (?!gRPC)[a-z].*$', re.MULTILINE)
+"""An argument or exception of a docstring whose description starts with a small letter, after those before it."""
 
 
 def test_the_description_of_an_argument_or_exception_starts_with_a_capital_letter():
     def check(path):
-        section = None
-        text = text_of(path)
-        if not ("Args:" in text or "Raises:" in text) or not ENTRY.search(text):
-            return
-        for number, line in docstring_lines(path):
-            indent = len(line) - len(line.lstrip())
-            if line.strip() in ("Args:", "Raises:"):
-                section = indent
-            elif line.strip() and section is not None and indent <= section:
-                section = None
-            elif section is not None and indent == section + 4 and ENTRY.match(line):
-                yield number, line.strip()
+        for match in ENTRY.finditer(text_of(path)):
+            yield text_of(path).count("\n", 0, match.end()) + 1, match[0].splitlines()[-1].strip()
 
     assert wrong_lines(PRODUCT, check) == []

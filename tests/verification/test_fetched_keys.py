@@ -359,12 +359,12 @@ def made_up(signer, number):
 
 async def test_callers_cause_at_most_twelve_fetches_a_minute_however_many_urls_they_make_up(source, sns, signer):
     sent = [made_up(signer, number) for number in range(MAX_NAMED + 4)]
-    for _second in range(120):
+    for _second in range(60):
         for each in sent:
             sns.outcome(each)
         await sns.refresh()
         sns.monotonic.now += 1
-    assert 1 < source.connections <= 24
+    assert 1 < source.connections <= 12
     assert len(sns.keys.problems()) <= MAX_NAMED
 
 

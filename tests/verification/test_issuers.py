@@ -7,6 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from support.key_source import AUTHORITY
 from support.keys import OTHER_RSA, P256, RSA, hmac_token, key_set, pem, segment
+from support.limits import limited
 from support.verification import Clock
 from support.wait import DEADLINE_S
 
@@ -70,9 +71,15 @@ def ca_file(tmp_path_factory):
     return file
 
 
+@pytest.fixture(scope="module")
+def patient():
+    """Let a fetch take as long as a busy machine needs."""
+    with limited(fetcher, CONNECT_TIMEOUT_S=DEADLINE_S, TIME_LIMIT_S=DEADLINE_S):
+        yield
+
+
 @pytest.fixture
-def world(source, ca_file, limits):
-    limits(fetcher, CONNECT_TIMEOUT_S=DEADLINE_S, TIME_LIMIT_S=DEADLINE_S)  # of a busy machine
+def world(source, ca_file, patient):
     return World(source, ca_file)
 
 
@@ -82,6 +89,13 @@ async def issuers(world):
     return await world.fetched()
 
 
+@pytest.fixture(scope="module")
+async def known(running_source, ca_file, patient):
+    """Return a world, and its issuers with their keys, for tests that change neither."""
+    world = World(running_source, ca_file)
+    return world, await world.fetched()
+
+
 def refused(issuers, token):
     with pytest.raises(UnauthenticatedError) as caught:
         issuers.verify(token)
@@ -89,7 +103,8 @@ def refused(issuers, token):
     return str(caught.value)
 
 
-def test_a_token_says_who_its_bearer_is(world, issuers):
+def test_a_token_says_who_its_bearer_is(known):
+    world, issuers = known
     known = issuers.verify(world.token(name="ignored", roles=["admin"]))
     assert (known.issuer, known.subject, known.expires) == (world.url, "42", NOW + 300)
     assert issuers.verify(world.token(aud=["ci"])).subject == "42"
@@ -116,7 +131,8 @@ def forged(world, algorithm):
 
 
 @pytest.mark.parametrize("algorithm", ["none", "HS256", "hs256", "RS256 "])
-def test_the_token_does_not_choose_the_algorithm(world, issuers, algorithm):
+def test_the_token_does_not_choose_the_algorithm(known, algorithm):
+    world, issuers = known
     for token in forged(world, algorithm):
         assert refused(issuers, token) == "the token's algorithm is not allowed"
 
@@ -146,24 +162,27 @@ def test_the_token_does_not_choose_the_algorithm(world, issuers, algorithm):
         ({"iss": None}, "the token's iss is not a text"),
     ],
 )
-def test_a_signed_token_that_is_not_for_this_server_is_refused(world, issuers, claims, says):
+def test_a_signed_token_that_is_not_for_this_server_is_refused(known, claims, says):
+    world, issuers = known
     assert says in refused(issuers, world.token(**claims))
 
 
 @pytest.mark.parametrize("named", ["logout+jwt", "application/secevent+jwt", "at+jwt", ["JWT"]])
-def test_what_the_issuer_signed_for_another_purpose_is_refused(world, issuers, named):
+def test_what_the_issuer_signed_for_another_purpose_is_refused(known, named):
+    world, issuers = known
     assert refused(issuers, world.token(head={"kid": "k1", "typ": named})) == "the token is no ID token"
 
 
 @pytest.mark.parametrize(
     "token", ["eyJ..", "eyJ.eyJ.", "eyJhbGciOiJSUzI1NiJ9.e30.", "eyJ" + "a" * 20_000 + "..", "eyJ.a.ä"]
 )
-def test_what_is_no_token_is_refused(issuers, token):
-    assert refused(issuers, token)
+def test_what_is_no_token_is_refused(known, token):
+    assert refused(known[1], token)
 
 
 @pytest.mark.parametrize("claims", [{"exp": NOW - 59}, {"nbf": NOW + 59}, {"iat": NOW + 59}])
-def test_clocks_may_differ_by_a_minute(world, issuers, claims):
+def test_clocks_may_differ_by_a_minute(known, claims):
+    world, issuers = known
     assert issuers.verify(world.token(**claims)).subject == "42"
 
 
