@@ -8,8 +8,7 @@ import pytest
 from soak.counts import combinations
 from support.browser import lands_at, site, visitor
 from support.handlers import accept, answering, override, reject
-from support.store import free_port
-from support.system import own_store, running_system
+from support.system import system_of_its_own
 from support.wait import wait_until
 
 from callback import CallbackStatus, CallStatus, CloseReason, GetGuard, InvalidRequestError, Redirect, Response
@@ -37,16 +36,10 @@ async def running_sites():
 @pytest.fixture(scope="module")
 async def around(running_sites, world, tmp_path_factory):
     """Run a system whose platform is one of these sites, with the handler of `world`."""
-    directory = tmp_path_factory.mktemp("browser")
-    store = own_store(directory).start()
     config = f'activities.push = {{ target = "{world.handler.target}", deadline_s = 30 }}'
-    try:
-        async with running_system(
-            directory, store, config=config, server={"CALLBACK_PLATFORM_URL": running_sites[1].origin}
-        ) as system:
-            yield type(world)(system, world.handler, f"127.0.0.1:{free_port()}")
-    finally:
-        store.stop()
+    server = {"CALLBACK_PLATFORM_URL": running_sites[1].origin}
+    async with system_of_its_own(tmp_path_factory.mktemp("browser"), config=config, server=server) as system:
+        yield type(world)(system, world.handler, world.mortal)
 
 
 @pytest.fixture

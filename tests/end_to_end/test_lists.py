@@ -3,7 +3,7 @@
 import httpx
 import pytest
 from soak.counts import combinations
-from support.system import own_store, running_system
+from support.system import system_of_its_own
 
 from callback import CallbackStatus, Response
 
@@ -19,14 +19,10 @@ async def listed(world, tmp_path_factory):
     Every third case has the activity `push`. Every second case is closed: by a call if its number is a multiple of 4
     and its activity is `record`, otherwise by its owner.
     """
-    store = own_store(tmp_path_factory.mktemp("lists")).start()
     config = f'activities.push = {{ target = "{world.handler.target}" }}'
-    try:
-        async with running_system(store.directory.parent, store, config=config) as system:
-            made = [await _make(system, number) for number in range(CASES)]
-            yield system.client, made[::-1]
-    finally:
-        store.stop()
+    async with system_of_its_own(tmp_path_factory.mktemp("lists"), config=config) as system:
+        made = [await _make(system, number) for number in range(CASES)]
+        yield system.client, made[::-1]
 
 
 async def _make(system, number):

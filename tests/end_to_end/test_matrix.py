@@ -28,7 +28,7 @@ from model.life import (
 from soak.counts import count
 from support.handlers import accept, answering, override, reject
 from support.leases import end_leases
-from support.system import own_store, running_system
+from support.system import system_of_its_own
 from support.wait import DEADLINE_S, wait_until
 
 from callback import CallbackStatus, CallFailure, CallStatus, Redirect, Response
@@ -412,7 +412,9 @@ async def mortal(target, what):
 
 
 async def test_a_handler_that_is_killed_in_the_middle_of_its_calls_fails_them(world):
-    outcome = Outcome("killed", FAILED, HANDLER_LOST, None, CallFailure.HANDLER_LOST, activity="mortal")
+    outcome = Outcome(
+        "killed", FAILED, HANDLER_LOST, None, CallFailure.HANDLER_LOST, activity="mortal", combinations=COMBINATIONS
+    )
     program = await mortal(world.mortal, "hang")
     try:
         tries = all_combinations(world, outcome)
@@ -435,30 +437,27 @@ async def test_a_handler_that_is_killed_in_the_middle_of_its_calls_fails_them(wo
 
 
 async def test_a_server_that_is_killed_in_the_middle_of_its_calls_interrupts_them(world, tmp_path):
-    store = own_store(tmp_path).start()
     config = f'activities.push = {{ target = "{world.handler.target}", deadline_s = 30 }}'
-    try:
-        async with running_system(tmp_path, store, config=config) as system:
-            here = type(world)(system, world.handler, world.mortal)
-            outcome = Outcome("server killed", INTERRUPTED, Http(503, problem="outcome_unknown"), hang)
-            tries = all_combinations(here, outcome)
-            await asyncio.gather(*(tried.generate() for tried in tries))
-            calls = [asyncio.create_task(tried.call()) for tried in tries]
-            await wait_until(lambda: all(here.handler.requests(tried.script) for tried in tries), what="all calls")
-            system.server.kill()
-            for answer, tried in zip(await asyncio.gather(*calls), tries, strict=True):
-                assert_answer(answer, outcome.http, tried.method, tried.where)
-            await system.start_server()
-            assert await end_leases(store) == len(tries)
-            for tried in tries:
-                status = life(tried.mode, INTERRUPTED)[0]
-                await tried.assert_called_again(status)
-                await wait_until(lambda each=tried: interrupted(here, each), what="the end of the call")
-                assert (await here.client.get_callback(tried.case.case_id)).close_reason == (
-                    "INTERRUPTED" if tried.mode == SINGLE else "CONSUMED" if tried.mode == RETRYABLE else None
-                )
-    finally:
-        store.stop()
+    async with system_of_its_own(tmp_path, config=config) as system:
+        here = type(world)(system, world.handler, world.mortal)
+        outcome = Outcome(
+            "server killed", INTERRUPTED, Http(503, problem="outcome_unknown"), hang, combinations=COMBINATIONS
+        )
+        tries = all_combinations(here, outcome)
+        await asyncio.gather(*(tried.generate() for tried in tries))
+        calls = [asyncio.create_task(tried.call()) for tried in tries]
+        await wait_until(lambda: all(here.handler.requests(tried.script) for tried in tries), what="all calls")
+        system.server.kill()
+        for answer, tried in zip(await asyncio.gather(*calls), tries, strict=True):
+            assert_answer(answer, outcome.http, tried.method, tried.where)
+        await system.start_server()
+        assert await end_leases(system.store) == len(tries)
+        for tried in tries:
+            await tried.assert_called_again(life(tried.mode, INTERRUPTED)[0])
+            await wait_until(lambda each=tried: interrupted(here, each), what="the end of the call")
+            assert (await here.client.get_callback(tried.case.case_id)).close_reason == (
+                "INTERRUPTED" if tried.mode == SINGLE else "CONSUMED" if tried.mode == RETRYABLE else None
+            )
 
 
 async def interrupted(world, tried):

@@ -7,7 +7,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from soak.counts import combinations
 from support.browser import lands_at, site, visitor
-from support.system import own_store, running_system
+from support.system import system_of_its_own
 
 from callback import CallStatus, Redirect, Response
 
@@ -23,13 +23,8 @@ async def shop():
 
 @pytest.fixture(scope="module")
 async def system(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("system")
-    store = own_store(directory).start()
-    try:
-        async with running_system(directory, store) as running:
-            yield running
-    finally:
-        store.stop()
+    async with system_of_its_own(tmp_path_factory.mktemp("system")) as running:
+        yield running
 
 
 @contextlib.asynccontextmanager
