@@ -3,10 +3,11 @@
 from types import SimpleNamespace
 
 import pytest
+from support.browser import chromium
 from support.edge import http_request, parse_answers, send_raw
 from support.handlers import stub_handler
 from support.store import free_port
-from support.system import own_store, running_system
+from support.system import system_of_its_own
 
 PLATFORM = "https://platform.example"
 HASTY_S = 8
@@ -19,21 +20,22 @@ async def world(tmp_path_factory):
     `handler` serves `push`, and `hasty` with a short deadline. A test starts its own handler at the target of
     `mortal`. No handler listens for `nobody`.
     """
-    directory = tmp_path_factory.mktemp("system")
-    store = own_store(directory).start()
     mortal, nobody = (f"127.0.0.1:{free_port()}" for _ in range(2))
-    try:
-        async with stub_handler() as handler:
-            config = f"""
-                activities.push = {{ target = "{handler.target}", deadline_s = 30 }}
-                activities.hasty = {{ target = "{handler.target}", deadline_s = {HASTY_S} }}
-                activities.mortal = {{ target = "{mortal}", deadline_s = 30, connect_timeout_s = 10 }}
-                activities.nobody = {{ target = "{nobody}", connect_timeout_s = 0.2 }}
-            """
-            async with running_system(directory, store, config=config) as system:
-                yield World(system, handler, mortal)
-    finally:
-        store.stop()
+    async with stub_handler() as handler:
+        config = f"""
+            activities.push = {{ target = "{handler.target}", deadline_s = 30 }}
+            activities.hasty = {{ target = "{handler.target}", deadline_s = {HASTY_S} }}
+            activities.mortal = {{ target = "{mortal}", deadline_s = 30, connect_timeout_s = 10 }}
+            activities.nobody = {{ target = "{nobody}", connect_timeout_s = 0.2 }}
+        """
+        async with system_of_its_own(tmp_path_factory.mktemp("system"), config=config) as system:
+            yield World(system, handler, mortal)
+
+
+@pytest.fixture(scope="session")
+async def browser():
+    async with chromium() as running:
+        yield running
 
 
 class World(SimpleNamespace):

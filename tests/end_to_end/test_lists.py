@@ -1,13 +1,11 @@
 """The list of cases over gRPC: newest first, by status, activity and label, in pages without gaps or repeats."""
 
-import asyncio
-
 import httpx
 import pytest
-from support.handlers import stub_handler
-from support.system import own_store, running_system
+from soak.counts import combinations
+from support.system import system_of_its_own
 
-from callback import CallbackStatus, InvalidRequestError, Response
+from callback import CallbackStatus, Response
 
 OPEN, CLOSED = CallbackStatus.OPEN, CallbackStatus.CLOSED
 CASES = 120
@@ -15,22 +13,16 @@ CASES = 120
 
 
 @pytest.fixture(scope="module")
-async def listed(tmp_path_factory):
+async def listed(world, tmp_path_factory):
     """Return a client of a system that has only these cases, and [(case_id, activity, status, labels)], newest first.
 
     Every third case has the activity `push`. Every second case is closed: by a call if its number is a multiple of 4
     and its activity is `record`, otherwise by its owner.
     """
-    directory = tmp_path_factory.mktemp("lists")
-    store = own_store(directory).start()
-    try:
-        async with stub_handler() as handler:
-            config = f'activities.push = {{ target = "{handler.target}" }}'
-            async with running_system(directory, store, config=config) as system:
-                made = [await _make(system, number) for number in range(CASES)]
-                yield system.client, made[::-1]
-    finally:
-        store.stop()
+    config = f'activities.push = {{ target = "{world.handler.target}" }}'
+    async with system_of_its_own(tmp_path_factory.mktemp("lists"), config=config) as system:
+        made = [await _make(system, number) for number in range(CASES)]
+        yield system.client, made[::-1]
 
 
 async def _make(system, number):
@@ -76,8 +68,7 @@ async def test_a_list_has_the_matching_callbacks_newest_first(listed, chosen):
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("size", [1, 7, 50, CASES, 1000])
-@pytest.mark.parametrize("chosen", FILTERS[:5], ids=str)
+@pytest.mark.parametrize(("size", "chosen"), combinations([7, 50, CASES, 1, 1000], FILTERS[:5]), ids=str)
 async def test_pages_of_any_size_make_up_the_list(listed, chosen, size):
     client, made = listed
     pages, token = [], ""
@@ -94,24 +85,3 @@ async def test_pages_of_any_size_make_up_the_list(listed, chosen, size):
 async def test_a_page_is_fifty_cases_by_default(listed):
     client, made = listed
     assert len((await client.list_callbacks_page()).items) == 50 < len(made)
-
-
-async def test_new_cases_do_not_move_the_pages_that_follow(tmp_path):
-    store = own_store(tmp_path).start()
-    try:
-        async with running_system(tmp_path, store) as system:
-            old = [(await system.client.generate_callback_url("record", Response())).case_id for _ in range(20)]
-            first = await system.client.list_callbacks_page(page_size=5)
-            await asyncio.gather(*(system.client.generate_callback_url("record", Response()) for _ in range(20)))
-            rest = await system.client.list_callbacks_page(page_size=50, page_token=first.next_page_token)
-            assert [case.case_id for case in (*first.items, *rest.items)] == old[::-1]
-            assert rest.next_page_token == ""
-    finally:
-        store.stop()
-
-
-@pytest.mark.parametrize("wrong", [{"page_size": -1}, {"page_token": "AQ=="}, {"page_token": "é"}])
-async def test_an_invalid_page_token_is_refused(listed, wrong):
-    client, _ = listed
-    with pytest.raises(InvalidRequestError):
-        await client.list_callbacks_page(**wrong)

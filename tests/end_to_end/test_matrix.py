@@ -28,7 +28,7 @@ from model.life import (
 from soak.counts import count
 from support.handlers import accept, answering, override, reject
 from support.leases import end_leases
-from support.system import own_store, running_system
+from support.system import system_of_its_own
 from support.wait import DEADLINE_S, wait_until
 
 from callback import CallbackStatus, CallFailure, CallStatus, Redirect, Response
@@ -51,8 +51,8 @@ TYPES = {
 }
 FAMILIES = {"cb": "GET", "cbq": "POST"}
 COMBINATIONS = list(itertools.product(FLAGS, TYPES, FAMILIES))
-DIAGONAL = COMBINATIONS[::5]
-"""Combinations that have each of the four modes once, and each type and family twice."""
+SOME = count(COMBINATIONS[::5], COMBINATIONS)
+"""Combinations of most outcomes outside of a soak: each of the four modes once, and each type and family twice."""
 
 CASES_OWN = object()
 """Marker: the caller gets the case's own response."""
@@ -98,7 +98,7 @@ class Outcome:
     activity: str = "push"
     cases: dict = field(default_factory=lambda: TYPES)
     """The case's response, by type."""
-    combinations: list = field(default_factory=lambda: COMBINATIONS)
+    combinations: list = field(default_factory=lambda: SOME)
     again: bool = True
     """Whether a second call, if the mode permits one, is accepted. False: it ends in the same way as the first one."""
 
@@ -130,9 +130,13 @@ def invalid(name, answer, **more):
     )
 
 
+_turn = itertools.cycle(range(len(COMBINATIONS)))
+
+
 def one_of_many(name, **attributes):
     """Return one of many equally refused values. Only a soak run tries each of them in all combinations."""
-    return invalid(name, accept(override(**attributes)), combinations=count(DIAGONAL, COMBINATIONS))
+    at = next(_turn)
+    return invalid(name, accept(override(**attributes)), combinations=count(COMBINATIONS[at : at + 1], COMBINATIONS))
 
 
 def bad_code(code):
@@ -170,7 +174,7 @@ URLS = [
 
 OUTCOMES = [
     Outcome("record", SUCCEEDED, CASES_OWN, activity="record", again=False),
-    Outcome("accepted", SUCCEEDED, CASES_OWN, answering(accept())),
+    Outcome("accepted", SUCCEEDED, CASES_OWN, answering(accept()), combinations=COMBINATIONS),
     Outcome("accepted, keep open", KEPT_OPEN, CASES_OWN, answering(accept(keep_open=True))),
     Outcome("accepted, close", CallEnd.CLOSED, CASES_OWN, answering(accept(close=True))),
     Outcome(
@@ -201,7 +205,7 @@ OUTCOMES = [
         cases=NOWHERE,
         again=False,
     ),
-    Outcome("rejected", REJECTED, Http(422, problem="call_rejected"), answering(reject())),
+    Outcome("rejected", REJECTED, Http(422, problem="call_rejected"), answering(reject()), combinations=COMBINATIONS),
     Outcome(
         "rejected with a response of its own",
         REJECTED,
@@ -408,7 +412,9 @@ async def mortal(target, what):
 
 
 async def test_a_handler_that_is_killed_in_the_middle_of_its_calls_fails_them(world):
-    outcome = Outcome("killed", FAILED, HANDLER_LOST, None, CallFailure.HANDLER_LOST, activity="mortal")
+    outcome = Outcome(
+        "killed", FAILED, HANDLER_LOST, None, CallFailure.HANDLER_LOST, activity="mortal", combinations=COMBINATIONS
+    )
     program = await mortal(world.mortal, "hang")
     try:
         tries = all_combinations(world, outcome)
@@ -431,30 +437,27 @@ async def test_a_handler_that_is_killed_in_the_middle_of_its_calls_fails_them(wo
 
 
 async def test_a_server_that_is_killed_in_the_middle_of_its_calls_interrupts_them(world, tmp_path):
-    store = own_store(tmp_path).start()
     config = f'activities.push = {{ target = "{world.handler.target}", deadline_s = 30 }}'
-    try:
-        async with running_system(tmp_path, store, config=config) as system:
-            here = type(world)(system, world.handler, world.mortal)
-            outcome = Outcome("server killed", INTERRUPTED, Http(503, problem="outcome_unknown"), hang)
-            tries = all_combinations(here, outcome)
-            await asyncio.gather(*(tried.generate() for tried in tries))
-            calls = [asyncio.create_task(tried.call()) for tried in tries]
-            await wait_until(lambda: all(here.handler.requests(tried.script) for tried in tries), what="all calls")
-            system.server.kill()
-            for answer, tried in zip(await asyncio.gather(*calls), tries, strict=True):
-                assert_answer(answer, outcome.http, tried.method, tried.where)
-            await system.start_server()
-            assert await end_leases(store) == len(tries)
-            for tried in tries:
-                status = life(tried.mode, INTERRUPTED)[0]
-                await tried.assert_called_again(status)
-                await wait_until(lambda each=tried: interrupted(here, each), what="the end of the call")
-                assert (await here.client.get_callback(tried.case.case_id)).close_reason == (
-                    "INTERRUPTED" if tried.mode == SINGLE else "CONSUMED" if tried.mode == RETRYABLE else None
-                )
-    finally:
-        store.stop()
+    async with system_of_its_own(tmp_path, config=config) as system:
+        here = type(world)(system, world.handler, world.mortal)
+        outcome = Outcome(
+            "server killed", INTERRUPTED, Http(503, problem="outcome_unknown"), hang, combinations=COMBINATIONS
+        )
+        tries = all_combinations(here, outcome)
+        await asyncio.gather(*(tried.generate() for tried in tries))
+        calls = [asyncio.create_task(tried.call()) for tried in tries]
+        await wait_until(lambda: all(here.handler.requests(tried.script) for tried in tries), what="all calls")
+        system.server.kill()
+        for answer, tried in zip(await asyncio.gather(*calls), tries, strict=True):
+            assert_answer(answer, outcome.http, tried.method, tried.where)
+        await system.start_server()
+        assert await end_leases(system.store) == len(tries)
+        for tried in tries:
+            await tried.assert_called_again(life(tried.mode, INTERRUPTED)[0])
+            await wait_until(lambda each=tried: interrupted(here, each), what="the end of the call")
+            assert (await here.client.get_callback(tried.case.case_id)).close_reason == (
+                "INTERRUPTED" if tried.mode == SINGLE else "CONSUMED" if tried.mode == RETRYABLE else None
+            )
 
 
 async def interrupted(world, tried):

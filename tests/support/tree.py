@@ -1,5 +1,6 @@
 """The source tree, for tests of the tree itself."""
 
+import functools
 import subprocess
 from pathlib import Path
 
@@ -20,6 +21,7 @@ PACKAGES = {
 """Every published package, and its folder."""
 
 
+@functools.cache
 def tracked_files():
     """Return every file that is in the repository, or would be with the next commit."""
     git = [require("git"), "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]

@@ -5,14 +5,13 @@ import hmac
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from support.keys import ED25519, OTHER_ED25519, pem
 from support.verification import NOW, URL, changed, profile_of, refused, request, with_header
 
 from callback_server.verification.profile import VerificationError
 from callback_server.verification.verifier import Explanation
 
-OLD, NEW = (ed25519.Ed25519PrivateKey.from_private_bytes(bytes([each] * 32)) for each in (1, 2))
+OLD, NEW = ED25519, OTHER_ED25519
 BODY = b'{"id": 7}'
 TOKEN = jwt.encode({"iss": "i", "aud": "a", "exp": NOW + 60}, NEW, "EdDSA")
 PARAMS = f'();created={NOW};keyid="k"'
@@ -38,10 +37,6 @@ KINDS = {
         BASE,
     ),
 }  # fmt: skip
-
-
-def pem(key):
-    return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def case(name, folder):

@@ -3,12 +3,11 @@
 import asyncio
 import contextlib
 import gc
-import gzip
 import socket
 from types import SimpleNamespace
 
 import pytest
-from support.key_source import HOST, PUBLIC, KeySource, fetcher_to, resolver
+from support.key_source import HOST, PUBLIC, KeySource, fetcher_to, resolver, trust
 from support.wait import DEADLINE_S, wait_until
 
 from callback_server.verification.fetcher import MAX_BYTES, Fetcher, FetchError, is_public
@@ -42,10 +41,10 @@ async def test_the_content_is_fetched_over_tls_for_the_name_of_the_host(source):
 )  # fmt: skip
 async def test_nothing_is_sent_to_an_address_that_is_not_public(source, address):
     assert not is_public(address)
-    for addresses in ([address], [PUBLIC, address], [address, PUBLIC]):
-        fetcher, network = fetcher_to(source, resolver(addresses))
+    fetcher, network = fetcher_to(source, resolver([address], [PUBLIC, address], [address, PUBLIC]))
+    for _ in range(3):
         assert await why(fetcher) == f"{HOST} has the address {address}, which is not public"
-        assert network.connected == []
+    assert network.connected == []
     assert source.connections == 0
 
 
@@ -78,12 +77,6 @@ async def test_a_redirect_is_not_followed(source, target):
     fetcher, network = fetcher_to(source)
     assert await why(fetcher) == "the answer is a 302, a redirect, which is not followed"
     assert len(network.connected) == source.connections == 1
-
-
-@pytest.mark.parametrize("status", ["201 Created", "204 No Content", "404 Not Found", "500 Internal Server Error"])
-async def test_any_other_status_is_a_refusal(source, status):
-    source.put("/keys", "", status=status)
-    assert await why(fetcher_to(source)[0]) == f"the answer is a {status[:3]}"
 
 
 async def stays_silent(reader, writer):
@@ -163,15 +156,22 @@ async def test_the_size_is_limited(source):
     assert await why(fetcher) == f"the answer has more than {MAX_BYTES} bytes"
 
 
-async def test_a_compressed_answer_is_not_unpacked(source):
-    source.put("/keys", gzip.compress(b"\0" * 10_000_000), "content-encoding: gzip")
-    assert await why(fetcher_to(source)[0]) == "the answer is compressed"
-
-
-@pytest.mark.parametrize("answer", [b"", b"hello\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nabc"])
-async def test_what_is_no_complete_answer_is_a_refusal(source, answer):
-    source.answers["/keys"] = answer
-    assert await why(fetcher_to(source)[0])
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        *(
+            (f"HTTP/1.1 {code} X\r\ncontent-length: 0\r\n\r\n", f"the answer is a {code}")
+            for code in (201, 204, 404, 500)
+        ),
+        ("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\nabc", "the answer is compressed"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nabc", ""),
+        ("hello\r\n\r\n", ""),
+        ("", ""),
+    ],
+)
+async def test_any_other_answer_is_a_refusal(source, answer, told):
+    source.answers["/keys"] = answer.encode()
+    assert (await why(fetcher_to(source)[0])).startswith(told)
 
 
 async def test_the_certificate_of_the_server_is_verified_for_the_name(source):
@@ -229,7 +229,6 @@ async def test_a_proxy_gets_the_name_and_tls_is_still_with_the_host(source):
 
     async with await asyncio.start_server(proxy, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        tls = fetcher_to(source)[0]._tls
-        fetcher = Fetcher(f"http://127.0.0.1:{port}", tls=tls, time_limit_s=DEADLINE_S)
+        fetcher = Fetcher(f"http://127.0.0.1:{port}", tls=trust(), time_limit_s=DEADLINE_S)
         assert (await fetcher.fetch(URL)).content == b"content"
     assert asked == [f"CONNECT {HOST}:443 HTTP/1.1".encode()]

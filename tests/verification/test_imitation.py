@@ -6,8 +6,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from support.keys import ED25519, P256, RSA, pem, private_pem
 from support.verification import KEY_KINDS, Clock, profile_of, refused
 
 from callback_server.verification.browser_returns import RETURNS
@@ -18,21 +17,7 @@ NOW = 1_800_000_000
 URL = "https://box.example/cb/3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11"
 STATE = "3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11"
 RETURN_URL = f"https://box.example/cbq/state?state={STATE}"
-KEYS = {
-    "rsa": rsa.generate_private_key(65537, 2048),
-    "ecdsa": ec.generate_private_key(ec.SECP256R1()),
-    "ed25519": ed25519.Ed25519PrivateKey.generate(),
-}
-
-
-def pem_of(key):
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
-def public_pem_of(key):
-    return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+KEYS = {"rsa": RSA, "ecdsa": P256, "ed25519": ED25519}
 
 
 def key_of(name):
@@ -51,7 +36,7 @@ def secrets_of(name):
     key = key_of(name)
     if key is None:
         return PROVIDERS[name].sample.secret.encode(), PROVIDERS[name].sample.secret.encode()
-    return pem_of(key), public_pem_of(key)
+    return private_pem(key), pem(key)
 
 
 def values_of(name):
@@ -60,13 +45,11 @@ def values_of(name):
 
 def verifying(name, folder, clock_at=NOW):
     """Return the profile of a provider at a time."""
-    clock = Clock()
-    clock.now = float(clock_at)
     given = {"kind": f"provider:{name}", **values_of(name)}
     if "handshake" in PROVIDERS[name].needs:
         (folder / "token").write_text("token")
         given["handshake"] = {"kind": "hub", "verify_token_files": [folder / "token"]}
-    return profile_of(folder, secrets_of(name)[1], clock=clock, **given)
+    return profile_of(folder, secrets_of(name)[1], clock=Clock(clock_at), **given)
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
@@ -106,14 +89,14 @@ def test_a_body_of_the_operator_is_signed_as_it_is(name, tmp_path):
         ("stripe", b"\n", {}, "the secret file: is empty"),
         ("svix", b"whsec_%", {}, "the secret file: is not in the secret_encoding base64"),
         ("discord", b"no key", {}, "must have a private key in PEM form"),
-        ("discord", pem_of(KEYS["rsa"]), {}, "the private key is not one for ed25519"),
-        ("plaid", pem_of(KEYS["rsa"]), {}, "the private key is not one for ES256"),
-        ("paypal", pem_of(KEYS["rsa"]), {}, "the value receiver_id must be given"),
+        ("discord", private_pem(RSA), {}, "the private key is not one for ed25519"),
+        ("plaid", private_pem(RSA), {}, "the private key is not one for ES256"),
+        ("paypal", private_pem(RSA), {}, "the value receiver_id must be given"),
         ("mailgun", b"secret", {"body": b"no JSON"}, "the body must be JSON with a place for json:/signature/"),
         ("stripe", b"secret", {"values": {"code": "1"}}, "stripe has no value 'code'; known: none"),
-        ("saml", pem_of(KEYS["rsa"]), {}, "the value audience must be given"),
+        ("saml", private_pem(RSA), {}, "the value audience must be given"),
         ("saml", b"", {"values": {"audience": "a"}}, "the private key must be given"),
-        ("saml", pem_of(KEYS["ecdsa"]), {"values": {"audience": "a"}}, "SAML needs an RSA key"),
+        ("saml", private_pem(P256), {"values": {"audience": "a"}}, "SAML needs an RSA key"),
         ("ideal", b"", {"body": b"{}"}, "has no body of yours"),
     ],
 )
@@ -135,7 +118,7 @@ def test_a_login_returns_with_a_code_and_the_state():
 @pytest.mark.parametrize(("kind", "algorithm"), [("rsa", "RS256"), ("ecdsa", "ES256")])
 def test_a_login_by_form_has_an_id_token_that_a_client_accepts(kind, algorithm):
     values = {"iss": "https://login.example", "aud": "shop", "sub": "ann", "nonce": "n"}
-    message = imitate("oidc-form-post", RETURN_URL, pem_of(KEYS[kind]), NOW, values=values)
+    message = imitate("oidc-form-post", RETURN_URL, private_pem(KEYS[kind]), NOW, values=values)
     form = dict(parse_qsl(message.body.decode()))
     assert (message.method, message.url, form["state"]) == ("post", "https://box.example/cbq/state", STATE)
     assert message.request().is_form
@@ -155,7 +138,7 @@ def test_a_visitor_returns_from_the_bank_with_the_transaction():
 def test_the_values_of_each_return_are_those_that_it_uses():
     for name, kind in RETURNS.items():
         values = {each: f"own-{each}" for each in kind.values if each != "error"}
-        message = imitate(name, RETURN_URL, pem_of(KEYS["rsa"]), NOW, values=values)
+        message = imitate(name, RETURN_URL, private_pem(RSA), NOW, values=values)
         sent = message.url + message.body.decode()
         fields = dict(parse_qsl(sent.partition("?")[2] if message.method == "get" else message.body.decode()))
         if "id_token" in fields:

@@ -1,14 +1,14 @@
 """ID tokens as tokens of the server: those of a known issuer, for this server, by a key that the issuer publishes."""
 
-import base64
 import json
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
 from support.key_source import AUTHORITY
+from support.keys import OTHER_RSA, P256, RSA, hmac_token, key_set, pem, segment
+from support.limits import limited
+from support.verification import Clock
 from support.wait import DEADLINE_S
 
 from callback_process.credentials import CredentialsError
@@ -22,56 +22,35 @@ from callback_server.access.tokens import new_token, token_entry
 from callback_server.errors import IssuerUnavailableError, SubjectUnknownError, UnauthenticatedError
 from callback_server.settings import IssuerSettings, ServerSettings
 from callback_server.verification import fetcher
-from callback_server.verification.fetched_keys import AGAIN_S, KEEP_S, FetchedKeys
+from callback_server.verification.fetched_keys import AGAIN_S, KEEP_S
 
 NOW = 1_800_000_000
-RSA, OTHER_RSA, NEW_RSA = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(3))
-P256 = ec.generate_private_key(ec.SECP256R1())
+NEW_RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 PATH, KEYS = "/login/.well-known/openid-configuration", "/keys"
-PEM = RSA.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-
-
-class Clock:
-    """A clock that only the test moves."""
-
-    def __init__(self, now):
-        self.now = now
-
-    def __call__(self):
-        return self.now
 
 
 class World:
     """A server of keys, and the issuers that a server knows: this one."""
 
-    def __init__(self, source, ca_file, steady):
+    def __init__(self, source, ca_file):
         self.source = source
-        self.ca_file = ca_file
-        self.steady = steady
-        self.clock = Clock(NOW)
+        self.clock, self.monotonic = Clock(NOW), Clock(1000)
         self.url = f"https://127.0.0.1:{source.port}/login"
         self.settings = {
-            "audiences": ["console", "ci"],
-            "algorithms": ["RS256", "ES256"],
-            "ca_file": ca_file,
+            "audiences": ["console", "ci"], "algorithms": ["RS256", "ES256"], "ca_file": ca_file,
             "private_networks": ["127.0.0.1"],
-        }
+        }  # fmt: skip
         self.configuration = {"issuer": self.url, "jwks_uri": f"https://127.0.0.1:{source.port}{KEYS}"}
         self.publish(k1=RSA)
 
     def publish(self, **keys):
         """Publish these keys, by id."""
-        kinds = {rsa.RSAPublicKey: RSAAlgorithm, ec.EllipticCurvePublicKey: ECAlgorithm}
-        jwks = []
-        for key_id, private in keys.items():
-            key = private.public_key()
-            algorithm = next(each for kind, each in kinds.items() if isinstance(key, kind))
-            jwks.append({**algorithm.to_jwk(key, as_dict=True), "kid": key_id, "use": "sig"})
         self.source.put(PATH, json.dumps(self.configuration))
-        self.source.put(KEYS, json.dumps({"keys": jwks}))
+        self.source.put(KEYS, key_set(**keys))
 
     def issuers(self, **changes):
-        return Issuers({self.url: IssuerSettings(**(self.settings | changes))}, clock=self.clock)
+        settings = {self.url: IssuerSettings(**self.settings | changes)}
+        return Issuers(settings, clock=self.clock, monotonic=self.monotonic)
 
     async def fetched(self, **changes):
         """Return the issuers, with their keys."""
@@ -92,15 +71,29 @@ def ca_file(tmp_path_factory):
     return file
 
 
+@pytest.fixture(scope="module")
+def patient():
+    """Let a fetch take as long as a busy machine needs."""
+    with limited(fetcher, CONNECT_TIMEOUT_S=DEADLINE_S, TIME_LIMIT_S=DEADLINE_S):
+        yield
+
+
 @pytest.fixture
-def world(source, ca_file, monkeypatch):
-    steady = Clock(1000.0)
-    given = FetchedKeys.__init__.__defaults__
-    monkeypatch.setattr(FetchedKeys.__init__, "__defaults__", (*given[:-1], steady))
-    # On a machine with much other load, a fetch can take longer.
-    monkeypatch.setattr(fetcher, "CONNECT_TIMEOUT_S", DEADLINE_S)
-    monkeypatch.setitem(fetcher.Fetcher.__init__.__kwdefaults__, "time_limit_s", DEADLINE_S)
-    return World(source, ca_file, steady)
+def world(source, ca_file, patient):
+    return World(source, ca_file)
+
+
+@pytest.fixture
+async def issuers(world):
+    """Return the issuers, with their keys."""
+    return await world.fetched()
+
+
+@pytest.fixture(scope="module")
+async def known(running_source, ca_file, patient):
+    """Return a world, and its issuers with their keys, for tests that change neither."""
+    world = World(running_source, ca_file)
+    return world, await world.fetched()
 
 
 def refused(issuers, token):
@@ -110,8 +103,8 @@ def refused(issuers, token):
     return str(caught.value)
 
 
-async def test_a_token_says_who_its_bearer_is(world):
-    issuers = await world.fetched()
+def test_a_token_says_who_its_bearer_is(known):
+    world, issuers = known
     known = issuers.verify(world.token(name="ignored", roles=["admin"]))
     assert (known.issuer, known.subject, known.expires) == (world.url, "42", NOW + 300)
     assert issuers.verify(world.token(aud=["ci"])).subject == "42"
@@ -130,19 +123,16 @@ async def test_a_key_of_each_allowed_algorithm_verifies(world):
 
 
 def forged(world, algorithm):
-    """A token that its bearer has made: without a signature, or signed with the public key as a secret."""
-    head = base64.urlsafe_b64encode(json.dumps({"alg": algorithm, "kid": "k1"}).encode()).rstrip(b"=").decode()
-    body = world.token().split(".")[1]
+    """Return tokens that their bearer has made: without a signature, or signed with the public key as a secret."""
+    head, claims = {"alg": algorithm, "kid": "k1"}, {"iss": world.url, "sub": "42", "aud": "console", "exp": NOW + 300}
     if algorithm == "none":
-        return [f"{head}.{body}.", f"{head}.{body}.AAAA"]
-    signed = f"{head}.{body}"
-    hash_name = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256)
-    return [f"{signed}.{base64.urlsafe_b64encode(hash_name.sign(signed.encode(), PEM)).rstrip(b'=').decode()}"]
+        return [f"{segment(head)}.{segment(claims)}.", f"{segment(head)}.{segment(claims)}.AAAA"]
+    return [hmac_token(head, claims, pem(RSA))]
 
 
 @pytest.mark.parametrize("algorithm", ["none", "HS256", "hs256", "RS256 "])
-async def test_the_token_does_not_choose_the_algorithm(world, algorithm):
-    issuers = await world.fetched()
+def test_the_token_does_not_choose_the_algorithm(known, algorithm):
+    world, issuers = known
     for token in forged(world, algorithm):
         assert refused(issuers, token) == "the token's algorithm is not allowed"
 
@@ -172,32 +162,31 @@ async def test_the_token_does_not_choose_the_algorithm(world, algorithm):
         ({"iss": None}, "the token's iss is not a text"),
     ],
 )
-async def test_a_signed_token_that_is_not_for_this_server_is_refused(world, claims, says):
-    issuers = await world.fetched()
+def test_a_signed_token_that_is_not_for_this_server_is_refused(known, claims, says):
+    world, issuers = known
     assert says in refused(issuers, world.token(**claims))
 
 
 @pytest.mark.parametrize("named", ["logout+jwt", "application/secevent+jwt", "at+jwt", ["JWT"]])
-async def test_what_the_issuer_signed_for_another_purpose_is_refused(world, named):
-    issuers = await world.fetched()
+def test_what_the_issuer_signed_for_another_purpose_is_refused(known, named):
+    world, issuers = known
     assert refused(issuers, world.token(head={"kid": "k1", "typ": named})) == "the token is no ID token"
 
 
 @pytest.mark.parametrize(
     "token", ["eyJ..", "eyJ.eyJ.", "eyJhbGciOiJSUzI1NiJ9.e30.", "eyJ" + "a" * 20_000 + "..", "eyJ.a.ä"]
 )
-async def test_what_is_no_token_is_refused(world, token):
-    assert refused(await world.fetched(), token)
+def test_what_is_no_token_is_refused(known, token):
+    assert refused(known[1], token)
 
 
 @pytest.mark.parametrize("claims", [{"exp": NOW - 59}, {"nbf": NOW + 59}, {"iat": NOW + 59}])
-async def test_clocks_may_differ_by_a_minute(world, claims):
-    issuers = await world.fetched()
+def test_clocks_may_differ_by_a_minute(known, claims):
+    world, issuers = known
     assert issuers.verify(world.token(**claims)).subject == "42"
 
 
-async def test_a_remembered_token_expires_too(world):
-    issuers = await world.fetched()
+def test_a_remembered_token_expires_too(world, issuers):
     token = world.token()
     issuers.verify(token)
     world.clock.now += 359
@@ -206,36 +195,28 @@ async def test_a_remembered_token_expires_too(world):
     assert refused(issuers, token) == "the token has expired"
 
 
-async def test_the_signature_of_a_token_is_verified_once_until_the_keys_are_fetched_again(world, monkeypatch):
-    issuers = await world.fetched()
+async def test_the_signature_of_a_token_is_verified_once_until_the_keys_are_fetched_again(world, issuers, limits):
+    """A token that is verified again is read into another object."""
+    limits(module, MAX_REMEMBERED=2)
     tokens = [world.token(n=n) for n in range(3)]
-    for _ in range(2):
-        issuers.verify(tokens[0])
-    verified, verify = [], module.id_token.verified
-    monkeypatch.setattr(
-        module.id_token, "verified", lambda token, *a, **k: verified.append(token) or verify(token, *a, **k)
-    )
-    monkeypatch.setattr(module, "_MAX_REMEMBERED", 2)
-    issuers.verify(tokens[0])
-    assert verified == []
-    issuers.verify(tokens[1])
-    issuers.verify(tokens[2])  # takes the place of the first
-    issuers.verify(tokens[1])
-    issuers.verify(tokens[0])
-    assert verified == [each.encode() for each in (tokens[1], tokens[2], tokens[0])]
+    first, second = (issuers.verify(token) for token in tokens[:2])
+    assert issuers.verify(tokens[0]) is first
+    third = issuers.verify(tokens[2])  # takes the place of the first
+    assert (issuers.verify(tokens[1]), issuers.verify(tokens[2])) == (second, third)
+    assert issuers.verify(tokens[1]) is second
+    assert issuers.verify(tokens[0]) is not first
     world.publish(k2=NEW_RSA)
-    world.steady.now += 3600
+    world.monotonic.now += 3600
     await issuers.fetched[world.url].refresh()
     assert refused(issuers, tokens[0]) == "no key matches the token's signature"
 
 
-async def test_a_new_key_is_fetched_for_its_first_token_and_not_for_each_forged_one(world):
-    issuers = await world.fetched()
+async def test_a_new_key_is_fetched_for_its_first_token_and_not_for_each_forged_one(world, issuers):
     keys = issuers.fetched[world.url]
     world.publish(k1=RSA, k2=NEW_RSA)
     token = world.token(NEW_RSA, head={"kid": "k2"})
     assert refused(issuers, token) == "no key matches the token's signature"  # they were fetched just now
-    world.steady.now += AGAIN_S
+    world.monotonic.now += AGAIN_S
     for _ in range(2):
         with pytest.raises(IssuerUnavailableError):
             issuers.verify(token)
@@ -245,7 +226,7 @@ async def test_a_new_key_is_fetched_for_its_first_token_and_not_for_each_forged_
     assert world.source.asked.count(KEYS) == 2
     for n in range(5):
         assert refused(issuers, world.token(OTHER_RSA, head={"kid": f"made up {n}"}))
-    world.steady.now += AGAIN_S
+    world.monotonic.now += AGAIN_S
     assert refused(issuers, world.token(OTHER_RSA)) == "no key matches the token's signature"  # no new key can match
     await keys.refresh()
     assert world.source.asked.count(KEYS) == 2
@@ -262,19 +243,19 @@ async def test_while_the_issuer_is_down_its_tokens_are_neither_accepted_nor_refu
         issuers.verify(token)
     assert keys.problems() == [f"{world.url}/.well-known/openid-configuration: the answer is a 404"]
     for _ in range(5):  # the time until the next retry doubles
-        world.steady.now += await keys.refresh()
+        world.monotonic.now += await keys.refresh()
         await keys.refresh()
     world.publish(k1=RSA)
-    world.steady.now += AGAIN_S
+    world.monotonic.now += AGAIN_S
     with pytest.raises(IssuerUnavailableError):
         issuers.verify(token)
     await keys.refresh()
     assert issuers.verify(token).subject == "42"
     world.source.answers.clear()
-    world.steady.now += KEEP_S - 1
+    world.monotonic.now += KEEP_S - 1
     await keys.refresh()
     assert issuers.verify(world.token(n=2)).subject == "42"  # with the last keys
-    world.steady.now += 1
+    world.monotonic.now += 1
     with pytest.raises(IssuerUnavailableError):
         issuers.verify(token)
 
@@ -344,7 +325,7 @@ async def test_the_principals_file_alone_decides_what_the_bearer_may_do(world):
         assert (error and type(error)) == kind
 
 
-async def test_an_issuer_that_is_down_hinders_no_other_token(world):
+def test_an_issuer_that_is_down_hinders_no_other_token(world):
     token = new_token()
     access = authenticator(world, world.issuers(), token)
     assert access.authenticate(Context(token), Role.OWNER).name == "orders"

@@ -5,21 +5,18 @@ import json
 import subprocess
 
 import pytest
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from soak.counts import count
+from support.keys import ED25519, OTHER_RSA, P256, RSA, SHORT_RSA, der, jwk, pem, private_pem
 from support.verification import NOW, URL, changed, flips, profile_of, refused, request, with_header
 
 from callback_process.credentials import CredentialsError
 from callback_server.verification.profile import VerificationError
 
 BODY = b'{"id": "e1"}'
-RSA, OTHER_RSA = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
-P256 = ec.generate_private_key(ec.SECP256R1())
-ED = ed25519.Ed25519PrivateKey.generate()
 
 
 def pss(digest):
@@ -33,23 +30,9 @@ SIGN = {
     "rsa-pss-sha512": (RSA, lambda signed: RSA.sign(signed, pss(hashes.SHA512()), hashes.SHA512())),
     "ecdsa-sha256": (P256, lambda signed: P256.sign(signed, ec.ECDSA(hashes.SHA256()))),
     "ecdsa-sha384": (P256, lambda signed: P256.sign(signed, ec.ECDSA(hashes.SHA384()))),
-    "ed25519": (ED, ED.sign),
+    "ed25519": (ED25519, ED25519.sign),
 }
 """The key of each algorithm, and how it signs."""
-
-
-def pem(key):
-    return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-
-
-def der(key):
-    return key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-
-
-def jwk(key):
-    kinds = {rsa.RSAPrivateKey: RSAAlgorithm, ec.EllipticCurvePrivateKey: ECAlgorithm}
-    algorithm = next((kind for each, kind in kinds.items() if isinstance(key, each)), OKPAlgorithm)
-    return algorithm.to_jwk(key.public_key(), as_dict=True)
 
 
 def sent(algorithm, body=BODY, time=NOW):
@@ -94,7 +77,7 @@ def test_every_bit_of_body_time_and_signature_is_checked(profile, algorithm):
 def test_four_signatures_are_checked_because_each_hashes_the_body_anew(profile, others, passes):
     checked = profile("ed25519", separators=" ")
     right = sent("ed25519")
-    other = base64.b64encode(ED.sign(b"other")).decode()
+    other = base64.b64encode(ED25519.sign(b"other")).decode()
     many = with_header(right, "x-sign", " ".join([*[other] * others, "-", "", dict(right.headers)["x-sign"]]))
     if passes:
         checked.verify(many, URL)
@@ -106,29 +89,22 @@ def test_four_signatures_are_checked_because_each_hashes_the_body_anew(profile, 
 def test_a_key_can_be_in_each_form(profile, algorithm):
     key = SIGN[algorithm][0]
     forms = [pem(key), json.dumps(jwk(key)), json.dumps({"keys": [jwk(P256), jwk(key)]}), base64.b64encode(der(key))]
-    if key is ED:
-        raw = ED.public_key().public_bytes_raw()
+    if key is ED25519:
+        raw = ED25519.public_key().public_bytes_raw()
         forms += [raw.hex(), base64.b64encode(raw), raw.hex() + "\n"]
     for form in forms:
         profile(algorithm, form).verify(sent(algorithm), URL)
 
 
-def test_a_certificate_is_a_key(profile, tmp_path):
-    key = RSA.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (tmp_path / "key").write_bytes(key)
-    made = subprocess.run(
-        ["openssl", "req", "-x509", "-key", tmp_path / "key", "-subj", "/CN=sender"], capture_output=True, check=True
-    )
-    profile("rsa-sha256", made.stdout).verify(sent("rsa-sha256"), URL)
+def test_a_key_can_be_in_a_certificate_and_a_signature_by_another_program(profile, tmp_path):
+    def openssl(*arguments, given=b""):
+        return subprocess.run(["openssl", *arguments], input=given, capture_output=True, check=True).stdout
 
-
-def test_a_signature_is_also_made_by_another_program(profile, tmp_path):
-    key = RSA.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (tmp_path / "key").write_bytes(key)
-    command = ["openssl", "dgst", "-sha256", "-sign", tmp_path / "key"]
-    made = subprocess.run(command, input=f"{NOW}.".encode() + BODY, capture_output=True, check=True).stdout
-    passed = with_header(sent("rsa-sha256"), "x-sign", base64.b64encode(made).decode())
-    profile("rsa-sha256").verify(passed, URL)
+    key = tmp_path / "key"
+    key.write_bytes(private_pem(RSA))
+    certificate = openssl("req", "-x509", "-key", key, "-subj", "/CN=sender")
+    made = base64.b64encode(openssl("dgst", "-sha256", "-sign", key, given=f"{NOW}.".encode() + BODY)).decode()
+    profile("rsa-sha256", certificate).verify(with_header(sent("rsa-sha256"), "x-sign", made), URL)
 
 
 def test_both_keys_pass_during_a_rotation_and_another_does_not(profile):
@@ -141,18 +117,12 @@ def test_both_keys_pass_during_a_rotation_and_another_does_not(profile):
     [
         ("ed25519", pem(RSA), "has no key for the algorithm ed25519"),
         ("rsa-sha256", pem(P256), "has no key for the algorithm rsa-sha256"),
-        ("ecdsa-sha256", pem(ED), "has no key for the algorithm ecdsa-sha256"),
-        ("rsa-sha256", pem(rsa.generate_private_key(public_exponent=65537, key_size=1024)), "has no key for"),
+        ("ecdsa-sha256", pem(ED25519), "has no key for the algorithm ecdsa-sha256"),
+        ("rsa-sha256", pem(SHORT_RSA), "has no key for"),
         ("ed25519", "0" * 63, "is not a public key in PEM form"),
         ("ed25519", "", "is not a public key in PEM form"),
         ("ed25519", "[" * 1000, "is not a public key in PEM form"),
-        (
-            "ed25519",
-            ED.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            ),
-            "is a private key; use the public key",
-        ),
+        ("ed25519", private_pem(ED25519), "is a private key; use the public key"),
     ],
 )
 def test_a_file_without_a_fitting_key_is_refused_at_the_start(profile, algorithm, content, why):

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import tracemalloc
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
@@ -230,7 +231,7 @@ def test_a_time_is_read_in_its_format_with_the_tolerance_on_both_sides(hmac_of, 
         clock.now = NOW + passed
         profile.verify(sent, URL)
     clock.now = NOW + 12
-    assert "too far in the past: 12 s" in refused(profile, sent) or "past" in refused(profile, sent)
+    assert "too far in the past" in refused(profile, sent)
     clock.now = NOW - 12
     assert "too far in the future" in refused(profile, sent)
 
@@ -425,19 +426,6 @@ def test_a_place_in_a_body_that_is_not_signed_is_refused_in_the_settings(hmac_of
     hmac_of(**given, allow_unsigned_body=True)
 
 
-@pytest.mark.parametrize(
-    ("given", "why"),
-    [
-        ({"prefix": "v1,", "separators": ", "}, "prefix contains one of separators"),
-        ({"prefix": "v1;", "signature_field": "s"}, "prefix contains one of separators"),
-        ({"signed": "{url}{form}", "timestamp": "form:time"}, "a time that is not signed proves nothing"),
-    ],
-)
-def test_settings_that_refuse_all_messages_or_prove_nothing_are_refused(hmac_of, given, why):
-    with pytest.raises(ValidationError, match=why):
-        hmac_of(**given)
-
-
 # ---- Arbitrary input ----
 
 often = settings(max_examples=count(100, 50_000), deadline=None)
@@ -527,19 +515,30 @@ sent_requests = st.builds(
 )  # fmt: skip
 
 
-def signed_parts(verifier, sent, url):
+def signed_parts(verifier, template, sent, url):
     """Return the signed bytes of a request and the values in them, or None if it is refused before its signature."""
     try:
         verifier.verify(sent, url, float(NOW))
     except VerificationError as error:
         if str(error) != "no signature is valid":
             return None
-    headers = dict(sent.headers)
-    names = verifier._template.parts
-    values = tuple(verifier._value(name, sent, url, headers["x-time"], headers["x-id"]) for name in names)
-    return verifier._signed(sent, url, headers["x-time"], headers["x-id"]), values
+    headers, at = dict(sent.headers), urlsplit(url)
+    values = {
+        "timestamp": headers["x-time"], "id": headers["x-id"], "method": sent.method, "url": url, "host": at.netloc,
+        "path": at.path, "query": sent.query_string, "header:x-a": headers["x-a"],
+    }  # fmt: skip
+    if "json:/a" in template.parts:
+        values["json:/a"] = parse_place("json:/a").find(sent) or ""
+    return verifier.explain(sent, url).signed, [values.get(part, sent.body) for part in template.parts]
 
 
+DOTS = (
+    Request("post", (("x-id", "m"), ("x-a", ""), ("x-time", RFC3339), ("x-sign", "00")), (), "", "", b".."), CASE,
+)  # fmt: skip
+"""A request that would have the signed bytes of another one, if an id could end as it likes."""
+
+
+@example(signed="{id}.{body}", one=DOTS, moved=1, other=DOTS)
 @given(signed=parts, one=sent_requests, moved=st.integers(0, 60), other=sent_requests)
 @settings(max_examples=count(200, 100_000), deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 def test_two_different_requests_never_have_the_same_signed_bytes(signed, one, moved, other):
@@ -551,7 +550,7 @@ def test_two_different_requests_never_have_the_same_signed_bytes(signed, one, mo
         declared = HmacSettings(kind="hmac", signature="header:x-sign", signed=signed, secret_files=["s"], **given)
     except ValueError:
         assume(False)
-    verifier = make_hmac_signature(declared, [Credential("s", b"one")])
+    verifier, template = make_hmac_signature(declared, [Credential("s", b"one")]), Template(signed)
     sent, url = one
     shifted = sent.body[: moved % (len(sent.body) + 1)].decode()
     rest = changed(sent, body=sent.body[len(shifted) :])
@@ -561,9 +560,9 @@ def test_two_different_requests_never_have_the_same_signed_bytes(signed, one, mo
         candidates.append((changed(rest, headers=headers), url))
     query = sent.query_string + shifted
     candidates.append((changed(rest, query_string=query), f"{CASE}?{query}" if query else CASE))
-    first = signed_parts(verifier, sent, url)
+    first = signed_parts(verifier, template, sent, url)
     assume(first is not None)
     for each in candidates:
-        second = signed_parts(verifier, *each)
+        second = signed_parts(verifier, template, *each)
         if second is not None and second[1] != first[1]:
             assert second[0] != first[0]

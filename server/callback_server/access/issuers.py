@@ -30,7 +30,7 @@ from callback_server.verification.profile import FailureReason, VerificationErro
 from callback_server.verification.request_fields import json_object
 from callback_server.verification.token import TokenKey, public_token_keys
 
-_MAX_REMEMBERED: Final = 1024
+MAX_REMEMBERED: Final = 1024
 """Number of tokens that are remembered."""
 
 
@@ -59,13 +59,13 @@ class _Issuer:
         CredentialsError: Its `ca_file` cannot be used.
     """
 
-    def __init__(self, url: str, settings: IssuerSettings, proxy: str | None) -> None:
+    def __init__(self, url: str, settings: IssuerSettings, proxy: str | None, monotonic: Callable[[], float]) -> None:
         self._url = url
         self._settings = settings
         self._configuration_url = f"{url.rstrip('/')}/.well-known/openid-configuration"
         networks = settings.to_private_networks()
         fetcher = Fetcher(None if networks else proxy, private_networks=networks, tls=_tls(url, settings))
-        self.fetched = FetchedKeys(url, _Configuration(url, fetcher), self._parse, [self._configuration_url])
+        self.fetched = FetchedKeys(url, _Configuration(url, fetcher), self._parse, [self._configuration_url], monotonic)
 
     def keys(self) -> Sequence[TokenKey]:
         """Return the keys. Raise IssuerUnavailableError."""
@@ -111,6 +111,7 @@ class Issuers:
         settings: Settings of each issuer, by its URL.
         proxy: The setting `key_proxy`.
         clock: Clock for the time of tokens, in seconds since 1970.
+        monotonic: Clock that is never set, for the times of fetches.
 
     Raises:
         CredentialsError: A `ca_file` cannot be used.
@@ -122,8 +123,9 @@ class Issuers:
         proxy: str | None = None,
         *,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._issuers = {url: _Issuer(url, each, proxy) for url, each in settings.items()}
+        self._issuers = {url: _Issuer(url, each, proxy, monotonic) for url, each in settings.items()}
         self._clock = clock
         self._remembered: dict[bytes, _Remembered] = {}
         """Tokens that passed, by their SHA-256. The oldest is first."""
@@ -152,7 +154,7 @@ class Issuers:
         if known is None or known.keys is not known.issuer.keys():
             self._remembered.pop(digest, None)
             known = self._verify(token.encode(), now)
-            if len(self._remembered) >= _MAX_REMEMBERED:
+            if len(self._remembered) >= MAX_REMEMBERED:
                 del self._remembered[next(iter(self._remembered))]
             self._remembered[digest] = known
         if known.token.expires + id_token.LEEWAY_S <= now:

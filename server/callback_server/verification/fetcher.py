@@ -93,7 +93,7 @@ class Fetcher:
         resolve: Resolves names.
         network: Makes connections. None: TCP.
         tls: Settings of TLS. None: trust the authorities of the system.
-        time_limit_s: Time limit of a fetch, in seconds.
+        time_limit_s: Time limit of a fetch, in seconds. None: `TIME_LIMIT_S`.
     """
 
     def __init__(
@@ -104,14 +104,14 @@ class Fetcher:
         resolve: Resolve = resolve,
         network: httpcore.AsyncNetworkBackend | None = None,
         tls: ssl.SSLContext | None = None,
-        time_limit_s: float = TIME_LIMIT_S,
+        time_limit_s: float | None = None,
     ) -> None:
         self._proxy = proxy
         self._network = network or httpcore.AnyIOBackend()
         self._resolve = resolve
         self._private_networks = private_networks
         self._given_tls = tls
-        self._time_limit_s = time_limit_s
+        self._time_limit_s = TIME_LIMIT_S if time_limit_s is None else time_limit_s
 
     async def fetch(self, url: str) -> Fetched:
         """Fetch a URL that the settings allow.

@@ -100,6 +100,7 @@ class Profiles(Mapping[str, VerifierProfile]):
         clock: Clock for the time of requests.
         fetcher: Fetches keys and certificates. Nothing is fetched before `run`.
         roots: Returns the roots of the certificates that are fetched.
+        monotonic: Clock that is never set, for the times of fetches.
 
     Raises:
         CredentialsError: A file cannot be used. The text has one line for each profile with such a file.
@@ -112,6 +113,7 @@ class Profiles(Mapping[str, VerifierProfile]):
         *,
         fetcher: Fetcher | None = None,
         roots: Roots = public_roots,
+        monotonic: Clock = time.monotonic,
     ) -> None:
         self._reloaders: dict[str, FileReloader[VerifierProfile]] = {}
         self.fetched: Final[dict[str, FetchedKeys[Any]]] = {}
@@ -119,7 +121,7 @@ class Profiles(Mapping[str, VerifierProfile]):
         problems = []
         for name, each in settings.items():
             declared = each.declared if isinstance(each, ProviderSettings) else each
-            fetched = _fetched_keys(name, declared, fetcher or Fetcher(), clock, roots)
+            fetched = _fetched_keys(name, declared, fetcher or Fetcher(), clock, roots, monotonic)
             if fetched is not None:
                 self.fetched[name] = fetched
             try:
@@ -204,17 +206,17 @@ def profile_files(name: str, settings: ProfileSettings) -> dict[str, Path]:
 
 
 def _fetched_keys(
-    name: str, settings: DeclaredSettings, fetcher: Fetcher, clock: Clock, roots: Roots
+    name: str, settings: DeclaredSettings, fetcher: Fetcher, clock: Clock, roots: Roots, monotonic: Clock
 ) -> FetchedKeys[Any] | None:
     """Return the keys that the settings have fetched, or None if they are in files."""
     match settings:
         case JwtSettings(jwks_url=str() as url):
             return FetchedKeys(
-                name, fetcher, lambda url, content: token_keys(0, Credential(url, content), settings), [url]
+                name, fetcher, lambda url, content: token_keys(0, Credential(url, content), settings), [url], monotonic
             )
         case PublicKeySettings(jwks_url=str() as url):
             return FetchedKeys(
-                name, fetcher, lambda url, content: usable_keys(Credential(url, content), settings), [url]
+                name, fetcher, lambda url, content: usable_keys(Credential(url, content), settings), [url], monotonic
             )
         case PublicKeySettings(certificate_url=str()):
             intermediates = load_intermediates(settings.intermediates)
@@ -229,7 +231,7 @@ def _fetched_keys(
                     roots=roots,
                 )
 
-            return FetchedKeys(name, fetcher, certificate)
+            return FetchedKeys(name, fetcher, certificate, clock=monotonic)
     return None
 
 
