@@ -45,9 +45,10 @@ async def handler():
 
 
 @pytest.fixture(scope="module")
-async def system(tmp_path_factory, store_of):
+async def system(tmp_path_factory, shared_store):
     """Run a system for the tests that need no handler and leave its processes alone."""
-    async with running_system(tmp_path_factory.mktemp("system"), store_of()) as running:
+    shared_store.flush()
+    async with running_system(tmp_path_factory.mktemp("system"), shared_store) as running:
         yield running
 
 

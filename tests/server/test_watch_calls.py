@@ -26,6 +26,21 @@ from callback_server.store import keys
 from callback_server.store.queries.read_events import read_end_position
 
 
+@pytest.fixture
+async def services(shared_store):
+    """Run a server for each test: one that runs on can tell of events that were before the store was emptied."""
+    shared_store.flush()
+    async with running_services(shared_store) as running:
+        yield running
+
+
+@pytest.fixture
+async def both(services, shared_store):
+    """Run a second server on that store, and return both."""
+    async with running_services(shared_store) as other:
+        yield services, other
+
+
 def cases(events):
     return [event.callback_case_id for event in events]
 
