@@ -16,7 +16,6 @@ The stop:
 import asyncio
 import contextlib
 import socket
-from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from callback_edge.app import create_app
@@ -97,9 +96,7 @@ class Edge:
             self._parts = parts.pop_all()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         await self._parts.aclose()
 
     async def stop(self) -> None:

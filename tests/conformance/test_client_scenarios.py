@@ -5,11 +5,10 @@ import re
 import sys
 from pathlib import Path
 
-from support.conformance import failures
+from support.conformance import failures, run
 from support.faulty_client import FaultyClient
 from support.tree import ROOT
 
-from callback_conform.main import run_scenarios
 from callback_conform.program import launch_command
 from callback_conform.scenarios import load
 
@@ -55,7 +54,7 @@ async def test_each_scenario_of_a_client_catches_a_planted_fault():
     """All at the same time, because most wait for what a faulty client does not do."""
 
     async def problem(scenario, fault):
-        (result,) = await run_scenarios("client", [scenario], FaultyClient.launch(fault), patience_s=8)
+        (result,) = await run("client", [scenario], FaultyClient.launch(fault), patience_s=8)
         return result.problem or "passed"
 
     problems = await asyncio.gather(*(problem(SCENARIOS[name], fault) for name, (fault, _) in FAULTS.items()))

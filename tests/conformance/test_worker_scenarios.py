@@ -6,11 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.conformance import failures, is_long
+from support.conformance import failures, is_long, run
 from support.faulty_worker import FaultyWorker
 from support.tree import ROOT
 
-from callback_conform.main import run_scenarios
 from callback_conform.program import launch_command
 from callback_conform.scenarios import load
 
@@ -159,7 +158,7 @@ async def test_each_scenario_catches_a_planted_fault():
 
     async def problem(scenario, fault):
         pace = 0.2 if is_long(scenario) else 1
-        (result,) = await run_scenarios("worker", [scenario], FaultyWorker.launch(fault), patience_s=20, pace=pace)
+        (result,) = await run("worker", [scenario], FaultyWorker.launch(fault), patience_s=20, pace=pace)
         return result.problem or "passed"
 
     planted = [*((name, fault, says) for name, (_, fault, says) in FAULTS.items()), *MORE_FAULTS]
@@ -198,7 +197,7 @@ async def test_the_worker_of_the_python_package_passes_every_scenario(tmp_path):
     ids=["two results", "long headers"],
 )
 async def test_a_failure_names_its_cause(name, fault, said):
-    (result,) = await run_scenarios("worker", [SCENARIOS[name]], FaultyWorker.launch(fault))
+    (result,) = await run("worker", [SCENARIOS[name]], FaultyWorker.launch(fault))
     assert result.problem == said
 
 

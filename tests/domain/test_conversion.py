@@ -6,7 +6,7 @@ from callback.json_form import short_name
 from callback.v1 import audit_service_pb2, callback_pb2, callbacks_service_pb2, operations_service_pb2
 from callback_process.findings import Level
 from callback_server.contract.conversion import from_message, member_of, to_message, word_of, words
-from callback_server.contract.converters import content_attributes, response_from, response_to
+from callback_server.contract.converters import content_attributes, response_from
 from callback_server.domain.audit import AuditAction
 from callback_server.domain.audit_check import KnownHead, ProblemKind
 from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Request
@@ -55,7 +55,7 @@ def test_recorded_content_is_what_the_contract_says():
 
 @pytest.mark.parametrize("headers", [None, (), (("a", "1"), ("a", "2"))])
 def test_a_list_that_is_empty_differs_from_one_that_is_absent(headers):
-    message = response_to(Response(headers=headers))
+    message = to_message(callback_pb2.Response, Response(headers=headers))
     assert message.HasField("response_headers") is (headers is not None)
     assert response_from(message).headers == headers
 

@@ -8,10 +8,11 @@ import re
 from pathlib import Path
 
 import pytest
+from support.limits import limited
 
 import callback_server.store.queries
 import callback_server.store.transitions
-from callback_server.store import schema
+from callback_server.store import schema, scripts
 from callback_server.store.fields import CALL_FIELDS, CASE_FIELDS
 from callback_server.store.generated_lua import PARTS, with_keys
 from callback_server.store.queries import read
@@ -119,7 +120,8 @@ def script_of(tmp_path, *parameters):
     """Return a script with these arguments."""
     lines = "".join(f"---@param {each}\n" for each in parameters)
     (tmp_path / "example.lua").write_text(f"#!lua\n-- ARGV:\n{lines}-- @arguments\nreturn {{}}\n")
-    return Script("example", folder=tmp_path)
+    with limited(scripts, FOLDER=tmp_path):
+        return Script("example")
 
 
 @pytest.fixture

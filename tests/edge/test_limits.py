@@ -227,7 +227,7 @@ async def test_a_stop_cuts_a_client_that_does_not_read(plane):
         with lazy_client(edge.port, requests=8):
             await plane.until(lambda: plane.ended)
             await edge.stop()
-            assert not edge.listener.connection_count
+            assert not edge.listener.connections
 
 
 async def test_a_connection_that_its_client_closes_is_not_kept(plane, edge):

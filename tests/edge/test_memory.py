@@ -96,7 +96,7 @@ async def test_a_caller_that_hangs_up_within_its_body_leaves_nothing_to_the_garb
             _, writer = await edge.connect()
             writer.write(post()[:-1])
             await writer.drain()
-            await wait_until(lambda: edge.listener.connection_count)
+            await wait_until(lambda: edge.listener.connections)
             writer.close()
             await edge.until_disconnected()
     assert garbage.holders == []
@@ -121,7 +121,7 @@ async def test_a_refusal_that_waits_for_its_turn_needs_no_memory_for_what_its_cl
                 for client in clients:
                     client.setblocking(False)
                     client.send(post("/nowhere"))  # what the system takes; this process keeps none of it
-                await wait_until(lambda: edge.listener.pace.waiting_count >= len(clients) - 2)
+                await wait_until(lambda: sum(map(len, edge.listener.pace.waiting.values())) >= len(clients) - 2)
                 await wait_until(lambda: tracemalloc.get_traced_memory()[0] - before < len(clients) * PART)
         finally:
             tracemalloc.stop()

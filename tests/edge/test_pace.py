@@ -66,7 +66,7 @@ REFUSED = {
 @pytest.mark.parametrize("what", REFUSED)
 async def test_a_turn_of_the_loop_has_a_maximum_of_answers_without_a_call(edge, what):
     connections = [await edge.connect() for _ in range(10 * STEPS_PER_TURN)]
-    await wait_until(lambda: edge.listener.connection_count == len(connections))
+    await wait_until(lambda: len(edge.listener.connections) == len(connections))
     before = sample("request_seconds_count")
     for _, writer in connections:
         writer.write(REFUSED[what])
@@ -88,5 +88,5 @@ async def test_what_is_discarded_after_the_last_answer_is_read_at_the_same_pace(
         assert (answer.status, answer["connection"]) == (404, "close")
         with limited(pace_of_an_edge, STEPS_PER_TURN=0):  # nothing has its turn
             writer.write(chunk(b"x" * (1 << 16)) * 16)
-            await wait_until(lambda: edge.listener.pace.waiting_count, what="a part that waits for its turn")
+            await wait_until(lambda: edge.listener.pace.waiting, what="a part that waits for its turn")
         writer.close()

@@ -12,14 +12,16 @@ UNSENT, UNSURE = False, True
 
 
 async def resent(send, *, unsure_s=10):
-    """Send again by a clock that each reading advances by a second."""
-    return await resend_knowing(send, unsent_s=10, unsure_s=unsure_s, clock=itertools.count().__next__)
+    return await resend_knowing(send, unsent_s=10, unsure_s=unsure_s)
 
 
 @pytest.fixture
 def sends(limits):
-    """Return a function that makes a send: it fails in these ways, one after another, and then succeeds."""
-    limits(resend_module, FIRST_PAUSE_S=0)  # the first pause is 0, so all later ones are 0 too
+    """Return a function that makes a send: it fails in these ways, one after another, and then succeeds.
+
+    Each reading of the clock advances it by a second. The first pause is 0, so all later ones are 0 too.
+    """
+    limits(resend_module, FIRST_PAUSE_S=0, CLOCK=itertools.count().__next__)
 
     def failing(failures):
         outcomes = iter(failures)

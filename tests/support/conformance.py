@@ -11,11 +11,16 @@ LONG = (
 """How the names of the scenarios begin that last for seconds by themselves."""
 
 
+async def run(kind, scenarios, launch, **settings):
+    """Run scenarios one after the other, and return their results."""
+    return [each async for each in run_scenarios(kind, scenarios, launch, **settings)]
+
+
 async def results(launch, scenarios, kind="worker"):
     """Run each long scenario, and the others in two groups, at the same time. Return the results by name."""
     short = [each for each in scenarios if not is_long(each)]
     groups = [*([each] for each in scenarios if is_long(each)), short[::2], short[1::2]]
-    found = await asyncio.gather(*(run_scenarios(kind, group, launch) for group in groups if group))
+    found = await asyncio.gather(*(run(kind, group, launch) for group in groups if group))
     by_name = {each.scenario.name: each for group in found for each in group}
     return {each.name: by_name[each.name] for each in scenarios}
 

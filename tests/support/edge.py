@@ -365,7 +365,7 @@ class RunningEdge(Reachable, Edge):
 
     async def until_disconnected(self):
         """Wait until no connection is open."""
-        await wait_until(lambda: not self.listener.connection_count, what="the end of all connections")
+        await wait_until(lambda: not self.listener.connections, what="the end of all connections")
 
 
 class FailingUpstream:

@@ -51,14 +51,8 @@ def list_scenarios(kind: str) -> str:
 
 async def run_scenarios(
     kind: str, scenarios: Sequence[Scenario], launch: Launch, *, patience_s: float = PATIENCE_S, pace: float = 1
-) -> list[Result]:
-    """Run scenarios of a kind, one after the other. `patience_s` and `pace` are those of `Runner`."""
-    return [each async for each in _results(kind, scenarios, launch, patience_s=patience_s, pace=pace)]
-
-
-async def _results(
-    kind: str, scenarios: Sequence[Scenario], launch: Launch, *, patience_s: float = PATIENCE_S, pace: float = 1
 ) -> AsyncGenerator[Result, None]:
+    """Run scenarios of a kind, one after the other, and yield their results."""
     runner_class = WorkerRunner if kind == "worker" else ClientRunner
     async with runner_class(launch, patience_s=patience_s, pace=pace) as runner:
         for scenario in scenarios:
@@ -74,7 +68,7 @@ async def _report(
     _print(report.head())
     results = []
     begin = 0
-    async with aclosing(_results(kind, scenarios, launch)) as found:
+    async with aclosing(run_scenarios(kind, scenarios, launch)) as found:
         async for result in found:
             results.append(result)
             _print(report.entry(result))

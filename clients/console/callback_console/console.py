@@ -7,7 +7,6 @@ sessions close.
 import asyncio
 import contextlib
 import logging
-from types import TracebackType
 from typing import Self
 
 from hypercorn.asyncio import serve
@@ -83,9 +82,7 @@ class Console:
             self._parts = parts.pop_all()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         await self.stop()
         await self._parts.aclose()
 

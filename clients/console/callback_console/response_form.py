@@ -10,7 +10,6 @@ from callback import Accept, Callback, Headers, Reject, Response, ResponseType
 from callback.json_form import short_name
 from callback_console.fields import MESSAGES, snake
 
-MAX_INT32: Final = 2**31 - 1
 _WITH_LINES: Final = frozenset(("text",))
 """Texts that can have line breaks. That is a rule of the contract, which the stubs do not have."""
 
@@ -41,7 +40,7 @@ class Input:
             case "headers":
                 return _headers(text)
             case "number":
-                return min(int(text[:10]), MAX_INT32) if text.isdecimal() else None  # the server refuses a larger one
+                return min(int(text[:10]), 2**31 - 1) if text.isdecimal() else None  # the server refuses a larger one
             case "select":
                 return self.enum(text) if self.enum and text in self.words else None
         return text or None

@@ -25,7 +25,6 @@ from callback_edge import metrics, problems
 from callback_edge.callers import CallerResolver
 from callback_edge.http.config import EdgeConfig, EdgeContext, IdleConnection
 from callback_edge.http.connection import Connection
-from callback_edge.limits.pace import Pace
 from callback_edge.pages.pages import Pages
 from callback_edge.settings import EdgeSettings
 from callback_process import logs
@@ -66,13 +65,16 @@ class HttpListener:
         self._config = EdgeConfig(settings)
         self._callers = CallerResolver(settings.trusted_proxies or ())
         self._context = EdgeContext(self._callers, pages)
+        self.pace = self._context.pace
+        """Pace of its large bodies and refusals."""
         self._max_connections = settings.max_connections
         applies = settings.trusted_proxies is not None  # else any peer may be a proxy for all callers
         self._max_per_group = settings.max_connections_per_address if applies else 0
         self._counted = 0
         self._by_group: Counter[str] = Counter()
         self._refused = 0
-        self._running: dict[asyncio.Task[None], Connection] = {}
+        self.connections: dict[asyncio.Task[None], Connection] = {}
+        """The open connections."""
         self._socket: socket.socket
 
     async def start(self, listening: socket.socket) -> None:
@@ -100,27 +102,17 @@ class HttpListener:
                 while self._accept():
                     pass
         await self._context.terminated.set()
-        for connection in self._running.values():
+        for connection in self.connections.values():
             connection.shorten_wait()
         for timeout_s in (grace_s, _FLUSH_S):
-            if self._running:
-                await asyncio.wait([*self._running], timeout=timeout_s)
-        for connection in self._running.values():
+            if self.connections:
+                await asyncio.wait([*self.connections], timeout=timeout_s)
+        for connection in self.connections.values():
             connection.abort()
-        for task in self._running:
+        for task in self.connections:
             task.cancel()
-        if self._running:
-            await asyncio.wait([*self._running], timeout=_FLUSH_S)
-
-    @property
-    def connection_count(self) -> int:
-        """Number of open connections."""
-        return len(self._running)
-
-    @property
-    def pace(self) -> Pace:
-        """Pace of its large bodies and refusals."""
-        return self._context.pace
+        if self.connections:
+            await asyncio.wait([*self.connections], timeout=_FLUSH_S)
 
     @property
     def _is_open(self) -> bool:
@@ -162,7 +154,7 @@ class HttpListener:
         else:
             self._count(connection)
         task = loop.create_task(connection.run())
-        self._running[task] = connection
+        self.connections[task] = connection
         metrics.CONNECTIONS.inc()
         task.add_done_callback(self._disconnected)
         return True
@@ -209,7 +201,7 @@ class HttpListener:
                 del self._by_group[connection.group]
 
     def _disconnected(self, task: asyncio.Task[None]) -> None:
-        connection = self._running.pop(task)
+        connection = self.connections.pop(task)
         if connection.refusal:
             self._refused -= 1
         elif connection.is_counted:

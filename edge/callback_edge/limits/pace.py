@@ -18,14 +18,9 @@ class Pace:
 
     def __init__(self) -> None:
         self._left = STEPS_PER_TURN
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+        self.waiting: dict[str, deque[asyncio.Future[None]]] = {}
         """Steps that wait, by the group of their caller. The first group is next."""
         self._is_scheduled = False
-
-    @property
-    def waiting_count(self) -> int:
-        """Number of steps that wait."""
-        return sum(map(len, self._waiting.values()))
 
     async def wait(self, group: str) -> None:
         """Wait until one more step for a caller can be done."""
@@ -33,21 +28,21 @@ class Pace:
         if not self._is_scheduled:
             self._is_scheduled = True
             loop.call_soon(self._start_turn)
-        if self._left and not self._waiting:
+        if self._left and not self.waiting:
             self._left -= 1
             return
         turn: asyncio.Future[None] = loop.create_future()
-        self._waiting.setdefault(group, deque()).append(turn)
+        self.waiting.setdefault(group, deque()).append(turn)
         await turn
 
     def _start_turn(self) -> None:
         self._left = STEPS_PER_TURN
-        while self._left and self._waiting:
-            group, steps = next(iter(self._waiting.items()))
-            del self._waiting[group]
+        while self._left and self.waiting:
+            group, steps = next(iter(self.waiting.items()))
+            del self.waiting[group]
             turn = steps.popleft()
             if steps:
-                self._waiting[group] = steps
+                self.waiting[group] = steps
             if not turn.done():  # done: the exchange was cancelled
                 turn.set_result(None)
                 self._left -= 1

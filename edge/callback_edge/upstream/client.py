@@ -21,7 +21,6 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Coroutine
-from types import TracebackType
 from typing import Any, Final, Self
 
 import grpc.aio
@@ -91,9 +90,7 @@ class ServerClient:
         self._start(self._follow_files())
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         tasks = [*self._tasks]
         for task in tasks:
             task.cancel()

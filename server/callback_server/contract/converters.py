@@ -26,11 +26,6 @@ def response_from(message: callback_pb2.Response) -> Response:
     return from_message(Response, message, headers=headers)
 
 
-def response_to(response: Response) -> callback_pb2.Response:
-    """Convert a response. Only the attributes that it has are set in the message."""
-    return to_message(callback_pb2.Response, response)
-
-
 def request_from(message: edge_service_pb2.InvokeRequest) -> Request:
     """Convert the HTTP request of an edge."""
     return from_message(Request, message)

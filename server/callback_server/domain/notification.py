@@ -7,7 +7,6 @@ delivery, as a call in ACK mode has.
 from __future__ import annotations
 
 import enum
-from typing import Final
 
 
 class Reason(enum.StrEnum):
@@ -16,10 +15,6 @@ class Reason(enum.StrEnum):
     CALL = "CALL"
     REMINDER = "REMINDER"
     EXPIRY = "EXPIRY"
-
-
-MAX_REMINDERS: Final = 10
-"""How many reminders a case may have."""
 
 
 def reminder_id(case_id: str, number: int) -> str:

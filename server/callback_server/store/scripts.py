@@ -16,7 +16,6 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
-from importlib.resources.abc import Traversable
 from typing import Any, Final
 
 import msgspec
@@ -52,7 +51,7 @@ _ENDS_OF_CALLS: Final[Mapping[bytes, type[LeaseEnded | HoldTimeEnded]]] = {
 _DIRECTIVE: Final = re.compile(r"^-- @(?:include (\w+)|(arguments))$", re.MULTILINE)
 _RARELY: Final = re.compile(r"^-- @rarely\nlocal function (\w+)\((?:.*end|.*\n(?:(?!end$).*\n)*end)\n", re.MULTILINE)
 """A function that most executions do not use: on one line, or up to an `end` at the beginning of a line."""
-_FOLDER: Final = resources.files("callback_server.store") / "lua"
+FOLDER: Final = resources.files("callback_server.store") / "lua"
 
 Packed = list[str | bytes | int]
 """The arguments of a script in the order and form in which it receives them."""
@@ -68,29 +67,22 @@ class Script:
     """
 
     def __init__(
-        self,
-        name: str,
-        *,
-        applies_timeouts: bool = False,
-        counts_steps: bool = False,
-        is_transient: bool = False,
-        folder: Traversable = _FOLDER,
+        self, name: str, *, applies_timeouts: bool = False, counts_steps: bool = False, is_transient: bool = False
     ) -> None:
         """Load a script.
 
         Args:
-            name: The name of the file, without its extension.
+            name: The name of the file in `lua/`, without its extension.
             applies_timeouts: Whether the replies of the script begin with the timeouts that it has applied. The number
                 of the newest event of the partition follows them.
             counts_steps: Whether the replies of the script begin with that number.
             is_transient: Whether what it writes may be lost by a failover, because it is written again or only hastens
                 something.
-            folder: Where the file is.
         """
         self.name = name
         self.applies_timeouts = applies_timeouts
         self.counts_steps = counts_steps
-        written = (folder / f"{name}.lua").read_text("utf-8")
+        written = (FOLDER / f"{name}.lua").read_text("utf-8")
         self.arguments = declared_arguments(written.partition("\n-- @arguments\n")[0])
         types = [argument.type for argument in self.arguments]
         self._bind = msgspec.defstruct(name, [argument.name for argument in self.arguments])
@@ -146,7 +138,7 @@ def _with_parts(written: str, arguments: Sequence[Argument]) -> str:
         included.add(part)
         if part in PARTS:
             return PARTS[part]()
-        return _DIRECTIVE.sub(replacement, (_FOLDER / "includes" / f"{part}.lua").read_text("utf-8"))
+        return _DIRECTIVE.sub(replacement, (FOLDER / "includes" / f"{part}.lua").read_text("utf-8"))
 
     return _DIRECTIVE.sub(replacement, written)
 

@@ -87,8 +87,7 @@ def answer_call_request(call_id: str, answer: Answer | Reject) -> messages.Answe
         TypeError: The answer or the id has the wrong type.
         InvalidRequestError: The body is too large to send.
     """
-    request = messages.AnswerCallRequest(call_id=checks.text("call_id", call_id))
-    return _with_decision(request, _decision(answer))
+    return _with_decision(messages.AnswerCallRequest(call_id=checks.text("call_id", call_id)), _decision(answer))
 
 
 def resolve_callback_request(case_id: str, answer: Answer | Reject) -> messages.ResolveCallbackRequest:

@@ -9,7 +9,6 @@ import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from os import PathLike
-from types import TracebackType
 from typing import Self, TypeVar
 
 import grpc
@@ -66,9 +65,7 @@ class AsyncTransport:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         await self.close()
 
     async def close(self) -> None:
@@ -218,9 +215,7 @@ class AsyncCallWatch(AsyncIterator[CallEvent]):
         await self._receive()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         self.close()
 
     def __aiter__(self) -> Self:

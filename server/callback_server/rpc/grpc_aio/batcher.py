@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from types import TracebackType
 from typing import Final
 
 FREE_BELOW: Final = 2
@@ -54,9 +53,7 @@ class AdmissionBatcher:
         else:
             self._admitted += 1
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         self._release()
 
     def _release(self) -> None:

@@ -16,6 +16,8 @@ RPC_S: Final = 3.0
 """How long an RPC waits for a store that does not reply, in seconds. Its client can retry."""
 FIRST_PAUSE_S: Final = 0.02
 LONGEST_PAUSE_S: Final = 1.0
+CLOCK: Final[Callable[[], float]] = time.monotonic
+"""Returns seconds."""
 
 
 async def resend(send: Callable[[], Awaitable[T]], *, unsent_s: float = RPC_S, unsure_s: float = RPC_S) -> T:
@@ -34,20 +36,16 @@ async def resend(send: Callable[[], Awaitable[T]], *, unsent_s: float = RPC_S, u
 
 
 async def resend_knowing(
-    send: Callable[[], Awaitable[T]],
-    *,
-    unsent_s: float = RPC_S,
-    unsure_s: float = RPC_S,
-    clock: Callable[[], float] = time.monotonic,
+    send: Callable[[], Awaitable[T]], *, unsent_s: float = RPC_S, unsure_s: float = RPC_S
 ) -> tuple[T, bool]:
     """Send as `resend` does, and also return whether an earlier attempt may have done the command.
 
-    What the store reports as done before may then have been done by this sender. `clock` returns seconds.
+    What the store reports as done before may then have been done by this sender.
 
     Raises:
         StoreError: There was no answer in that time.
     """
-    began = clock()
+    began = CLOCK()
     maybe_done, pause_s = False, FIRST_PAUSE_S
     while True:
         try:
@@ -55,7 +53,7 @@ async def resend_knowing(
         except StoreError as error:
             maybe_done = maybe_done or error.maybe_done
             wait_s = pause_s * random.uniform(0.5, 1)  # noqa: S311  # spreads resends, guards nothing
-            if clock() + wait_s - began >= (unsure_s if maybe_done else unsent_s):
+            if CLOCK() + wait_s - began >= (unsure_s if maybe_done else unsent_s):
                 raise StoreError(str(error), maybe_done=maybe_done) from error
         await asyncio.sleep(wait_s)
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

@@ -225,8 +225,7 @@ async def claim_call(
         limited_owners=[value for each in limited_owners for value in each],
     )
     if word in (b"CLAIMED", b"RECORDED"):
-        attempt, owner, activity, lease_left_ms, content, response_body, version, *others = facts
-        effect, answer_mode, fallback = others
+        attempt, owner, activity, lease_left_ms, content, response_body, version, effect, answer_mode, fallback = facts
         settings, response = unpack_content(content, response_body)
         return Grant(
             call_id=call_id,
