@@ -36,23 +36,17 @@ async def delivering_on(store, stub, *, retries=QUICK, sweeps=True, delivers=Tru
         yield services
 
 
-@pytest.fixture(scope="module")
-async def shared(shared_store):
+@pytest.fixture
+async def delivering(shared_store):
+    """Run a server for each test: one that takes deliveries while its store is emptied can forget the next ones."""
     shared_store.flush()
     async with stub_handler() as stub, delivering_on(shared_store, stub) as services:
         yield services
 
 
 @pytest.fixture
-def delivering(shared, shared_store):
-    """Return the services of the module that deliver, with an empty store."""
-    shared_store.flush_below()
-    return shared
-
-
-@pytest.fixture
-def stub(shared):
-    return shared.stub
+def stub(delivering):
+    return delivering.stub
 
 
 async def generate(services, name, *, callback_activity="act", **more):

@@ -142,18 +142,12 @@ class Told:
         assert [each.reason for each in self.notifications] == [*expected]
 
 
-@pytest.fixture(scope="module")
-async def shared(shared_store):
+@pytest.fixture
+async def running(shared_store):
+    """Run a server for each test that tells handlers of timers: one that sweeps must keep its store."""
     shared_store.flush()
     async with running_services(shared_store, sweeps=True, activities=ACT) as services:
         yield services
-
-
-@pytest.fixture
-def running(shared, shared_store):
-    """Return the services of the module that tell handlers of timers, with an empty store."""
-    shared_store.flush_below()
-    return shared
 
 
 @pytest.fixture
