@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from support.services import refusal, running_services
 from support.store import free_port
 from support.system import Process
-from support.wait import wait_for, wait_until
+from support.wait import wait_for, wait_until, wait_until_sync
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
@@ -289,3 +289,21 @@ async def test_unusable_tls_files_of_a_handler_stop_the_start(authority, tmp_pat
     assert line.startswith("callback server: activities.orders.tls.")
     assert f"activities.orders.tls.{name} {file}" in line
     assert said in line
+
+
+async def test_a_connection_that_becomes_ready_during_a_look_at_it_is_looked_at_again():
+    ready, looks = grpc.ChannelConnectivity.READY, []
+
+    def state():
+        return channel.get_state(try_to_connect=True)
+
+    def look():
+        looks.append(state())
+        if len(looks) == 1:
+            wait_until_sync(lambda: state() is ready, what="the connection")  # gRPC's own threads make it
+
+    async with listening(accept) as address:
+        channel = grpc.aio.insecure_channel(address)
+        connection = push.HandlerConnection(channel, look)
+        await wait_until(lambda: ready in looks[1:], what="another look")
+        await connection.close()

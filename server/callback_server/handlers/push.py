@@ -60,7 +60,7 @@ class PushHandler:
         self._activity = activity
         self._settings = settings
         self._credentials = credentials(activity, settings)
-        self._next: _HandlerConnection | None = None
+        self._next: HandlerConnection | None = None
         """The connection that takes over once it is ready."""
         self._tasks = TaskSet()
         self._is_stopped = False
@@ -104,7 +104,7 @@ class PushHandler:
         self._is_stopped = True
         self._wake_waiting()
 
-    async def _connected(self, timeout_s: float) -> _HandlerConnection:
+    async def _connected(self, timeout_s: float) -> HandlerConnection:
         """Wait until the connection is ready. Nothing of the call is sent before."""
         if self._connection.is_ready and not self._is_stopped:
             return self._connection
@@ -128,8 +128,8 @@ class PushHandler:
                 if abandoned is not None:
                     await abandoned.close()
 
-    def _new_connection(self) -> _HandlerConnection:
-        return _HandlerConnection(make_channel(self._settings, self._credentials.value), self._connection_changed)
+    def _new_connection(self) -> HandlerConnection:
+        return HandlerConnection(make_channel(self._settings, self._credentials.value), self._connection_changed)
 
     def _connection_changed(self) -> None:
         if self._next is not None and self._next.is_ready:
@@ -144,7 +144,7 @@ class PushHandler:
         self._changed.clear()
 
 
-class _HandlerConnection:
+class HandlerConnection:
     """A channel that is kept connected until `close`."""
 
     def __init__(self, channel: grpc.aio.Channel, on_change: Callable[[], None]) -> None:
@@ -183,7 +183,7 @@ class _HandlerConnection:
             await self._channel.wait_for_state_change(state)
 
 
-async def _refuse(connection: _HandlerConnection, refusal: handler_pb2.RefuseAnswerRequest) -> None:
+async def _refuse(connection: HandlerConnection, refusal: handler_pb2.RefuseAnswerRequest) -> None:
     try:
         await connection.stub.RefuseAnswer(refusal, timeout=REFUSE_TIMEOUT_S)
     except (grpc.aio.AioRpcError, grpc.aio.UsageError) as error:  # a handler need not serve this method, or be there
