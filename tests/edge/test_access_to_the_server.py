@@ -1,6 +1,7 @@
 """Credentials of the edge from files that may change, and a server that refuses the edge."""
 
 import asyncio
+import contextlib
 
 import grpc
 import pytest
@@ -298,6 +299,17 @@ def one_stream(limits):
     limits(channel, STREAM_COUNT=1, STREAM_LIFETIME_S=10 * DEADLINE_S)
 
 
+@contextlib.asynccontextmanager
+async def over_tls(tmp_path, authority):
+    """Run a server and an edge that reaches it over TLS. Yield both, and the files of the edge by setting."""
+    tls = write(tmp_path, authority=authority)
+    async with (
+        control_plane(server_credentials(authority, "127.0.0.1")) as plane,
+        running_edge(plane.target, server_tls=tls) as edge,
+    ):
+        yield plane, edge, tls
+
+
 async def replace_channel(tls, log):
     """Change a TLS file, so that another channel takes over."""
     tls["ca_file"].write_bytes(tls["ca_file"].read_bytes() + trustme.CA().cert_pem.bytes())
@@ -307,11 +319,7 @@ async def replace_channel(tls, log):
 async def test_a_channel_that_takes_over_while_the_edge_stops_releases_its_callers_too(
     soon, one_stream, tmp_path, authority, log
 ):
-    tls = write(tmp_path, authority=authority)
-    async with (
-        control_plane(server_credentials(authority, "127.0.0.1")) as plane,
-        running_edge(plane.target, server_tls=tls) as edge,
-    ):
+    async with over_tls(tmp_path, authority) as (plane, edge, tls):
         edge.upstream.release_callers()
         await wait_until(lambda: len(plane.released) == 1, what="the message on the first stream")
         await replace_channel(tls, log)
@@ -321,11 +329,7 @@ async def test_a_channel_that_takes_over_while_the_edge_stops_releases_its_calle
 async def test_a_channel_that_was_replaced_releases_the_callers_that_it_still_has_when_the_edge_stops(
     soon, one_stream, tmp_path, authority, log
 ):
-    tls = write(tmp_path, authority=authority)
-    async with (
-        control_plane(server_credentials(authority, "127.0.0.1")) as plane,
-        running_edge(plane.target, server_tls=tls) as edge,
-    ):
+    async with over_tls(tmp_path, authority) as (plane, edge, tls):
         gate, streams = asyncio.Event(), set()
 
         async def script(_request, context):
