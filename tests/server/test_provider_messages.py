@@ -1,15 +1,16 @@
 """Providers: a message that a provider sends again gets the answer of the first one, and its handler is not run."""
 
-import uuid
 from types import SimpleNamespace
 
 import pytest
+from support.cases import new_case
 from support.handlers import accept, override, stub_handler
 from support.services import running_services
 from support.verification import Clock, declared, sample_request, sample_settings
 
-from callback_server.domain import ids
+from callback_server.domain.case import DEFAULT_REPEAT_WINDOW_MS, CallMode, Settings
 from callback_server.settings import ActivitySettings
+from callback_server.store.transitions.create_case import create_case
 from callback_server.verification.profiles import Profiles
 from callback_server.verification.providers import PROVIDERS
 
@@ -40,19 +41,24 @@ async def running(store_of, tmp_path_factory):
 
 
 @pytest.fixture
-def up(running, limits):
-    """Return the services of the module with an empty store. A case that they generate has the state of the samples."""
+def up(running):
+    """Return the services of the module with an empty store."""
     running.store.flush_below()
     running.asked.clear()
-    limits(ids, RANDOM_BYTES=lambda _number: uuid.UUID(STATE).bytes)
     return running
 
 
-async def sent_twice(up, name, **fields):
-    """Deliver the sample of a provider twice to a callback with its profile, and return both answers."""
+async def sent_twice(up, name, *, multiple):
+    """Deliver the sample of a provider twice to a case with its profile and its state, and return both answers."""
     up.clock.now = float(PROVIDERS[name].sample.time or Clock.now)
     sent = sample_request(name)
-    made = await up.services.generate("push", callback_activity_case=up.script, verification_profile=name, **fields)
+    case = new_case(
+        states=[STATE], owner="local", verification_profile=name, settings=Settings(activity_case=up.script),
+        mode=CallMode.MULTIPLE if multiple else CallMode.SINGLE,
+        repeat_window_ms=0 if multiple else DEFAULT_REPEAT_WINDOW_MS,
+    )  # fmt: skip
+    await create_case(up.services.control_plane.scripts, case)
+    made = SimpleNamespace(callback_state=STATE)
     delivered = {
         "method": sent.method, "body": sent.body, "request_query_string": sent.query_string,
         "request_headers": [{"name": header, "value": value} for header, value in sent.headers],
@@ -65,7 +71,7 @@ async def sent_twice(up, name, **fields):
 @pytest.mark.parametrize("name", sorted(PROVIDERS))
 async def test_a_message_that_is_sent_again_is_one_call_by_its_id_or_within_a_window(up, name, multiple):
     """Check that an id tells a repeat on any callback, and the request itself only where a callback has a window."""
-    first, again = await sent_twice(up, name, allow_multiple_calls=multiple)
+    first, again = await sent_twice(up, name, multiple=multiple)
     has_id = name not in WITHOUT_ID
     assert [(each.verified, bool(each.message_id)) for each in up.asked[:1]] == [(True, has_id)]
     assert first.response.response_body == b"answer 1"

@@ -10,17 +10,14 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Callable
 from typing import Final
 
-RANDOM_BYTES: Final[Callable[[int], bytes]] = os.urandom
-"""The system's secure source."""
 _STATE: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 def new_state() -> str:
     """Return a new state: a version 4 UUID from the system's secure source, in lower case."""
-    return state_of(RANDOM_BYTES(16))
+    return state_of(os.urandom(16))
 
 
 def state_of(random: bytes) -> str:
