@@ -128,7 +128,9 @@ def pytest_configure(config):
 
 
 def pytest_sessionfinish(session):
-    if SOAK and not hasattr(session.config, "workerinput"):
+    config = session.config
+    runs_whole_files = not config.option.keyword and not any("::" in each for each in config.args)
+    if SOAK and runs_whole_files and not hasattr(config, "workerinput"):
         passed = timing.seconds_of_passed_files()
         runs.record({str(Path(file).relative_to(TESTS.name)): seconds for file, seconds in passed.items()})
 

@@ -39,8 +39,12 @@ def read(file=RUNS):
 
 
 def record(seconds, file=RUNS):
-    """Note that files passed a soak now, with the seconds that each took. Others keep their last one."""
-    commit = subprocess.check_output(["git", "rev-parse", "--short=10", "HEAD"], cwd=TESTS, text=True).strip()
+    """Note that files passed a soak now, with the seconds that each took. Others keep their last one.
+
+    The commit ends with `-dirty` if a file differs from it.
+    """
+    describe = ["git", "describe", "--always", "--exclude=*", "--abbrev=10", "--dirty"]
+    commit = subprocess.check_output(describe, cwd=TESTS, text=True).strip()
     now = {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": commit}
     reduced = left_out()
     runs = read(file) | {path: {"seconds": round(each), **now} for path, each in seconds.items()}

@@ -1,4 +1,4 @@
-"""Other values of the product's limits and intervals, while a test runs. Tests patch nothing else."""
+"""Other values of constants while a test runs: limits, intervals, clocks, tables. Tests patch nothing else."""
 
 import contextlib
 
