@@ -2,7 +2,7 @@
 
 import pytest
 from quart import request
-from support.edge import FailingUpstream, ask, http_request, parse_answers, running_edge, send_raw
+from support.edge import FailingUpstream, ask, parse_answers, running_edge, send_raw
 
 SECRET = "hunter2"
 
@@ -72,20 +72,6 @@ async def test_a_view_is_served_without_waiting_for_a_body(failing_edge):
     head = b"POST /view HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"
     (answer,) = parse_answers(await send_raw(failing_edge.port, head))
     assert (answer.status, answer["connection"]) == (201, "close")
-
-
-async def start_and_fail(_scope, _receive, send):
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"100")]})
-    await send({"type": "http.response.body", "body": b"half", "more_body": True})
-    raise RuntimeError(SECRET)
-
-
-async def test_half_an_answer_is_cut_and_never_looks_complete(log, failing_edge):
-    failing_edge.app.asgi_app = start_and_fail
-    raw = await send_raw(failing_edge.port, http_request("/cb/x"))
-    assert raw.endswith(b"\r\n\r\nhalf")
-    assert [entry["event"] for entry in log] == ["application_failed"]
-    log.clear()
 
 
 async def test_an_error_in_a_call_reveals_nothing(log, failing_edge):
