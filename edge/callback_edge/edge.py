@@ -78,7 +78,7 @@ class Edge:
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as parts:
-            observe = self._tracing and self._tracing.start_request
+            observe = None if self._tracing is None else self._tracing.start_request
             if self._tracing is not None:
                 tracing = self._tracing
                 parts.push_async_callback(lambda: tracing.stop(self._flush_s))

@@ -137,7 +137,7 @@ SERVER_ROOMS = as_sets({
         "access audit_log call_statistics calls contract domain epoch_exchange errors handlers limits"
         " metrics self_check settings store watch"
     ),
-    "tracing": "calls domain errors handlers rpc settings store",
+    "tracing": "calls domain errors handlers rpc settings",
     "control_plane": (
         "access audit_log call_statistics calls domain epoch_exchange epoch_keeper handlers limits metrics"
         " replica_bus rpc self_check settings store store_health tracing transition_log verification watch"

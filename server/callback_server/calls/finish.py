@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import random
 import time
 from collections.abc import Callable
 
-from callback_server.domain.call import DeliveryStatus, Grant, Outcome
+from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome
+from callback_server.domain.retries import Retries
 from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult
 from callback_server.store.connection.resend import resend
 from callback_server.store.recording import Recording
@@ -68,6 +70,24 @@ async def merge_and_finish(
         if not isinstance(finished, ResponseReplaced):
             return outcome, finished
         response, version = finished.response, finished.version
+
+
+def wait_ms(retries: Retries, outcome: Outcome, *, attempts: int, asked_before: int, age_ms: int) -> int | None:
+    """Return the time until the next attempt in milliseconds. None: no other attempt follows this outcome.
+
+    Args:
+        retries: The retries of the activity.
+        outcome: The outcome of the last attempt.
+        attempts: The number of attempts so far.
+        asked_before: In how many attempts before the last one a handler was asked.
+        age_ms: How long ago the delivery started or was replayed, in milliseconds.
+    """
+    if outcome.status in (CallStatus.SUCCEEDED, CallStatus.REJECTED):
+        return None
+    if outcome.failure is CallFailure.WORKERS_LOST:  # each attempt would cost two more workers their streams
+        return None
+    part = random.random()  # noqa: S311  # spreads retries
+    return retries.wait_ms(attempts, asked_before + outcome.was_asked, age_ms, part)
 
 
 def log_finished(grant: Grant, outcome: Outcome, finished: FinishResult) -> None:

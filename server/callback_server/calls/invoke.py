@@ -21,7 +21,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -32,7 +33,7 @@ from callback_server import errors, metrics
 from callback_server.calls.active_call import ActiveCall, CallAnswer
 from callback_server.calls.claims import Claims, pending_call, refusal_of
 from callback_server.calls.deliveries import Deliveries
-from callback_server.calls.finish import log_finished, merge_and_finish
+from callback_server.calls.finish import log_finished, merge_and_finish, wait_ms
 from callback_server.calls.held import HeldCalls
 from callback_server.calls.marks import CallerMarks, may_be_delivered
 from callback_server.calls.preconditions import PendingCall
@@ -45,6 +46,7 @@ from callback_server.calls.waiting import (
     wait_hash,
     wait_path,
 )
+from callback_server.domain.activity import Activity, retries_of
 from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome, Request
 from callback_server.domain.case import AnswerMode
 from callback_server.domain.ids import case_id_of_call, is_state
@@ -79,6 +81,10 @@ _FAILURES: Final[Mapping[CallFailure, type[errors.CallFailedError]]] = {
 }
 
 
+AroundCall = Callable[..., ActiveCall]
+"""Starts a call. Its arguments are the method `invoke`, and the arguments of that method."""
+
+
 class CallInvoker:
     """Runs calls from the request to the recorded end."""
 
@@ -91,11 +97,14 @@ class CallInvoker:
         held: HeldCalls,
         repeats: Repeats,
         deliveries: Deliveries,
+        activities: Mapping[str, Activity],
         recording: Recording,
         owner_rate: OwnerRateLimit | None,
         body_bytes: BodyBytes,
         max_in_flight: int,
         max_waits: int,
+        around: AroundCall | None = None,
+        on_claim: Callable[[ActiveCall, Grant], None] | None = None,
     ) -> None:
         """Create an invoker.
 
@@ -106,23 +115,30 @@ class CallInvoker:
             held: The held calls.
             repeats: The repeats that wait.
             deliveries: Runs the deliveries of ACK cases.
+            activities: The declared activities, with their retries.
             recording: What is recorded of calls.
             owner_rate: The limit on the calls of an owner. None: no limit.
             body_bytes: The limit on the bytes of bodies.
             max_in_flight: Maximum number of calls that run at the same time.
             max_waits: Maximum number of requests that wait at the addresses of calls at the same time.
+            around: Starts each call by `invoke`, with a span around it, for example. None: there is none.
+            on_claim: Called with each request that has become a call, in its task. None: nothing is.
         """
+        if around is not None:
+            self.invoke = partial(around, self.invoke)  # type: ignore[method-assign]  # it takes the same arguments
         self._scripts = scripts
         self._claims = claims
         self._dispatcher = dispatcher
         self._held = held
         self._repeats = repeats
         self._deliveries = deliveries
+        self._activities = activities
         self._recording = recording
         self._owner_rate = owner_rate
         self._body_bytes = body_bytes
         self._max_in_flight = max_in_flight
         self._max_waits = max_waits
+        self._on_claim = on_claim
         self._running: dict[asyncio.Task[CallAnswer], ActiveCall] = {}
         self._waits: dict[asyncio.Task[CallAnswer], ActiveCall] = {}
         """The requests that wait at the addresses of calls."""
@@ -288,6 +304,8 @@ class CallInvoker:
                 self._marks.start_gone(call.call_id)
             if self._owner_rate is not None:
                 self._owner_rate.charge(result.owner)
+            if self._on_claim is not None:
+                self._on_claim(call, result)
             reservation.charge(result.owner)
             request = pending.request
             del pending
@@ -462,9 +480,10 @@ class CallInvoker:
     async def _finish(self, grant: Grant, result: HandlerResult, lease_end: float) -> Outcome:
         fallback_ms = grant.fallback.after_ms if grant.fallback is not None else 0
 
-        def wait_ms(outcome: Outcome) -> int | None:
+        def retry_ms(outcome: Outcome) -> int | None:
             age_ms = grant.lease_left_ms - fallback_ms - round((lease_end - time.monotonic()) * 1000)
-            return self._deliveries.wait_ms(grant.activity, outcome, attempts=1, asked_before=0, age_ms=max(age_ms, 0))
+            retries = retries_of(self._activities, grant.activity)
+            return wait_ms(retries, outcome, attempts=1, asked_before=0, age_ms=max(age_ms, 0))
 
         try:
             outcome, finished = await merge_and_finish(
@@ -474,7 +493,7 @@ class CallInvoker:
                 grant,
                 result,
                 lease_end=lease_end,
-                wait_ms=wait_ms if may_be_delivered(grant) else None,
+                wait_ms=retry_ms if may_be_delivered(grant) else None,
             )
         except StoreError as error:
             log.error("finish_unanswered", call_id=grant.call_id, error=str(error))

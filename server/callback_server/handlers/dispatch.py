@@ -85,11 +85,11 @@ class HandlerDispatcher:
         deadline = deadline_ms(self._activities, grant.activity)
         return min(deadline, grant.lease_left_ms - LEASE_SLACK_MS) / 1000
 
-    async def dispatch(self, grant: Grant, request: Request, *, is_retry: bool = False) -> HandlerResult:
+    def dispatch(self, grant: Grant, request: Request, *, is_retry: bool = False) -> Awaitable[HandlerResult]:
         """Ask the handler of a call for its decision, within the deadline and the lease."""
         if self._around is None:
-            return await self._ask(grant, request)
-        return await self._around(self._ask, grant, request, is_retry)
+            return self._ask(grant, request)
+        return self._around(self._ask, grant, request, is_retry)
 
     async def _ask(self, grant: Grant, request: Request) -> HandlerResult:
         handler = self._handlers.get(grant.activity, self._workers)
