@@ -80,13 +80,13 @@ class Tracing(Traces):
         super().__init__("callback-server")
         self._targets = {name: activity.target for name, activity in declared.items() if activity.target is not None}
 
-    async def around_attempt(self, ask: Attempt, grant: Grant, request: Request, is_retry: bool) -> HandlerResult:
+    async def around_attempt(self, ask: Attempt, grant: Grant, request: Request) -> HandlerResult:
         """Ask a handler in a span: the first attempt of a call as a child of the call, any other one as a root."""
         creator = grant.settings.traceparent
-        parent = "" if is_retry or grant.reason is not Reason.CALL else request.traceparent
+        parent = "" if grant.is_retry or grant.reason is not Reason.CALL else request.traceparent
         if parent and not is_sampled(parent):
             return await ask(grant, request)
-        links = () if parent else (request.traceparent, creator) if is_retry else (creator,)
+        links = () if parent else (request.traceparent, creator) if grant.is_retry else (creator,)
         target = self._targets.get(grant.activity)
         if target is None:
             name, kind, attributes = f"send {grant.activity}", SpanKind.PRODUCER, _message(grant)

@@ -156,7 +156,8 @@ class Exchange:
             elif waited := parse_wait_path(path):
                 answer = await self._wait(waited)
             else:
-                answer = await self._view()
+                found = await views.answer(self._shared.app, self._scope)
+                answer = self._answer_problem(found) if isinstance(found, problems.Problem) else found
         except problems.ProblemError as error:
             self._drop_body()  # the answer may have to wait
             if error.prompt is None:
@@ -273,11 +274,6 @@ class Exchange:
                 with contextlib.suppress(problems.ProblemError):
                     await self._read_parts(self._shared.body_limit_bytes, keep=False)
             raise
-
-    async def _view(self) -> HttpAnswer:
-        """Answer a request at any other address."""
-        found = await views.answer(self._shared.app, self._scope)
-        return self._answer_problem(found) if isinstance(found, problems.Problem) else found
 
     def _new_reservation(self) -> BodyReservation:
         return BodyReservation(self._shared.body_budget, self._record.caller.group)

@@ -47,7 +47,7 @@ class DeliveryAttempts:
         lease_end = time.monotonic() + grant.lease_left_ms / 1000
         result = None
         if not self._is_exhausted(attempt):
-            result = await self._dispatcher.dispatch(grant, attempt.request, is_retry=attempt.is_retry)
+            result = await self._dispatcher.dispatch(grant, attempt.request)
         finish = self._finish_call if attempt.is_call_running else self._finish_delivery
         try:
             next_is_due = await finish(attempt, result, lease_end)

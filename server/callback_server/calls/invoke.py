@@ -81,6 +81,7 @@ _FAILURES: Final[Mapping[CallFailure, type[errors.CallFailedError]]] = {
 }
 
 
+_Running = dict[asyncio.Task[CallAnswer], ActiveCall]
 AroundCall = Callable[..., ActiveCall]
 """Starts a call. Its arguments are the method `invoke`, and the arguments of that method."""
 
@@ -139,13 +140,14 @@ class CallInvoker:
         self._max_in_flight = max_in_flight
         self._max_waits = max_waits
         self._on_claim = on_claim
-        self._running: dict[asyncio.Task[CallAnswer], ActiveCall] = {}
-        self._waits: dict[asyncio.Task[CallAnswer], ActiveCall] = {}
+        self._running: _Running = {}
+        self._waits: _Running = {}
         """The requests that wait at the addresses of calls."""
         self._look_ups: set[asyncio.Task[None]] = set()
         self._decisions: set[asyncio.Task[Outcome]] = set()
         """The decisions of handlers on calls whose callers get something before: each continues after that."""
-        self._marks = CallerMarks(scripts, recording)
+        self.marks = CallerMarks(scripts, recording)
+        """What callers get before the ends of their calls, and that they are gone."""
         metrics.CALLS_IN_FLIGHT.set_function(lambda: len(self._running))
         metrics.WAITS_IN_FLIGHT.set_function(lambda: len(self._waits))
         self._is_stopping = False
@@ -169,15 +171,7 @@ class CallInvoker:
         pending = pending_call(state, parameter, request)
         reservation = self._body_bytes.reserve(len(request.body))
         call = ActiveCall(pending.call_id, state, method=request.method, prefers_page=prefers_page)
-        task = asyncio.create_task(self._run(pending, reservation, call))
-        self._running[task] = call  # the loop itself holds tasks only weakly
-
-        def ended(task: asyncio.Task[CallAnswer]) -> None:
-            del self._running[task]
-            reservation.free()
-            self._ended(task, call)
-
-        task.add_done_callback(ended)
+        self._start(self._run(pending, reservation, call), call, self._running, reservation)
         return call
 
     def wait(self, call_id: str, token: str, *, without_answer: bool = False) -> ActiveCall:
@@ -198,14 +192,7 @@ class CallInvoker:
         if len(self._waits) >= self._max_waits:
             raise errors.TooManyCallsError("max_in_flight_waits")
         call = ActiveCall(call_id)
-        task = asyncio.create_task(self._wait(call, token, without_answer=without_answer))
-        self._waits[task] = call
-
-        def ended(task: asyncio.Task[CallAnswer]) -> None:
-            del self._waits[task]
-            self._ended(task, call)
-
-        task.add_done_callback(ended)
+        self._start(self._wait(call, token, without_answer=without_answer), call, self._waits, None)
         return call
 
     def look_up(self, state: str, parameter: str, request: Request) -> asyncio.Future[None]:
@@ -246,15 +233,7 @@ class CallInvoker:
             call.is_caller_gone = True
             call.release()
             if call.is_claimed:
-                self._marks.start_gone(call.call_id)
-
-    async def mark_caller_gone(self, call_id: str) -> None:
-        """Mark that the caller of a call did not get its answer.
-
-        Raises:
-            StoreError: It is not known whether the call was marked.
-        """
-        await self._marks.mark_caller_gone(call_id)
+                self.marks.start_gone(call.call_id)
 
     async def drain(self) -> None:
         """Refuse new calls, tell the callers of held calls to wait elsewhere, and wait for the calls that run."""
@@ -271,9 +250,19 @@ class CallInvoker:
                 self.caller_gone(call)
         # The decisions too: a call that is cancelled while it waits for its answer deadline does not cancel its own.
         await cancel_all({*self._running, *self._waits, *self._look_ups, *self._decisions})
-        await self._marks.wait()
+        await self.marks.wait()
 
-    def _ended(self, task: asyncio.Task[CallAnswer], call: ActiveCall) -> None:
+    def _start(
+        self, work: Coroutine[Any, Any, CallAnswer], call: ActiveCall, running: _Running, body: BodyReservation | None
+    ) -> None:
+        task = asyncio.create_task(work)
+        running[task] = call  # the loop itself holds tasks only weakly
+        task.add_done_callback(partial(self._ended, running, body))
+
+    def _ended(self, running: _Running, body: BodyReservation | None, task: asyncio.Task[CallAnswer]) -> None:
+        call = running.pop(task)
+        if body is not None:
+            body.free()
         answer = call.answer
         error = None if task.cancelled() else task.exception()
         # A refusal was logged where it was raised. Any other exception is a bug of this server.
@@ -287,7 +276,7 @@ class CallInvoker:
             return
         is_marked = call.is_claimed and call.is_caller_gone
         if isinstance(error, errors.OutcomeUnknownError) and call.state and not is_marked:
-            self._marks.start_gone(call.call_id)  # its caller gets a 503, whatever is recorded
+            self.marks.start_gone(call.call_id)  # its caller gets a 503, whatever is recorded
         if task.cancelled():
             answer.cancel()
         elif error is not None:
@@ -301,7 +290,7 @@ class CallInvoker:
         if isinstance(result, Grant):
             call.is_claimed = True
             if call.is_caller_gone:
-                self._marks.start_gone(call.call_id)
+                self.marks.start_gone(call.call_id)
             if self._owner_rate is not None:
                 self._owner_rate.charge(result.owner)
             if self._on_claim is not None:
@@ -346,7 +335,7 @@ class CallInvoker:
             if not waiting.done() and call.is_caller_gone:
                 raise errors.OutcomeUnknownError("")  # which no caller gets
             if not waiting.done() and (
-                path := await self._marks.mark_waiting(earlier.call_id, call, waiting, decides_here=False)
+                path := await self.marks.mark_waiting(earlier.call_id, call, waiting, decides_here=False)
             ):
                 return CallAnswer("", Response(), wait_path=path, repeated_call_id=earlier.call_id)
             return replace(self._answer_of(await waiting), repeated_call_id=earlier.call_id)
@@ -452,9 +441,9 @@ class CallInvoker:
             await _first_of(task, call.released if is_held else None, after_ms)
             if not task.done() and not call.is_caller_gone:
                 if fallback is None or (is_held and call.released.done()):
-                    if path := await self._marks.mark_waiting(grant.call_id, call, task, decides_here=not is_held):
+                    if path := await self.marks.mark_waiting(grant.call_id, call, task, decides_here=not is_held):
                         call.answer.set_result(CallAnswer(grant.call_id, Response(), wait_path=path))
-                elif await self._marks.mark_fallback(grant, request, call, task, decides_here=not is_held):
+                elif await self.marks.mark_fallback(grant, request, call, task, decides_here=not is_held):
                     log.info("fallback_sent", call_id=grant.call_id, case_id=case_id_of_call(grant.call_id))
                     response = self._dispatcher.complete(fallback.response)
                     cookie_host = self._dispatcher.cookie_host(grant.settings.alternative_domain, grant.owner)
