@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from callback_process.logs import get_logger
-from callback_server.calls.finish import log_finished, merge_and_finish, wait_ms
+from callback_server.calls.finish import finish, wait_ms
 from callback_server.domain.activity import Activity, retries_of
 from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Outcome
 from callback_server.domain.case import CloseReason
@@ -48,9 +48,9 @@ class DeliveryAttempts:
         result = None
         if not self._is_exhausted(attempt):
             result = await self._dispatcher.dispatch(grant, attempt.request)
-        finish = self._finish_call if attempt.is_call_running else self._finish_delivery
+        record = self._finish_call if attempt.is_call_running else self._finish_delivery
         try:
-            next_is_due = await finish(attempt, result, lease_end)
+            next_is_due = await record(attempt, result, lease_end)
         except StoreError as error:  # the lease ends, and the delivery is tried again
             log.error("delivery_unanswered", call_id=grant.call_id, error=str(error))
             return False
@@ -111,7 +111,7 @@ class DeliveryAttempts:
             recorded = HandlerResult(replace(result.decision, status=CallStatus.FAILED))
         else:
             recorded = result
-        outcome, finished = await merge_and_finish(
+        _, finished = await finish(
             self._scripts,
             self._dispatcher,
             self._recording,
@@ -122,11 +122,7 @@ class DeliveryAttempts:
             fencing_token=attempt.fencing_token,
             was_given_up=result is None,
         )
-        if finished is None:
-            return None
-        self._dispatcher.report(grant, recorded, outcome)
-        log_finished(grant, outcome, finished)
-        return False
+        return None if finished is None else False
 
     def _wait_ms(self, attempt: DeliveryAttempt, outcome: Outcome, lease_end: float) -> int | None:
         left_ms = round((lease_end - time.monotonic()) * 1000)

@@ -33,7 +33,7 @@ from callback_server import errors, metrics
 from callback_server.calls.active_call import ActiveCall, CallAnswer
 from callback_server.calls.claims import Claims, pending_call, refusal_of
 from callback_server.calls.deliveries import Deliveries
-from callback_server.calls.finish import log_finished, merge_and_finish, wait_ms
+from callback_server.calls.finish import finish, wait_ms
 from callback_server.calls.held import HeldCalls
 from callback_server.calls.marks import CallerMarks, may_be_delivered
 from callback_server.calls.preconditions import PendingCall
@@ -475,7 +475,7 @@ class CallInvoker:
             return wait_ms(retries, outcome, attempts=1, asked_before=0, age_ms=max(age_ms, 0))
 
         try:
-            outcome, finished = await merge_and_finish(
+            outcome, finished = await finish(
                 self._scripts,
                 self._dispatcher,
                 self._recording,
@@ -490,10 +490,6 @@ class CallInvoker:
         if finished is None:
             log.error("finish_too_late", call_id=grant.call_id, status=outcome.status)
             raise errors.OutcomeUnknownError(grant.call_id)
-        self._dispatcher.report(grant, result, outcome)
-        if finished.delivery is not None:  # its caller got a fallback, and this was the first attempt
-            grant = replace(grant, attempt=1)
-        log_finished(grant, outcome, finished)
         if finished.delivery is DeliveryStatus.PENDING:
             raise errors.OutcomeUnknownError(grant.call_id)
         return outcome
