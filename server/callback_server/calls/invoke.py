@@ -399,7 +399,7 @@ class CallInvoker:
                 activity=grant.activity,
                 attempt=grant.attempt,
             )
-            outcome = await self._by_answer_deadline(grant, request, call, self._decide_and_finish(grant, request))
+            outcome = await self._by_answer_deadline(grant, request, call)
         if outcome.response is None and grant.resolved is not None:
             raise errors.AnswerNotRepeatedError  # it was erased
         if outcome.response is None:
@@ -411,14 +411,8 @@ class CallInvoker:
             rejected_without_response=outcome.status is CallStatus.REJECTED and outcome.response == BARE_REJECTION,
         )
 
-    async def _by_answer_deadline(
-        self,
-        grant: Grant,
-        request: Request,
-        call: ActiveCall,
-        work: Coroutine[Any, Any, Outcome],
-    ) -> Outcome:
-        """Return the outcome of `work`. At the answer deadline, give the caller the fallback, or tell it to wait.
+    async def _by_answer_deadline(self, grant: Grant, request: Request, call: ActiveCall) -> Outcome:
+        """Return the outcome of a call. At the answer deadline, give the caller the fallback, or tell it to wait.
 
         The call continues then; a held call does so in the store, and nothing here waits for its end, also once its
         caller is known to be gone. Such a caller gets neither, and any other call ends as if there were no deadline.
@@ -432,8 +426,8 @@ class CallInvoker:
             after_ms = fallback.after_ms
         is_held = grant.answer_mode is AnswerMode.HOLD
         if after_ms is None and not is_held:
-            return await work
-        task = asyncio.create_task(work)
+            return await self._decide_and_finish(grant, request)
+        task = asyncio.create_task(self._decide_and_finish(grant, request))
         if not is_held:
             self._decisions.add(task)
             task.add_done_callback(self._decisions.discard)
