@@ -361,7 +361,7 @@ def test_the_json_api_and_its_document_have_the_facts(tree, up, made):
         "CallbacksService", "GenerateCallbackUrl", {"callbackActivity": "retired", "response": {"responseType": "PAGE"}}
     )
     assert refused.json()["details"][0]["debug"]["reason"] == "ACTIVITY_RETIRED"
-    document = (tree / "clients/console/callback_console/api/openapi.json").read_text()
+    document = (tree / "clients/api/callback_api/openapi.json").read_text()
     assert all(name in document for name in ("responseLanguage", "ownerNote", "answerDigits", "GetOwnerStatistics"))
 
 

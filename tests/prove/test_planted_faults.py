@@ -50,7 +50,7 @@ FAULTS = {
     "a watch with a gap": (
         Promise.WATCHED,
         "record",
-        "watch.py",
+        "calls/watch.py",
         "        self._kept += events\n",
         "        self._kept += events[2::3]\n",
     ),
