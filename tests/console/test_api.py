@@ -51,7 +51,7 @@ METHODS = {
     )
     for method in service.methods
 }
-DOCUMENT = ROOT / "clients" / "console" / "callback_console" / "api" / "openapi.json"
+DOCUMENT = ROOT / "clients" / "api" / "callback_api" / "openapi.json"
 DAY = datetime.timedelta(days=1)
 JSON = {"Content-Type": "application/json"}
 

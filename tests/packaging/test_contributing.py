@@ -17,11 +17,11 @@ import httpx
 import pytest
 from support.installed import GO_FLAGS
 from support.languages import callback_command, require_language
-from support.tree import ROOT
+from support.tree import PACKAGES, ROOT
 from support.wait import DEADLINE_S
 
 PROGRAMS = ROOT / "tests" / "packaging" / "recipes"
-ROOTS = ("server", "edge", "clients/python", "clients/cli", "clients/console", "clients/conformance")
+ROOTS = sorted({str(folder.parent.relative_to(ROOT)) for folder in PACKAGES.values()})
 """The folders of packages."""
 
 
