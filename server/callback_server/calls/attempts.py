@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from callback_process.logs import get_logger
 from callback_server.calls.finish import finish, wait_ms
+from callback_server.calls.transition_log import log_delivery_tried
 from callback_server.domain.activity import Activity, retries_of
 from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Outcome
 from callback_server.domain.case import CloseReason
@@ -20,7 +21,6 @@ from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.finish_delivery import finish_delivery
 from callback_server.store.transitions.take_deliveries import DeliveryAttempt
-from callback_server.transition_log import log_delivery_tried
 
 log = get_logger()
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from callback_server.calls.transition_log import log_call_ended, log_delivery_tried
 from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome
 from callback_server.domain.retries import Retries
 from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult
@@ -16,7 +17,6 @@ from callback_server.store.connection.resend import resend
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.finish_call import FinishResult, ResponseReplaced, finish_call
-from callback_server.transition_log import log_call_ended, log_delivery_tried
 
 
 async def finish(
