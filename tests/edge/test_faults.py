@@ -74,6 +74,18 @@ async def test_a_view_is_served_without_waiting_for_a_body(failing_edge):
     assert (answer.status, answer["connection"]) == (201, "close")
 
 
+async def test_an_answer_that_cannot_be_sent_is_a_500(log, failing_edge):
+    @failing_edge.app.get("/view")
+    async def view():
+        return "seen", 200, {"not a name": SECRET}
+
+    answer = await ask(failing_edge, "/view")
+    assert (answer.status, answer.body) == (500, b"")
+    answer.assert_fixed_headers()
+    assert [entry["event"] for entry in log] == ["answer_not_sent"]
+    log.clear()
+
+
 async def test_an_error_in_a_call_reveals_nothing(log, failing_edge):
     answer = await ask(failing_edge)
     assert answer.problem == (500, "internal")
