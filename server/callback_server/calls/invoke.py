@@ -31,9 +31,9 @@ from callback_process.logs import get_logger
 from callback_process.tasks import cancel_all
 from callback_server import errors, metrics
 from callback_server.calls.active_call import ActiveCall, CallAnswer
+from callback_server.calls.attempts import HandlerAttempts
 from callback_server.calls.claims import Claims, pending_call, refusal_of
 from callback_server.calls.deliveries import Deliveries
-from callback_server.calls.finish import finish, wait_ms
 from callback_server.calls.held import HeldCalls
 from callback_server.calls.marks import CallerMarks, may_be_delivered
 from callback_server.calls.preconditions import PendingCall
@@ -47,7 +47,6 @@ from callback_server.calls.waiting import (
     wait_hash,
     wait_path,
 )
-from callback_server.domain.activity import Activity, retries_of
 from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome, Request
 from callback_server.domain.case import AnswerMode
 from callback_server.domain.ids import case_id_of_call, is_state
@@ -57,8 +56,6 @@ from callback_server.limits.body_bytes import BodyBytes, BodyReservation
 from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.queries.read import HeldCall
-from callback_server.store.recording import Recording
-from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import (
     CaseClosed,
     ClaimRefusal,
@@ -67,6 +64,7 @@ from callback_server.store.transitions.claim_call import (
     EarlierCallRuns,
 )
 from callback_server.store.transitions.follow_call import FallbackSent
+from callback_server.store.transitions.take_deliveries import DeliveryAttempt
 
 log = get_logger()
 
@@ -91,15 +89,14 @@ class CallInvoker:
 
     def __init__(
         self,
-        scripts: Scripts,
         *,
         claims: Claims,
         dispatcher: HandlerDispatcher,
         held: HeldCalls,
         repeats: Repeats,
+        attempts: HandlerAttempts,
         deliveries: Deliveries,
-        activities: Mapping[str, Activity],
-        recording: Recording,
+        marks: CallerMarks,
         owner_rate: OwnerRateLimit | None,
         body_bytes: BodyBytes,
         max_in_flight: int,
@@ -110,14 +107,13 @@ class CallInvoker:
         """Create an invoker.
 
         Args:
-            scripts: The scripts on the store.
             claims: Claims the cases for requests.
             dispatcher: Asks the handlers.
             held: The held calls.
             repeats: The repeats that wait.
+            attempts: Records the ends of calls that handlers decide.
             deliveries: Runs the deliveries of ACK cases.
-            activities: The declared activities, with their retries.
-            recording: What is recorded of calls.
+            marks: Records what callers get before the ends of their calls, and that they are gone.
             owner_rate: The limit on the calls of an owner. None: no limit.
             body_bytes: The limit on the bytes of bodies.
             max_in_flight: Maximum number of calls that run at the same time.
@@ -127,14 +123,13 @@ class CallInvoker:
         """
         if around is not None:
             self.invoke = partial(around, self.invoke)  # type: ignore[method-assign]  # it takes the same arguments
-        self._scripts = scripts
         self._claims = claims
         self._dispatcher = dispatcher
         self._held = held
         self._repeats = repeats
+        self._attempts = attempts
         self._deliveries = deliveries
-        self._activities = activities
-        self._recording = recording
+        self._marks = marks
         self._owner_rate = owner_rate
         self._body_bytes = body_bytes
         self._max_in_flight = max_in_flight
@@ -146,8 +141,6 @@ class CallInvoker:
         self._look_ups: set[asyncio.Task[None]] = set()
         self._decisions: set[asyncio.Task[Outcome]] = set()
         """The decisions of handlers on calls whose callers get something before: each continues after that."""
-        self.marks = CallerMarks(scripts, recording)
-        """What callers get before the ends of their calls, and that they are gone."""
         metrics.CALLS_IN_FLIGHT.set_function(lambda: len(self._running))
         metrics.WAITS_IN_FLIGHT.set_function(lambda: len(self._waits))
         self._is_stopping = False
@@ -233,7 +226,7 @@ class CallInvoker:
             call.is_caller_gone = True
             call.release()
             if call.is_claimed:
-                self.marks.start_gone(call.call_id)
+                self._marks.start_gone(call.call_id)
 
     async def drain(self) -> None:
         """Refuse new calls, tell the callers of held calls to wait elsewhere, and wait for the calls that run."""
@@ -250,7 +243,7 @@ class CallInvoker:
                 self.caller_gone(call)
         # The decisions too: a call that is cancelled while it waits for its answer deadline does not cancel its own.
         await cancel_all({*self._running, *self._waits, *self._look_ups, *self._decisions})
-        await self.marks.wait()
+        await self._marks.wait()
 
     def _start(
         self, work: Coroutine[Any, Any, CallAnswer], call: ActiveCall, running: _Running, body: BodyReservation | None
@@ -276,7 +269,7 @@ class CallInvoker:
             return
         is_marked = call.is_claimed and call.is_caller_gone
         if isinstance(error, errors.OutcomeUnknownError) and call.state and not is_marked:
-            self.marks.start_gone(call.call_id)  # its caller gets a 503, whatever is recorded
+            self._marks.start_gone(call.call_id)  # its caller gets a 503, whatever is recorded
         if task.cancelled():
             answer.cancel()
         elif error is not None:
@@ -290,7 +283,7 @@ class CallInvoker:
         if isinstance(result, Grant):
             call.is_claimed = True
             if call.is_caller_gone:
-                self.marks.start_gone(call.call_id)
+                self._marks.start_gone(call.call_id)
             if self._owner_rate is not None:
                 self._owner_rate.charge(result.owner)
             if self._on_claim is not None:
@@ -335,7 +328,7 @@ class CallInvoker:
             if not waiting.done() and call.is_caller_gone:
                 raise errors.OutcomeUnknownError("")  # which no caller gets
             if not waiting.done() and (
-                path := await self.marks.mark_waiting(earlier.call_id, call, waiting, decides_here=False)
+                path := await self._marks.mark_waiting(earlier.call_id, call, waiting, decides_here=False)
             ):
                 return CallAnswer("", Response(), wait_path=path, repeated_call_id=earlier.call_id)
             return replace(self._answer_of(await waiting), repeated_call_id=earlier.call_id)
@@ -435,9 +428,9 @@ class CallInvoker:
             await _first_of(task, call.released if is_held else None, after_ms)
             if not task.done() and not call.is_caller_gone:
                 if fallback is None or (is_held and call.released.done()):
-                    if path := await self.marks.mark_waiting(grant.call_id, call, task, decides_here=not is_held):
+                    if path := await self._marks.mark_waiting(grant.call_id, call, task, decides_here=not is_held):
                         call.answer.set_result(CallAnswer(grant.call_id, Response(), wait_path=path))
-                elif await self.marks.mark_fallback(grant, request, call, task, decides_here=not is_held):
+                elif await self._marks.mark_fallback(grant, request, call, task, decides_here=not is_held):
                     log.info("fallback_sent", call_id=grant.call_id, case_id=case_id_of_call(grant.call_id))
                     response = self._dispatcher.complete(fallback.response)
                     cookie_host = self._dispatcher.cookie_host(grant.settings.alternative_domain, grant.owner)
@@ -458,26 +451,15 @@ class CallInvoker:
         with metrics.HANDLER_SECONDS.time():
             result = await self._dispatcher.dispatch(grant, request)
         with metrics.FINISH_SECONDS.time():
-            return await self._finish(grant, result, lease_end)
+            return await self._finish(grant, request, result, lease_end)
 
-    async def _finish(self, grant: Grant, result: HandlerResult, lease_end: float) -> Outcome:
+    async def _finish(self, grant: Grant, request: Request, result: HandlerResult, lease_end: float) -> Outcome:
+        # A delivery begins when the caller gets the fallback.
         fallback_ms = grant.fallback.after_ms if grant.fallback is not None else 0
-
-        def retry_ms(outcome: Outcome) -> int | None:
-            age_ms = grant.lease_left_ms - fallback_ms - round((lease_end - time.monotonic()) * 1000)
-            retries = retries_of(self._activities, grant.activity)
-            return wait_ms(retries, outcome, attempts=1, asked_before=0, age_ms=max(age_ms, 0))
-
+        attempt = DeliveryAttempt(grant, request, fencing_token=1, age_ms=-fallback_ms, is_call_running=True)
         try:
-            outcome, finished = await finish(
-                self._scripts,
-                self._dispatcher,
-                self._recording,
-                grant,
-                result,
-                lease_end=lease_end,
-                wait_ms=retry_ms if may_be_delivered(grant) else None,
-            )
+            is_last = not may_be_delivered(grant)
+            outcome, finished = await self._attempts.finish(attempt, result, lease_end, is_last=is_last)
         except StoreError as error:
             log.error("finish_unanswered", call_id=grant.call_id, error=str(error))
             raise errors.OutcomeUnknownError(grant.call_id) from error
