@@ -4,6 +4,7 @@ A library in the process of the store (`syncs.c`) logs each fsync. The store is 
 to what an fsync had covered: what the operating system had not written is lost, as in a power loss.
 """
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -12,11 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from callback_launcher.child import running
+from callback_launcher.launcher import Launcher
+from callback_launcher.store import Store
+from callback_launcher.wait import wait_until
 from callback_prove.errors import ProveError
 from callback_prove.history import History, Injected
-from callback_prove.proof import Settings, running, say, under_load, wait_for_successes
-from callback_prove.system import Launcher, Store, System
-from callback_prove.wait import wait_until
+from callback_prove.proof import Settings, say, under_load, wait_for_successes
+from callback_prove.system import System
 
 BEHIND_BYTES: Final = 4096
 """Number of bytes without an fsync that are worth a power loss where these are expected."""
@@ -44,8 +48,8 @@ async def prove(settings: Settings, history: History) -> None:
                     await wait_until(partial(store.has_synced, store.written()), timeout_s=BEHIND_TIMEOUT_S)
                     await wait_until(store.is_behind, timeout_s=BEHIND_TIMEOUT_S)
                 history.add(Injected(at=time.time(), fault="power_loss", process=store.name))
-                lost_bytes += await store.lose_power()
-                await store.start()
+                lost_bytes += store.lose_power()
+                await asyncio.to_thread(store.start)
                 say(f"power loss {cycle + 1} of {settings.cycles}; {lost_bytes} bytes cut so far")
 
 
@@ -97,13 +101,13 @@ class SyncedStore(Store):
         (file,) = (self.data / "appendonlydir").glob("*.incr.aof")
         return file, max(self._on_disk, synced_size(self._syncs, file.name)), file.stat().st_size
 
-    async def lose_power(self) -> int:
+    def lose_power(self) -> int:
         """Kill it, and cut its append-only file to what is certainly on disk. Return the number of bytes cut.
 
         Raises:
             ProveError: It logged no fsync of the file.
         """
-        await self.kill()
+        self.kill()
         file, synced, written = self._sizes()
         if not 0 < synced <= written:
             raise ProveError(f"{self._syncs} says {synced} of {written} bytes of {file}: the library was not loaded")

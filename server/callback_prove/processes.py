@@ -2,10 +2,13 @@
 
 import time
 
+from callback_launcher.child import running
+from callback_launcher.launcher import Launcher
+from callback_launcher.store import Store
 from callback_prove.faults import Injector
 from callback_prove.history import History
-from callback_prove.proof import Settings, running, under_load, wait_for_successes
-from callback_prove.system import Launcher, Store, System
+from callback_prove.proof import Settings, under_load, wait_for_successes
+from callback_prove.system import System
 
 LONG_S = 60
 """Length of a load in which processes are also paused for longer than a lease, in seconds."""

@@ -1,10 +1,10 @@
 """Errors that stop `callback up`."""
 
+from callback_launcher.errors import LaunchError
 
-class UpError(Exception):
+
+class UpError(LaunchError):
     """`callback up` cannot start or continue. The text is for users: the problem, and what to do."""
-
-    exit_code = 1
 
 
 class ChildSettingsError(UpError):

