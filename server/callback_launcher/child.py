@@ -10,11 +10,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from callback_launcher import die_with_parent
 from callback_launcher.errors import LaunchError
 
+START_S: Final = 120.0
+"""Time limit for a child to become healthy, in seconds."""
 POLL_S = 0.025
 """Interval of health checks while a child starts, in seconds."""
 LAST_LINES = 5
@@ -31,9 +33,9 @@ class Child:
     """Absolute path of the program, and its arguments."""
     is_healthy: Callable[[], bool]
     """Health check while the child starts. False or an OSError means not yet."""
-    stop_s: float
+    stop_s: float = 60
     """Time limit to end after SIGTERM, in seconds; then the child is killed."""
-    start_s: float | None = None
+    start_s: float | None = START_S
     """Time limit to become healthy, in seconds. None means no limit."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Environment variables in addition to those of this process."""
@@ -43,6 +45,10 @@ class Child:
     """File to which its output and errors are appended. None: `spawn` says where they go."""
     death_signal: signal.Signals = signal.SIGKILL
     """Signal that the child gets when this process dies."""
+    after: "Child | None" = None
+    """Child that must be healthy before a supervisor starts this one."""
+    on_line: Callable[[str], None] | None = None
+    """Receives each line of its output from a supervisor. None: the function of the supervisor does."""
     process: "subprocess.Popen[Any] | None" = field(default=None, init=False)
     """The process as last started."""
 

@@ -2,13 +2,13 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import redis
 
-from callback_launcher.child import running
+from callback_launcher.child import START_S, running
 from callback_launcher.errors import LaunchError
-from callback_launcher.launcher import START_S, Launcher
+from callback_launcher.launcher import Launcher
 from callback_launcher.store import REPLICATION, Store
 from callback_launcher.wait import wait_until
 from callback_process.addresses import Address
@@ -29,23 +29,22 @@ MIGRATE_MS: Final = 5000
 class Node(Store):
     """A store that is a node of a cluster."""
 
-    def __init__(
-        self,
-        launcher: Launcher,
-        name: str,
-        *,
-        address: Address | None = None,
-        bus: Address | None = None,
-        wrapper: Sequence[str] = (),
-    ) -> None:
-        """Create a node that belongs to no cluster yet. `bus` is its address for the other nodes."""
+    def __init__(self, launcher: Launcher, name: str, *, bus: Address | None = None, **options: Any) -> None:
+        """Create a node that belongs to no cluster yet.
+
+        Args:
+            launcher: Gives its directory and addresses.
+            name: Name of the process.
+            bus: Address for the other nodes. None: a free one.
+            options: More arguments of `Store`.
+        """
         self.bus = bus or launcher.take()
         settings = [
             "--cluster-enabled", "yes", "--cluster-port", str(self.bus.port), "--protected-mode", "no",
             "--cluster-node-timeout", str(int(NODE_TIMEOUT_S * 1000)), *REPLICATION,
             "--cluster-allow-replica-migration", "no",  # otherwise a primary without slots becomes one more replica
         ]  # fmt: skip
-        super().__init__(launcher, name, *settings, address=address, wrapper=wrapper)
+        super().__init__(launcher, name, *settings, **options)
 
     async def id(self) -> str:
         """Return its id."""

@@ -1,30 +1,17 @@
 """What the processes of a system have in common, and the system itself: servers and edges on a store."""
 
 import itertools
-import socket
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from types import MappingProxyType
-from typing import Final, Self
 
 from callback_launcher.child import Child
-from callback_launcher.programs import is_ready, python, store_program, variables
+from callback_launcher.programs import serving, store_program
 from callback_process.addresses import Address
 from callback_process.listener import address_of, bound_socket
 
-START_S: Final = 120.0
-"""Time limit for a process to become ready, in seconds."""
-STOP_S: Final = 60.0
-"""Time limit for a process to end, in seconds."""
-NO_SETTINGS: Final[Mapping[str, object]] = MappingProxyType({})
-
 
 class Launcher:
-    """What the processes of a system have in common: their directory, durability, and addresses on loopback.
-
-    No other program gets an address that it has taken. Use it as a context manager, which gives the addresses back.
-    """
+    """What the processes of a system have in common: their directory, durability, and addresses on loopback."""
 
     def __init__(self, directory: Path, durability: str = "always", *, store: str | None = None) -> None:
         """Create a launcher.
@@ -37,14 +24,6 @@ class Launcher:
         self._store = store
         self.directory = directory
         self.durability = durability
-        self._held: list[socket.socket] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        for held in self._held:
-            held.close()
 
     @property
     def store(self) -> str:
@@ -52,9 +31,11 @@ class Launcher:
         return self._store or store_program()
 
     def take(self) -> Address:
-        """Return a free address."""
-        self._held.append(bound_socket(Address("127.0.0.1", 0)))
-        return address_of(self._held[-1])
+        """Return a free address, which no other program gets while this process runs."""
+        held = bound_socket(Address("127.0.0.1", 0))
+        address = address_of(held)
+        held.detach()  # it stays open
+        return address
 
     def log(self, name: str) -> Path:
         """Return the log of a process."""
@@ -62,16 +43,7 @@ class Launcher:
 
     def serving(self, kind: str, name: str, **settings: object) -> Child:
         """Return a server or an edge, with settings in addition to its admin address."""
-        admin = self.take()
-        return Child(
-            name=name,
-            command=python(f"callback_{kind}"),
-            environment=variables(kind, ADMIN_BIND=admin, **settings),
-            is_healthy=partial(is_ready, admin),
-            start_s=START_S,
-            stop_s=STOP_S,
-            log=self.log(name),
-        )
+        return serving(kind, self.take(), settings, name=name, log=self.log(name))
 
 
 class System:
@@ -83,8 +55,8 @@ class System:
         *store_urls: str,
         servers: int = 1,
         edges: int = 1,
-        server: Mapping[str, object] = NO_SETTINGS,
-        edge: Mapping[str, object] = NO_SETTINGS,
+        server: Mapping[str, object],
+        edge: Mapping[str, object],
     ) -> None:
         """Create the processes.
 

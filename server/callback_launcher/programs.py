@@ -4,8 +4,14 @@ import contextlib
 import shutil
 import socket
 import sys
+from collections.abc import Mapping
+from functools import partial
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
 
+from callback_launcher.child import Child
 from callback_launcher.errors import LaunchError
 from callback_process.addresses import Address
 
@@ -22,6 +28,23 @@ def variables(kind: str, **settings: object) -> dict[str, str]:
     """Return the environment variables with the settings of a server, an edge or a console."""
     prefix = "CALLBACK_" if kind == "server" else f"CALLBACK_{kind.upper()}_"
     return {f"{prefix}{name}": str(value) for name, value in settings.items()}
+
+
+def serving(kind: str, admin: Address, settings: Mapping[str, object], **options: Any) -> Child:
+    """Return a server, an edge or a console, whose probes are at this address.
+
+    Args:
+        kind: `server`, `edge` or `console`.
+        admin: Address of its probes.
+        settings: Its other settings, by their names in upper case.
+        options: More fields of the child.
+    """
+    return Child(
+        command=python(f"callback_{kind}"),
+        environment=variables(kind, **settings, ADMIN_BIND=admin),
+        is_healthy=partial(is_ready, admin),
+        **{"name": kind, **options},
+    )
 
 
 def store_command(program: str, data: Path, *settings: str, fsync: str = "always") -> list[str]:
@@ -64,26 +87,24 @@ def answers_ping(path: Path) -> bool:
     """Return whether a store at this Unix socket has loaded its data. Until then it replies -LOADING.
 
     Raises:
-        OSError: It does not listen.
+        OSError: It does not listen, or does not answer in time.
     """
     with socket.socket(socket.AF_UNIX) as connection:
-        return _first_line(connection, str(path), "PING\r\n") == b"+PONG\r\n"
+        connection.settimeout(HEALTH_CHECK_TIMEOUT_S)
+        connection.connect(str(path))
+        connection.sendall(b"PING\r\n")
+        return connection.recv(64) == b"+PONG\r\n"
 
 
 def is_ready(admin: Address) -> bool:
-    """Return whether the process with this address of its probes is ready. Raise OSError if it does not listen."""
-    request = f"GET /readyz HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n"
-    with socket.socket(socket.AF_INET6 if ":" in admin.host else socket.AF_INET) as connection:
-        return _first_line(connection, admin, request).split(b" ")[1:2] == [b"200"]
+    """Return whether the process with this address of its probes is ready.
 
-
-def _first_line(connection: socket.socket, address: str | Address, request: str) -> bytes:
-    """Connect, send a request, and return the first line of the response. Empty if there is none in time."""
-    connection.settimeout(HEALTH_CHECK_TIMEOUT_S)
-    try:
-        connection.connect(address)
-        connection.sendall(request.encode("ascii"))
-        with connection.makefile("rb") as response:
-            return response.readline()
-    except TimeoutError:
-        return b""
+    Raises:
+        OSError: It does not listen, or does not answer in time.
+    """
+    with contextlib.closing(HTTPConnection(*admin, timeout=HEALTH_CHECK_TIMEOUT_S)) as connection:
+        connection.request("GET", "/readyz")
+        try:
+            return connection.getresponse().status == HTTPStatus.OK
+        except HTTPException:  # it ended while it answered
+            return False

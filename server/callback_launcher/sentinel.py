@@ -1,13 +1,14 @@
 """Sentinels, which watch a primary and its replica."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import redis
 
+from callback_launcher.child import START_S
 from callback_launcher.errors import LaunchError
-from callback_launcher.launcher import START_S, Launcher
-from callback_launcher.store import NOTHING, CommandProcess, Store
+from callback_launcher.launcher import Launcher
+from callback_launcher.store import CommandProcess, Store
 from callback_launcher.wait import wait_until
 from callback_process.addresses import Address
 
@@ -34,7 +35,7 @@ class Sentinel(CommandProcess):
         address: Address | None = None,
         down_after_ms: int = DOWN_AFTER_MS,
         lines: Sequence[str] = (),
-        connection: Mapping[str, Any] = NOTHING,
+        **options: Any,
     ) -> None:
         """Create a Sentinel.
 
@@ -46,7 +47,7 @@ class Sentinel(CommandProcess):
             address: Address to listen on. None: a free one.
             down_after_ms: Time without an answer after which the primary counts as down, in milliseconds.
             lines: More lines of its configuration.
-            connection: More options of a client.
+            options: More arguments of `CommandProcess`.
         """
         address = address or launcher.take()
         data = launcher.directory / name
@@ -62,7 +63,7 @@ class Sentinel(CommandProcess):
             launcher.store, str(file), "--sentinel", "--bind", address.host, "--port", str(address.port),
             "--dir", str(data), *settings,
         ]  # fmt: skip
-        super().__init__(launcher, name, command, address, connection=connection)
+        super().__init__(launcher, name, address, command, **options)
 
     async def primary(self) -> str:
         """Return the address of the primary that it names, `HOST:PORT`."""

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import redis.asyncio
 
-from callback_launcher.child import Child
+from callback_launcher.child import START_S, Child
 from callback_launcher.errors import LaunchError
-from callback_launcher.launcher import START_S, STOP_S, Launcher
+from callback_launcher.launcher import Launcher
 from callback_launcher.programs import store_command
 from callback_launcher.wait import wait_until
 from callback_process.addresses import Address
@@ -26,30 +26,20 @@ class CommandProcess(Child):
     """Command that it executes when it is ready."""
 
     def __init__(
-        self,
-        launcher: Launcher,
-        name: str,
-        command: Sequence[str],
-        address: Address,
-        *,
-        connection: Mapping[str, Any] = NOTHING,
-        environment: Mapping[str, str] = NOTHING,
-    ) -> None:
+        self, launcher: Launcher, name: str, address: Address, command: Sequence[str],
+        connection: Mapping[str, Any] = NOTHING, **options: Any,
+    ) -> None:  # fmt: skip
         """Create a process that listens on an address.
 
         Args:
             launcher: Gives its directory.
             name: Name of the process.
-            command: Its command.
             address: Address that it listens on.
+            command: Its command.
             connection: More options of a client, such as its password.
-            environment: More environment variables.
+            options: More fields of the child.
         """
-        log = launcher.log(name)
-        super().__init__(
-            name=name, command=command, is_healthy=self._executes, start_s=START_S, stop_s=STOP_S,
-            environment=environment, log=log,
-        )  # fmt: skip
+        super().__init__(name=name, command=command, is_healthy=self._executes, log=launcher.log(name), **options)
         self.address = address
         self.connection = connection
 
@@ -84,8 +74,7 @@ class Store(CommandProcess):
         data: Path | None = None,
         address: Address | None = None,
         wrapper: Sequence[str] = (),
-        connection: Mapping[str, Any] = NOTHING,
-        environment: Mapping[str, str] = NOTHING,
+        **options: Any,
     ) -> None:
         """Create a store.
 
@@ -96,8 +85,7 @@ class Store(CommandProcess):
             data: Directory of its data. None: one that is named like the process.
             address: Address to listen on. None: a free one.
             wrapper: Command that runs the program. Empty: none.
-            connection: More options of a client.
-            environment: More environment variables.
+            options: More arguments of `CommandProcess`.
         """
         address = address or launcher.take()
         self.url = f"redis://{address}"
@@ -106,7 +94,7 @@ class Store(CommandProcess):
         fsync = "everysec" if launcher.durability == "everysec" else "always"
         listen = ("--bind", address.host, "--port", str(address.port))
         command = [*wrapper, *store_command(launcher.store, self.data, *listen, *settings, fsync=fsync)]
-        super().__init__(launcher, name, command, address, connection=connection, environment=environment)
+        super().__init__(launcher, name, address, command, **options)
 
     async def follow(self, address: str) -> None:
         """Become a replica of the primary at an address (`HOST:PORT`), and wait for its data.

@@ -98,10 +98,10 @@ async def prove(settings: Settings, history: History) -> None:
     Raises:
         ProveError: The proof has no result.
     """
-    with Launcher(settings.directory, settings.durability) as launcher:
-        nodes = [Node(launcher, f"node-{n}") for n in range(1, 2 * PRIMARIES + 3)]
-        cluster = Cluster(nodes[: 2 * PRIMARIES], spares=nodes[2 * PRIMARIES :])
-        await prove_with_faults(cluster, FAULTS, launcher, settings, history)
+    launcher = Launcher(settings.directory, settings.durability)
+    nodes = [Node(launcher, f"node-{n}") for n in range(1, 2 * PRIMARIES + 3)]
+    cluster = Cluster(nodes[: 2 * PRIMARIES], spares=nodes[2 * PRIMARIES :])
+    await prove_with_faults(cluster, FAULTS, launcher, settings, history)
 
 
 async def prove_with_faults(

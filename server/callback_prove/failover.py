@@ -34,34 +34,34 @@ async def prove(settings: Settings, history: History) -> None:
     def note(fault: str, store: Store) -> None:
         history.add(Injected(at=time.time(), fault=fault, process=store.name))
 
-    with Launcher(settings.directory, settings.durability) as launcher:
-        stores = [Store(launcher, f"store-{n}", *REPLICATION) for n in (1, 2, 3)]
-        async with contextlib.AsyncExitStack() as stack:
-            links = {store: await stack.enter_async_context(Tunnel(str(store.address))) for store in stores}
-            address = await stack.enter_async_context(Tunnel(str(stores[0].address)))
-            await stack.enter_async_context(running(*stores))
-            primary, replica, spare = stores
-            await replica.follow(links[primary].address)
-            system = System(launcher, f"redis://{address.address}", size=settings.size)
-            workload = await stack.enter_async_context(under_load(system, history, settings))
-            for cycle in range(settings.cycles):
-                await wait_for_successes(workload, settings.min_successes)
-                note("cut", replica)
-                links[primary].is_losing_answers = True
-                await asyncio.sleep(choices.uniform(0, LONGEST_S))
-                note("kill", primary)
-                primary.kill()
-                await replica.execute("REPLICAOF", "NO", "ONE")
-                links[primary].cut()
-                links[primary].is_losing_answers = False
-                await spare.follow(links[replica].address)
-                address.lead_to(str(replica.address))
-                await wait_for_successes(workload, settings.min_successes)
-                await asyncio.to_thread(primary.start)
-                note("return", primary)
-                address.lead_to(str(primary.address))
-                await asyncio.sleep(choices.uniform(0, LONGEST_S))
-                address.lead_to(str(replica.address))
-                await wait_for_successes(workload, settings.min_successes)
-                primary, replica, spare = replica, spare, primary
-                say(f"failover {cycle + 1} of {settings.cycles}")
+    launcher = Launcher(settings.directory, settings.durability)
+    stores = [Store(launcher, f"store-{n}", *REPLICATION) for n in (1, 2, 3)]
+    async with contextlib.AsyncExitStack() as stack:
+        links = {store: await stack.enter_async_context(Tunnel(str(store.address))) for store in stores}
+        address = await stack.enter_async_context(Tunnel(str(stores[0].address)))
+        await stack.enter_async_context(running(*stores))
+        primary, replica, spare = stores
+        await replica.follow(links[primary].address)
+        system = System(launcher, f"redis://{address.address}", size=settings.size)
+        workload = await stack.enter_async_context(under_load(system, history, settings))
+        for cycle in range(settings.cycles):
+            await wait_for_successes(workload, settings.min_successes)
+            note("cut", replica)
+            links[primary].is_losing_answers = True
+            await asyncio.sleep(choices.uniform(0, LONGEST_S))
+            note("kill", primary)
+            primary.kill()
+            await replica.execute("REPLICAOF", "NO", "ONE")
+            links[primary].cut()
+            links[primary].is_losing_answers = False
+            await spare.follow(links[replica].address)
+            address.lead_to(str(replica.address))
+            await wait_for_successes(workload, settings.min_successes)
+            await asyncio.to_thread(primary.start)
+            note("return", primary)
+            address.lead_to(str(primary.address))
+            await asyncio.sleep(choices.uniform(0, LONGEST_S))
+            address.lead_to(str(replica.address))
+            await wait_for_successes(workload, settings.min_successes)
+            primary, replica, spare = replica, spare, primary
+            say(f"failover {cycle + 1} of {settings.cycles}")

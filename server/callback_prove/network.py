@@ -106,7 +106,8 @@ async def prove(settings: Settings, history: History) -> None:
     Raises:
         ProveError: The proof has no result.
     """
-    with Hosts(2 * PRIMARIES) as hosts, Launcher(settings.directory, settings.durability) as launcher:
+    launcher = Launcher(settings.directory, settings.durability)
+    with Hosts(2 * PRIMARIES) as hosts:
         nodes = [
             Node(
                 launcher,

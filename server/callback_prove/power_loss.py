@@ -36,21 +36,21 @@ async def prove(settings: Settings, history: History) -> None:
         ProveError: The proof has no result.
     """
     library = compile_library(settings.directory)
-    with Launcher(settings.directory, settings.durability) as launcher:
-        store = SyncedStore(launcher, "store-1", library)
-        system = System(launcher, store.url, size=settings.size)
-        async with running(store), under_load(system, history, settings) as workload:
-            lost_bytes = 0
-            for cycle in range(settings.cycles):
-                await wait_for_successes(workload, settings.min_successes)
-                if settings.durability == "everysec":
-                    # Servers refuse a store that has lost its epochs, which they opened when it started.
-                    await wait_until(partial(store.has_synced, store.written()), timeout_s=BEHIND_TIMEOUT_S)
-                    await wait_until(store.is_behind, timeout_s=BEHIND_TIMEOUT_S)
-                history.add(Injected(at=time.time(), fault="power_loss", process=store.name))
-                lost_bytes += store.lose_power()
-                await asyncio.to_thread(store.start)
-                say(f"power loss {cycle + 1} of {settings.cycles}; {lost_bytes} bytes cut so far")
+    launcher = Launcher(settings.directory, settings.durability)
+    store = SyncedStore(launcher, "store-1", library)
+    system = System(launcher, store.url, size=settings.size)
+    async with running(store), under_load(system, history, settings) as workload:
+        lost_bytes = 0
+        for cycle in range(settings.cycles):
+            await wait_for_successes(workload, settings.min_successes)
+            if settings.durability == "everysec":
+                # Servers refuse a store that has lost its epochs, which they opened when it started.
+                await wait_until(partial(store.has_synced, store.written()), timeout_s=BEHIND_TIMEOUT_S)
+                await wait_until(store.is_behind, timeout_s=BEHIND_TIMEOUT_S)
+            history.add(Injected(at=time.time(), fault="power_loss", process=store.name))
+            lost_bytes += store.lose_power()
+            await asyncio.to_thread(store.start)
+            say(f"power loss {cycle + 1} of {settings.cycles}; {lost_bytes} bytes cut so far")
 
 
 def compile_library(directory: Path) -> Path:

@@ -70,28 +70,28 @@ async def prove(settings: Settings, history: History) -> None:
         history.add(Restarted(began=began, ended=time.time(), process=process.name, may_fail=may_fail))
         say(f"restarted {process.name}")
 
-    with Launcher(settings.directory, settings.durability) as launcher:
-        nodes = [Node(launcher, f"node-{n}") for n in range(1, 2 * PRIMARIES + 1)]
-        cluster = Cluster(nodes)
-        system = System(launcher, cluster.url, size=settings.size, drain_s=DRAIN_S)
-        async with cluster.running(), under_load(system, history, settings) as workload:
-            await require_speed(workload, history, settings.rate or RATE)
-            for _ in range(settings.cycles):
-                await wait_for_successes(workload, settings.min_successes)
-                for edge, address in zip(system.edges, system.edge_addresses, strict=True):
-                    async with restarting(edge, may_fail=False):
-                        workload.avoided.add(address)
-                        await asyncio.to_thread(edge.restart)
-                        workload.avoided.discard(address)
-                for process in (*system.servers, *system.handlers):
-                    async with restarting(process, may_fail=False):
-                        await asyncio.to_thread(process.restart)
-                for primary, replica in zip(nodes[:PRIMARIES], nodes[PRIMARIES:], strict=True):
-                    for node, other in ((replica, primary), (primary, replica)):
-                        async with restarting(node, may_fail=True):
-                            if node in await cluster.of_role("master"):
-                                await other.take_over()
-                                await cluster.wait_until_whole()
-                            await asyncio.to_thread(node.restart)
+    launcher = Launcher(settings.directory, settings.durability)
+    nodes = [Node(launcher, f"node-{n}") for n in range(1, 2 * PRIMARIES + 1)]
+    cluster = Cluster(nodes)
+    system = System(launcher, cluster.url, size=settings.size, drain_s=DRAIN_S)
+    async with cluster.running(), under_load(system, history, settings) as workload:
+        await require_speed(workload, history, settings.rate or RATE)
+        for _ in range(settings.cycles):
+            await wait_for_successes(workload, settings.min_successes)
+            for edge, address in zip(system.edges, system.edge_addresses, strict=True):
+                async with restarting(edge, may_fail=False):
+                    workload.avoided.add(address)
+                    await asyncio.to_thread(edge.restart)
+                    workload.avoided.discard(address)
+            for process in (*system.servers, *system.handlers):
+                async with restarting(process, may_fail=False):
+                    await asyncio.to_thread(process.restart)
+            for primary, replica in zip(nodes[:PRIMARIES], nodes[PRIMARIES:], strict=True):
+                for node, other in ((replica, primary), (primary, replica)):
+                    async with restarting(node, may_fail=True):
+                        if node in await cluster.of_role("master"):
+                            await other.take_over()
                             await cluster.wait_until_whole()
-                await wait_for_successes(workload, settings.min_successes)
+                        await asyncio.to_thread(node.restart)
+                        await cluster.wait_until_whole()
+            await wait_for_successes(workload, settings.min_successes)

@@ -14,8 +14,8 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from callback_launcher.child import running
-from callback_launcher.launcher import START_S, Launcher
+from callback_launcher.child import START_S, running
+from callback_launcher.launcher import Launcher
 from callback_launcher.sentinel import SENTINELS, SERVICE, Sentinel, settled
 from callback_launcher.store import REPLICATION, Store
 from callback_launcher.wait import wait_until
@@ -36,46 +36,46 @@ async def prove(settings: Settings, history: History) -> None:
         ProveError: The proof has no result.
     """
     choices = random.Random(settings.seed)  # noqa: S311  # reproducible faults, not a secret
-    with Launcher(settings.directory, settings.durability) as launcher:
-        primary, replica = (Store(launcher, f"store-{n}", *REPLICATION) for n in (1, 2))
-        sentinels = [Sentinel(launcher, f"sentinel-{n}", primary.address) for n in range(1, SENTINELS + 1)]
-        async with contextlib.AsyncExitStack() as stack:
-            address = await stack.enter_async_context(Tunnel(str(primary.address)))
-            await stack.enter_async_context(running(primary, replica))
-            await replica.follow(str(primary.address))
-            await stack.enter_async_context(running(*sentinels))
-            await settled(sentinels, primary, replica)
-            hosts = ",".join(str(sentinel.address) for sentinel in sentinels)
-            urls = f"redis+sentinel://{hosts}/{SERVICE}", f"redis://{address.address}"
-            system = System(launcher, *urls, size=settings.size)
-            workload = await stack.enter_async_context(under_load(system, history, settings))
-            plan = list[str]()
-            for cycle in range(settings.cycles):
-                await wait_for_successes(workload, settings.min_successes)
-                primary, replica = await settled(sentinels, primary, replica)
-                address.lead_to(str(primary.address))
-                plan = plan or choices.sample(FAULTS, len(FAULTS))
-                fault = plan.pop()
-                history.add(Injected(at=time.time(), fault=fault, process=primary.name))
-                if fault == "kill":
-                    primary.kill()
-                else:
-                    primary.signal(signal.SIGSTOP)
-                await _wait_until_named(sentinels, replica)
-                await asyncio.sleep(choices.uniform(0, LONGEST_S))
-                address.lead_to(str(replica.address))
-                history.add(Injected(at=time.time(), fault="return", process=primary.name))
-                if fault == "kill":
-                    await asyncio.to_thread(primary.start)
-                else:
-                    primary.signal(signal.SIGCONT)
-                address.lead_to(str(primary.address))
-                await asyncio.sleep(choices.uniform(0, LONGEST_S))
-                address.lead_to(str(replica.address))
-                say(f"failover {cycle + 1} of {settings.cycles}: {fault} of {primary.name}")
-                primary, replica = await settled(sentinels, replica, primary)
-                address.lead_to(str(primary.address))
+    launcher = Launcher(settings.directory, settings.durability)
+    primary, replica = (Store(launcher, f"store-{n}", *REPLICATION) for n in (1, 2))
+    sentinels = [Sentinel(launcher, f"sentinel-{n}", primary.address) for n in range(1, SENTINELS + 1)]
+    async with contextlib.AsyncExitStack() as stack:
+        address = await stack.enter_async_context(Tunnel(str(primary.address)))
+        await stack.enter_async_context(running(primary, replica))
+        await replica.follow(str(primary.address))
+        await stack.enter_async_context(running(*sentinels))
+        await settled(sentinels, primary, replica)
+        hosts = ",".join(str(sentinel.address) for sentinel in sentinels)
+        urls = f"redis+sentinel://{hosts}/{SERVICE}", f"redis://{address.address}"
+        system = System(launcher, *urls, size=settings.size)
+        workload = await stack.enter_async_context(under_load(system, history, settings))
+        plan = list[str]()
+        for cycle in range(settings.cycles):
             await wait_for_successes(workload, settings.min_successes)
+            primary, replica = await settled(sentinels, primary, replica)
+            address.lead_to(str(primary.address))
+            plan = plan or choices.sample(FAULTS, len(FAULTS))
+            fault = plan.pop()
+            history.add(Injected(at=time.time(), fault=fault, process=primary.name))
+            if fault == "kill":
+                primary.kill()
+            else:
+                primary.signal(signal.SIGSTOP)
+            await _wait_until_named(sentinels, replica)
+            await asyncio.sleep(choices.uniform(0, LONGEST_S))
+            address.lead_to(str(replica.address))
+            history.add(Injected(at=time.time(), fault="return", process=primary.name))
+            if fault == "kill":
+                await asyncio.to_thread(primary.start)
+            else:
+                primary.signal(signal.SIGCONT)
+            address.lead_to(str(primary.address))
+            await asyncio.sleep(choices.uniform(0, LONGEST_S))
+            address.lead_to(str(replica.address))
+            say(f"failover {cycle + 1} of {settings.cycles}: {fault} of {primary.name}")
+            primary, replica = await settled(sentinels, replica, primary)
+            address.lead_to(str(primary.address))
+        await wait_for_successes(workload, settings.min_successes)
 
 
 async def _wait_until_named(sentinels: Sequence[Sentinel], primary: Store) -> None:

@@ -15,7 +15,7 @@ from typing import Final
 
 from callback_launcher import launcher as launching
 from callback_launcher.child import Child
-from callback_launcher.launcher import START_S, STOP_S, Launcher, target
+from callback_launcher.launcher import Launcher, target
 from callback_launcher.programs import python
 from callback_prove.history import Ran
 from callback_prove.worker import ACTIVITIES, runs
@@ -37,9 +37,7 @@ class Handler(Child):
 
     def __init__(self, launcher: Launcher, name: str, command: Sequence[str]) -> None:
         log = launcher.log(name)
-        super().__init__(
-            name=name, command=command, is_healthy=self._serves, start_s=START_S, stop_s=STOP_S, log=log
-        )  # fmt: skip
+        super().__init__(name=name, command=command, is_healthy=self._serves, log=log)
         self._log = log
         self._diaries: list[Path] = []
         self._ends: list[float] = []

@@ -9,12 +9,13 @@ from typing import ClassVar
 from pydantic import SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from callback_launcher.programs import answers_ping, is_ready, python, store_command, store_program, variables
+from callback_launcher import programs
+from callback_launcher.child import Child
+from callback_launcher.programs import answers_ping, store_command, store_program
 from callback_process import logs
 from callback_process.addresses import Address
 from callback_process.settings import Bind, LogLevel, ProcessSettings
 from callback_up.data import DataDirectory
-from callback_up.supervisor import SupervisedChild
 
 log = logs.get_logger()
 
@@ -94,7 +95,7 @@ class UpConsoleSettings(UpSettings):
     """As above."""
 
 
-def store(directory: DataDirectory) -> SupervisedChild:
+def store(directory: DataDirectory) -> Child:
     """Return the store: a Valkey on a Unix socket in the data directory. Each write is on disk before its answer.
 
     Raises:
@@ -102,7 +103,7 @@ def store(directory: DataDirectory) -> SupervisedChild:
     """
     socket = directory.store_socket
     listen = ("--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700", "--logfile", "")
-    return SupervisedChild(
+    return Child(
         name="store",
         command=store_command(store_program(), directory.store, *listen),
         is_healthy=partial(answers_ping, socket),
@@ -113,60 +114,40 @@ def store(directory: DataDirectory) -> SupervisedChild:
     )
 
 
-def server(
-    settings: UpServerSettings,
-    *,
-    bind: Address,
-    admin: Address,
-    box_url: str,
-    directory: DataDirectory,
-    config: Path | None,
-    after: SupervisedChild,
-) -> SupervisedChild:
-    """Return the server. It uses the store, and the key in the data directory unless the settings have one."""
-    own = {
-        "GRPC_BIND": bind,
-        "BOX_URL": settings.box_url or box_url,
+def server_settings(settings: UpServerSettings, directory: DataDirectory, edge: Address) -> dict[str, object]:
+    """Return what is given to the server: the store, and the URL of the edge and a key unless it has them."""
+    given = {
+        "BOX_URL": settings.box_url or f"http://{edge}",
         "REFLECTION": settings.has_reflection,
         "CHECK_WORKERS": True,
         "STORE_URL": directory.store_url,
     }
     if settings.platform_url is not None:
-        own["PLATFORM_URL"] = settings.platform_url
+        given["PLATFORM_URL"] = settings.platform_url
     if settings.state_key is None and settings.state_key_file is None:
-        own["STATE_KEY_FILE"] = directory.state_key
-    return _serving("server", settings, admin, config, after, **own)
+        given["STATE_KEY_FILE"] = directory.state_key
+    return given
 
 
-def front(
-    settings: UpEdgeSettings | UpConsoleSettings,
-    *,
-    bind: Address,
-    admin: Address,
-    target: Address,
-    config: Path | None,
-    after: SupervisedChild,
-) -> SupervisedChild:
-    """Return the edge, which is healthy when it reaches a serving server, or the console, which needs none for that."""
-    return _serving(settings.table, settings, admin, config, after, BIND=bind, SERVER_TARGET=target)
+def serving(settings: UpSettings, admin: Address, config: Path | None, after: Child, **given: object) -> Child:
+    """Return the server, the edge, which is healthy when it reaches a serving server, or the console, which needs none.
 
-
-def _serving(
-    kind: str, settings: UpSettings, admin: Address, config: Path | None, after: SupervisedChild, **own: object
-) -> SupervisedChild:
-    own["ADMIN_BIND"] = admin
+    Args:
+        settings: Its settings.
+        admin: Address of its probes.
+        config: Settings file. None: the file that CALLBACK_CONFIG names, if any.
+        after: Child that must be healthy before.
+        given: Settings that replace its own.
+    """
     if settings.drain_s is not None:
-        own["DRAIN_S"] = settings.drain_s
-    return SupervisedChild(
-        name=kind,
-        command=python(f"callback_{kind}"),
-        environment=variables(kind, **own) | ({} if config is None else {"CALLBACK_CONFIG": str(config.absolute())}),
-        is_healthy=partial(is_ready, admin),
-        inherits_settings=True,
+        given["DRAIN_S"] = settings.drain_s
+    child = programs.serving(
+        settings.table, admin, given, inherits_settings=True, start_s=START_S, after=after,
         stop_s=(settings.drain_s or 0) + settings.grace_s + STOP_SLACK_S,
-        start_s=START_S,
-        after=after,
-    )
+    )  # fmt: skip
+    if config is not None:
+        child.environment = {**child.environment, "CALLBACK_CONFIG": str(config.absolute())}
+    return child
 
 
 _STORE_LINE = re.compile(r"\d+:\w \d+ \w+ \d+ [\d:.]+ (?P<level>[.*#-]) (?P<event>.*)")

@@ -7,9 +7,9 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
+from callback_launcher.child import Child
 from callback_launcher.errors import LaunchError
 from callback_process import logs
 from callback_process.addresses import Address, parse_bind
@@ -92,26 +92,23 @@ def run(
                 taken.append(address)
                 return address
 
+            def serving(settings: children.UpSettings, **given: object) -> Child:
+                admin = take(f"{settings.model_config['env_prefix']}ADMIN_BIND", settings.admin_bind)
+                return children.serving(settings, admin, config, store, **given)
+
             edge_address = take("--edge", edge_settings.bind)
             grpc_address = take("--grpc", server_settings.grpc_bind)
-            edge_admin = take("CALLBACK_EDGE_ADMIN_BIND", edge_settings.admin_bind)
             store = children.store(directory)
-            server = children.server(
-                server_settings,
-                bind=grpc_address,
-                admin=take("CALLBACK_ADMIN_BIND", server_settings.admin_bind),
-                box_url=f"http://{edge_address}",
-                directory=directory,
-                config=config,
-                after=store,
-            )
-            front = partial(children.front, target=grpc_address, config=config, after=store)
-            kept = [store, server, front(edge_settings, bind=edge_address, admin=edge_admin)]
+            of_server = children.server_settings(server_settings, directory, edge_address)
+            kept = [
+                store,
+                serving(server_settings, GRPC_BIND=grpc_address, **of_server),
+                serving(edge_settings, BIND=edge_address, SERVER_TARGET=grpc_address),
+            ]
             ready = {"edge": str(edge_address), "grpc": str(grpc_address)}
             if has_console:
                 address = take("--console", console_settings.bind)
-                admin = take("CALLBACK_CONSOLE_ADMIN_BIND", console_settings.admin_bind)
-                kept.append(front(console_settings, bind=address, admin=admin))
+                kept.append(serving(console_settings, BIND=address, SERVER_TARGET=grpc_address))
                 ready["console"] = str(address)
             on_line = _print_readable if for_people else None
             supervisor = Supervisor(kept, inherit=[directory.lock], on_line=on_line)

@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import IO
 
 from callback_launcher.child import Child
@@ -30,25 +29,11 @@ EXIT_SETTINGS = 2
 """Exit code of a child with wrong settings: a restart would not help."""
 
 
-@dataclass(kw_only=True, eq=False)
-class SupervisedChild(Child):
-    """A child of a supervisor."""
-
-    after: "SupervisedChild | None" = None
-    """Child that must be healthy before this one starts."""
-    on_line: Callable[[str], None] | None = None
-    """Receives each line of the child's output. None: the function of the supervisor does."""
-
-
 class Supervisor:
     """Supervisor of children. Call `run` once, on the main thread."""
 
     def __init__(
-        self,
-        children: Sequence[SupervisedChild],
-        *,
-        inherit: Sequence[int] = (),
-        on_line: Callable[[str], None] | None = None,
+        self, children: Sequence[Child], *, inherit: Sequence[int] = (), on_line: Callable[[str], None] | None = None
     ) -> None:
         """Create a supervisor. Children start in the given order, and stop in the reverse order.
 
@@ -98,7 +83,7 @@ class Supervisor:
             await event.wait()
         await when_ready()
 
-    async def _keep(self, child: SupervisedChild) -> None:
+    async def _keep(self, child: Child) -> None:
         loop = asyncio.get_running_loop()
         failed_starts = 0
         while True:
@@ -129,7 +114,7 @@ class Supervisor:
             log.error("child_died", child=child.name, how=_describe(code), delay_s=RESTART_DELAY_S)
             await asyncio.sleep(RESTART_DELAY_S)
 
-    def _start(self, child: SupervisedChild) -> int:
+    def _start(self, child: Child) -> int:
         """Start a child, and return its process id."""
         on_line = child.on_line or self._on_line
         # Standard output is reserved for the ready line.
@@ -139,7 +124,7 @@ class Supervisor:
             self._readers.start(_read(process.stdout, on_line))
         return process.pid
 
-    async def _stop(self, child: SupervisedChild) -> None:
+    async def _stop(self, child: Child) -> None:
         if not child.is_running:
             return
         try:

@@ -159,7 +159,8 @@ async def _visit(page, case_id, url):
 
 
 async def test_clients_of_all_languages_keep_every_promise_while_servers_restart(tmp_path, go_commands, node_commands):
-    with Launcher(tmp_path) as launcher, History(tmp_path / "history.ndjson") as history:
+    launcher = Launcher(tmp_path)
+    with History(tmp_path / "history.ndjson") as history:
         store = Store(launcher, "store-1")
         system = System(launcher, store.url, size=Size(servers=count(1, 2), edges=1, workers=1, handlers=0))
         (python,) = system.handlers

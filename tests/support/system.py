@@ -88,7 +88,7 @@ class Process(Child):
 
     def said(self):
         """Return what it has logged since its last start."""
-        return self.log.read_bytes()[self._seen :].decode()
+        return self.log.read_bytes()[self._seen :].decode(errors="replace")
 
     def events(self, name=None):
         """Return the events that it logged since its last start."""

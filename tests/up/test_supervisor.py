@@ -11,9 +11,10 @@ from support.up import is_running
 from support.wait import wait_until
 
 from callback_launcher import die_with_parent
+from callback_launcher.child import Child
 from callback_up import supervisor as supervision
 from callback_up.errors import UpError
-from callback_up.supervisor import SupervisedChild, Supervisor
+from callback_up.supervisor import Supervisor
 
 SLEEPER = "import time; time.sleep(3600)"
 POLITE = """
@@ -48,7 +49,7 @@ def make(lines):
     """Make a child from the text of a program."""
 
     def make(name, program, **fields):
-        return SupervisedChild(
+        return Child(
             name=name,
             command=[sys.executable, "-S", "-c", program],
             on_line=lambda line: lines.append((name, line)),
