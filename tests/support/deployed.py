@@ -15,13 +15,13 @@ import httpx
 import trustme
 import yaml
 from support.store import free_port
-from support.system import Process
+from support.system import SystemLauncher
 from support.tools import require
 from support.tree import ROOT
 
 from callback import AsyncCallbackClient
 from callback_launcher.child import Child, running
-from callback_launcher.programs import variables
+from callback_launcher.launcher import System
 from callback_server.access.roles import EVERY_ACTIVITY, Role
 from callback_server.access.tokens import add_token
 
@@ -54,7 +54,7 @@ def runbook_commands(alert):
     return re.findall(r"`callback ([a-z][^`]*)`", section)
 
 
-class Fleet:
+class Fleet(System):
     """Two `servers` and two `edges`, with the configuration and the principals of the samples.
 
     `client` is the sample's service `orders`, `operator` its administrator. The client balances between the two servers
@@ -70,32 +70,20 @@ class Fleet:
         self.worker_token_file.write_text(
             add_token(principals, "workers", (Role.WORKER,), None, activities=(EVERY_ACTIVITY,))
         )
-        text = sample(
-            "callback.toml",
-            {"redis://127.0.0.1:6379/0": store.url, "/etc/callback/principals.toml": principals},
-        )
-        configuration.write_text(text.partition("[activities.")[0] + activities)
-        grpc, http, admin = ([f"127.0.0.1:{free_port()}" for _ in range(2)] for _ in range(3))
-        self.grpc = f"ipv4:{','.join(grpc)}"
-        common = {"CALLBACK_CONFIG": str(configuration), "CALLBACK_STATE_KEY": "k" * 32, **dict(server)}
-        self.servers = [
-            Process(
-                "callback_server", directory / f"server-{n}.log", CALLBACK_GRPC_BIND=address,
-                CALLBACK_ADMIN_BIND=f"127.0.0.1:{free_port()}", **common,
-            )
-            for n, address in enumerate(grpc, 1)
-        ]  # fmt: skip
-        self.addresses = [*zip(http, admin, strict=True)]
-        """By edge: the address for callers, and the admin port."""
-        common = {
-            "SERVER_TARGET": self.grpc, "SERVER_TOKEN_FILE": token, "TRUSTED_PROXIES": "127.0.0.1",
-            "UNKNOWN_STATES_PER_MINUTE_PER_ADDRESS": 60,
+        box_url = f'box_url = "https://{HOST}"'
+        changes = {
+            "redis://127.0.0.1:6379/0": store.url, "/etc/callback/principals.toml": principals, box_url: box_url,
         }  # fmt: skip
-        edges = [variables("edge", BIND=http, ADMIN_BIND=admin, **common) for http, admin in self.addresses]
-        self.edges = [
-            Process("callback_edge", directory / f"edge-{n}.log", **environment)
-            for n, environment in enumerate(edges, 1)
+        configuration.write_text(sample("callback.toml", changes).partition("[activities.")[0] + activities)
+        ours = SystemLauncher(directory, server={"CALLBACK_CONFIG": str(configuration), **dict(server)}, edge={})
+        edge = {"SERVER_TOKEN_FILE": token, "TRUSTED_PROXIES": "127.0.0.1", "UNKNOWN_STATES_PER_MINUTE_PER_ADDRESS": 60}
+        super().__init__(
+            ours, store.url, servers=2, edges=2, server={"BOX_URL": f"https://{HOST}", "STATE_KEY": "k" * 32}, edge=edge
+        )
+        self.addresses = [
+            tuple(each.environment[f"CALLBACK_EDGE_{name}"] for name in ("BIND", "ADMIN_BIND")) for each in self.edges
         ]
+        """By edge: the address for callers, and the admin port."""
         self.client = self.operator = None
 
     async def start(self, process):
@@ -125,8 +113,8 @@ async def running_fleet(directory, store, **options):
         for processes in (fleet.servers, fleet.edges):
             await asyncio.gather(*map(fleet.start, processes))
         async with (
-            AsyncCallbackClient(fleet.grpc, token=fleet.tokens["orders"]) as fleet.client,
-            AsyncCallbackClient(fleet.grpc, token=fleet.tokens["operator"]) as fleet.operator,
+            AsyncCallbackClient(fleet.target, token=fleet.tokens["orders"]) as fleet.client,
+            AsyncCallbackClient(fleet.target, token=fleet.tokens["operator"]) as fleet.operator,
         ):
             yield fleet
     finally:

@@ -113,7 +113,7 @@ class SystemLauncher(Launcher):
 
     def serving(self, kind, name, **settings):
         """Return a server or an edge, a `Process`."""
-        environment = variables(kind, ADMIN_BIND=self.take(), DRAIN_S=0, **settings) | self._environment[kind]
+        environment = variables(kind, ADMIN_BIND=self.take(), **settings) | self._environment[kind]
         return Process(f"callback_{kind}", self.log(name), **environment)
 
 
@@ -126,9 +126,9 @@ class System(launcher.System):
         file = directory / "callback.toml"
         file.write_text(config)
         common = {"CALLBACK_CONFIG": str(file)}
-        settings = {"STATE_KEY": "k" * 32, "PLATFORM_URL": "https://platform.example"}
+        settings = {"STATE_KEY": "k" * 32, "PLATFORM_URL": "https://platform.example", "DRAIN_S": 0}
         ours = SystemLauncher(directory, server=common | dict(server), edge=common | dict(edge))
-        super().__init__(ours, store_url or store.url, server=settings)
+        super().__init__(ours, store_url or store.url, server=settings, edge={"DRAIN_S": 0})
         self.grpc = self.target.removeprefix("ipv4:")
         (self.server,), (self.edge,) = self.servers, self.edges
         self.http = self.client = None
