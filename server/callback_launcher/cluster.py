@@ -6,8 +6,7 @@ from typing import Any, Final
 
 import redis
 
-from callback_launcher.child import START_S, running
-from callback_launcher.errors import LaunchError
+from callback_launcher.child import running
 from callback_launcher.launcher import Launcher
 from callback_launcher.store import REPLICATION, Store
 from callback_launcher.wait import wait_until
@@ -57,7 +56,7 @@ class Node(Store):
     async def take_over(self) -> None:
         """Take over from its primary."""
         await self.execute("CLUSTER", "FAILOVER")
-        await wait_until(lambda: self.has_role("master"), timeout_s=START_S)
+        await wait_until(lambda: self.has_role("master"))
 
     async def move_by_keys(self, slot: int, target: "Node") -> None:
         """Move a slot in the classic way."""
@@ -88,7 +87,7 @@ class Node(Store):
             states = {job["state"] for job in await self.execute("CLUSTER", "GETSLOTMIGRATIONS")}
             return states <= {"success", "failed", "canceled", "cancelled"}
 
-        await wait_until(is_over, timeout_s=START_S)
+        await wait_until(is_over)
 
 
 class Cluster:
@@ -98,7 +97,6 @@ class Cluster:
         """Create a cluster of empty stores that do not run yet. The spares do not belong to it at first."""
         self.nodes = [*nodes]
         self.spares = spares
-        self._has_replicas = True
         self.url = f"redis+cluster://{','.join(str(node.address) for node in nodes)}"
 
     @contextlib.asynccontextmanager
@@ -110,7 +108,6 @@ class Cluster:
         """
         async with running(*self.nodes, *self.spares):
             primaries, replicas = self.nodes[: len(slots)], self.nodes[len(slots) :]
-            self._has_replicas = bool(replicas)
             for n, node in enumerate(self.nodes):
                 await node.execute("CLUSTER", "SET-CONFIG-EPOCH", n + 1)
             for node, owned in zip(primaries, slots, strict=True):
@@ -165,8 +162,7 @@ class Cluster:
                 return True
             return False
 
-        if not await wait_until(is_done, timeout_s=START_S):
-            raise LaunchError(f"{node.name} does not know the other nodes; see its log: {node.log}")
+        await wait_until(is_done, f"{node.name} does not know the other nodes; see its log: {node.log}")
 
     async def wait_until_whole(self) -> None:
         """Wait until all slots are served, and each primary has its replica.
@@ -174,8 +170,7 @@ class Cluster:
         Raises:
             LaunchError: That takes too long.
         """
-        if not await wait_until(self._is_whole, timeout_s=START_S, pause_s=LOOK_S):
-            raise LaunchError("the cluster does not recover; see the logs of its nodes")
+        await wait_until(self._is_whole, "the cluster does not recover; see the logs of its nodes", pause_s=LOOK_S)
 
     async def _is_whole(self) -> bool:
         try:
@@ -185,11 +180,9 @@ class Cluster:
             roles = [await node.execute("ROLE") for node in self.nodes]
         except redis.RedisError:
             return False
-        replicas = [role for role in roles if role[0] == "slave"]
-        return (
-            (1 + self._has_replicas) * (len(roles) - len(replicas)) == len(roles)
-            and all(role[3] == "connected" for role in replicas)
-            and all(len(role[2]) == self._has_replicas for role in roles if role[0] == "master")
+        primaries, replicas = ([role for role in roles if role[0] == kind] for kind in ("master", "slave"))
+        return all(role[3] == "connected" for role in replicas) and all(
+            len(role[2]) * len(primaries) == len(replicas) for role in primaries
         )
 
     async def of_role(self, role: str) -> list[Node]:

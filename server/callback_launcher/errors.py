@@ -2,6 +2,6 @@
 
 
 class LaunchError(Exception):
-    """A process does not start or stop. The text is for users: the problem, and what to do."""
+    """A process cannot start, continue or stop. The text is for users: the problem, and what to do."""
 
     exit_code = 1

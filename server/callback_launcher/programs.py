@@ -30,18 +30,22 @@ def variables(kind: str, **settings: object) -> dict[str, str]:
     return {f"{prefix}{name}": str(value) for name, value in settings.items()}
 
 
-def serving(kind: str, admin: Address, settings: Mapping[str, object], **options: Any) -> Child:
+def serving(
+    kind: str, admin: Address, settings: Mapping[str, object], config: Path | None = None, **options: Any
+) -> Child:
     """Return a server, an edge or a console, whose probes are at this address.
 
     Args:
         kind: `server`, `edge` or `console`.
         admin: Address of its probes.
         settings: Its other settings, by their names in upper case.
+        config: Settings file. None: the file that CALLBACK_CONFIG names, if it inherits settings.
         options: More fields of the child.
     """
     return Child(
         command=python(f"callback_{kind}"),
-        environment=variables(kind, **settings, ADMIN_BIND=admin),
+        environment=variables(kind, **settings, ADMIN_BIND=admin)
+        | ({} if config is None else {"CALLBACK_CONFIG": str(config.absolute())}),
         is_healthy=partial(is_ready, admin),
         **{"name": kind, **options},
     )

@@ -5,8 +5,6 @@ from typing import Any, Final
 
 import redis
 
-from callback_launcher.child import START_S
-from callback_launcher.errors import LaunchError
 from callback_launcher.launcher import Launcher
 from callback_launcher.store import CommandProcess, Store
 from callback_launcher.wait import wait_until
@@ -97,6 +95,5 @@ async def settled(sentinels: Sequence[Sentinel], primary: Store, replica: Store)
             [await each.primary() == str(named.address) and await each.knows_all() for each in sentinels]
         )
 
-    if not await wait_until(is_settled, timeout_s=START_S):
-        raise LaunchError(f"no store becomes a replica of the other again; see the log {sentinels[0].log}")
+    await wait_until(is_settled, f"no store becomes a replica of the other again; see the log {sentinels[0].log}")
     return named, other

@@ -7,8 +7,7 @@ from typing import Any, Final
 
 import redis.asyncio
 
-from callback_launcher.child import START_S, Child
-from callback_launcher.errors import LaunchError
+from callback_launcher.child import Child
 from callback_launcher.launcher import Launcher
 from callback_launcher.programs import store_command
 from callback_launcher.wait import wait_until
@@ -109,5 +108,4 @@ class Store(CommandProcess):
             state = await self.execute("INFO", "replication")
             return bool(state.get("master_link_status") == "up")
 
-        if not await wait_until(is_up, timeout_s=START_S):
-            raise LaunchError(f"{self.name} does not become a replica; see its log: {self.log}")
+        await wait_until(is_up, f"{self.name} does not become a replica; see its log: {self.log}")

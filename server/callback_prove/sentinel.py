@@ -14,12 +14,11 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from callback_launcher.child import START_S, running
+from callback_launcher.child import running
 from callback_launcher.launcher import Launcher
 from callback_launcher.sentinel import SENTINELS, SERVICE, Sentinel, settled
 from callback_launcher.store import REPLICATION, Store
 from callback_launcher.wait import wait_until
-from callback_prove.errors import ProveError
 from callback_prove.failover import LONGEST_S
 from callback_prove.history import History, Injected
 from callback_prove.proof import Settings, say, under_load, wait_for_successes
@@ -79,10 +78,9 @@ async def prove(settings: Settings, history: History) -> None:
 
 
 async def _wait_until_named(sentinels: Sequence[Sentinel], primary: Store) -> None:
-    """Wait until all Sentinels name a primary. Raises ProveError if that takes too long."""
+    """Wait until all Sentinels name a primary. Raises LaunchError if that takes too long."""
 
     async def is_named() -> bool:
         return {await sentinel.primary() for sentinel in sentinels} == {str(primary.address)}
 
-    if not await wait_until(is_named, timeout_s=START_S):
-        raise ProveError(f"the Sentinels do not make {primary.name} the primary; see the log {sentinels[0].log}")
+    await wait_until(is_named, f"the Sentinels do not make {primary.name} the primary; see the log {sentinels[0].log}")

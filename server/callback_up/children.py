@@ -141,13 +141,10 @@ def serving(settings: UpSettings, admin: Address, config: Path | None, after: Ch
     """
     if settings.drain_s is not None:
         given["DRAIN_S"] = settings.drain_s
-    child = programs.serving(
-        settings.table, admin, given, inherits_settings=True, start_s=START_S, after=after,
+    return programs.serving(
+        settings.table, admin, given, config, inherits_settings=True, start_s=START_S, after=after,
         stop_s=(settings.drain_s or 0) + settings.grace_s + STOP_SLACK_S,
     )  # fmt: skip
-    if config is not None:
-        child.environment = {**child.environment, "CALLBACK_CONFIG": str(config.absolute())}
-    return child
 
 
 _STORE_LINE = re.compile(r"\d+:\w \d+ \w+ \d+ [\d:.]+ (?P<level>[.*#-]) (?P<event>.*)")

@@ -17,7 +17,6 @@ from callback_process.settings import SettingsError
 from callback_process.stop import stop_on_signals
 from callback_up import children, data
 from callback_up.demo import make_demo
-from callback_up.errors import UpError
 from callback_up.people import readable
 from callback_up.ports import reserve
 from callback_up.supervisor import Supervisor
@@ -88,7 +87,7 @@ def run(
                 address, socket = reserve(parse_bind(bind), option)
                 held.enter_context(socket)
                 if address in taken:  # the system allows a second bind by the same process
-                    raise UpError(f"{option} {address} is used twice; each address needs its own port")
+                    raise LaunchError(f"{option} {address} is used twice; each address needs its own port")
                 taken.append(address)
                 return address
 

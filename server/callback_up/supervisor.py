@@ -17,7 +17,6 @@ from callback_launcher.child import Child
 from callback_launcher.errors import LaunchError
 from callback_process import logs
 from callback_process.tasks import TaskSet
-from callback_up.errors import ChildSettingsError, UpError
 
 log = logs.get_logger()
 
@@ -27,6 +26,12 @@ MAX_FAILED_STARTS = 5
 """Number of failed starts in a row after which the supervisor gives up."""
 EXIT_SETTINGS = 2
 """Exit code of a child with wrong settings: a restart would not help."""
+
+
+class ChildSettingsError(LaunchError):
+    """A child refused its settings, and has logged the reason."""
+
+    exit_code = 2
 
 
 class Supervisor:
@@ -58,7 +63,7 @@ class Supervisor:
             when_ready: Called once, when all children are healthy.
 
         Raises:
-            UpError: A child cannot be kept running. The others have been stopped.
+            LaunchError: A child cannot be kept running. The others have been stopped.
         """
         kept = [asyncio.create_task(self._keep(child)) for child in self._children]
         ready = asyncio.create_task(self._announce(when_ready))
@@ -107,7 +112,7 @@ class Supervisor:
                         f"the {child.name} refuses its settings; its last lines above have the reason"
                     )
                 if failed_starts == MAX_FAILED_STARTS:
-                    raise UpError(
+                    raise LaunchError(
                         f"the {child.name} does not start: {_describe(code)}, {failed_starts} times in a row; "
                         "see its last lines above"
                     )

@@ -17,14 +17,13 @@ from callback_launcher import programs
 from callback_launcher.errors import LaunchError
 from callback_process.addresses import Address
 from callback_up import children, data
-from callback_up.errors import UpError
 from callback_up.ports import reserve
 
 # ---- The data directory ----
 
 
 def refused(path, because):
-    with pytest.raises(UpError, match=re.escape(because)), data.open_directory(path):
+    with pytest.raises(LaunchError, match=re.escape(because)), data.open_directory(path):
         pass
 
 
@@ -44,7 +43,7 @@ def test_the_wait_for_orphans_of_a_dead_holder_is_bounded(tmp_path, limits):
         dead = ended.pid
         os.ftruncate(held.lock, 0)
         os.pwrite(held.lock, str(dead).encode(), 0)
-        with pytest.raises(UpError, match=f"process {dead}"), data.open_directory(tmp_path / "data"):
+        with pytest.raises(LaunchError, match=f"process {dead}"), data.open_directory(tmp_path / "data"):
             pass
 
 
@@ -133,12 +132,12 @@ def test_a_picked_port_stays_reserved_between_two_starts_of_a_child(host):
 
 
 def test_a_port_in_use_on_all_addresses_is_in_use():
-    with socket.create_server(("", 0)) as taken, pytest.raises(UpError, match="is in use by another program"):
+    with socket.create_server(("", 0)) as taken, pytest.raises(LaunchError, match="is in use by another program"):
         reserve(Address("127.0.0.1", taken.getsockname()[1]), "--edge")
 
 
 def test_an_address_without_permission_is_reported():
-    with pytest.raises(UpError, match=r"--edge 192\.0\.2\.1:0 is reachable from other machines"):
+    with pytest.raises(LaunchError, match=r"--edge 192\.0\.2\.1:0 is reachable from other machines"):
         reserve(Address("192.0.2.1", 0), "--edge")
 
 

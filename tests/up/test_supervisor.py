@@ -12,8 +12,8 @@ from support.wait import wait_until
 
 from callback_launcher import die_with_parent
 from callback_launcher.child import Child
+from callback_launcher.errors import LaunchError
 from callback_up import supervisor as supervision
-from callback_up.errors import UpError
 from callback_up.supervisor import Supervisor
 
 SLEEPER = "import time; time.sleep(3600)"
@@ -132,7 +132,7 @@ async def test_a_child_that_never_becomes_healthy_ends_everything_and_is_named(m
     other = polite("other")
     child = make("child", "print('cannot', flush=True); raise SystemExit(3)", is_healthy=no, after=other)
     async with Run(other, child) as run:
-        with pytest.raises(UpError, match="the child does not start: ended with status 3, 5 times in a row"):
+        with pytest.raises(LaunchError, match="the child does not start: ended with status 3, 5 times in a row"):
             await run.task
     assert run.ready == 0
     assert lines.count(("child", "cannot")) == 5
@@ -151,7 +151,7 @@ async def test_a_child_that_was_healthy_in_between_is_restarted_again(make, line
 
 async def test_a_child_that_takes_too_long_to_start_is_killed_and_counts_as_failed(make):
     async with Run(make("child", SLEEPER, is_healthy=no, start_s=0.05)) as run:
-        with pytest.raises(UpError, match="the child does not start: ended by signal 9, 5 times"):
+        with pytest.raises(LaunchError, match="the child does not start: ended by signal 9, 5 times"):
             await run.task
 
 
