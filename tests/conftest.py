@@ -17,7 +17,7 @@ from soak import runs
 from soak.counts import SOAK
 from support import fork_server, timing
 from support.limits import limited
-from support.store import StoreProcess
+from support.store import StoreProcess, folder_in_memory
 from support.wait import DEADLINE_S
 
 from callback_server.store.connection import client, pipelined_connection
@@ -190,13 +190,13 @@ sys.addaudithook(_refuse_slow_programs)
 
 
 @pytest.fixture(scope="session")
-def store_of(tmp_path_factory):
+def store_of():
     """Return a running, empty store of a kind. The session uses the same one throughout."""
     stores = {}
 
     def get(kind="valkey", *, is_in_use=False):
         if kind not in stores:
-            stores[kind] = StoreProcess(tmp_path_factory.mktemp(kind), kind=kind).start()
+            stores[kind] = StoreProcess(folder_in_memory(), kind=kind).start()
         if is_in_use:  # by services of the module
             stores[kind].flush_below()
         else:

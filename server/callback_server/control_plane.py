@@ -35,11 +35,11 @@ from callback_process.entry_point import StartError
 from callback_process.settings import SettingsError
 from callback_process.tasks import TaskSet
 from callback_server import metrics
+from callback_server.access.audit_log import AuditLog
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.issuers import Issuers
 from callback_server.access.principals import Principals, PrincipalsFile
-from callback_server.audit_log import AuditLog
-from callback_server.call_statistics import StatisticsRecorder
+from callback_server.calls.call_statistics import StatisticsRecorder
 from callback_server.calls.claims import UNSENT_S, Claims
 from callback_server.calls.deliveries import Deliveries
 from callback_server.calls.held import HeldCalls
@@ -47,9 +47,9 @@ from callback_server.calls.invoke import CallInvoker
 from callback_server.calls.preconditions import PreconditionChecker
 from callback_server.calls.repeats import Repeats
 from callback_server.calls.sweeper import Sweeper
+from callback_server.calls.transition_log import log_report
+from callback_server.calls.watch import WatchHub
 from callback_server.domain.timeouts import AwaitedCallEnded, Report
-from callback_server.epoch_exchange import EpochExchange
-from callback_server.epoch_keeper import EpochKeeper
 from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.handlers.handler import Handler
 from callback_server.handlers.push import PushHandler
@@ -58,7 +58,7 @@ from callback_server.handlers.workers.pool import WorkerPool
 from callback_server.limits.body_bytes import BodyBytes
 from callback_server.limits.open_cases import OpenCaseQuota
 from callback_server.limits.owner_rate import OwnerRateLimit
-from callback_server.replica_bus import ReplicaBus
+from callback_server.operations.self_check import SelfCheck
 from callback_server.rpc.audit_service import AuditServicer
 from callback_server.rpc.callbacks_service import CallbacksServicer
 from callback_server.rpc.edge_service import EdgeServicer
@@ -69,22 +69,22 @@ from callback_server.rpc.pages import ListQueue
 from callback_server.rpc.server import make_server
 from callback_server.rpc.tls import server_credentials
 from callback_server.rpc.worker_service import WorkerServicer
-from callback_server.self_check import SelfCheck
 from callback_server.settings import ServerSettings
 from callback_server.store.connection.client import connect
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
+from callback_server.store.epochs.exchange import EpochExchange
+from callback_server.store.epochs.guard import EpochGuard
+from callback_server.store.epochs.keeper import EpochKeeper
+from callback_server.store.health import StoreProbe, wait_for_store
 from callback_server.store.queries.count_open_cases import count_open_cases
+from callback_server.store.replica_bus import ReplicaBus
 from callback_server.store.safety import UnsafeStoreError
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import Leases
-from callback_server.store.transitions.open_epoch import EpochGuard
-from callback_server.store_health import StoreProbe, wait_for_store
-from callback_server.transition_log import log_report
 from callback_server.verification.fetcher import Fetcher
 from callback_server.verification.profile import Profile
 from callback_server.verification.profiles import Profiles
-from callback_server.watch import WatchHub
 
 if TYPE_CHECKING:
     from callback_server.tracing import Tracing

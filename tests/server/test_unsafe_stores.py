@@ -11,10 +11,9 @@ from support.wait import wait_until
 
 from callback_launcher.errors import LaunchError
 from callback_process.entry_point import StartError
-from callback_server import store_health
 from callback_server.control_plane import ControlPlane
 from callback_server.settings import ServerSettings
-from callback_server.store import keys
+from callback_server.store import health, keys
 from callback_server.store.connection.client import connect
 from callback_server.store.engines import engine_problems, read_server_info
 from callback_server.store.safety import Durability, UnsafeStoreError, check_store
@@ -180,7 +179,7 @@ async def test_a_server_that_waits_for_its_store_can_be_stopped(server):
 
 
 async def test_the_wait_for_an_unreachable_store_ends(limits):
-    limits(store_health, START_WAIT_S=0.2)
+    limits(health, START_WAIT_S=0.2)
     settings = ServerSettings(store_url=f"redis://127.0.0.1:{free_port()}")
     with pytest.raises(StartError, match="the store cannot be reached: "):
         async with ControlPlane(settings):

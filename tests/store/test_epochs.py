@@ -14,13 +14,13 @@ from support.wait import wait_until
 
 from callback_process.tasks import TaskSet
 from callback_prove.tunnel import Tunnel
-from callback_server.epoch_exchange import EpochExchange
-from callback_server.epoch_keeper import EpochKeeper
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
-from callback_server.store.epochs import Epoch, EpochChangedError, Epochs, Known, Loss, PrimaryChanged
+from callback_server.store.epochs.exchange import EpochExchange
+from callback_server.store.epochs.keeper import EpochKeeper
+from callback_server.store.epochs.known import Epoch, EpochChangedError, Epochs, Known, Loss, PrimaryChanged
 from callback_server.store.queries.list_cases import list_cases
 from callback_server.store.recording import Recording
 from callback_server.store.transitions.open_epoch import open_epoch

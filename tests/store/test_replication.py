@@ -20,19 +20,20 @@ from support.wait import wait_until, wait_until_sync
 from callback_process.findings import Level
 from callback_process.tasks import TaskSet
 from callback_prove.tunnel import Tunnel
-from callback_server import doctor, store_health
 from callback_server.domain import ids
 from callback_server.domain.call import CallStatus
 from callback_server.domain.case import AnswerMode, CallMode, CaseStatus
+from callback_server.operations import doctor
 from callback_server.rpc.health import Health
 from callback_server.settings import ServerSettings
-from callback_server.store import keys
+from callback_server.store import health, keys
 from callback_server.store.connection import replication
 from callback_server.store.connection.client import connect
 from callback_server.store.connection.errors import StoreError, store_errors
 from callback_server.store.connection.pipeline import Pipeline
 from callback_server.store.connection.resend import resend
-from callback_server.store.epochs import Epochs
+from callback_server.store.epochs.known import Epochs
+from callback_server.store.health import StoreProbe
 from callback_server.store.queries.read import list_calls, read_case, read_held
 from callback_server.store.recording import Recording
 from callback_server.store.safety import (
@@ -44,7 +45,6 @@ from callback_server.store.safety import (
     setting_problems,
 )
 from callback_server.store.transitions.announce_slots import announce_slots
-from callback_server.store_health import StoreProbe
 
 KEY = "{cb:1}:number"
 WRITE = ("EVAL", "return redis.call('INCR', KEYS[1])", 1, KEY)
@@ -465,7 +465,7 @@ async def test_the_doctor_says_how_many_replicas_there_are_and_what_keeps_unconf
 @pytest.fixture
 def probed(limits):
     """Return a context in which a store is probed all the time. It yields the lines of the log."""
-    limits(store_health, CHECK_INTERVAL_S=0, PROBE_INTERVAL_S=0.01)
+    limits(health, CHECK_INTERVAL_S=0, PROBE_INTERVAL_S=0.01)
 
     @contextlib.asynccontextmanager
     async def probed(url, report):

@@ -2,9 +2,13 @@
 
 import atexit
 import contextlib
+import functools
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
+from pathlib import Path
 
 import redis
 from support.tools import require
@@ -68,6 +72,17 @@ class Launcher(launcher.Launcher):
         return Address("127.0.0.1", free_port())
 
 
+def folder_in_memory():
+    """Return a new directory for a store that many tests share, deleted at the end of this process.
+
+    Its file system is in memory if the machine has one: each write of a store waits for the disk otherwise.
+    """
+    memory = Path("/dev/shm")
+    folder = tempfile.mkdtemp(prefix="callback-store-", dir=memory if memory.is_dir() else None)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
 class StoreProcess(Store):
     """A store in a directory, durable (`appendfsync always`) by default. It can be started again after its end."""
 
@@ -109,21 +124,26 @@ class StoreProcess(Store):
 
         wait_until_sync(has_ended, what="the end of the store")
 
+    def wait(self, timeout_s=None):
+        """Wait until it ends."""
+        self._client.close()
+        return super().wait(timeout_s)
+
+    @functools.cached_property
+    def _client(self):
+        return redis.Redis(port=self.port)
+
     def flush(self):
-        """Delete everything, scripts included."""
-        with redis.Redis(port=self.port) as client:
-            client.flushall()
-            client.script_flush()
+        """Delete everything."""
+        self._client.flushall()
 
     def flush_below(self):
-        """Delete everything below services that run: scripts too, but not the epochs, without which they refuse it."""
-        with redis.Redis(port=self.port) as client:
-            pipeline = client.pipeline(transaction=False)
-            for key in client.scan_iter(count=1000):
-                if not key.endswith(b":epochs"):
-                    pipeline.unlink(key)
-            pipeline.execute()
-            client.script_flush()
+        """Delete everything below services that run, but not the epochs, without which they refuse the store."""
+        pipeline = self._client.pipeline(transaction=False)
+        for key in self._client.scan_iter(count=1000):
+            if not key.endswith(b":epochs"):
+                pipeline.unlink(key)
+        pipeline.execute()
 
 
 def start_at_once(nodes):

@@ -19,7 +19,7 @@ from soak.counts import QUICK
 from support.keys import ED25519, P256, der, private_pem
 from support.verification import KINDS_WITH_KEYS, NOW, URL, Clock, changed, profile_of, request
 
-from callback_server.verification.imitation import imitate
+from callback_cli.verification.imitation import imitate
 from callback_server.verification.profile import VerificationError
 from callback_server.verification.providers import PROVIDERS
 

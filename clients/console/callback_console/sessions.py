@@ -13,7 +13,7 @@ from typing import Final
 
 from callback import AsyncCallbackClient
 from callback_console.feeds import Feed, LivePage, Pace
-from callback_console.replays import DeadCalls, FailedCalls, Replay
+from callback_triage.replays import DeadCalls, FailedCalls, Replay
 
 MAX_SESSIONS: Final = 1000
 """Maximum number of sessions. Another one ends the oldest."""

@@ -16,12 +16,12 @@ from typing import Any, Final, Protocol
 import grpc
 import grpc.aio
 
-from callback.targets import channel_target
 from callback.v1 import edge_service_pb2, edge_service_pb2_grpc
 from callback_edge.credentials import Tls
 from callback_edge.upstream.epoch_relay import EpochRelay
 from callback_edge.upstream.stream import InvocationStream, StreamObserver
 from callback_process import logs
+from callback_shared.targets import channel_target
 
 log = logs.get_logger()
 

@@ -18,6 +18,7 @@ from callback_process.logs import get_logger
 from callback_process.tasks import cancel_all, failures_logged
 from callback_server import metrics
 from callback_server.calls.finish import log_finished, merge_and_finish
+from callback_server.calls.transition_log import log_delivery_tried
 from callback_server.domain.activity import Activity
 from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome, Request
 from callback_server.domain.case import CloseReason
@@ -32,7 +33,6 @@ from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import Leases
 from callback_server.store.transitions.finish_delivery import finish_delivery
 from callback_server.store.transitions.take_deliveries import DeliveryAttempt, take_deliveries
-from callback_server.transition_log import log_delivery_tried
 
 log = get_logger()
 

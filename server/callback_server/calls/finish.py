@@ -6,13 +6,13 @@ import functools
 import time
 from collections.abc import Callable
 
+from callback_server.calls.transition_log import log_call_ended, log_delivery_tried
 from callback_server.domain.call import DeliveryStatus, Grant, Outcome
 from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult
 from callback_server.store.connection.resend import resend
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.finish_call import FinishResult, ResponseReplaced, finish_call
-from callback_server.transition_log import log_call_ended, log_delivery_tried
 
 
 async def merge_and_finish(

@@ -37,6 +37,7 @@ from callback_server.calls.held import HeldCalls
 from callback_server.calls.marks import CallerMarks, may_be_delivered
 from callback_server.calls.preconditions import PendingCall
 from callback_server.calls.repeats import Repeats
+from callback_server.calls.transition_log import log_call_ended
 from callback_server.calls.waiting import (
     BROWSER_AFTER_MS,
     HELD_AFTER_MS,
@@ -64,7 +65,6 @@ from callback_server.store.transitions.claim_call import (
     EarlierCallRuns,
 )
 from callback_server.store.transitions.follow_call import FallbackSent
-from callback_server.transition_log import log_call_ended
 
 log = get_logger()
 

@@ -20,10 +20,10 @@ from callback_server.calls.active_call import ActiveCall, CallAnswer
 from callback_server.calls.invoke import CallInvoker
 from callback_server.contract import converters
 from callback_server.contract.conversion import content
-from callback_server.epoch_exchange import EpochExchange
 from callback_server.errors import CallbackError
 from callback_server.rpc.grpc_aio.stream_reading import StreamReading
 from callback_server.rpc.method import Authenticate, error_status, require_valid, rpc, rpc_duplex
+from callback_server.store.epochs.exchange import EpochExchange
 
 _MAX_BATCH_RESULTS: Final = 64
 """The maximum number of results in one message."""
