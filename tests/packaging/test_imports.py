@@ -125,8 +125,9 @@ LAYERS = as_sets({
     "callback_process": "",
     "callback_server": "callback.v1 callback_process callback_shared",
     "callback_edge": "callback.v1 callback_process callback_shared",
-    "callback_up": "callback.v1 callback_process",
-    "callback_prove": "callback callback_process callback_up",
+    "callback_launcher": "callback_process",
+    "callback_up": "callback.v1 callback_launcher callback_process",
+    "callback_prove": "callback callback_launcher callback_process",
     "callback_conform": "callback.v1",
     "callback_triage": "callback",
     "callback_api": "callback callback.v1 callback_process callback_shared",
@@ -234,7 +235,7 @@ def test_the_rooms_of_the_server_import_what_their_table_says():
 
 
 def test_the_server_imports_no_client():
-    for package in ("callback_process", "callback_server", "callback_edge", "callback_up"):
+    for package in ("callback_process", "callback_server", "callback_edge", "callback_launcher", "callback_up"):
         assert LAYERS[package] & CLIENTS == set(), package
 
 
