@@ -14,6 +14,7 @@ from soak.counts import SOAK
 from store.machine.life_machine import machine_on
 
 from callback_server.store import queries, transitions
+from callback_server.store.generated_lua import with_keys
 
 
 def scripts():
@@ -485,7 +486,7 @@ def change_of(bug):
 def planted(old, new):
     before = [(script, script.source, script.sha) for script in SCRIPTS]
     for script in SCRIPTS:
-        script.source = script.complete(script.code.replace(old, new))
+        script.source = with_keys(script.code.replace(old, new))
         script.sha = hashlib.sha1(script.source.encode()).hexdigest()
     try:
         yield

@@ -20,14 +20,14 @@
 ---@param platform_url string '' = none
 ---@param can_deliver boolean whether the sender can run a delivery at once
 ---@param request_body string what is recorded of its body
----@param parameter? string
----@param profile? string the verification profile that was passed, '' = none
----@param message_hash? string SHA-256 of the message id in hexadecimal digits, '' = none
----@param window_ms? number how long after its call a message with this id is the same one
----@param calls_per_minute? number rate limit of the case; 0 = any number
----@param whole_request? string the request as it came, which a held call keeps until its end and a delivery until it is
+---@param parameter string
+---@param profile string the verification profile that was passed, '' = none
+---@param message_hash string SHA-256 of the message id in hexadecimal digits, '' = none
+---@param window_ms number how long after its call a message with this id is the same one
+---@param calls_per_minute number rate limit of the case; 0 = any number
+---@param whole_request string the request as it came, which a held call keeps until its end and a delivery until it is
 --  delivered; '' = that is what is recorded
----@param whole_body? string its body
+---@param whole_body string its body
 ---@param declared_leases string[] pairs: activity, lease_ms
 ---@param limited_owners string[] triples: owner, wait_ms, limit
 -- Returns: the timeouts that were applied, then one of
@@ -62,7 +62,7 @@
 local HELD_WAIT_MS = 5000
 
 local case = load_case(case_id)
-local is_known = redis.call('HLEN', call_key(call_id)) > 0 -- rarely, so its fields are not looked for
+local is_known = redis.call('HLEN', call_key(call_id)) > 0 -- mostly not, so its fields are not looked for
 local known = is_known and redis.call('HMGET', call_key(call_id), 'status', 'attempt', 'response', 'response_body',
   'version', 'effect', 'answer_digest') or {}
 if not case and known[1] then return reply('STALE') end

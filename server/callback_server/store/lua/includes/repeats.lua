@@ -22,7 +22,6 @@ local function packed_answer(content, body) return #content .. ':' .. content ..
 
 -- Keeps a place for a repeat that waits with a running call. A place that is kept long enough is not written again.
 ---@return boolean has_place
--- @rarely
 local function keep_place(call_id, repeat_id, replica, now)
   local packed = redis.call('HGET', call_key(call_id), 'waiters')
   local known = packed and cmsgpack.unpack(packed) or {}
@@ -40,7 +39,6 @@ local function keep_place(call_id, repeat_id, replica, now)
 end
 
 -- Counts a repeat, once.
--- @rarely
 local function count_repeat(call_id, repeat_id)
   if redis.call('HGET', call_key(call_id), 'last_repeat') == repeat_id then return end
   redis.call('HINCRBY', call_key(call_id), 'repeats', 1)
@@ -50,7 +48,6 @@ end
 -- Returns what a repeat of an ended call gets, with the facts to render it. An answer that must not be given twice is
 -- for the first request at the address of the call, if its caller was sent there without one.
 ---@param asker string|nil the request, if it came to the address of the call
--- @rarely
 local function answer_again(case, call_id, asker)
   local call = redis.call('HMGET', call_key(call_id), 'status', 'failure', 'code', 'method', 'platform_url',
     'no_repeat', 'caller_waits', 'given_to')
@@ -120,7 +117,6 @@ local function keep_answer(case, call_id, answer, wait_ms, window_ms, now, max_b
 end
 
 -- Erases the answers that a case keeps, also of calls that are no longer recorded.
--- @rarely
 local function erase_answers(case)
   for _, member in ipairs(redis.call('ZRANGE', answers_key(case.id), 0, -1)) do
     redis.call('UNLINK', answer_key(string.match(member, '^[^:]+')))
