@@ -111,7 +111,8 @@ local function keep_answer(case, call_id, answer, wait_ms, window_ms, now, max_b
     if not first[1] or (bytes <= max_bytes and tonumber(first[2]) > now) then break end
     bytes = bytes - string.sub(first[1], #call_id + 2)
     redis.call('ZREM', answers_key(case.id), first[1])
-    redis.call('UNLINK', answer_key(string.sub(first[1], 1, #call_id)))
+    local ended_first = string.sub(first[1], 1, #call_id)
+    redis.call('UNLINK', answer_key(ended_first))
   end
   redis.call('HSET', case_key(case.id), 'answer_bytes', bytes)
 end
@@ -119,7 +120,8 @@ end
 -- Erases the answers that a case keeps, also of calls that are no longer recorded.
 local function erase_answers(case)
   for _, member in ipairs(redis.call('ZRANGE', answers_key(case.id), 0, -1)) do
-    redis.call('UNLINK', answer_key(string.match(member, '^[^:]+')))
+    local call_id = string.match(member, '^[^:]+')
+    redis.call('UNLINK', answer_key(call_id))
   end
   redis.call('UNLINK', answers_key(case.id))
   if case.call then redis.call('UNLINK', answer_key(case.call)) end
