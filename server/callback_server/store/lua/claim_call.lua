@@ -46,8 +46,8 @@
 --          AGENT: the sender must find out whether a program sends the request;
 --          HANDSHAKE: the case is open, and no call was requested;
 --          LIMITED with wait_ms and limit, a setting or `held_calls`;
---          RUNS with the call_id of the earlier call of this request, which runs: the repeat has a place to wait with
---          it, or its caller got the fallback, or with 1: its caller was told to wait; BUSY if there is no place;
+--          RUNS with the call_id of the earlier call of this request, which runs: the repeat waits with it, or its
+--          caller got the fallback, or with 1: its caller was told to wait; BUSY if it has too many waiters;
 --          REPEATED with the call_id of that call, if it has ended and its answer counts for this request: its status,
 --          failure, the code of its answer, the method of its request, the answer ('' = it is not kept) and its
 --          platform_url, and owner and alternative_domain of the case.
@@ -147,7 +147,7 @@ if earlier then
   if status == 'RUNNING' then
     -- After the fallback, a repeat gets it too and does not wait. Where the caller was told to wait, so is a repeat.
     local told = redis.call('HMGET', call_key(earlier), 'fallback_sent', 'wait_hash')
-    if not told[1] and not told[2] and not keep_place(earlier, call_id, replica, now) then return reply('BUSY') end
+    if not told[1] and not told[2] and not add_waiter(earlier, call_id, replica, now) then return reply('BUSY') end
     count_repeat(earlier, call_id)
     return reply('RUNS', earlier, not told[1] and told[2] and 1 or 0)
   end
