@@ -176,7 +176,7 @@ def bench(*arguments: str) -> None:
 
 
 def script(*arguments: str) -> None:
-    """Print a Lua script as the store gets it: `script NAME`; without a name, list the scripts."""
+    """Print a Lua script as the store gets it, with the numbers of its lines: `script NAME`; without it, list all."""
     enter("dev")
     from callback_server.store.scripts import Script
 
@@ -185,7 +185,7 @@ def script(*arguments: str) -> None:
     if name not in known:
         print(*known, sep="\n")
         sys.exit(f"no such script: {name}" if name else 0)
-    print(Script(name).source)
+    print(*(f"{number:5}  {line}" for number, line in enumerate(Script(name).source.splitlines(), 1)), sep="\n")
 
 
 def lint() -> None:
