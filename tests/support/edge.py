@@ -592,7 +592,7 @@ class EdgeProcess(Reachable):
     async def __aexit__(self, *_exception):
         self.process.kill()
         await self.end()
-        assert_events([line.encode() for line in self.lines])
+        assert_events(self.lines)
 
     async def start(self):
         reading, writing = os.pipe()
