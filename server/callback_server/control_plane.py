@@ -179,7 +179,14 @@ class ControlPlane:
             cookie_domains=cookie_domains,
             around=None if tracing is None else tracing.around_attempt,
         )
-        self.repeats = Repeats(self.scripts, self.replica_bus, patience_s=leases.longest_ms / 1000)
+        marks = CallerMarks(self.scripts, recording)
+        self.repeats = Repeats(
+            self.scripts,
+            self.replica_bus,
+            dispatcher=self.dispatcher,
+            marks=marks,
+            patience_s=leases.longest_ms / 1000,
+        )
         self.audit = AuditLog(self.scripts, files.state_key, retention_ms=settings.audit_retention_s * 1000)
         self.held = HeldCalls(self.scripts, self.replica_bus, self.dispatcher, recording, self.audit)
         take = partial(take_deliveries, self.scripts, leases=leases, recording=recording)
@@ -207,7 +214,6 @@ class ControlPlane:
             replica=self.replica_bus.replica,
             can_deliver=self.deliveries.has_capacity,
         )
-        marks = CallerMarks(self.scripts, recording)
         self.invoker = CallInvoker(
             claims=claims,
             dispatcher=self.dispatcher,

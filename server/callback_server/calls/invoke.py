@@ -19,18 +19,17 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from msgspec.structs import replace
 
 from callback_process.logs import get_logger
 from callback_process.tasks import cancel_all
 from callback_server import errors, metrics
-from callback_server.calls.active_call import ActiveCall, CallAnswer
+from callback_server.calls.active_call import ActiveCall, CallAnswer, failed_error
 from callback_server.calls.attempts import HandlerAttempts
 from callback_server.calls.claims import Claims, pending_call, refusal_of
 from callback_server.calls.deliveries import Deliveries
@@ -39,18 +38,11 @@ from callback_server.calls.marks import CallerMarks, may_be_delivered
 from callback_server.calls.preconditions import PendingCall
 from callback_server.calls.repeats import Repeats
 from callback_server.calls.transition_log import log_call_ended
-from callback_server.calls.waiting import (
-    BROWSER_AFTER_MS,
-    HELD_AFTER_MS,
-    WAIT_S,
-    told_to_wait_after_ms,
-    wait_hash,
-    wait_path,
-)
-from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome, Request
+from callback_server.calls.waiting import first_of, told_to_wait_after_ms
+from callback_server.domain.call import CallStatus, DeliveryStatus, Grant, Outcome, Request
 from callback_server.domain.case import AnswerMode
 from callback_server.domain.ids import case_id_of_call, is_state
-from callback_server.domain.response import BARE_REJECTION, Response, ResponseType, complete
+from callback_server.domain.response import BARE_REJECTION, Response, complete
 from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult
 from callback_server.limits.body_bytes import BodyBytes, BodyReservation
 from callback_server.limits.owner_rate import OwnerRateLimit
@@ -63,21 +55,9 @@ from callback_server.store.transitions.claim_call import (
     EarlierCall,
     EarlierCallRuns,
 )
-from callback_server.store.transitions.follow_call import FallbackSent
 from callback_server.store.transitions.take_deliveries import DeliveryAttempt
 
 log = get_logger()
-
-_FAILURES: Final[Mapping[CallFailure, type[errors.CallFailedError]]] = {
-    CallFailure.HANDLER_ERROR: errors.HandlerFailedError,
-    CallFailure.HANDLER_LOST: errors.HandlerLostError,
-    CallFailure.DEADLINE_EXCEEDED: errors.HandlerDeadlineExceededError,
-    CallFailure.INVALID_RESPONSE: errors.ResponseInvalidError,
-    CallFailure.HANDLER_UNREACHABLE: errors.HandlerNotStartedError,
-    CallFailure.TOO_LARGE: errors.HandlerNotStartedError,
-    CallFailure.WORKERS_LOST: errors.HandlerLostError,
-}
-
 
 _Running = dict[asyncio.Task[CallAnswer], ActiveCall]
 AroundCall = Callable[..., ActiveCall]
@@ -110,7 +90,7 @@ class CallInvoker:
             claims: Claims the cases for requests.
             dispatcher: Asks the handlers.
             held: The held calls.
-            repeats: The repeats that wait.
+            repeats: The requests that wait for the answer to another one.
             attempts: Records the ends of calls that handlers decide.
             deliveries: Runs the deliveries of ACK cases.
             marks: Records what callers get before the ends of their calls, and that they are gone.
@@ -185,7 +165,7 @@ class CallInvoker:
         if len(self._waits) >= self._max_waits:
             raise errors.TooManyCallsError("max_in_flight_waits")
         call = ActiveCall(call_id)
-        self._start(self._wait(call, token, without_answer=without_answer), call, self._waits, None)
+        self._start(self._repeats.wait(call, token, without_answer=without_answer), call, self._waits, None)
         return call
 
     def look_up(self, state: str, parameter: str, request: Request) -> asyncio.Future[None]:
@@ -300,7 +280,7 @@ class CallInvoker:
             log.info("request_repeated", call_id=result.call_id, case_id=pending.case_id)
             del pending
             reservation.free()
-            return await self._repeat(result, call)
+            return await self._repeats.answer(result, call)
         if result is ClaimRefusal.HANDSHAKE and pending.handshake is not None:
             metrics.HANDSHAKES.labels(pending.verification.profile).inc()
             log.info("handshake_answered", case_id=pending.case_id, profile=pending.verification.profile)
@@ -316,66 +296,6 @@ class CallInvoker:
             raise refusal_of(closed, pending.call_id)
         cookie_host = self._dispatcher.cookie_host(closed.alternative_domain, closed.owner)
         return CallAnswer("", self._dispatcher.complete(response), cookie_host)
-
-    async def _repeat(self, earlier: EarlierCallRuns | EarlierCall, call: ActiveCall) -> CallAnswer:
-        """Return the answer of the call that is repeated, or raise its error. Tell the caller to wait if it runs."""
-        if isinstance(earlier, EarlierCall):
-            return replace(self._answer_of(earlier), repeated_call_id=earlier.call_id)
-        waiting = asyncio.create_task(self._repeats.wait(earlier.call_id, call.call_id))
-        try:
-            after_ms = BROWSER_AFTER_MS if call.prefers_page else HELD_AFTER_MS
-            await _first_of(waiting, call.released, 0 if earlier.told_to_wait else after_ms)
-            if not waiting.done() and call.is_caller_gone:
-                raise errors.OutcomeUnknownError("")  # which no caller gets
-            if not waiting.done() and (
-                path := await self._marks.mark_waiting(earlier.call_id, call, waiting, decides_here=False)
-            ):
-                return CallAnswer("", Response(), wait_path=path, repeated_call_id=earlier.call_id)
-            return replace(self._answer_of(await waiting), repeated_call_id=earlier.call_id)
-        finally:
-            waiting.cancel()
-
-    async def _wait(self, call: ActiveCall, token: str, *, without_answer: bool) -> CallAnswer:
-        """Return the answer to the call, or where to wait again."""
-        waiting = asyncio.create_task(
-            self._repeats.wait(
-                call.call_id, secrets.token_hex(8), wait_hash=wait_hash(token), without_answer=without_answer
-            )
-        )
-        try:
-            await _first_of(waiting, call.released, WAIT_S * 1000)
-            if not waiting.done():
-                return CallAnswer("", Response(), wait_path=wait_path(call.call_id, token))
-            return self._answer_of(await waiting)
-        except errors.CallFailedError as error:
-            error.retry_after_s = None  # the request to make again is another one
-            raise
-        finally:
-            waiting.cancel()
-
-    def _answer_of(self, found: EarlierCall | FallbackSent | None) -> CallAnswer:
-        """Return the answer of a call for another request, or raise its error. None: it was not asked for."""
-        if found is None:
-            return CallAnswer("", Response())
-        cookie_host = self._dispatcher.cookie_host(found.alternative_domain, found.owner)
-        if isinstance(found, FallbackSent):
-            return CallAnswer("", self._dispatcher.complete(found.fallback), cookie_host)
-        if found.status is CallStatus.INTERRUPTED:
-            raise errors.OutcomeUnknownError("")
-        if found.status in (CallStatus.FAILED, CallStatus.NOT_STARTED):
-            raise _FAILURES[found.failure or CallFailure.INVALID_RESPONSE]("")
-        answer = found.answer
-        if answer is None:
-            if found.code is None:
-                raise errors.AnswerNotRepeatedError
-            answer = complete(Response(type=ResponseType.RESPONSE, code=found.code), platform_url=None)
-        return CallAnswer(
-            "",
-            answer,
-            cookie_host,
-            rejected_without_response=found.status is CallStatus.REJECTED and answer == BARE_REJECTION,
-            request_method=found.method,
-        )
 
     async def _call(self, grant: Grant, request: Request, call: ActiveCall) -> CallAnswer:
         if grant.recorded:
@@ -396,7 +316,7 @@ class CallInvoker:
         if outcome.response is None and grant.resolved is not None:
             raise errors.AnswerNotRepeatedError  # it was erased
         if outcome.response is None:
-            raise _FAILURES[outcome.failure or CallFailure.INVALID_RESPONSE](grant.call_id)
+            raise failed_error(outcome.failure, grant.call_id)
         return CallAnswer(
             grant.call_id,
             outcome.response,
@@ -425,7 +345,7 @@ class CallInvoker:
             self._decisions.add(task)
             task.add_done_callback(self._decisions.discard)
         try:
-            await _first_of(task, call.released if is_held else None, after_ms)
+            await first_of(task, call.released if is_held else None, after_ms)
             if not task.done() and not call.is_caller_gone:
                 if fallback is None or (is_held and call.released.done()):
                     if path := await self._marks.mark_waiting(grant.call_id, call, task, decides_here=not is_held):
@@ -469,13 +389,6 @@ class CallInvoker:
         if finished.delivery is DeliveryStatus.PENDING:
             raise errors.OutcomeUnknownError(grant.call_id)
         return outcome
-
-
-async def _first_of(task: asyncio.Task[Any], released: asyncio.Future[None] | None, after_ms: float | None) -> None:
-    """Wait until a task is done, the caller is released, or the time is over. None: any time."""
-    waits = {task} if released is None else {task, released}
-    timeout_s = None if after_ms is None else after_ms / 1000
-    await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _outcome_of_held(call_id: str, held: HeldCall) -> Outcome:
