@@ -95,9 +95,9 @@ def test(*arguments: str) -> None:
 
 
 def quick(*arguments: str) -> None:
-    """Set up, then run the tests that need no store and no browser: the loop while you write code. `quick PYTEST ARGS`.
+    """Set up, then run short tests without a store and a browser: the loop while you write code. `quick PYTEST ARGS`.
 
-    It takes about 20 seconds on two idle processors. The folders are in `tests/conftest.py`.
+    The folders and files are in `tests/conftest.py`.
     """
     enter("dev")
     run_pytest("--quick", "--quiet", "--numprocesses=2", *arguments)
@@ -176,7 +176,7 @@ def bench(*arguments: str) -> None:
 
 
 def script(*arguments: str) -> None:
-    """Print a Lua script as the store gets it: `script NAME`; without a name, list the scripts."""
+    """Print a Lua script as the store gets it, with the numbers of its lines: `script NAME`; without it, list all."""
     enter("dev")
     from callback_server.store.scripts import Script
 
@@ -185,7 +185,7 @@ def script(*arguments: str) -> None:
     if name not in known:
         print(*known, sep="\n")
         sys.exit(f"no such script: {name}" if name else 0)
-    print(Script(name).source)
+    print(*(f"{number:5}  {line}" for number, line in enumerate(Script(name).source.splitlines(), 1)), sep="\n")
 
 
 def lint() -> None:

@@ -39,6 +39,7 @@ from callback_server.access.audit_log import AuditLog
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.issuers import Issuers
 from callback_server.access.principals import Principals, PrincipalsFile
+from callback_server.calls.attempts import DeliveryAttempts
 from callback_server.calls.call_statistics import StatisticsRecorder
 from callback_server.calls.claims import UNSENT_S, Claims
 from callback_server.calls.deliveries import Deliveries
@@ -82,6 +83,7 @@ from callback_server.store.replica_bus import ReplicaBus
 from callback_server.store.safety import UnsafeStoreError
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import Leases
+from callback_server.store.transitions.take_deliveries import take_deliveries
 from callback_server.verification.fetcher import Fetcher
 from callback_server.verification.profile import Profile
 from callback_server.verification.profiles import Profiles
@@ -179,17 +181,18 @@ class ControlPlane:
         self.repeats = Repeats(self.scripts, self.replica_bus, patience_s=leases.longest_ms / 1000)
         self.audit = AuditLog(self.scripts, files.state_key, retention_ms=settings.audit_retention_s * 1000)
         self.held = HeldCalls(self.scripts, self.replica_bus, self.dispatcher, recording, self.audit)
-        new_deliveries = partial(
-            Deliveries,
-            self.scripts,
-            dispatcher=self.dispatcher,
-            activities=activities,
-            leases=leases,
-            recording=recording,
-            max_in_flight=settings.max_in_flight_deliveries,
+        take = partial(take_deliveries, self.scripts, leases=leases, recording=recording)
+        attempts = DeliveryAttempts(
+            self.scripts, dispatcher=self.dispatcher, activities=activities, recording=recording
         )
-        self.deliveries = new_deliveries()
-        self.notifications = new_deliveries(notifications=True, max_per_second=settings.max_notifications_per_second)
+        most = settings.max_in_flight_deliveries
+        self.deliveries = Deliveries(take, attempts.run, max_in_flight=most)
+        self.notifications = Deliveries(
+            partial(take, notifications=True),
+            attempts.run,
+            max_in_flight=most,
+            max_per_second=settings.max_notifications_per_second,
+        )
         owner_calls = settings.max_calls_per_minute_per_owner
         owner_rate = None if owner_calls is None else OwnerRateLimit(owner_calls)
         body_bytes = BodyBytes(settings.max_body_bytes_in_flight, settings.max_body_bytes_in_flight_per_owner)
@@ -202,21 +205,24 @@ class ControlPlane:
             owner_rate=owner_rate,
             body_bytes=body_bytes,
             max_per_minute_per_case=settings.max_calls_per_minute_per_case,
-            held=self.held,
-            deliveries=self.deliveries,
+            replica=self.replica_bus.replica,
+            can_deliver=self.deliveries.has_capacity,
         )
-        self.invoker = (CallInvoker if tracing is None else tracing.invoker)(
+        self.invoker = CallInvoker(
             self.scripts,
             claims=claims,
             dispatcher=self.dispatcher,
             held=self.held,
             repeats=self.repeats,
             deliveries=self.deliveries,
+            activities=activities,
             recording=recording,
             owner_rate=owner_rate,
             body_bytes=body_bytes,
             max_in_flight=settings.max_in_flight_calls,
             max_waits=settings.max_in_flight_waits,
+            around=None if tracing is None else tracing.around_call,
+            on_claim=None if tracing is None else tracing.call_claimed,
         )
         self.watch_hub = WatchHub(self.scripts)
         self.sweeper = Sweeper(
@@ -261,7 +267,7 @@ class ControlPlane:
         max_open = settings.max_open_cases_per_owner
         lists = ListQueue()
         self._server = make_server(
-            (CallbacksServicer if tracing is None else tracing.callbacks_servicer)(
+            CallbacksServicer(
                 self.scripts,
                 policy,
                 recording,
@@ -281,6 +287,7 @@ class ControlPlane:
             authenticator,
             reflect=settings.reflection,
             max_in_flight=settings.max_in_flight_calls,
+            around={} if tracing is None else {tracing.GENERATION: tracing.around_generation},
         )
         self.port = 0
         """The port of the gRPC server, once started."""

@@ -160,7 +160,7 @@ ROOMS_OF_SERVER = as_sets({
     "operations": "access handlers settings store verification",
     "calls": "access domain errors handlers limits metrics operations store verification",
     "rpc": "access calls contract domain errors handlers limits metrics operations settings store",
-    "tracing": "calls domain errors handlers rpc settings store",
+    "tracing": "calls domain errors handlers rpc settings",
     "control_plane": (
         "access calls domain handlers limits metrics operations rpc settings store tracing verification"
     ),

@@ -383,8 +383,6 @@ class FailingUpstream:
     async def invoke(self, _message, _body=None):
         raise RuntimeError(self._text)
 
-    look_up = invoke
-
 
 @contextlib.asynccontextmanager
 async def running_edge(

@@ -28,8 +28,8 @@ NEVER_S: Final = 0.3
 class WorkerRunner(Runner):
     """The scripted server of workers, and the worker under test."""
 
-    def __init__(self, launch: Launch, *, patience_s: float = PATIENCE_S, pace: float = 1) -> None:
-        super().__init__(launch, patience_s=patience_s, pace=pace)
+    def __init__(self, launch: Launch, *, patience_s: float = PATIENCE_S, time_factor: float = 1) -> None:
+        super().__init__(launch, patience_s=patience_s, time_factor=time_factor)
         self._server = WorkerServer(self._changes)
         self._streams: dict[str, Stream] = {}
         self._stream: Stream | None = None
@@ -165,7 +165,9 @@ class WorkerRunner(Runner):
             find = lambda: next(  # noqa: E731  # one of four
                 (each for each in received if each.WhichOneof("message") == kind), None
             )
-        await self._changes.never(find, f"{kind} {wanted[kind] or ''}".strip(), step.get("for_s", NEVER_S) * self._pace)
+        await self._changes.never(
+            find, f"{kind} {wanted[kind] or ''}".strip(), step.get("for_s", NEVER_S) * self._time_factor
+        )
 
     async def _step_end(self, step: Step) -> None:
         """End the stream."""
@@ -192,7 +194,7 @@ class WorkerRunner(Runner):
                 said = ", ".join(f"{pause:.2f}" for pause in pauses)
                 raise ScenarioError(f"S4: no pause of {said} s is shortened at random: there is no jitter")
         for number, (pause, (least, most)) in enumerate(zip(pauses, wanted.get("pauses_s", ()), strict=False), 1):
-            if not least * self._pace <= pause <= most * self._pace:
+            if not least * self._time_factor <= pause <= most * self._time_factor:
                 raise ScenarioError(f"pause {number} is {pause:.2f} s, not {least} to {most} s")
 
     async def _pauses(self, count: int, step: Step) -> list[float]:
@@ -210,7 +212,7 @@ class WorkerRunner(Runner):
     def _is_one_shorter(self, pauses: Sequence[float], full: Sequence[float]) -> bool:
         """Return whether one of the pauses is shorter than without jitter: as `full`, and then as its last."""
         limits = itertools.chain(full, itertools.repeat(full[-1]))
-        return any(pause < limit * self._pace for pause, limit in zip(pauses, limits, strict=False))
+        return any(pause < limit * self._time_factor for pause, limit in zip(pauses, limits, strict=False))
 
 
 def _each(given: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:

@@ -3,7 +3,8 @@
 The claim of a repeat finds that call in the store, so it may have come to any server. While the call runs, the repeat
 waits on the process where it came. The store reports the end of the call to the process whose transition ended it. That
 process tells the ones where repeats wait. Each repeat also asks the store every second: a message can be lost, and a
-process can die. By asking it keeps its place, of which a call has a limited number.
+process can die. So it also stays one of the waiters of the call, whose number is
+limited.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from callback_server.store.transitions.follow_call import FallbackSent, FollowRe
 log = get_logger()
 
 ASK_INTERVAL_S: Final = 1.0
-"""Interval at which a repeat asks the store, in seconds: much shorter than the time that a place is kept there."""
+"""Interval at which a repeat asks the store, in seconds: much shorter than the time that the store keeps a
+waiter."""
 
 
 class RepeatedCallEnded(ReplicaMessage, frozen=True, array_like=True):
@@ -65,12 +67,12 @@ class Repeats:
 
         Args:
             call_id: The call.
-            repeat_id: The repeat, which has a place to wait.
+            repeat_id: The repeat, which is one of the waiters of the call.
             wait_hash: SHA-256 of the token in the address of the call. Empty: a repeat waits, not a caller there.
             without_answer: Whether only the end of the call is waited for. The result is then None.
 
         Raises:
-            CallInProgressError: The repeat has lost its place.
+            CallInProgressError: The repeat is not one of the waiters of the call any more.
             StateUnknownError: The call has no such address.
             OutcomeUnknownError: The store did not reply for too long, or the call is no longer known.
         """

@@ -76,7 +76,7 @@ class EdgeServicer(edge_grpc.EdgeServiceServicer):
         self, request: edge_pb2.ReportCallerGoneRequest, _caller: Principal
     ) -> edge_pb2.ReportCallerGoneResponse:
         """Record that a caller did not get the result of its call."""
-        await self._invoker.mark_caller_gone(request.call_id)
+        await self._invoker.marks.mark_caller_gone(request.call_id)
         return edge_pb2.ReportCallerGoneResponse()
 
 

@@ -85,11 +85,11 @@ class RateLimited:
 
 @dataclass(frozen=True, slots=True)
 class EarlierCallRuns:
-    """The request is a repeat of a call that runs. It has a place to wait with that call."""
+    """The request is a repeat of a call that runs. It waits with that call."""
 
     call_id: str
     told_to_wait: bool = False
-    """The caller of that call was told to wait at its address, and so is the repeat, which has no place."""
+    """The caller of that call was told to wait at its address, and so is the repeat. It does not wait with the call."""
 
 
 @dataclass(frozen=True, slots=True)

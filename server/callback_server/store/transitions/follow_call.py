@@ -20,9 +20,9 @@ class FollowResult(enum.Enum):
     """The state of a call, without an answer for its repeat."""
 
     RUNS = b"RUNS"
-    """The call runs, and the repeat keeps its place."""
+    """The call runs, and the repeat waits with it."""
     BUSY = b"BUSY"
-    """The call runs, and the repeat has lost its place: it was not kept in time, and others have taken all places."""
+    """The call runs and has as many waiters as it may. This repeat is none of them any more."""
     UNKNOWN = b"UNKNOWN"
     """The call is no longer known, or has another address."""
     ENDED = b"ENDED"
