@@ -310,7 +310,7 @@ class CallInvoker:
                 call_id=grant.call_id,
                 case_id=case_id_of_call(grant.call_id),
                 activity=grant.activity,
-                attempt=grant.attempt,
+                call_number=grant.call_number,
             )
             outcome = await self._by_answer_deadline(grant, request, call)
         if outcome.response is None and grant.resolved is not None:
