@@ -78,7 +78,8 @@ ALLOWED = {
 }
 """By words and the beginnings of the names of files: why they are allowed there."""
 CLAUSE = re.compile(
-    r"(?:^(?:#+ |- |\| |\d+\. | *)|(?<=[.:!] ))(?:What|Who|Whoever|How (?:much|many)) (?:[^?.\n]|\.(?=\w)|\n(?!\n))*(?:[.|]|$)(?!\?)",
+    r"(?:^(?:#+ |- |\| |\d+\. | *)|(?<=[.:!] ))(?:What|Who|Whoever|How (?:much|many)) "
+    r"(?:[^?.\n]|\.(?=\w)|\n(?!\n))*(?:[.|]|$)(?!\?)",
     re.MULTILINE,
 )
 """A sentence of a guide or of the contract, or a heading, whose subject is a clause."""
