@@ -95,9 +95,9 @@ def test(*arguments: str) -> None:
 
 
 def quick(*arguments: str) -> None:
-    """Set up, then run the tests that need no store and no browser: the loop while you write code. `quick PYTEST ARGS`.
+    """Set up, then run short tests without a store and a browser: the loop while you write code. `quick PYTEST ARGS`.
 
-    It takes about 20 seconds on two idle processors. The folders are in `tests/conftest.py`.
+    The folders and files are in `tests/conftest.py`.
     """
     enter("dev")
     run_pytest("--quick", "--quiet", "--numprocesses=2", *arguments)

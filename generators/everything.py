@@ -26,7 +26,7 @@ def changed_code(can_generate: Callable[[str], bool]) -> Changes:
         **python.client_files(files, contract),
         **command_line.client_files(contract),
         ROOT / "server" / "callback_server" / "rpc" / "contract.binpb": reflected_contract(files),
-        ROOT / "clients" / "console" / "callback_console" / "api" / "openapi.json": _json(openapi(contract)),
+        ROOT / "clients" / "api" / "callback_api" / "openapi.json": _json(openapi(contract)),
     }
     owned = [path for pattern in python.OWNED for path in python.PACKAGE.glob(pattern)]
     for language, generator in (("Go", go_client), ("Node", typescript)):

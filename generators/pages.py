@@ -7,9 +7,9 @@ from callback_edge.settings import EdgeSettings
 from callback_process.reference import settings_page
 from callback_process.settings import ProcessSettings
 from callback_server.settings import ServerSettings
-from callback_server.verification.provider_page import provider_page
 from generators.descriptors import ROOT
 from generators.life_page import life_page
+from generators.provider_list import provider_page
 
 _PROCESSES: dict[str, type[ProcessSettings]] = {
     "callback server": ServerSettings,

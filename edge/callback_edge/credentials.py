@@ -9,11 +9,11 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 
-from callback.targets import channel_target
 from callback_edge import metrics
 from callback_process import logs
 from callback_process.credentials import Contents, CredentialsError, FileReloader, tls_files, tls_reloader
 from callback_process.settings import TlsSettings
+from callback_shared.targets import channel_target
 
 log = logs.get_logger()
 

@@ -12,10 +12,9 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from callback.targets import is_local, servers_of
 from callback.v1 import edge_service_pb2, edge_service_pb2_grpc
 from callback_edge import credentials
-from callback_edge.app import create_page_app
+from callback_edge.app import create_app
 from callback_edge.brand import Brand, BrandError
 from callback_edge.pages.pages import Pages
 from callback_edge.pages.template_errors import TemplatesError
@@ -25,6 +24,7 @@ from callback_process.certificates import check_tls
 from callback_process.credentials import CredentialsError
 from callback_process.effective import mask_url
 from callback_process.findings import Finding, check_secret_file, unreachable
+from callback_shared.targets import is_local, servers_of
 
 _SERVICE: Final = "callback.v1.EdgeService"
 TIMEOUT_S: Final = 3.0
@@ -79,7 +79,7 @@ async def check_templates(settings: EdgeSettings) -> AsyncIterator[Finding]:
     if settings.templates_dir is not None:
         check = "edge templates_dir"
         try:
-            await Pages.render(create_page_app(settings), Brand())
+            await Pages.render(create_app(settings), Brand())
         except TemplatesError as error:
             yield Finding.problem(check, str(error), "correct the file, or remove it to use the built-in one")
         else:

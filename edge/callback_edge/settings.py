@@ -6,11 +6,11 @@ from typing import Annotated, ClassVar, Self
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from callback.targets import has_several, is_local, target_problem
 from callback_edge import brand
 from callback_process.addresses import IPNetwork, parse_bind, parse_network
 from callback_process.effective import mask_url
 from callback_process.settings import Bind, LogLevel, ProcessSettings, StopSeconds, TlsSettings
+from callback_shared.targets import has_several, is_local, target_problem
 
 
 def _grpc_target(text: str) -> str:

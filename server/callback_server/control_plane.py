@@ -35,11 +35,12 @@ from callback_process.entry_point import StartError
 from callback_process.settings import SettingsError
 from callback_process.tasks import TaskSet
 from callback_server import metrics
+from callback_server.access.audit_log import AuditLog
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.issuers import Issuers
 from callback_server.access.principals import Principals, PrincipalsFile
-from callback_server.audit_log import AuditLog
-from callback_server.call_statistics import StatisticsRecorder
+from callback_server.calls.attempts import DeliveryAttempts
+from callback_server.calls.call_statistics import StatisticsRecorder
 from callback_server.calls.claims import UNSENT_S, Claims
 from callback_server.calls.deliveries import Deliveries
 from callback_server.calls.held import HeldCalls
@@ -47,9 +48,9 @@ from callback_server.calls.invoke import CallInvoker
 from callback_server.calls.preconditions import PreconditionChecker
 from callback_server.calls.repeats import Repeats
 from callback_server.calls.sweeper import Sweeper
+from callback_server.calls.transition_log import log_report
+from callback_server.calls.watch import WatchHub
 from callback_server.domain.timeouts import AwaitedCallEnded, Report
-from callback_server.epoch_exchange import EpochExchange
-from callback_server.epoch_keeper import EpochKeeper
 from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.handlers.handler import Handler
 from callback_server.handlers.push import PushHandler
@@ -58,7 +59,7 @@ from callback_server.handlers.workers.pool import WorkerPool
 from callback_server.limits.body_bytes import BodyBytes
 from callback_server.limits.open_cases import OpenCaseQuota
 from callback_server.limits.owner_rate import OwnerRateLimit
-from callback_server.replica_bus import ReplicaBus
+from callback_server.operations.self_check import SelfCheck
 from callback_server.rpc.audit_service import AuditServicer
 from callback_server.rpc.callbacks_service import CallbacksServicer
 from callback_server.rpc.edge_service import EdgeServicer
@@ -69,22 +70,23 @@ from callback_server.rpc.pages import ListQueue
 from callback_server.rpc.server import make_server
 from callback_server.rpc.tls import server_credentials
 from callback_server.rpc.worker_service import WorkerServicer
-from callback_server.self_check import SelfCheck
 from callback_server.settings import ServerSettings
 from callback_server.store.connection.client import connect
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
+from callback_server.store.epochs.exchange import EpochExchange
+from callback_server.store.epochs.guard import EpochGuard
+from callback_server.store.epochs.keeper import EpochKeeper
+from callback_server.store.health import StoreProbe, wait_for_store
 from callback_server.store.queries.count_open_cases import count_open_cases
+from callback_server.store.replica_bus import ReplicaBus
 from callback_server.store.safety import UnsafeStoreError
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import Leases
-from callback_server.store.transitions.open_epoch import EpochGuard
-from callback_server.store_health import StoreProbe, wait_for_store
-from callback_server.transition_log import log_report
+from callback_server.store.transitions.take_deliveries import take_deliveries
 from callback_server.verification.fetcher import Fetcher
 from callback_server.verification.profile import Profile
 from callback_server.verification.profiles import Profiles
-from callback_server.watch import WatchHub
 
 if TYPE_CHECKING:
     from callback_server.tracing import Tracing
@@ -179,17 +181,18 @@ class ControlPlane:
         self.repeats = Repeats(self.scripts, self.replica_bus, patience_s=leases.longest_ms / 1000)
         self.audit = AuditLog(self.scripts, files.state_key, retention_ms=settings.audit_retention_s * 1000)
         self.held = HeldCalls(self.scripts, self.replica_bus, self.dispatcher, recording, self.audit)
-        new_deliveries = partial(
-            Deliveries,
-            self.scripts,
-            dispatcher=self.dispatcher,
-            activities=activities,
-            leases=leases,
-            recording=recording,
-            max_in_flight=settings.max_in_flight_deliveries,
+        take = partial(take_deliveries, self.scripts, leases=leases, recording=recording)
+        attempts = DeliveryAttempts(
+            self.scripts, dispatcher=self.dispatcher, activities=activities, recording=recording
         )
-        self.deliveries = new_deliveries()
-        self.notifications = new_deliveries(notifications=True, max_per_second=settings.max_notifications_per_second)
+        most = settings.max_in_flight_deliveries
+        self.deliveries = Deliveries(take, attempts.run, max_in_flight=most)
+        self.notifications = Deliveries(
+            partial(take, notifications=True),
+            attempts.run,
+            max_in_flight=most,
+            max_per_second=settings.max_notifications_per_second,
+        )
         owner_calls = settings.max_calls_per_minute_per_owner
         owner_rate = None if owner_calls is None else OwnerRateLimit(owner_calls)
         body_bytes = BodyBytes(settings.max_body_bytes_in_flight, settings.max_body_bytes_in_flight_per_owner)
@@ -202,21 +205,24 @@ class ControlPlane:
             owner_rate=owner_rate,
             body_bytes=body_bytes,
             max_per_minute_per_case=settings.max_calls_per_minute_per_case,
-            held=self.held,
-            deliveries=self.deliveries,
+            replica=self.replica_bus.replica,
+            can_deliver=self.deliveries.has_capacity,
         )
-        self.invoker = (CallInvoker if tracing is None else tracing.invoker)(
+        self.invoker = CallInvoker(
             self.scripts,
             claims=claims,
             dispatcher=self.dispatcher,
             held=self.held,
             repeats=self.repeats,
             deliveries=self.deliveries,
+            activities=activities,
             recording=recording,
             owner_rate=owner_rate,
             body_bytes=body_bytes,
             max_in_flight=settings.max_in_flight_calls,
             max_waits=settings.max_in_flight_waits,
+            around=None if tracing is None else tracing.around_call,
+            on_claim=None if tracing is None else tracing.call_claimed,
         )
         self.watch_hub = WatchHub(self.scripts)
         self.sweeper = Sweeper(
@@ -261,7 +267,7 @@ class ControlPlane:
         max_open = settings.max_open_cases_per_owner
         lists = ListQueue()
         self._server = make_server(
-            (CallbacksServicer if tracing is None else tracing.callbacks_servicer)(
+            CallbacksServicer(
                 self.scripts,
                 policy,
                 recording,
@@ -281,6 +287,7 @@ class ControlPlane:
             authenticator,
             reflect=settings.reflection,
             max_in_flight=settings.max_in_flight_calls,
+            around={} if tracing is None else {tracing.GENERATION: tracing.around_generation},
         )
         self.port = 0
         """The port of the gRPC server, once started."""

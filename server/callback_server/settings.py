@@ -18,7 +18,6 @@ from pydantic import (
 )
 from pydantic_settings import SettingsConfigDict
 
-from callback.targets import has_several, target_problem
 from callback_process.addresses import IPNetwork, parse_bind, parse_network
 from callback_process.settings import Bind, IssuerUrl, LogLevel, ProcessSettings, StopSeconds, TlsSettings
 from callback_server.contract.converters import content_attributes
@@ -38,6 +37,7 @@ from callback_server.store.recording import Recording
 from callback_server.store.safety import Durability
 from callback_server.verification.settings.profiles import NAME, ProfileSettings
 from callback_server.verification.settings.values import PublicKeyAlgorithm
+from callback_shared.targets import has_several, target_problem
 
 _BOX_URL: Final = re.compile(r"https?://[^/?#@\s]+", re.IGNORECASE)
 _ALTERNATIVE_DOMAIN: Final = re.compile(r"https://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", re.IGNORECASE)

@@ -16,11 +16,11 @@ from support.clients import CASE, CREATED, call_message, callback_message
 import callback as client
 from callback import CallReason, Delivery, DeliveryStatus, PageResponse, Prompt, Redirect, Response
 from callback._converters import call_from_proto, callback_from_proto
-from callback.json_form import short_name
 from callback.v1 import callback_pb2 as resources
 from callback.v1 import callbacks_service_pb2 as messages
 from callback_cli.request_options import option_of
 from callback_cli.text_view import TextView
+from callback_shared.fields import short_name
 
 CALLBACK = callback_from_proto(callback_message())
 CALL = call_from_proto(call_message())

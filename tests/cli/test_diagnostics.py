@@ -42,7 +42,7 @@ async def run(*arguments, **environment):
     """Run a command that imports the checks of both processes, which takes a second."""
     return await run_callback(
         *arguments,
-        preloaded=("callback_edge.doctor", "callback_server.doctor", "callback_console.doctor"),
+        preloaded=("callback_edge.doctor", "callback_server.operations.doctor", "callback_console.doctor"),
         **environment,
     )
 

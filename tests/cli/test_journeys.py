@@ -33,10 +33,6 @@ def make_handlers(trxid_is_needed):
     return handlers
 
 
-WITH_CONSOLE = ("callback_console.replays", "callback_console.words")
-"""Modules that `replay --activity` imports."""
-
-
 @pytest.fixture(scope="module")
 async def system(store_of, tmp_path_factory):
     """Run the whole system. `callback` is the command line; while `trxid_is_needed`, the handler rejects replays."""
@@ -202,22 +198,22 @@ async def test_all_dead_calls_of_an_activity_are_replayed_after_a_preview_and_no
         assert (await system.http.post(path)).status_code == 200
         cases.append(case)
     dead = await shown(system, "calls", "--dead", "--activity", "order-paid", until=has(*cases))
-    ran = await system.callback("replay", "--activity", "order-paid", "--dry-run", preloaded=WITH_CONSOLE)
+    ran = await system.callback("replay", "--activity", "order-paid", "--dry-run")
     assert ran.output == (
         f"{len(dead)} calls would be replayed.\n  {len(dead)}x The handler rejected the data of the request.\n"
     )
     command = ("replay", "--activity", "order-paid")
-    none = await system.callback(*command, "--since", "1ms", "--dry-run", "--json", preloaded=WITH_CONSOLE)
+    none = await system.callback(*command, "--since", "1ms", "--dry-run", "--json")
     assert none.json == {"callCount": 0, "reasons": []}
     assert (await system.callback("calls", "--dead", "--activity", "order-paid", "--json")).json == dead
     system.trxid_is_needed.clear()
-    ran = await system.callback(*command, "--since", "1h", preloaded=WITH_CONSOLE)
+    ran = await system.callback(*command, "--since", "1h")
     assert (ran.code, ran.output) == (0, f"Replayed {len(dead)} calls.\n")
     assert f"{len(dead)} of {len(dead)} replayed" in ran.errors
     for call in dead:
         await shown(system, "call", call["callId"], until=lambda call: call["delivery"]["status"] == "DELIVERED")
     system.trxid_is_needed.set()
-    again = await system.callback(*command, "--json", preloaded=WITH_CONSOLE)
+    again = await system.callback(*command, "--json")
     assert json.loads(again.output) == {"replayedCallCount": 0, "refusedCallCount": 0}
 
 

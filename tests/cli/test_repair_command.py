@@ -6,9 +6,9 @@ import pytest
 import redis
 from support.clients import run_callback
 
-from callback_server.epoch_keeper import EpochKeeper
 from callback_server.store import keys
-from callback_server.store.epochs import Epoch, Known
+from callback_server.store.epochs.keeper import EpochKeeper
+from callback_server.store.epochs.known import Epoch, Known
 
 CASE = "f" * 32
 ENTRY = keys.key(keys.partition_of(CASE), "leases"), f"{CASE}-{'0' * 16}"

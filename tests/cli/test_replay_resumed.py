@@ -81,7 +81,7 @@ def replaying(target):
     with tempfile.TemporaryFile() as output:
         program = start(
             "callback_cli", "replay", "--activity", "orders", "--json", stdout=output, stderr=output,
-            env=os.environ | {"CALLBACK_TARGET": target}, preloaded=("callback_console.replays",),
+            env=os.environ | {"CALLBACK_TARGET": target}, preloaded=("callback_triage.replays",),
         )  # fmt: skip
         program.output = output
         try:

@@ -13,7 +13,7 @@ from support.system import running_system
 from callback import Redirect, Response
 
 SECRET = "whsec_one"
-PRELOADED = ("callback_server.verification.imitation",)
+PRELOADED = ("callback_cli.verification.imitation",)
 
 
 def config_of(directory):
@@ -84,7 +84,12 @@ async def test_a_dry_run_prints_what_verify_reads(system):
     assert printed.code == 0
     config = str(system.directory / "callback.toml")
     ran = await run_callback(
-        "verify", "stripe", "--config", config, stdin=printed.output.encode(), preloaded=("callback_server.doctor",)
+        "verify",
+        "stripe",
+        "--config",
+        config,
+        stdin=printed.output.encode(),
+        preloaded=("callback_server.operations.doctor",),
     )
     assert ran.output.startswith("passes: a call\n")
     assert [each async for each in system.client.list_calls(case)] == []

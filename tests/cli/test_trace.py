@@ -23,7 +23,6 @@ from callback import (
     Response,
 )
 
-PRELOADED = ("callback_console.words",)
 SERVED = ("broken", "slow", "unfit", "picky", "fine", "acknowledged", "on-leave")
 
 
@@ -70,7 +69,7 @@ async def system(store_of, tmp_path_factory):
         system = await stack.enter_async_context(
             running_system(directory, store_of("valkey"), config=profile + "".join(activities))
         )
-        system.run = functools.partial(run_callback, CALLBACK_TARGET=system.grpc, preloaded=PRELOADED)
+        system.run = functools.partial(run_callback, CALLBACK_TARGET=system.grpc)
         yield system
 
 

@@ -8,8 +8,8 @@ import pytest
 from support.clients import CASE, callback_message
 
 from callback import CallbackError, Handlers, Tls, Worker
-from callback.targets import is_local
 from callback.v1 import callbacks_service_pb2 as messages
+from callback_shared.targets import is_local
 
 TOKEN = "callback_" + "t0ken" * 8 + "t0k"
 

@@ -49,9 +49,9 @@ from callback import (
     UnavailableError,
     WarningReason,
 )
-from callback.json_form import short_name
 from callback.v1 import callback_pb2 as resources
 from callback.v1 import callbacks_service_pb2 as messages
+from callback_shared.fields import short_name
 
 SAMPLES = {
     "Timestamp": CREATED,

@@ -312,7 +312,7 @@ def test_client_names_without_an_authority_or_as_a_single_text_are_refused(ours)
 
 async def test_client_names_without_cryptography_are_refused_with_the_extra_to_install(ours, monkeypatch):
     monkeypatch.setitem(sys.modules, "cryptography", None)
-    monkeypatch.delitem(sys.modules, "callback.certificate_names", raising=False)
+    monkeypatch.delitem(sys.modules, "callback_shared.certificate_names", raising=False)
     every = ServerTls(ours.cert_file, ours.key_file, ours.ca_file)
     async with handlers().listen("127.0.0.1:0", tls=every):
         pass

@@ -30,7 +30,7 @@ from callback.v1 import callbacks_service_pb2 as messages
 from callback.v1 import edge_service_pb2 as edge
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceServicer, add_CallbacksServiceServicer_to_server
 from callback_prove.tunnel import Tunnel
-from callback_server import watch
+from callback_server.calls import watch
 
 CREATED, STARTED, ENDED, CLOSED = (
     CallEventType.CASE_CREATED, CallEventType.CALL_STARTED, CallEventType.CALL_ENDED, CallEventType.CASE_CLOSED,

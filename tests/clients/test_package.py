@@ -12,8 +12,9 @@ import pytest
 from support.tree import PACKAGES
 
 import callback
-from callback import _enums, _values, json_form
+from callback import _enums, _values
 from callback.v1 import audit_service_pb2, callback_pb2, callbacks_service_pb2, error_reason_pb2, operations_service_pb2
+from callback_shared.fields import short_name
 
 FOLDER = PACKAGES["callback"]
 FILES = (callback_pb2, callbacks_service_pb2, operations_service_pb2, audit_service_pb2)
@@ -50,7 +51,7 @@ def test_each_rpc_has_a_method_that_takes_each_field_of_its_request_or_does_more
     for service in file.DESCRIPTOR.services_by_name.values():
         for rpc in service.methods:
             name = re.sub("(?<=[a-z])(?=[A-Z])", "_", rpc.name).lower()
-            fields = {json_form.short_name(field) for field in rpc.input_type.fields} - {"page_token"}
+            fields = {short_name(field) for field in rpc.input_type.fields} - {"page_token"}
             assert fields - more.get(name, set()) <= set(inspect.signature(getattr(client, name)).parameters), name
 
 

@@ -5,8 +5,8 @@ from support.clients import CASE, CLIENTS, callback_message, run_callback, scrip
 from support.store import free_port
 
 from callback import Handlers, Tls, Worker
-from callback.targets import channel_target, has_several, is_local, servers_of, target_problem
 from callback.v1 import callbacks_service_pb2 as messages
+from callback_shared.targets import channel_target, has_several, is_local, servers_of, target_problem
 
 
 def answering(server, owner):

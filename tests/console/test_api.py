@@ -37,8 +37,7 @@ from support.wait import DEADLINE_S, wait_until
 from callback import AnswerMode
 from callback.json_form import from_json
 from callback.v1 import audit_service_pb2, callbacks_service_pb2, operations_service_pb2
-from callback_console.api import application, codecs, forwarding
-from callback_console.settings import ConsoleSettings
+from callback_api import application, codecs, forwarding
 from callback_process.entry_point import StartError
 from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
 from callback_server.access.roles import Role
@@ -52,7 +51,7 @@ METHODS = {
     )
     for method in service.methods
 }
-DOCUMENT = ROOT / "clients" / "console" / "callback_console" / "api" / "openapi.json"
+DOCUMENT = ROOT / "clients" / "api" / "callback_api" / "openapi.json"
 DAY = datetime.timedelta(days=1)
 JSON = {"Content-Type": "application/json"}
 
@@ -293,7 +292,7 @@ async def get_callback(size, noted):
         server.answers["GetCallback"] = callbacks_service_pb2.GetCallbackResponse(
             callback=callback_message(callback_activity_case="x" * size)
         )
-        rpcs = forwarding.Forwarding(ConsoleSettings(server_target=server.address))
+        rpcs = forwarding.Forwarding(server.address, None, is_local=True)
         endpoint = rpcs.endpoints()[f"{PATH}GetCallback"]
         request = codecs.Received(b"x" * size, callbacks_service_pb2.GetCallbackRequest, noted)
         context = RequestContext(method=endpoint.method, http_method="POST", request_headers=Headers(), timeout_ms=None)
@@ -432,7 +431,8 @@ async def test_a_cookie_does_not_count_and_only_one_bearer_token_does(world, ord
 @pytest.mark.parametrize("codec", google_protobuf_codecs(), ids=lambda each: each.name())
 async def test_a_client_of_the_connect_project_is_served_with_its_defaults(world, stage, codec):
     case_id = await stage.case()
-    rpcs = {each.method.name: each.method for each in forwarding.Forwarding(ConsoleSettings()).endpoints().values()}
+    endpoints = forwarding.Forwarding("127.0.0.1:1", None, is_local=True).endpoints()
+    rpcs = {each.method.name: each.method for each in endpoints.values()}
     options = {"headers": {"Authorization": f"Bearer {world.tokens['orders']}"}}
     async with ConnectClient(world.url, codec=codec) as client:
         request = callbacks_service_pb2.GetCallbackRequest(callback_case_id=case_id)

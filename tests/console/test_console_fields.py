@@ -12,13 +12,14 @@ from support.clients import CALL, CASE, CREATED, call_message, callback_message,
 from support.console import running_console
 
 from callback import GeneratedCallback, Response
-from callback.json_form import MASK, short_name
+from callback.json_form import MASK
 from callback.v1 import audit_service_pb2 as audit
 from callback.v1 import callback_handler_service_pb2 as handler
 from callback.v1 import callback_pb2 as resources
 from callback.v1 import callbacks_service_pb2 as messages
 from callback.v1 import operations_service_pb2 as operations
 from callback_console.fields import facts
+from callback_shared.fields import short_name
 
 DEAD = resources.Delivery(status=resources.DELIVERY_STATUS_DEAD, failure=1, attempts=1)
 MINUTE = operations.MinuteStatistics(

@@ -53,8 +53,6 @@ from callback_console.bodies import BodyForm, Line, shown_body
 from callback_console.comparison import compare
 from callback_console.curl import curl_command
 from callback_console.plots import columns, lines, nice_top, sparkline
-from callback_console.reasons import FAILURES, why, why_failed, why_uncalled
-from callback_console.replays import FAILED_REASONS, REASONS, DeadCalls, FailedCalls, Replay
 from callback_console.request_context import time_of
 from callback_console.response_form import decision_of, with_choice
 from callback_console.settings import ConsoleSettings
@@ -63,6 +61,8 @@ from callback_console.views.dead import dead_groups
 from callback_console.views.overview import overview, served_activities, worst_first
 from callback_console.words import TEXTS, Words, best_language
 from callback_process.settings import SettingsError
+from callback_triage.reasons import FAILURES, why, why_failed, why_uncalled
+from callback_triage.replays import FAILED_REASONS, REASONS, DeadCalls, FailedCalls, Replay
 
 CONSOLE = PACKAGES["callback_console"]
 CALLBACK = callback_from_proto(callback_message())

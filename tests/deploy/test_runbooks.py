@@ -21,9 +21,9 @@ from support.wait import wait_until
 from support.workers import handlers_of
 
 from callback import AnswerMode, CallStatus, DeliveryStatus, Response
-from callback_server.epoch_keeper import EpochKeeper
 from callback_server.store import keys
-from callback_server.store.epochs import Epoch, Known
+from callback_server.store.epochs.keeper import EpochKeeper
+from callback_server.store.epochs.known import Epoch, Known
 
 SERVED = ("broken", "stuck", "on-leave")
 GITHUB_SECRET = "It's a Secret to Everybody"
@@ -38,7 +38,7 @@ Hallo, World!
 """
 """The example of docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries, with another body."""
 NOWHERE = "127.0.0.1:1"
-PRELOADED = ("callback_edge.doctor", "callback_server.doctor", "callback_console.words", "callback_console.replays")
+PRELOADED = ("callback_edge.doctor", "callback_server.operations.doctor")
 
 
 @dataclasses.dataclass

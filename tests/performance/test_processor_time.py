@@ -15,11 +15,13 @@ from bench.kit import programs
 from bench.kit.connection import Connection, get
 from bench.kit.in_flight import ECHO, GENERATE
 from google.rpc.http_pb2 import HttpRequest
-from soak.counts import count
+from soak.counts import SOAK
 
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 
-ROUNDS = count(3, 5)
+pytestmark = pytest.mark.skipif(not SOAK, reason="a measurement: only in a soak")
+
+ROUNDS = 5
 EACH = 400
 """Number of calls in a measurement."""
 AT_ONCE = 32

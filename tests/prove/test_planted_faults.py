@@ -1,5 +1,6 @@
 """Faults that are planted in the product: a proof finds each, with a copy of the server in which they are."""
 
+import os
 import shutil
 
 import pytest
@@ -50,7 +51,7 @@ FAULTS = {
     "a watch with a gap": (
         Promise.WATCHED,
         "record",
-        "watch.py",
+        "calls/watch.py",
         "        self._kept += events\n",
         "        self._kept += events[2::3]\n",
     ),
@@ -70,7 +71,7 @@ async def test_a_proof_finds_a_fault_that_is_planted_in_the_product(tmp_path, mo
         before = path.read_text()
         assert text in before
         path.write_text(before.replace(text, instead, 1))
-    monkeypatch.setenv("PYTHONPATH", str(product))
+    monkeypatch.setenv("PYTHONPATH", str(product), prepend=os.pathsep)
     limits(faults, FAULTS={})
     # Without the faults, all calls and deliveries would end in a few seconds.
     options = REDUCED | {"rate": 20, "min_successes": 2, "quiet_s": 6}

@@ -8,10 +8,10 @@ from support.wait import wait_until
 
 from callback_process.findings import Level
 from callback_process.tasks import TaskSet
-from callback_server import doctor
 from callback_server.calls import sweeper
 from callback_server.domain.call import CallStatus, DeliveryStatus
 from callback_server.domain.case import AnswerMode, CallMode, CaseStatus
+from callback_server.operations import doctor
 from callback_server.settings import ServerSettings
 from callback_server.store import keys
 from callback_server.store.connection.client import connect

@@ -3,7 +3,7 @@
 import pytest
 from support.limits import limited
 from support.services import running_services
-from support.store import StoreProcess
+from support.store import StoreProcess, folder_in_memory
 
 from callback_server.calls import sweeper
 
@@ -16,9 +16,9 @@ def short_pauses_between_sweeps():
 
 
 @pytest.fixture(scope="session")
-def shared_store(tmp_path_factory):
+def shared_store():
     """Run a store that no test empties below the services of a module."""
-    store = StoreProcess(tmp_path_factory.mktemp("shared")).start()
+    store = StoreProcess(folder_in_memory()).start()
     yield store
     store.stop()
 

@@ -16,13 +16,13 @@ from support.store import StoreProcess, free_port, set_up
 from support.wait import wait_until
 
 from callback_process.findings import Level
-from callback_server import doctor
-from callback_server.epoch_keeper import EpochKeeper
+from callback_server.operations import doctor
 from callback_server.settings import ServerSettings
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
 from callback_server.store.engines import service_of
-from callback_server.store.epochs import Epoch, Known
+from callback_server.store.epochs.keeper import EpochKeeper
+from callback_server.store.epochs.known import Epoch, Known
 from callback_server.store.queries.node_status import read_node_status
 
 NOW = datetime.now(UTC)

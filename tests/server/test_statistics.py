@@ -13,9 +13,11 @@ from callback.v1 import callback_pb2 as pb
 from callback.v1 import edge_service_pb2 as edge
 from callback.v1 import operations_service_pb2 as operations
 from callback_process.findings import Finding
-from callback_server import call_statistics, doctor, metrics
-from callback_server.call_statistics import StatisticsRecorder, quantile
-from callback_server.self_check import SelfCheck
+from callback_server import metrics
+from callback_server.calls import call_statistics
+from callback_server.calls.call_statistics import StatisticsRecorder, quantile
+from callback_server.operations import doctor
+from callback_server.operations.self_check import SelfCheck
 from callback_server.settings import ActivitySettings, ServerSettings
 from callback_server.store import keys
 from callback_server.store.transitions.write_statistics import write_statistics

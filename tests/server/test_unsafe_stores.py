@@ -9,11 +9,11 @@ from support.store import StoreProcess, free_port, set_up
 from support.system import Process
 from support.wait import wait_until
 
+from callback_launcher.errors import LaunchError
 from callback_process.entry_point import StartError
-from callback_server import store_health
 from callback_server.control_plane import ControlPlane
 from callback_server.settings import ServerSettings
-from callback_server.store import keys
+from callback_server.store import health, keys
 from callback_server.store.connection.client import connect
 from callback_server.store.engines import engine_problems, read_server_info
 from callback_server.store.safety import Durability, UnsafeStoreError, check_store
@@ -47,7 +47,7 @@ def server(tmp_path, store):
 
 async def refusal(server):
     """Start a server that must refuse its store, and return its output after it exits with 1."""
-    with pytest.raises(AssertionError):  # the server ended before it was ready
+    with pytest.raises(LaunchError):  # the server ended before it was ready
         await server.start()
     assert await asyncio.to_thread(server.process.wait, 60) == 1
     (line,) = [line for line in server.log.read_text().splitlines() if not line.startswith("{")]
@@ -173,13 +173,13 @@ async def test_a_server_that_waits_for_its_store_can_be_stopped(server):
     starting = asyncio.create_task(waiting.start())
     await wait_until(lambda: waiting.process and waiting.events("waiting_for_store"), what="a server that waits")
     waiting.signal(signal.SIGTERM)
-    with pytest.raises(AssertionError):  # the server ended before it was ready
+    with pytest.raises(LaunchError):  # the server ended before it was ready
         await starting
     assert await asyncio.to_thread(waiting.process.wait, 60) == 0
 
 
 async def test_the_wait_for_an_unreachable_store_ends(limits):
-    limits(store_health, START_WAIT_S=0.2)
+    limits(health, START_WAIT_S=0.2)
     settings = ServerSettings(store_url=f"redis://127.0.0.1:{free_port()}")
     with pytest.raises(StartError, match="the store cannot be reached: "):
         async with ControlPlane(settings):

@@ -18,8 +18,8 @@ from support.system import own_store
 from support.wait import DEADLINE_S, wait_until
 from support.watching import Watch, told, watch
 
-from callback_server import watch as watch_hub
 from callback_server.access.roles import Role
+from callback_server.calls import watch as watch_hub
 from callback_server.domain.event import Event
 from callback_server.settings import ActivitySettings
 from callback_server.store import keys

@@ -8,8 +8,8 @@ from support.cases import cases_on
 from support.pages import pages
 from support.store import KINDS
 
+from callback_server.access.audit_log import AuditLog
 from callback_server.access.principals import PrincipalEntry, Principals
-from callback_server.audit_log import AuditLog
 from callback_server.domain.audit import AuditAction, Change, decode_entry
 from callback_server.domain.audit_check import KnownHead
 from callback_server.store import keys

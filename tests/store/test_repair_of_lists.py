@@ -13,7 +13,7 @@ from callback_server.calls import sweeper
 from callback_server.domain.case import AnswerMode, CallMode, Settings
 from callback_server.domain.notification import Reason, reminder_id
 from callback_server.domain.timeouts import EntryWithoutCase
-from callback_server.repair import Fault, FaultKind, Repair
+from callback_server.operations.repair import Fault, FaultKind, Repair
 from callback_server.store import keys
 from callback_server.store.recording import Recording
 from callback_server.store.transitions import repair_case, repair_list

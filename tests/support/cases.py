@@ -9,6 +9,7 @@ from callback_server.domain.case import CallMode, NewCase, Settings
 from callback_server.domain.response import Response, ResponseType
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
+from callback_server.store.epochs.guard import EpochGuard
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.apply_retention import apply_retention
@@ -17,7 +18,6 @@ from callback_server.store.transitions.close_case import close_case
 from callback_server.store.transitions.create_case import create_case
 from callback_server.store.transitions.erase_calls import erase_calls
 from callback_server.store.transitions.finish_call import finish_call
-from callback_server.store.transitions.open_epoch import EpochGuard
 from callback_server.store.transitions.sweep_partition import sweep_partition
 from callback_server.store.transitions.take_deliveries import take_deliveries
 

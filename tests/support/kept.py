@@ -23,7 +23,10 @@ KEPT_FOR_S = 7 * 24 * 3600
 """How long something is kept that no run uses, in seconds."""
 MADE = ("node_modules", "dist", "build", "__pycache__")
 """Folders that are made from others."""
-SYSTEM = ("clients/cli", "clients/console", "clients/python", "edge", "requirements", "server", "pyproject.toml")
+SYSTEM = (
+    "clients/api", "clients/cli", "clients/console", "clients/python", "clients/triage", "edge", "requirements",
+    "server", "pyproject.toml",
+)  # fmt: skip
 """The tree of what `callback up` runs."""
 
 

@@ -296,7 +296,7 @@ def test_one_port_for_two_addresses_is_refused_before_any_process_starts(make_up
 
 IN_A_PROCESS = {"doctor", "replay"}
 """Commands that use grpc.aio, which a test cannot."""
-CHECKS = ("callback_edge.doctor", "callback_server.doctor", "callback_console.doctor")
+CHECKS = ("callback_edge.doctor", "callback_server.operations.doctor", "callback_console.doctor")
 
 
 @pytest.fixture

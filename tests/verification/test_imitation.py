@@ -9,8 +9,8 @@ import pytest
 from support.keys import ED25519, P256, RSA, pem, private_pem
 from support.verification import KEY_KINDS, Clock, profile_of, refused
 
-from callback_server.verification.browser_returns import RETURNS
-from callback_server.verification.imitation import ImitationError, imitate
+from callback_cli.verification.browser_returns import RETURNS
+from callback_cli.verification.imitation import ImitationError, imitate
 from callback_server.verification.providers import PROVIDERS
 
 NOW = 1_800_000_000

@@ -12,7 +12,6 @@ from support.verification import Clock
 from support.wait import DEADLINE_S
 
 from callback_process.credentials import CredentialsError
-from callback_server import doctor
 from callback_server.access import issuers as module
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.issuers import Issuers
@@ -20,6 +19,7 @@ from callback_server.access.principals import PrincipalEntry, Principals, Subjec
 from callback_server.access.roles import Role
 from callback_server.access.tokens import new_token, token_entry
 from callback_server.errors import IssuerUnavailableError, SubjectUnknownError, UnauthenticatedError
+from callback_server.operations import doctor
 from callback_server.settings import IssuerSettings, ServerSettings
 from callback_server.verification import fetcher
 from callback_server.verification.fetched_keys import AGAIN_S, KEEP_S

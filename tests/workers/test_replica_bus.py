@@ -19,17 +19,17 @@ from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import worker_service_pb2
 from callback_process.tasks import TaskSet
+from callback_server.calls.transition_log import log_report
 from callback_server.domain.activity import Activity
 from callback_server.handlers.workers import assignment, remote
 from callback_server.handlers.workers.remote import DISCOVERY_S, Accept, Complete, Confirm, Offer, Withdraw
-from callback_server.replica_bus import ReplicaBus, ReplicaMessage
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
 from callback_server.store.queries.find_slots import find_slots
+from callback_server.store.replica_bus import ReplicaBus, ReplicaMessage
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.announce_slots import announce_slots
 from callback_server.store.transitions.send_messages import MAX_QUEUED_MESSAGES, send_messages
-from callback_server.transition_log import log_report
 
 ACTIVITIES = {"act": Activity("act", 120_000), "brief": Activity("brief", 1_500)}
 SHORT_S = 0.2

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import click
 
 from callback import AsyncCallbackClient, CallbackClient, CallbackError, Handlers, Tls, Worker
-from callback.targets import DEFAULT_TARGET, is_local
 from callback_cli import errors, json_output, options, search
 from callback_cli.query import Query
+from callback_shared.targets import DEFAULT_TARGET, is_local
 
 TOKEN_VARIABLE = "CALLBACK_TOKEN"  # noqa: S105  # the name of a variable
 """The environment variable for the token itself. There is no such option, because process lists would show it."""

@@ -69,7 +69,7 @@ def doctor(process: str | None, config: Path | None, as_json: bool) -> None:
     with needs_extra("server"):
         from callback_console import doctor as of_console
         from callback_edge import doctor as of_edge
-        from callback_server import doctor as of_server
+        from callback_server.operations import doctor as of_server
         from callback_up.running import server_settings
     view = TextView()
     found: list[dict[str, str]] = []
@@ -109,8 +109,8 @@ def repair(check: bool, config: Path | None, as_json: bool) -> None:
     It exits with code 1 if something was not examined or not mended.
     """
     with needs_extra("server"):
-        from callback_server import repair as of_server
-        from callback_server.store_access import StoreAccessError
+        from callback_server.operations import repair as of_server
+        from callback_server.operations.store_access import StoreAccessError
         from callback_up.running import server_settings
     steps = of_server.repair(config, server_settings(config), changes=not check)
     try:
@@ -141,11 +141,18 @@ def losses(accepts: bool, config: Path | None, as_json: bool) -> None:
     single-use callback that was called later can be called again.
     """
     with needs_extra("server"):
-        from callback_server.losses import losses as read_losses
-        from callback_server.store_access import StoreAccessError
+        from callback_server.operations.store_access import StoreAccessError, open_store
+        from callback_server.store.epochs.losses import accept_store, read_losses
         from callback_up.running import server_settings
+
+    async def read() -> list[Any]:
+        async with open_store(config, server_settings(config)) as scripts:
+            if accepts:
+                await accept_store(scripts)
+            return list(await read_losses(scripts.client))
+
     try:
-        found = asyncio.run(read_losses(config, server_settings(config), accepts=accepts))
+        found = asyncio.run(read())
     except StoreAccessError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(EXIT_REFUSED)

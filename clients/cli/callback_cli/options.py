@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import click
 
 from callback import Call, CallFailure, CallStatus
-from callback.targets import target_problem
+from callback_shared.targets import target_problem
 
 
 def text(value: str) -> str:

@@ -12,8 +12,10 @@ from callback import Call
 from callback_cli import errors, options, search
 from callback_cli.calls import show_call
 from callback_cli.connection import Connection, server_command, with_connection
-from callback_cli.processes import needs_extra
 from callback_cli.request_options import request_options
+from callback_triage.reasons import why_dead
+from callback_triage.replays import DeadCalls, Replay
+from callback_triage.texts import DEFAULT, TEXTS, text_of
 
 _PROGRESS_S = 1.0
 """The time between two lines of progress, in seconds."""
@@ -59,17 +61,13 @@ def replay(
 async def _replay_all(
     connection: Connection, activity: str, owners: Sequence[str], earliest: datetime | None, *, dry_run: bool
 ) -> None:
-    with needs_extra("server"):
-        from callback_console.reasons import why_dead
-        from callback_console.replays import DeadCalls, Replay
-        from callback_console.words import Words
     groups = [DeadCalls(activity, owner=owner, since=earliest) for owner in owners]
     async with connection.async_client() as client:
         dead = [call for group in groups for call in await _calls_of(group.pages(client))]
         if dry_run:
             reasons = Counter(why_dead(call.delivery) for call in dead)
-            words = Words("en")
-            _show_preview(connection, {words.text(name): count for name, count in reasons.most_common()}, len(dead))
+            counts = {text_of(TEXTS[DEFAULT], name): count for name, count in reasons.most_common()}
+            _show_preview(connection, counts, len(dead))
             return
         replayed, refused, problem = 0, 0, ""
         for group in groups:

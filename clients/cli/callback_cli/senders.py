@@ -63,10 +63,10 @@ def verify(profile: str, config: Path | None, url: str | None, at: str | None, s
     request does not pass.
     """
     with needs_extra("server"):
+        from callback_cli.verification.trial import RequestFormatError, read_request, try_request
         from callback_process.credentials import CredentialsError
         from callback_process.settings import SettingsError
         from callback_server.settings import ServerSettings
-        from callback_server.verification.trial import RequestFormatError, read_request, try_request
     try:
         now = time.time() if at is None else datetime.fromisoformat(at).astimezone().timestamp()
     except ValueError:
@@ -144,7 +144,7 @@ def send(
     body again is a repeat of the first message. The exit code is 1 if the response is neither 2xx nor 3xx.
     """
     with needs_extra("server"):
-        from callback_server.verification.imitation import SENDERS, ImitationError, imitate
+        from callback_cli.verification.imitation import SENDERS, ImitationError, imitate
     from http.client import responses as http_reasons
 
     if provider not in SENDERS:

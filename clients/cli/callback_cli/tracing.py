@@ -1,6 +1,6 @@
 """The command `trace`: why a call, a callback, or many of them are as they are."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,12 +21,10 @@ from callback import (
 from callback.masking import masked
 from callback_cli import json_output, options, search
 from callback_cli.connection import Connection, server_command, with_connection
-from callback_cli.processes import needs_extra
 from callback_cli.request_options import request_options
 from callback_cli.text_view import TextView
-
-Explain = Callable[[Callback, Call | None], list[str]]
-"""Returns sentences about a callback and one of its calls. None: it has none."""
+from callback_triage.reasons import why, why_uncalled
+from callback_triage.texts import DEFAULT, TEXTS, text_of
 
 
 @dataclass(slots=True)
@@ -67,33 +65,24 @@ def trace(
     """
     if bool(given) == bool(values or since):
         raise click.UsageError("Give either CALL or CASE, or --label, --owner, --activity or --since.")
-    explain = _explain()
     if given:
-        _show_one(connection, *connection.run(lambda client: _one(client, given)), explain)
+        _show_one(connection, *connection.run(lambda client: _one(client, given)))
         return
 
     owner = values.pop("owner", "")
 
     def grouped(client: CallbackClient) -> tuple[list[Group], dict[str, Activity]]:
         found = search.callbacks_of(client, search.owners_of(client, owner), **values)
-        groups = groups_of(search.calls_of(client, found), explain, earliest=since, shows_all=shows_all)
+        groups = groups_of(search.calls_of(client, found), earliest=since, shows_all=shows_all)
         return groups, _activities(client)
 
     _show_groups(connection, *connection.run(grouped))
 
 
-def _explain() -> Explain:
-    """Return the explanation of the console. It is imported late, because the client alone does not have it."""
-    with needs_extra("server"):
-        from callback_console.reasons import why, why_uncalled
-        from callback_console.words import Words
-    words = Words("en")
-
-    def explain(callback: Callback, call: Call | None) -> list[str]:
-        names = [why_uncalled(callback)] if call is None else why(call, callback)
-        return [words.text(name) for name in names]
-
-    return explain
+def _sentences(callback: Callback, call: Call | None) -> list[str]:
+    """Return sentences about a callback and one of its calls. None: it has none."""
+    names = [why_uncalled(callback)] if call is None else why(call, callback)
+    return [text_of(TEXTS[DEFAULT], name) for name in names]
 
 
 def _one(client: CallbackClient, given: str) -> tuple[Callback, Sequence[Call], dict[str, Activity]]:
@@ -113,13 +102,12 @@ def _activities(client: CallbackClient) -> dict[str, Activity]:
 
 
 def groups_of(
-    found: Iterable[tuple[Callback, Sequence[Call]]], explain: Explain, *, earliest: datetime | None, shows_all: bool
+    found: Iterable[tuple[Callback, Sequence[Call]]], *, earliest: datetime | None, shows_all: bool
 ) -> list[Group]:
     """Return the groups of callbacks and their calls, the largest first.
 
     Args:
         found: The callbacks, each with its calls.
-        explain: Returns the reasons.
         earliest: Calls before this time, and callbacks without calls that ended before it, are left out. None: none is.
         shows_all: Whether to keep what went well, and what still runs.
     """
@@ -130,7 +118,7 @@ def groups_of(
             is_early = earliest is not None and time < earliest and not (call is None and callback.close_time is None)
             if is_early or not (shows_all or call is None or needs_attention(call)):
                 continue
-            sentences = tuple(explain(callback, call))
+            sentences = tuple(_sentences(callback, call))
             newest = callback.case_id if call is None else call.call_id
             key = (callback.activity, sentences)
             group = groups.setdefault(key, Group(callback.activity, sentences, newest, time))
@@ -158,10 +146,10 @@ def _details(callback: Callback, call: Call | None) -> tuple[str, ...]:
 
 
 def _show_one(
-    connection: Connection, callback: Callback, calls: Sequence[Call], activities: dict[str, Activity], explain: Explain
+    connection: Connection, callback: Callback, calls: Sequence[Call], activities: dict[str, Activity]
 ) -> None:
     shown: Sequence[Call | None] = calls or (() if callback.call_count else (None,))
-    entries = [(call, explain(callback, call), _details(callback, call)) for call in shown]
+    entries = [(call, _sentences(callback, call), _details(callback, call)) for call in shown]
     now = activities.get(callback.activity)
     if connection.as_json:
         view = {

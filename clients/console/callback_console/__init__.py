@@ -1,8 +1,8 @@
 """The console: callbacks and calls in a browser, for the people who run them.
 
 It is an ordinary client of the server. The server decides what a person may see: each request to it has the
-token with which that person signed in. The console itself stores nothing, and has no identity of its own. `api` is the
-same for programs: JSON over HTTP.
+token with which that person signed in. The console itself stores nothing, and has no identity of its own.
+`callback_api` is the same for programs: JSON over HTTP, in the process of the console.
 
 The path of a request:
 

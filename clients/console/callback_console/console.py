@@ -12,11 +12,12 @@ from typing import Self
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-from callback_console.api.application import ApiFirst
-from callback_console.api.forwarding import Forwarding
+from callback_api.application import ApiFirst
+from callback_api.forwarding import Forwarding
 from callback_console.app import create_app
 from callback_console.hosts import OwnHostOnly, origins_of
 from callback_console.request_context import SESSIONS
+from callback_console.server_access import tls_of
 from callback_console.sessions import Sessions
 from callback_console.settings import ConsoleSettings
 from callback_process.addresses import Address
@@ -64,7 +65,9 @@ class Console:
             self._sessions: Sessions = app.extensions[SESSIONS]
             parts.push_async_callback(self._sessions.close_all)
             try:
-                self._forwarding = Forwarding(self._settings)
+                self._forwarding = Forwarding(
+                    self._settings.server_target, tls_of(self._settings), is_local=self._settings.is_local
+                )
             except (OSError, ValueError) as error:
                 raise StartError(f"server_tls: {error}") from error
             parts.push_async_callback(self._forwarding.close)

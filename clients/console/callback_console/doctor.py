@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 from callback import CallbackError
-from callback.targets import servers_of
 from callback_console.openid import OpenId
 from callback_console.server_access import is_without_principals
 from callback_console.settings import ConsoleSettings
@@ -18,6 +17,7 @@ from callback_process.certificates import check_tls
 from callback_process.effective import mask_url
 from callback_process.findings import Finding, check_secret_file, unreachable
 from callback_process.settings import SettingsError
+from callback_shared.targets import servers_of
 
 
 def diagnose(config_file: Path | None) -> AsyncIterator[Finding]:

@@ -16,9 +16,10 @@ from enum import Enum
 from typing import Any, Final
 
 from callback import Pairs, Response
-from callback.json_form import MASK, option, short_name
+from callback.json_form import MASK
 from callback.masking import masked_response
 from callback.v1 import audit_service_pb2, callback_pb2, callbacks_service_pb2, operations_service_pb2, options_pb2
+from callback_shared.fields import option, short_name
 
 MESSAGES: Final[Mapping[str, Any]] = {
     message.GetOptions().Extensions[options_pb2.value_name] or message.name: message

@@ -12,7 +12,8 @@ from callback import AsyncCallbackClient, PermissionDeniedError
 from callback_console.openid import OpenId
 from callback_console.sessions import Session, Sessions
 from callback_console.settings import ConsoleSettings
-from callback_console.words import DEFAULT, TEXTS, Words, best_language
+from callback_console.words import TEXTS, Words, best_language
+from callback_triage.texts import DEFAULT
 
 SESSIONS: Final = "callback_sessions"
 SETTINGS: Final = "callback_settings"

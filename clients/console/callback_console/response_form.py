@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import callback
 from callback import Accept, Callback, Headers, Reject, Response, ResponseType
-from callback.json_form import short_name
 from callback_console.fields import MESSAGES, snake
+from callback_shared.fields import short_name
 
 _WITH_LINES: Final = frozenset(("text",))
 """Texts that can have line breaks. That is a rule of the contract, which the stubs do not have."""

@@ -9,6 +9,12 @@ _TIMEOUT_S: Final = 10.0
 """Time limit of a request, in seconds. A person waits for it."""
 
 
+def tls_of(settings: ConsoleSettings) -> Tls | None:
+    """Return how the server is reached by TLS. None: in plain text."""
+    tls = settings.server_tls
+    return None if tls is None else Tls(tls.ca_file, server_name=tls.server_name)
+
+
 def new_client(settings: ConsoleSettings, token: str | None, *, retry: bool = False) -> AsyncCallbackClient:
     """Return a client of the server.
 
@@ -17,10 +23,9 @@ def new_client(settings: ConsoleSettings, token: str | None, *, retry: bool = Fa
         token: Token of the person. None: the server has no principals.
         retry: Whether it sends a request again that was not answered.
     """
-    tls = settings.server_tls
     return AsyncCallbackClient(
         settings.server_target,
-        tls=None if tls is None else Tls(tls.ca_file, server_name=tls.server_name),
+        tls=tls_of(settings),
         token=token,
         timeout=_TIMEOUT_S,
         retry=retry,

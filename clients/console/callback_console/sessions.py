@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from callback import AsyncCallbackClient
-from callback_console.replays import DeadCalls, FailedCalls, Replay
 from callback_console.shared_watch import LivePage, RefreshLimiter, SharedWatch
+from callback_triage.replays import DeadCalls, FailedCalls, Replay
 
 MAX_SESSIONS: Final = 1000
 """Maximum number of sessions. Another one ends the oldest."""

@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from callback.targets import DEFAULT_TARGET, has_several, is_local, target_problem
 from callback_process.addresses import Address, parse_bind
 from callback_process.settings import Bind, IssuerUrl, LogLevel, ProcessSettings, StopSeconds, TlsSettings
+from callback_shared.targets import DEFAULT_TARGET, has_several, is_local, target_problem
 
 
 def _target(text: str) -> str:

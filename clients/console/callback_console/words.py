@@ -3,31 +3,23 @@
 The languages are the files `texts.LANGUAGE.toml`. Each text has a name such as `call.request`.
 """
 
-import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
-from typing import Any, Final
+from typing import Final
 
 from werkzeug.datastructures import LanguageAccept
 
-DEFAULT: Final = "en"
-"""Language of a person whose browser accepts none of the languages."""
+from callback_triage import texts
+from callback_triage.texts import DEFAULT, text_of
+
 _SHOWN_BYTES: Final = 2048
 
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    texts: dict[str, str] = {}
-    for key, value in table.items():
-        texts |= {f"{prefix}{key}": value} if isinstance(value, str) else _flat(value, f"{prefix}{key}.")
-    return texts
-
-
 TEXTS: Final[Mapping[str, Mapping[str, str]]] = {
-    language: _flat(tomllib.loads((files(__package__) / "templates" / f"texts.{language}.toml").read_text("utf-8")))
-    for language in (DEFAULT, "nl")
+    language: texts.TEXTS[language] | own
+    for language, own in texts.read_texts(files(__package__) / "templates").items()
 }
-"""Texts by language and name."""
+"""Texts by language and name: those of the pages, and those of reasons."""
 
 
 def best_language(accepted: LanguageAccept) -> str:
@@ -47,13 +39,8 @@ class Words:
         self._texts = TEXTS[language]
 
     def text(self, name: str, **values: object) -> str:
-        """Return a text, with values in place of its `{names}`.
-
-        One that the language does not have is that of the last part of its name, or else this part as words:
-        `closed_response` is "Closed response". Each language leaves out the texts that are the same.
-        """
-        last = name.rpartition(".")[2]
-        text = self._texts.get(name) or self._texts.get(last) or last.replace("_", " ").capitalize()
+        """Return a text, with values in place of its `{names}`."""
+        text = text_of(self._texts, name)
         return text.format(**values) if values else text
 
     def time(self, when: datetime) -> str:

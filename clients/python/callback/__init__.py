@@ -7,9 +7,8 @@
 `Handlers` holds the functions that decide on calls; a `Worker` receives calls from the server and runs them.
 `callback.v1` has the generated messages and stubs, for programs that need gRPC itself.
 
-The public names are those of this module, `callback.testing`, `callback.targets`, `callback.masking`,
-`callback.json_form` and `callback.v1`.
-Modules whose name starts with an underscore are private and may change in any release.
+The public names are those of this module, `callback.testing`, `callback.masking`, `callback.json_form` and
+`callback.v1`. Modules whose name starts with an underscore are private and may change in any release.
 """
 
 from callback import _enums, _reason_errors, _values

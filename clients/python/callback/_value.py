@@ -17,8 +17,9 @@ from typing import Any, NamedTuple, Self
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from callback.json_form import MASK, descriptor, from_json, is_map, option, schema, short_name, to_json
+from callback.json_form import MASK, descriptor, from_json, schema, to_json
 from callback.v1 import options_pb2
+from callback_shared.fields import is_map, option, short_name
 
 
 class Conversion(NamedTuple):

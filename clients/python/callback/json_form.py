@@ -23,6 +23,7 @@ from google.protobuf.message import Message
 
 from callback._multi_mapping import Headers, Pairs, Query
 from callback.v1 import options_pb2
+from callback_shared.fields import is_map, option
 
 Json = dict[str, Any]
 """An object in the JSON form."""
@@ -42,7 +43,6 @@ _SCALAR_SCHEMAS: Mapping[int, Json] = {
     FieldDescriptor.CPPTYPE_BOOL: {"type": "boolean"},
 }
 _PAIRS: Mapping[str, type[Pairs]] = {"callback.v1.Header": Headers, "callback.v1.QueryParameter": Query}
-_PREFIX = re.compile("^(callback|request|response)_")
 _PAIR_LIST = "callback.v1.ResponseHeaders"
 _PATTERNS = {
     "Timestamp": (
@@ -113,21 +113,6 @@ def from_json(data: object, message: _Message, *, ignore_unknown: bool = False) 
         raise ValueError(f"{path}: has a value that does not exist") from None
     except ValueError as error:
         raise ValueError(str(error) if _PATH.match(str(error)) else f"{name} {error}") from None
-
-
-def is_map(field: FieldDescriptor) -> bool:
-    """Return whether a field is a map."""
-    return field.message_type is not None and field.message_type.GetOptions().map_entry
-
-
-def option(field: FieldDescriptor, extension: Any) -> Any:
-    """Return an option of a field (`callback.v1.options_pb2`). One that is not given has its default."""
-    return field.GetOptions().Extensions[extension]
-
-
-def short_name(field: FieldDescriptor) -> str:
-    """Return the name of a field in clients: without the prefix of its resource, if it has no option for that."""
-    return option(field, options_pb2.short_name) or _PREFIX.sub("", field.name)
 
 
 def schema(message: Descriptor) -> Json:

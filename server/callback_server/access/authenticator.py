@@ -7,12 +7,12 @@ from typing import Any, Final
 
 import grpc
 
-from callback.certificate_names import names_of
 from callback_server.access.issuers import Issuers
 from callback_server.access.principals import Principals
 from callback_server.access.roles import LOCAL, Principal, Role
 from callback_server.errors import CallbackError, RoleMissingError, UnauthenticatedError
 from callback_server.verification.id_token import looks_signed
+from callback_shared.certificate_names import names_of
 
 _SCHEME: Final = "bearer "
 _NO_CREDENTIAL: Final = "give a token (authorization: Bearer TOKEN) or a client certificate"

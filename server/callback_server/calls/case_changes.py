@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from callback_server import errors
-from callback_server.audit_log import AuditLog
+from callback_server.access.audit_log import AuditLog
 from callback_server.domain.audit import AuditAction, Change
 from callback_server.domain.case import Case, response_problems
 from callback_server.domain.cookies import CookieDomains, cookie_problems

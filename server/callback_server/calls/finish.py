@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import functools
+import random
 import time
 from collections.abc import Callable
 
-from callback_server.domain.call import DeliveryStatus, Grant, Outcome
+from msgspec.structs import replace
+
+from callback_server.calls.transition_log import log_call_ended, log_delivery_tried
+from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome
+from callback_server.domain.retries import Retries
 from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult
 from callback_server.store.connection.resend import resend
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.finish_call import FinishResult, ResponseReplaced, finish_call
-from callback_server.transition_log import log_call_ended, log_delivery_tried
 
 
-async def merge_and_finish(
+async def finish(
     scripts: Scripts,
     dispatcher: HandlerDispatcher,
     recording: Recording,
@@ -27,7 +31,7 @@ async def merge_and_finish(
     fencing_token: int = 1,
     was_given_up: bool = False,
 ) -> tuple[Outcome, FinishResult | None]:
-    """Record the outcome that a decision has with the response of the case as it is then.
+    """Record the outcome that a decision has with the response of the case as it is then, and log it.
 
     Args:
         scripts: The scripts on the store.
@@ -66,13 +70,32 @@ async def merge_and_finish(
             unsure_s=left_s,
         )
         if not isinstance(finished, ResponseReplaced):
-            return outcome, finished
+            break
         response, version = finished.response, finished.version
+    if finished is not None:
+        dispatcher.report(grant, result, outcome)
+        if finished.delivery is not None:
+            # The first attempt is that of the call itself, whose caller got the fallback.
+            tried = replace(grant, attempt=1) if fencing_token == 1 else grant
+            log_delivery_tried(tried, finished.delivery, outcome, finished.wait_ms)
+        if finished.delivery is not DeliveryStatus.PENDING:  # the call has ended
+            log_call_ended(grant.call_id, grant.activity, outcome, finished.effect, owner=grant.owner)
+    return outcome, finished
 
 
-def log_finished(grant: Grant, outcome: Outcome, finished: FinishResult) -> None:
-    """Log and count what a finish recorded: the end of a call, of an attempt of its delivery, or of both."""
-    if finished.delivery is not None:
-        log_delivery_tried(grant, finished.delivery, outcome, finished.wait_ms)
-    if finished.delivery is not DeliveryStatus.PENDING:
-        log_call_ended(grant.call_id, grant.activity, outcome, finished.effect, owner=grant.owner)
+def wait_ms(retries: Retries, outcome: Outcome, *, attempts: int, asked_before: int, age_ms: int) -> int | None:
+    """Return the time until the next attempt in milliseconds. None: no other attempt follows this outcome.
+
+    Args:
+        retries: The retries of the activity.
+        outcome: The outcome of the last attempt.
+        attempts: The number of attempts so far.
+        asked_before: In how many attempts before the last one a handler was asked.
+        age_ms: How long ago the delivery started or was replayed, in milliseconds.
+    """
+    if outcome.status in (CallStatus.SUCCEEDED, CallStatus.REJECTED):
+        return None
+    if outcome.failure is CallFailure.WORKERS_LOST:  # each attempt would cost two more workers their streams
+        return None
+    part = random.random()  # noqa: S311  # spreads retries
+    return retries.wait_ms(attempts, asked_before + outcome.was_asked, age_ms, part)

@@ -22,7 +22,8 @@ import msgspec
 
 from callback_process.logs import get_logger
 from callback_server import errors
-from callback_server.audit_log import AuditLog
+from callback_server.access.audit_log import AuditLog
+from callback_server.calls.transition_log import log_call_ended
 from callback_server.domain.audit import AuditAction, Change
 from callback_server.domain.call import CallStatus, Outcome
 from callback_server.domain.case import AnswerMode, Case
@@ -31,17 +32,16 @@ from callback_server.domain.response import REJECTION, Response, overlay
 from callback_server.errors import InvalidRequestError, Violation
 from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.handlers.handler import Decision
-from callback_server.replica_bus import ReplicaBus, ReplicaMessage
 from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.queries.read import HeldCall, read_held
 from callback_server.store.recording import Recording
+from callback_server.store.replica_bus import ReplicaBus, ReplicaMessage
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import CaseClosed
 from callback_server.store.transitions.finish_call import FinishResult, ResponseReplaced, finish_call
 from callback_server.store.transitions.resolve_case import ResolvedBatch, ResolveRefusal, resolve_case
 from callback_server.store.transitions.sweep_partition import sweep_partition
-from callback_server.transition_log import log_call_ended
 
 log = get_logger()
 
@@ -81,11 +81,6 @@ class HeldCalls:
         self._audit = audit
         self._waiting: dict[str, asyncio.Event] = {}
         replica_bus.receive(CallAnswered, self._on_answered)
-
-    @property
-    def replica(self) -> str:
-        """The replica id that the answer to a call held here is sent to."""
-        return self._replica_bus.replica
 
     async def wait(self, call_id: str, *, hold_time_left_s: float) -> HeldCall:
         """Wait until a held call has ended, with an answer or at the end of its hold time.

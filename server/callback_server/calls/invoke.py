@@ -21,7 +21,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -32,11 +33,12 @@ from callback_server import errors, metrics
 from callback_server.calls.active_call import ActiveCall, CallAnswer
 from callback_server.calls.claims import Claims, pending_call, refusal_of
 from callback_server.calls.deliveries import Deliveries
-from callback_server.calls.finish import log_finished, merge_and_finish
+from callback_server.calls.finish import finish, wait_ms
 from callback_server.calls.held import HeldCalls
 from callback_server.calls.marks import CallerMarks, may_be_delivered
 from callback_server.calls.preconditions import PendingCall
 from callback_server.calls.repeats import Repeats
+from callback_server.calls.transition_log import log_call_ended
 from callback_server.calls.waiting import (
     BROWSER_AFTER_MS,
     HELD_AFTER_MS,
@@ -45,6 +47,7 @@ from callback_server.calls.waiting import (
     wait_hash,
     wait_path,
 )
+from callback_server.domain.activity import Activity, retries_of
 from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome, Request
 from callback_server.domain.case import AnswerMode
 from callback_server.domain.ids import case_id_of_call, is_state
@@ -64,7 +67,6 @@ from callback_server.store.transitions.claim_call import (
     EarlierCallRuns,
 )
 from callback_server.store.transitions.follow_call import FallbackSent
-from callback_server.transition_log import log_call_ended
 
 log = get_logger()
 
@@ -79,6 +81,11 @@ _FAILURES: Final[Mapping[CallFailure, type[errors.CallFailedError]]] = {
 }
 
 
+_Running = dict[asyncio.Task[CallAnswer], ActiveCall]
+AroundCall = Callable[..., ActiveCall]
+"""Starts a call. Its arguments are the method `invoke`, and the arguments of that method."""
+
+
 class CallInvoker:
     """Runs calls from the request to the recorded end."""
 
@@ -91,11 +98,14 @@ class CallInvoker:
         held: HeldCalls,
         repeats: Repeats,
         deliveries: Deliveries,
+        activities: Mapping[str, Activity],
         recording: Recording,
         owner_rate: OwnerRateLimit | None,
         body_bytes: BodyBytes,
         max_in_flight: int,
         max_waits: int,
+        around: AroundCall | None = None,
+        on_claim: Callable[[ActiveCall, Grant], None] | None = None,
     ) -> None:
         """Create an invoker.
 
@@ -106,30 +116,38 @@ class CallInvoker:
             held: The held calls.
             repeats: The repeats that wait.
             deliveries: Runs the deliveries of ACK cases.
+            activities: The declared activities, with their retries.
             recording: What is recorded of calls.
             owner_rate: The limit on the calls of an owner. None: no limit.
             body_bytes: The limit on the bytes of bodies.
             max_in_flight: Maximum number of calls that run at the same time.
             max_waits: Maximum number of requests that wait at the addresses of calls at the same time.
+            around: Starts each call by `invoke`, with a span around it, for example. None: there is none.
+            on_claim: Called with each request that has become a call, in its task. None: nothing is.
         """
+        if around is not None:
+            self.invoke = partial(around, self.invoke)  # type: ignore[method-assign]  # it takes the same arguments
         self._scripts = scripts
         self._claims = claims
         self._dispatcher = dispatcher
         self._held = held
         self._repeats = repeats
         self._deliveries = deliveries
+        self._activities = activities
         self._recording = recording
         self._owner_rate = owner_rate
         self._body_bytes = body_bytes
         self._max_in_flight = max_in_flight
         self._max_waits = max_waits
-        self._running: dict[asyncio.Task[CallAnswer], ActiveCall] = {}
-        self._waits: dict[asyncio.Task[CallAnswer], ActiveCall] = {}
+        self._on_claim = on_claim
+        self._running: _Running = {}
+        self._waits: _Running = {}
         """The requests that wait at the addresses of calls."""
         self._look_ups: set[asyncio.Task[None]] = set()
         self._decisions: set[asyncio.Task[Outcome]] = set()
         """The decisions of handlers on calls whose callers get something before: each continues after that."""
-        self._marks = CallerMarks(scripts, recording)
+        self.marks = CallerMarks(scripts, recording)
+        """What callers get before the ends of their calls, and that they are gone."""
         metrics.CALLS_IN_FLIGHT.set_function(lambda: len(self._running))
         metrics.WAITS_IN_FLIGHT.set_function(lambda: len(self._waits))
         self._is_stopping = False
@@ -153,15 +171,7 @@ class CallInvoker:
         pending = pending_call(state, parameter, request)
         reservation = self._body_bytes.reserve(len(request.body))
         call = ActiveCall(pending.call_id, state, method=request.method, prefers_page=prefers_page)
-        task = asyncio.create_task(self._run(pending, reservation, call))
-        self._running[task] = call  # the loop itself holds tasks only weakly
-
-        def ended(task: asyncio.Task[CallAnswer]) -> None:
-            del self._running[task]
-            reservation.free()
-            self._ended(task, call)
-
-        task.add_done_callback(ended)
+        self._start(self._run(pending, reservation, call), call, self._running, reservation)
         return call
 
     def wait(self, call_id: str, token: str, *, without_answer: bool = False) -> ActiveCall:
@@ -182,14 +192,7 @@ class CallInvoker:
         if len(self._waits) >= self._max_waits:
             raise errors.TooManyCallsError("max_in_flight_waits")
         call = ActiveCall(call_id)
-        task = asyncio.create_task(self._wait(call, token, without_answer=without_answer))
-        self._waits[task] = call
-
-        def ended(task: asyncio.Task[CallAnswer]) -> None:
-            del self._waits[task]
-            self._ended(task, call)
-
-        task.add_done_callback(ended)
+        self._start(self._wait(call, token, without_answer=without_answer), call, self._waits, None)
         return call
 
     def look_up(self, state: str, parameter: str, request: Request) -> asyncio.Future[None]:
@@ -230,15 +233,7 @@ class CallInvoker:
             call.is_caller_gone = True
             call.release()
             if call.is_claimed:
-                self._marks.start_gone(call.call_id)
-
-    async def mark_caller_gone(self, call_id: str) -> None:
-        """Mark that the caller of a call did not get its answer.
-
-        Raises:
-            StoreError: It is not known whether the call was marked.
-        """
-        await self._marks.mark_caller_gone(call_id)
+                self.marks.start_gone(call.call_id)
 
     async def drain(self) -> None:
         """Refuse new calls, tell the callers of held calls to wait elsewhere, and wait for the calls that run."""
@@ -255,9 +250,19 @@ class CallInvoker:
                 self.caller_gone(call)
         # The decisions too: a call that is cancelled while it waits for its answer deadline does not cancel its own.
         await cancel_all({*self._running, *self._waits, *self._look_ups, *self._decisions})
-        await self._marks.wait()
+        await self.marks.wait()
 
-    def _ended(self, task: asyncio.Task[CallAnswer], call: ActiveCall) -> None:
+    def _start(
+        self, work: Coroutine[Any, Any, CallAnswer], call: ActiveCall, running: _Running, body: BodyReservation | None
+    ) -> None:
+        task = asyncio.create_task(work)
+        running[task] = call  # the loop itself holds tasks only weakly
+        task.add_done_callback(partial(self._ended, running, body))
+
+    def _ended(self, running: _Running, body: BodyReservation | None, task: asyncio.Task[CallAnswer]) -> None:
+        call = running.pop(task)
+        if body is not None:
+            body.free()
         answer = call.answer
         error = None if task.cancelled() else task.exception()
         # A refusal was logged where it was raised. Any other exception is a bug of this server.
@@ -271,7 +276,7 @@ class CallInvoker:
             return
         is_marked = call.is_claimed and call.is_caller_gone
         if isinstance(error, errors.OutcomeUnknownError) and call.state and not is_marked:
-            self._marks.start_gone(call.call_id)  # its caller gets a 503, whatever is recorded
+            self.marks.start_gone(call.call_id)  # its caller gets a 503, whatever is recorded
         if task.cancelled():
             answer.cancel()
         elif error is not None:
@@ -285,9 +290,11 @@ class CallInvoker:
         if isinstance(result, Grant):
             call.is_claimed = True
             if call.is_caller_gone:
-                self._marks.start_gone(call.call_id)
+                self.marks.start_gone(call.call_id)
             if self._owner_rate is not None:
                 self._owner_rate.charge(result.owner)
+            if self._on_claim is not None:
+                self._on_claim(call, result)
             reservation.charge(result.owner)
             request = pending.request
             del pending
@@ -328,7 +335,7 @@ class CallInvoker:
             if not waiting.done() and call.is_caller_gone:
                 raise errors.OutcomeUnknownError("")  # which no caller gets
             if not waiting.done() and (
-                path := await self._marks.mark_waiting(earlier.call_id, call, waiting, decides_here=False)
+                path := await self.marks.mark_waiting(earlier.call_id, call, waiting, decides_here=False)
             ):
                 return CallAnswer("", Response(), wait_path=path, repeated_call_id=earlier.call_id)
             return replace(self._answer_of(await waiting), repeated_call_id=earlier.call_id)
@@ -392,7 +399,7 @@ class CallInvoker:
                 activity=grant.activity,
                 attempt=grant.attempt,
             )
-            outcome = await self._by_answer_deadline(grant, request, call, self._decide_and_finish(grant, request))
+            outcome = await self._by_answer_deadline(grant, request, call)
         if outcome.response is None and grant.resolved is not None:
             raise errors.AnswerNotRepeatedError  # it was erased
         if outcome.response is None:
@@ -404,14 +411,8 @@ class CallInvoker:
             rejected_without_response=outcome.status is CallStatus.REJECTED and outcome.response == BARE_REJECTION,
         )
 
-    async def _by_answer_deadline(
-        self,
-        grant: Grant,
-        request: Request,
-        call: ActiveCall,
-        work: Coroutine[Any, Any, Outcome],
-    ) -> Outcome:
-        """Return the outcome of `work`. At the answer deadline, give the caller the fallback, or tell it to wait.
+    async def _by_answer_deadline(self, grant: Grant, request: Request, call: ActiveCall) -> Outcome:
+        """Return the outcome of a call. At the answer deadline, give the caller the fallback, or tell it to wait.
 
         The call continues then; a held call does so in the store, and nothing here waits for its end, also once its
         caller is known to be gone. Such a caller gets neither, and any other call ends as if there were no deadline.
@@ -425,8 +426,8 @@ class CallInvoker:
             after_ms = fallback.after_ms
         is_held = grant.answer_mode is AnswerMode.HOLD
         if after_ms is None and not is_held:
-            return await work
-        task = asyncio.create_task(work)
+            return await self._decide_and_finish(grant, request)
+        task = asyncio.create_task(self._decide_and_finish(grant, request))
         if not is_held:
             self._decisions.add(task)
             task.add_done_callback(self._decisions.discard)
@@ -434,9 +435,9 @@ class CallInvoker:
             await _first_of(task, call.released if is_held else None, after_ms)
             if not task.done() and not call.is_caller_gone:
                 if fallback is None or (is_held and call.released.done()):
-                    if path := await self._marks.mark_waiting(grant.call_id, call, task, decides_here=not is_held):
+                    if path := await self.marks.mark_waiting(grant.call_id, call, task, decides_here=not is_held):
                         call.answer.set_result(CallAnswer(grant.call_id, Response(), wait_path=path))
-                elif await self._marks.mark_fallback(grant, request, call, task, decides_here=not is_held):
+                elif await self.marks.mark_fallback(grant, request, call, task, decides_here=not is_held):
                     log.info("fallback_sent", call_id=grant.call_id, case_id=case_id_of_call(grant.call_id))
                     response = self._dispatcher.complete(fallback.response)
                     cookie_host = self._dispatcher.cookie_host(grant.settings.alternative_domain, grant.owner)
@@ -462,19 +463,20 @@ class CallInvoker:
     async def _finish(self, grant: Grant, result: HandlerResult, lease_end: float) -> Outcome:
         fallback_ms = grant.fallback.after_ms if grant.fallback is not None else 0
 
-        def wait_ms(outcome: Outcome) -> int | None:
+        def retry_ms(outcome: Outcome) -> int | None:
             age_ms = grant.lease_left_ms - fallback_ms - round((lease_end - time.monotonic()) * 1000)
-            return self._deliveries.wait_ms(grant.activity, outcome, attempts=1, asked_before=0, age_ms=max(age_ms, 0))
+            retries = retries_of(self._activities, grant.activity)
+            return wait_ms(retries, outcome, attempts=1, asked_before=0, age_ms=max(age_ms, 0))
 
         try:
-            outcome, finished = await merge_and_finish(
+            outcome, finished = await finish(
                 self._scripts,
                 self._dispatcher,
                 self._recording,
                 grant,
                 result,
                 lease_end=lease_end,
-                wait_ms=wait_ms if may_be_delivered(grant) else None,
+                wait_ms=retry_ms if may_be_delivered(grant) else None,
             )
         except StoreError as error:
             log.error("finish_unanswered", call_id=grant.call_id, error=str(error))
@@ -482,10 +484,6 @@ class CallInvoker:
         if finished is None:
             log.error("finish_too_late", call_id=grant.call_id, status=outcome.status)
             raise errors.OutcomeUnknownError(grant.call_id)
-        self._dispatcher.report(grant, result, outcome)
-        if finished.delivery is not None:  # its caller got a fallback, and this was the first attempt
-            grant = replace(grant, attempt=1)
-        log_finished(grant, outcome, finished)
         if finished.delivery is DeliveryStatus.PENDING:
             raise errors.OutcomeUnknownError(grant.call_id)
         return outcome

@@ -17,8 +17,8 @@ from typing import Final
 from callback_process.logs import get_logger
 from callback_server import errors
 from callback_server.domain.timeouts import AwaitedCallEnded
-from callback_server.replica_bus import ReplicaBus, ReplicaMessage
 from callback_server.store.connection.errors import StoreError
+from callback_server.store.replica_bus import ReplicaBus, ReplicaMessage
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import EarlierCall
 from callback_server.store.transitions.follow_call import FallbackSent, FollowResult, follow_call

@@ -14,8 +14,9 @@ from typing import Final
 from callback_process.logs import get_logger
 from callback_process.tasks import failures_logged
 from callback_server import metrics
+from callback_server.calls.transition_log import log_entry_without_case, log_missing_entry, log_no_call, log_wrong_type
 from callback_server.domain.activity import NONE_PAUSED
-from callback_server.repair import FaultKind, Repair, Step
+from callback_server.operations.repair import FaultKind, Repair, Step
 from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.queries.read_pauses import read_pauses
@@ -23,7 +24,6 @@ from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.apply_retention import apply_retention
 from callback_server.store.transitions.sweep_partition import sweep_partition
-from callback_server.transition_log import log_entry_without_case, log_missing_entry, log_no_call, log_wrong_type
 
 log = get_logger()
 

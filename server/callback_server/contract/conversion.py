@@ -23,7 +23,7 @@ from typing import Any, Final, TypeVar
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from callback.json_form import is_map, short_name
+from callback_shared.fields import is_map, short_name
 
 M = TypeVar("M", bound=Message)
 V = TypeVar("V")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from callback.json_form import short_name
 from callback.v1 import callback_pb2, callbacks_service_pb2, edge_service_pb2, operations_service_pb2, options_pb2
 from callback_server.contract.conversion import from_message, to_message
 from callback_server.domain.activity import Pause
@@ -13,6 +12,7 @@ from callback_server.domain.case import CallMode, Case
 from callback_server.domain.event import Event
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.response import Response
+from callback_shared.fields import short_name
 
 _NOTHING: Final = Outcome(CallStatus.RUNNING)
 """The outcome of a notification, which has none."""

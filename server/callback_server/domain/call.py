@@ -131,6 +131,8 @@ class Grant(msgspec.Struct, frozen=True):
     """How the call has ended in its claim, because its case was resolved."""
     reason: Reason = Reason.CALL
     """Why the handler is asked."""
+    is_retry: bool = False
+    """Whether the handler was asked before, or may have been: by the first attempt, or before a replay."""
 
 
 class DeliveryStatus(enum.StrEnum):

@@ -7,8 +7,9 @@ NOT_STARTED.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
@@ -44,10 +45,10 @@ class HandlerResult(msgspec.Struct, frozen=True):
         return isinstance(self.decision, Decision) and self.decision.accepted
 
 
-Attempt = Callable[[Grant, Request], Awaitable[HandlerResult]]
+Attempt = Callable[[Grant, Request], Coroutine[Any, Any, HandlerResult]]
 """Asks the handler of a call for its decision."""
-AroundAttempt = Callable[[Attempt, Grant, Request, bool], Awaitable[HandlerResult]]
-"""Makes an attempt, and returns its result. The last argument says whether the handler may have been asked before."""
+AroundAttempt = Callable[[Attempt, Grant, Request], Coroutine[Any, Any, HandlerResult]]
+"""Makes an attempt, and returns its result."""
 
 
 class HandlerDispatcher:
@@ -71,27 +72,23 @@ class HandlerDispatcher:
             activities: The declared activities, with their deadlines.
             platform_url: The target of redirects to `/path`. None: such redirects are refused.
             cookie_domains: The domains on which a decision may set cookies.
-            around: Makes each attempt by what it gets, with a span around it, for example. None: there is none.
+            around: Makes each attempt by `dispatch`, with a span around it, for example. None: there is none.
         """
+        if around is not None:
+            self.dispatch = partial(around, self.dispatch)  # type: ignore[method-assign]  # it takes the same arguments
         self._handlers = handlers
         self._workers = workers
         self._activities = activities
         self._platform_url = platform_url
         self._cookie_domains = cookie_domains
-        self._around = around
 
     def timeout_s(self, grant: Grant) -> float:
         """Return the seconds left for the decision of a handler; 0 or less if none are left."""
         deadline = deadline_ms(self._activities, grant.activity)
         return min(deadline, grant.lease_left_ms - LEASE_SLACK_MS) / 1000
 
-    async def dispatch(self, grant: Grant, request: Request, *, is_retry: bool = False) -> HandlerResult:
+    async def dispatch(self, grant: Grant, request: Request) -> HandlerResult:
         """Ask the handler of a call for its decision, within the deadline and the lease."""
-        if self._around is None:
-            return await self._ask(grant, request)
-        return await self._around(self._ask, grant, request, is_retry)
-
-    async def _ask(self, grant: Grant, request: Request) -> HandlerResult:
         handler = self._handlers.get(grant.activity, self._workers)
         timeout_s = self.timeout_s(grant)
         if timeout_s <= 0:

@@ -14,7 +14,6 @@ from typing import Any, Final, Self
 
 import grpc
 
-from callback.targets import channel_target
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback.v1 import callback_handler_service_pb2_grpc as handler_grpc
 from callback_process.credentials import FileReloader, tls_files, tls_reloader
@@ -27,6 +26,7 @@ from callback_server.domain.notification import Reason
 from callback_server.handlers.handler import HandlerError, Reply
 from callback_server.handlers.messages import question
 from callback_server.settings import ActivitySettings
+from callback_shared.targets import channel_target
 
 log = get_logger()
 

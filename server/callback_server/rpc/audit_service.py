@@ -8,9 +8,9 @@ from typing import Final
 
 from callback.v1 import audit_service_pb2 as pb2
 from callback.v1 import audit_service_pb2_grpc as pb2_grpc
+from callback_server.access.audit_log import AuditLog
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.roles import Principal, Role
-from callback_server.audit_log import AuditLog
 from callback_server.contract.conversion import from_message, member_of
 from callback_server.domain.audit import AuditAction, AuditEntry
 from callback_server.domain.audit_check import ChainResult, KnownHead

@@ -12,11 +12,12 @@ from callback.v1 import callbacks_service_pb2 as pb2
 from callback.v1 import callbacks_service_pb2_grpc as pb2_grpc
 from callback_process.logs import get_logger
 from callback_server import errors
+from callback_server.access.audit_log import AuditLog
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.roles import Principal, Role
-from callback_server.audit_log import AuditLog
 from callback_server.calls.case_changes import erase_all_calls, replace_attributes
 from callback_server.calls.held import HeldCalls
+from callback_server.calls.watch import WatchHub
 from callback_server.contract import converters
 from callback_server.contract.conversion import member_of, to_message, word_of
 from callback_server.domain import ids
@@ -50,7 +51,6 @@ from callback_server.store.transitions.close_case import CloseResult, close_case
 from callback_server.store.transitions.create_case import CaseStored, KnownRequest, RequestConflict, create_case
 from callback_server.store.transitions.extend_case import ExtendResult, extend_case
 from callback_server.store.transitions.replay_call import ReplayResult, replay_call
-from callback_server.watch import WatchHub
 
 log = get_logger()
 

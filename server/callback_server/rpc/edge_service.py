@@ -20,10 +20,10 @@ from callback_server.calls.active_call import ActiveCall, CallAnswer
 from callback_server.calls.invoke import CallInvoker
 from callback_server.contract import converters
 from callback_server.contract.conversion import content
-from callback_server.epoch_exchange import EpochExchange
 from callback_server.errors import CallbackError
 from callback_server.rpc.grpc_aio.stream_reading import StreamReading
 from callback_server.rpc.method import Authenticate, error_status, require_valid, rpc, rpc_duplex
+from callback_server.store.epochs.exchange import EpochExchange
 
 _MAX_BATCH_RESULTS: Final = 64
 """The maximum number of results in one message."""
@@ -76,7 +76,7 @@ class EdgeServicer(edge_grpc.EdgeServiceServicer):
         self, request: edge_pb2.ReportCallerGoneRequest, _caller: Principal
     ) -> edge_pb2.ReportCallerGoneResponse:
         """Record that a caller did not get the result of its call."""
-        await self._invoker.mark_caller_gone(request.call_id)
+        await self._invoker.marks.mark_caller_gone(request.call_id)
         return edge_pb2.ReportCallerGoneResponse()
 
 

@@ -8,20 +8,20 @@ from typing import Final
 from callback.v1 import operations_service_pb2 as pb2
 from callback.v1 import operations_service_pb2_grpc as pb2_grpc
 from callback_process.logs import get_logger
+from callback_server.access.audit_log import AuditLog
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.roles import Principal, Role
-from callback_server.audit_log import AuditLog
-from callback_server.call_statistics import read_call_statistics
+from callback_server.calls.call_statistics import read_call_statistics
 from callback_server.contract import converters
 from callback_server.contract.conversion import to_message
 from callback_server.domain.audit import AuditAction, Change
 from callback_server.errors import InvalidRequestError, Violation
 from callback_server.handlers.served import ServedActivities
+from callback_server.operations.self_check import SelfCheck
 from callback_server.rpc.method import rpc
 from callback_server.rpc.pages import ListQueue, page_size
 from callback_server.rpc.statistics_messages import findings_to, statistics_to
 from callback_server.rpc.visible_cases import require_visible_owner
-from callback_server.self_check import SelfCheck
 from callback_server.store.queries.count_work import count_work
 from callback_server.store.queries.list_activities import list_activities
 from callback_server.store.queries.read_pauses import read_pauses

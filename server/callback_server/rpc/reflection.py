@@ -6,6 +6,7 @@ the files of the contract as they were compiled, from contract.binpb beside this
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection
 from importlib import resources
 from typing import Final, cast
@@ -28,8 +29,7 @@ V1: Final = V1ALPHA.replace("v1alpha", "v1")
 
 def add_reflection(router: MethodRouter, services: Collection[str]) -> None:
     """Add the reflection of some services, and of itself, in both versions: v1 has the messages of v1alpha."""
-    pool = cast("DescriptorPool", _Files(_files()))
-    servicer = reflection.aio.ReflectionServicer((*services, V1ALPHA, V1), pool)
+    servicer = reflection.aio.ReflectionServicer((*services, V1ALPHA, V1), cast("DescriptorPool", _files()))
     method = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
@@ -39,14 +39,15 @@ def add_reflection(router: MethodRouter, services: Collection[str]) -> None:
         router.add_registered_method_handlers(version, {"ServerReflectionInfo": method})
 
 
-def _files() -> list[FileDescriptorProto]:
+@functools.cache
+def _files() -> _Files:
     contract = resources.files(__package__).joinpath(CONTRACT).read_bytes()
     alpha = FileDescriptorProto()
     reflection_pb2.DESCRIPTOR.CopyToProto(alpha)
     v1 = text_format.Parse(text_format.MessageToString(alpha).replace("v1alpha", "v1"), FileDescriptorProto())
     health = FileDescriptorProto()
     health_pb2.DESCRIPTOR.CopyToProto(health)
-    return [*FileDescriptorSet.FromString(contract).file, alpha, v1, health]
+    return _Files([*FileDescriptorSet.FromString(contract).file, alpha, v1, health])
 
 
 class _Files:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from callback.v1 import operations_service_pb2 as pb2
 from callback_process.findings import Finding
-from callback_server.call_statistics import Stage, Statistics
+from callback_server.calls.call_statistics import Stage, Statistics
 from callback_server.contract.conversion import to_message
 from callback_server.store.queries.count_work import Work
 

@@ -14,13 +14,13 @@ from callback_process.logs import get_logger
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.roles import Role
 from callback_server.domain.case import FORM, RECORD
-from callback_server.epoch_exchange import EpochExchange
 from callback_server.errors import ActivityNotAllowedError, InvalidRequestError, ServerStoppingError, Violation
 from callback_server.handlers.workers.pool import WorkerPool
 from callback_server.handlers.workers.worker import DEFAULT_MAX_MESSAGE_BYTES, MAX_BATCH_MESSAGES, Worker
 from callback_server.rpc.grpc_aio.stream_reading import StreamReading
 from callback_server.rpc.message_size import MAX_MESSAGE_BYTES
 from callback_server.rpc.method import Authenticate, require_valid, rpc_duplex
+from callback_server.store.epochs.exchange import EpochExchange
 
 log = get_logger()
 

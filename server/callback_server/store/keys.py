@@ -40,7 +40,7 @@ SERVING_KEY: Final = "cb:serving"
 """Hash: as WORKERS_KEY, with the number of workers of each route in place of their free slots."""
 STATISTICS_KEY: Final = "{cb:statistics}"
 """Tag of a hash for each minute, `{cb:statistics}:{minutes since the epoch}`: for each replica, what it has done in it,
-packed (see call_statistics.py). It expires."""
+packed (see calls/call_statistics.py). It expires."""
 PROBE_KEY: Final = "cb:probe"
 """String: written to measure how long a write takes. It expires at once."""
 

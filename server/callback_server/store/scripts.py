@@ -36,7 +36,7 @@ from callback_server.store.connection.client import StoreClient
 from callback_server.store.connection.errors import store_errors
 from callback_server.store.connection.guard import Guard, Sent
 from callback_server.store.connection.pipeline import Pipeline
-from callback_server.store.epochs import Epochs
+from callback_server.store.epochs.known import Epochs
 from callback_server.store.generated_lua import PARTS, with_keys
 from callback_server.store.packing import unpack_effect
 from callback_server.store.script_arguments import LIST, Argument, argument_bindings, declared_arguments

@@ -16,7 +16,7 @@ import httpx
 from bench.baselines.chain_server import CASES
 from support.installed import build_node, install_go, install_node
 from support.languages import language_problem
-from support.store import StoreProcess, accepts_connections, free_port
+from support.store import StoreProcess, free_port
 from support.system import Process
 from support.wait import wait_until
 
@@ -55,6 +55,16 @@ class Subject:
     port: int
     paths: list[str]
     processes: dict[str, int]
+
+
+async def accepts_connections(port):
+    """Return whether something listens on a port of loopback."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 class NotInstalledError(Exception):

@@ -4,7 +4,7 @@ from typing import Final
 
 from quart import Blueprint, Response
 
-from callback_console.api.description import OPENAPI, RPCS
+from callback_api.description import OPENAPI, RPCS
 from callback_console.request_context import page
 
 blueprint: Final = Blueprint("api", __name__)

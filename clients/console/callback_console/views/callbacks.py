@@ -12,10 +12,10 @@ from quart.typing import ResponseReturnValue
 from callback import CallbackResolvedError, CallbackStatus, CallStatus
 from callback.masking import masked
 from callback_console.live import rendered_once
-from callback_console.reasons import why, why_uncalled
 from callback_console.request_context import client, done, page, time_of
 from callback_console.response_form import decision_of, response_of
 from callback_console.timeline import timeline
+from callback_triage.reasons import why, why_uncalled
 
 blueprint: Final = Blueprint("callbacks", __name__)
 

@@ -12,11 +12,11 @@ from callback_console.bodies import shown_body
 from callback_console.comparison import compare
 from callback_console.curl import body_file_name, curl_command
 from callback_console.live import rendered_once
-from callback_console.reasons import why
-from callback_console.replays import WITHOUT_HANDLER
 from callback_console.request_context import attachment, client, done, page
 from callback_console.response_form import decision_of, with_choice
 from callback_console.views.waiting import seconds_left
+from callback_triage.reasons import why
+from callback_triage.replays import WITHOUT_HANDLER
 
 blueprint: Final = Blueprint("calls", __name__)
 

@@ -18,8 +18,9 @@ from quart.typing import ResponseReturnValue
 from callback import Call, Callback, CallFilter, CallStatus, PausedActivity
 from callback.masking import masked
 from callback_console.live import rendered_once
-from callback_console.reasons import FAILURES, why_dead, why_failed
-from callback_console.replays import (
+from callback_console.request_context import client, done, page, session, time_of
+from callback_triage.reasons import FAILURES, why_dead, why_failed
+from callback_triage.replays import (
     FAILED_REASONS,
     REASONS,
     WITHOUT_HANDLER,
@@ -28,7 +29,6 @@ from callback_console.replays import (
     Replay,
     newest_failed,
 )
-from callback_console.request_context import client, done, page, session, time_of
 
 blueprint: Final = Blueprint("dead", __name__)
 

@@ -19,8 +19,8 @@ from callback import (
     WorkStatistics,
 )
 from callback_console.plots import Columns, Lines, columns, lines, sparkline
-from callback_console.reasons import FAILURES
 from callback_console.request_context import client, page
+from callback_triage.reasons import FAILURES
 
 blueprint: Final = Blueprint("overview", __name__)
 

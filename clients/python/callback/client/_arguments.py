@@ -15,9 +15,9 @@ from callback._reason_errors import CallbackClosedError
 from callback._reasons import ErrorReason
 from callback._values import AuditHead, Call, Callback, Response
 from callback.connection._channel_options import MAX_MESSAGE_BYTES
-from callback.json_form import short_name
 from callback.v1 import audit_service_pb2, callback_handler_service_pb2, callback_pb2
 from callback.v1 import callbacks_service_pb2 as messages
+from callback_shared.fields import short_name
 
 _LARGEST_BODY = MAX_MESSAGE_BYTES // 2
 """The largest body that is sent, in bytes. The server's own limit is lower, but it could not read a larger message."""

@@ -30,8 +30,8 @@ from callback.connection._backoff import (
 from callback.connection._bearer_token import token_metadata, warn_of_plain_text
 from callback.connection._channel_options import CHANNEL_OPTIONS
 from callback.connection._tls import Tls, TlsFiles
-from callback.targets import DEFAULT_TARGET, channel_target, check_target
 from callback.v1 import callbacks_service_pb2 as messages
+from callback_shared.targets import DEFAULT_TARGET, channel_target, check_target
 
 _log = logging.getLogger("callback.client")
 _Request = TypeVar("_Request")

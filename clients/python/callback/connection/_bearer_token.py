@@ -11,7 +11,7 @@ from os import PathLike
 from pathlib import Path
 
 from callback.connection._tls import Tls
-from callback.targets import is_local
+from callback_shared.targets import is_local
 
 Metadata = tuple[tuple[str, str], ...]
 """Names and values of gRPC metadata."""

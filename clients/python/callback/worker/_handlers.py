@@ -274,7 +274,7 @@ class _Servicer(services.CallbackHandlerServiceServicer):
         self._threads = threads
         self._client_names = None if client_names is None else frozenset(client_names)
         if client_names is not None:
-            from callback.certificate_names import names_of  # requires the extra `client-names`
+            from callback_shared.certificate_names import names_of  # requires the extra `client-names`
 
             self._names_of = names_of
 

@@ -47,7 +47,6 @@ from callback.connection._backoff import Backoff
 from callback.connection._bearer_token import Metadata, token_metadata, warn_of_plain_text
 from callback.connection._channel_options import CHANNEL_OPTIONS, MAX_MESSAGE_BYTES
 from callback.connection._tls import Tls, TlsFiles
-from callback.targets import DEFAULT_TARGET, channel_target, check_target
 from callback.v1 import callback_handler_service_pb2 as handler_messages
 from callback.v1 import worker_service_pb2 as messages
 from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
@@ -55,6 +54,7 @@ from callback.worker._execution import HandlerFailedError, decide, is_notificati
 from callback.worker._handlers import DEFAULT_GRACE_S, Handlers
 from callback.worker._process import log_to_standard_error, stop_signals
 from callback.worker._threads import HandlerThreads
+from callback_shared.targets import DEFAULT_TARGET, channel_target, check_target
 
 DEFAULT_MAX_CALLS = 100
 """The number of concurrent calls, unless another number is given."""

@@ -26,9 +26,9 @@ from callback_server.handlers.messages import question
 from callback_server.handlers.workers.assignment import Assignment, NotConfirmedError, wait_for_result
 from callback_server.handlers.workers.remote import RemoteAssignment, RemoteAssignmentHost, RemoteWorkers
 from callback_server.handlers.workers.worker import NOTIFICATIONS, LocalAssignment, Worker, route_of
-from callback_server.replica_bus import ReplicaBus
 from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
+from callback_server.store.replica_bus import ReplicaBus
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.announce_slots import announce_slots
 

@@ -25,9 +25,9 @@ from callback_server.domain.call import CallFailure
 from callback_server.handlers.handler import HandlerError
 from callback_server.handlers.workers.assignment import Assignment, NotConfirmedError, wait_for_result
 from callback_server.handlers.workers.worker import LocalAssignment, route_of
-from callback_server.replica_bus import ReplicaBus, ReplicaMessage
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.queries.find_slots import ReplicaSlots, find_slots
+from callback_server.store.replica_bus import ReplicaBus, ReplicaMessage
 from callback_server.store.scripts import Scripts
 
 log = get_logger()

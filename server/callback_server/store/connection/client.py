@@ -17,6 +17,7 @@ from redis.asyncio.connection import (
 )
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.driver_info import DriverInfo
 from redis.exceptions import AskError, AuthenticationError, RedisClusterException
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -180,6 +181,8 @@ class ClusterClient(RedisCluster):
 
 
 StoreClient = Redis | ClusterClient
+_DRIVER: Final = DriverInfo()
+"""What connections say of themselves. redis-py would look for its version in its metadata for each of them."""
 _CLASSES: Final = {"redis": _TcpConnection, "rediss": _TlsConnection, "unix": _UnixConnection}
 
 
@@ -192,6 +195,7 @@ def connect(url: str) -> StoreClient:
         "socket_timeout": SOCKET_TIMEOUT_S,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "retry": Retry(NoBackoff(), 0),
+        "driver_info": _DRIVER,
         # If enabled, redis-py 8.1 overlooks an unread reply on a pooled connection, and a connection that was lost.
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }

@@ -1,4 +1,4 @@
-"""What a connection asks the store before its first command about a partition (see store/epochs.py)."""
+"""What a connection asks the store before its first command about a partition (see store/epochs)."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from callback_server.store import keys
 from callback_server.store.connection.client import StoreClient
 from callback_server.store.connection.nodes import NodeCommand, attached_replicas, primaries
 from callback_server.store.engines import product_of, read_server_info, service_of
-from callback_server.store.epochs import Known
+from callback_server.store.epochs.known import Known
 
 _PROBE_MS: Final = 1000
 """How long the key of a measurement may stay if it is not deleted, in milliseconds."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from callback_server.store.epochs import Loss
+from callback_server.store.epochs.known import Loss
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script("record_loss")

@@ -11,7 +11,7 @@ from typing import Final
 from callback_process.logs import get_logger
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
-from callback_server.store.epochs import Epochs
+from callback_server.store.epochs.known import Epochs
 from callback_server.store.queries.read_pauses import read_pauses
 from callback_server.store.recording import Recording
 from callback_server.store.safety import HIDDEN, Durability, UnsafeStoreError, check_store, refusals, setting_problems

@@ -17,7 +17,7 @@ from callback import (
     CallStatus,
     NotFoundError,
 )
-from callback_console.reasons import FAILURES, REJECTED, why_dead, why_failed
+from callback_triage.reasons import FAILURES, REJECTED, why_dead, why_failed
 
 REASONS: Final = (REJECTED, *(f"failure.{each.value}" for each in CallFailure))
 """All reasons why a delivery can be dead: names of texts."""

@@ -21,12 +21,12 @@ from urllib.parse import parse_qsl, quote, urlencode
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
+from callback_cli.verification.browser_returns import RETURNS, ReturnKind
+from callback_cli.verification.private_key import PrivateKey, read_private_key
 from callback_process.credentials import CredentialsError
 from callback_server.domain.call import Request
-from callback_server.verification.browser_returns import RETURNS, ReturnKind
 from callback_server.verification.credential import Credential
 from callback_server.verification.places import Place, parse_place
-from callback_server.verification.private_key import PrivateKey, read_private_key
 from callback_server.verification.profile import VerificationError
 from callback_server.verification.providers import PROVIDERS, Provider
 from callback_server.verification.request_fields import TimestampFormat

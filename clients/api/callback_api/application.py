@@ -32,8 +32,8 @@ from hypercorn.typing import (
     Scope,
 )
 
-from callback_console.api.codecs import CODECS
-from callback_console.api.forwarding import RPCS, Forwarding
+from callback_api.codecs import CODECS
+from callback_api.forwarding import RPCS, Forwarding
 
 _PREFIX: Final = "/callback.v1."
 """Start of the paths of all services."""

@@ -16,7 +16,7 @@ from connectrpc.codec import Codec
 from google.protobuf.message import Message
 
 from callback.json_form import from_json, to_json
-from callback_console.api.errors import refusal
+from callback_api.errors import refusal
 
 MAX_COMMAS: Final = 20_000
 """Maximum number of commas between the values of a JSON message. Parsing holds the interpreter for a time that grows

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from callback_process.findings import Finding
-from callback_server import doctor
+from callback_server.operations import doctor
 from callback_server.settings import ServerSettings
 
 MAX_AGE_S: Final = 60.0

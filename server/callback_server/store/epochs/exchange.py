@@ -21,7 +21,7 @@ import msgspec
 
 from callback_process.logs import get_logger
 from callback_server.store import keys
-from callback_server.store.epochs import Epoch, Epochs, Known
+from callback_server.store.epochs.known import Epoch, Epochs, Known
 
 log = get_logger()
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from callback_process.effective import mask_url
 from callback_process.settings import SettingsError
-from callback_server.epoch_keeper import EpochKeeper
 from callback_server.settings import ServerSettings
 from callback_server.store.connection.client import connect
 from callback_server.store.connection.errors import StoreError
-from callback_server.store.epochs import ADVICE, Known
+from callback_server.store.epochs.keeper import EpochKeeper
+from callback_server.store.epochs.known import ADVICE, Known
 from callback_server.store.keys import PARTITIONS
 from callback_server.store.queries.node_status import count_older
 from callback_server.store.safety import UnsafeStoreError, refusals

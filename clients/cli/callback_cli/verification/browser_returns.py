@@ -18,7 +18,7 @@ import jwt
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
-from callback_server.verification.private_key import read_private_key
+from callback_cli.verification.private_key import read_private_key
 
 _LIFETIME: Final = timedelta(minutes=5)
 """Lifetime of a token and of an assertion."""

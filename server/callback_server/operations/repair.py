@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from callback_server.operations.store_access import open_store
 from callback_server.store.queries.scan_keys import scan_keys
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions import repair_list as lists
 from callback_server.store.transitions.repair_case import CaseFault, repair_call, repair_case
 from callback_server.store.transitions.repair_list import repair_list
-from callback_server.store_access import open_store
 
 KEYS_PER_STEP: Final = 1000
 """How many keys of the store one step of the operator's repair reads."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from callback_server.store import keys
 from callback_server.store.connection.client import StoreClient
+from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.open_epoch import open_epoch
-from callback_server.store_access import open_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +25,17 @@ class RecordedLoss:
     """The epoch that they were made in."""
 
 
-async def losses(config_file: Path | None, of_up: Mapping[str, str], *, accepts: bool) -> list[RecordedLoss]:
-    """Return what the store has recorded, the latest first.
-
-    Args:
-        config_file: The file with the settings of a server; None means the file that CALLBACK_CONFIG names, if any.
-        of_up: The settings that a running `callback up` gives its server.
-        accepts: Whether to accept what the store has now: servers that know more take it from then on.
+async def accept_store(scripts: Scripts) -> None:
+    """Accept what the store has now: servers that know more take it from then on.
 
     Raises:
-        StoreAccessError: As for `open_store`.
+        StoreError: It is not known whether they do.
     """
-    async with open_store(config_file, of_up) as scripts:
-        if accepts:
-            await asyncio.gather(*(open_epoch(scripts, each) for each in range(keys.PARTITIONS)))
-        return await _read(scripts.client)
+    await asyncio.gather(*(open_epoch(scripts, each) for each in range(keys.PARTITIONS)))
 
 
-async def _read(client: StoreClient) -> list[RecordedLoss]:
+async def read_losses(client: StoreClient) -> list[RecordedLoss]:
+    """Return what the store has recorded, the latest first."""
     pipeline = client.pipeline(transaction=False)
     for partition in range(keys.PARTITIONS):
         pipeline.hgetall(keys.key(partition, "losses"))

@@ -24,12 +24,11 @@ from callback import Tls
 from callback.connection._cancellation import is_being_cancelled
 from callback.connection._channel_options import CHANNEL_OPTIONS
 from callback.connection._tls import TlsFiles
-from callback.targets import channel_target
 from callback.v1 import audit_service_pb2, callbacks_service_pb2, operations_service_pb2
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
-from callback_console.api.codecs import Received
-from callback_console.api.errors import as_connect_errors, refusal
-from callback_console.settings import ConsoleSettings
+from callback_api.codecs import Received
+from callback_api.errors import as_connect_errors, refusal
+from callback_shared.targets import channel_target
 
 _FILES: Final = (callbacks_service_pb2, operations_service_pb2, audit_service_pb2)
 """The services that the API serves, as modules."""
@@ -64,14 +63,15 @@ class Forwarding(MetadataInterceptor[None]):
     """The RPCs of the server, as endpoints of connectrpc.
 
     Args:
-        settings: The settings.
+        target: Target of the server.
+        tls: TLS to the server. None: plain text.
+        is_local: Whether only programs on this machine can use it. Otherwise the server has to have principals.
     """
 
-    def __init__(self, settings: ConsoleSettings) -> None:
-        tls = settings.server_tls
-        self._target = settings.server_target
-        self._tls = None if tls is None else TlsFiles(Tls(tls.ca_file, server_name=tls.server_name))
-        self._is_local = settings.is_local
+    def __init__(self, target: str, tls: Tls | None, *, is_local: bool) -> None:
+        self._target = target
+        self._tls = None if tls is None else TlsFiles(tls)
+        self._is_local = is_local
         self._channel: grpc.aio.Channel | None = None
         self._watches: set[grpc.aio.UnaryStreamCall[Any, Any]] = set()
         self._is_stopping = False

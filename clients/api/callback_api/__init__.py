@@ -1,7 +1,7 @@
 """The API: the services of the contract as JSON over HTTP, by the Connect protocol, for programs without gRPC.
 
-It is an ordinary client of the server: each request has the bearer token of its caller, and the server decides what
-that caller may do. Nothing of the pages counts here: no session, no cookie, no form.
+The console serves it. It is an ordinary client of the server: each request has the bearer token of its caller, and the
+server decides what that caller may do. Nothing of the pages counts here: no session, no cookie, no form.
 
 The path of a request:
 

@@ -28,12 +28,13 @@ from callback_process.settings import SettingsError, config_path
 from callback_server.access.issuers import Issuers
 from callback_server.access.principals import PrincipalEntry, read_principals
 from callback_server.access.roles import Role
-from callback_server.epoch_keeper import EpochKeeper
 from callback_server.handlers.push import credentials, make_channel
+from callback_server.operations.store_access import unreachable_store
 from callback_server.settings import ActivitySettings, ServerSettings
 from callback_server.store.connection.client import StoreClient, connect
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.engines import REDIS_ENTERPRISE
+from callback_server.store.epochs.keeper import EpochKeeper
 from callback_server.store.keys import PARTITIONS
 from callback_server.store.queries.node_status import (
     NodeStatus,
@@ -44,7 +45,6 @@ from callback_server.store.queries.node_status import (
 )
 from callback_server.store.safety import Fsync, UnsafeStoreError, refusals, setting_problems
 from callback_server.store.schema import layout_problem, stored_layout
-from callback_server.store_access import unreachable_store
 from callback_server.verification.fetcher import Fetcher
 from callback_server.verification.profiles import Profiles, profile_files
 from callback_server.verification.settings.profiles import ProviderSettings

@@ -22,7 +22,7 @@ from callback_server import metrics
 from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
-from callback_server.store.epochs import Epoch, Epochs, Known, Loss, PrimaryChanged
+from callback_server.store.epochs.known import Epoch, Epochs, Known, Loss, PrimaryChanged
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.record_loss import record_loss
 
