@@ -69,7 +69,6 @@ ALLOWED = {
     ): "WebSub",
     ("feed, feeds", "tests/hardening/|edge/callback_edge/pages/page_checks.py"): "a method of a parser",
     ("feed, feeds", "server/callback_server/store/connection/pipelined_connection.py"): "a method of a parser",
-    ("pace, paces", "edge/|tests/edge/"): "turns of the event loop",
     (
         "imitate, imitates, imitation, imitations",
         "server/callback_server/verification/|clients/cli/|tests/",
