@@ -80,7 +80,7 @@ async def test_a_turn_of_the_loop_has_a_maximum_of_answers_without_a_call(edge, 
         writer.close()
 
 
-async def test_what_is_discarded_after_the_last_answer_is_read_at_the_same_pace():
+async def test_what_is_discarded_after_the_last_answer_waits_for_turns_too():
     async with running_edge() as edge:
         reader, writer = await edge.connect()
         writer.write(raw_request("Transfer-Encoding: chunked", path="/nowhere"))

@@ -47,7 +47,7 @@ REFUSED = {
     "tied": "die_with_parent",
     "class Reach": "visible_owner",
     "figures": "metrics",
-    "imitate, imitates, imitation, imitations": "sender",
+    "imitate, imitates, imitation, imitations": "sample message, sender",
     "class Answer, class Refused": "a name of its own for each idea",
 }
 """The table of the glossary: words that are refused, and what to say instead. A capital letter is one, a small one any.
@@ -69,10 +69,6 @@ ALLOWED = {
     ): "WebSub",
     ("feed, feeds", "tests/hardening/|edge/callback_edge/pages/page_checks.py"): "a method of a parser",
     ("feed, feeds", "server/callback_server/store/connection/pipelined_connection.py"): "a method of a parser",
-    (
-        "imitate, imitates, imitation, imitations",
-        "server/callback_server/verification/|clients/cli/|tests/",
-    ): "the module that signs like a provider",
     ("imitate, imitates, imitation, imitations", "docs/guards.md"): "a program that imitates a browser",
 }
 """By words and the beginnings of the names of files: why they are allowed there."""
