@@ -1,5 +1,5 @@
 -- Notifications: messages to the handler of a case without a call. A reminder is due at its time, the expiry when the
--- case closes as EXPIRED. Neither is sent once the case is decided. The ids are counted, so a notification is made once,
+-- case closes as EXPIRED. Neither is sent once the case is decided. Their ids are counted, so that each is made once,
 -- also if a script is sent again.
 -- @include reminders
 
