@@ -51,6 +51,8 @@ class Child:
     """Receives each line of its output from a supervisor. None: the function of the supervisor does."""
     process: "subprocess.Popen[Any] | None" = field(default=None, init=False)
     """The process as last started."""
+    _logged: int = field(default=0, init=False)
+    """Size of its log before that, in bytes."""
 
     @property
     def is_running(self) -> bool:
@@ -70,6 +72,7 @@ class Child:
         with_parent = (die_with_parent.__file__, str(os.getpid()), str(int(self.death_signal)))
         outer = {n: v for n, v in os.environ.items() if self.inherits_settings or not n.startswith("CALLBACK_")}
         with contextlib.nullcontext(output) if self.log is None else self.log.open("ab") as stream:
+            self._logged = 0 if self.log is None else self.log.stat().st_size
             self.process = subprocess.Popen(  # noqa: S603  # a program of this product, or a store
                 (sys.executable, "-I", "-S", *with_parent, *self.command, *arguments),
                 stdin=subprocess.DEVNULL,
@@ -109,9 +112,12 @@ class Child:
     def require_running(self) -> None:
         """Raise LaunchError if it has ended by itself."""
         if not self.is_running:
-            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log else []
             text = f"{self.name} ended by itself. The last lines of its log {self.log}:"
-            raise LaunchError("\n".join([text, *lines[-LAST_LINES:]]))
+            raise LaunchError("\n".join([text, *self.said().splitlines()[-LAST_LINES:]]))
+
+    def said(self) -> str:
+        """Return what it has logged since its last start."""
+        return "" if self.log is None else self.log.read_bytes()[self._logged :].decode(errors="replace")
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal, if it runs."""

@@ -9,6 +9,9 @@ from callback_launcher.programs import serving, store_program
 from callback_process.addresses import Address
 from callback_process.listener import address_of, bound_socket
 
+Settings = Mapping[str, object]
+"""Settings of a process, by their names in upper case."""
+
 
 class Launcher:
     """What the processes of a system have in common: their directory, durability, and addresses on loopback."""
@@ -50,23 +53,17 @@ class System:
     """Servers and edges on a store."""
 
     def __init__(
-        self,
-        launcher: Launcher,
-        *store_urls: str,
-        servers: int = 1,
-        edges: int = 1,
-        server: Mapping[str, object],
-        edge: Mapping[str, object],
+        self, launcher: Launcher, *store_urls: str, server: Settings, edge: Settings, servers: int = 1, edges: int = 1
     ) -> None:
         """Create the processes.
 
         Args:
             launcher: Gives their directory and addresses.
             store_urls: URLs of the store. The servers have one each, in turn.
-            servers: Number of servers.
-            edges: Number of edges, which know all servers.
             server: Settings of the servers.
             edge: Settings of the edges.
+            servers: Number of servers.
+            edges: Number of edges, which know all servers.
         """
         grpc, http = ([launcher.take() for _ in range(count)] for count in (servers, edges))
         self.target = target(grpc)

@@ -47,7 +47,7 @@ class CommandProcess(Child):
         try:
             with redis.Redis(host=host, port=port, **self.connection) as client:
                 client.execute_command(*self.check)
-        except redis.RedisError:  # it does not listen yet, or loads its data
+        except (redis.ConnectionError, redis.TimeoutError):  # it does not listen yet, or loads its data
             return False
         return True
 

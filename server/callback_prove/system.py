@@ -26,7 +26,7 @@ LEASE_S: Final = DEADLINE_S + 10
 """Lease of a call, in seconds."""
 MAX_ATTEMPTS: Final = 20
 """Number of attempts after which a delivery is dead."""
-SERVING: Final = (b"worker_connected", b"handlers_listening")
+SERVING: Final = ("worker_connected", "handlers_listening")
 """The log events of handlers that can be given calls."""
 GRACE_S: Final = 5
 """Grace period of servers and edges that are stopped, in seconds."""
@@ -36,18 +36,14 @@ class Handler(Child):
     """A process with handlers. Each of its starts has a diary, whose path is the last argument of the command."""
 
     def __init__(self, launcher: Launcher, name: str, command: Sequence[str]) -> None:
-        log = launcher.log(name)
-        super().__init__(name=name, command=command, is_healthy=self._serves, log=log)
-        self._log = log
+        super().__init__(name=name, command=command, is_healthy=self._serves, log=launcher.log(name))
+        self._directory = launcher.directory
         self._diaries: list[Path] = []
         self._ends: list[float] = []
-        self._logged = 0
-        """Size of the log before the last start, in bytes."""
 
     def start(self) -> None:
         """Start it. Do not wait until it is healthy: calls wait for it, or fail as not started."""
-        self._logged = self._log.stat().st_size if self._log.exists() else 0
-        diary = self._log.with_name(f"{self.name}.{len(self._diaries)}.diary")
+        diary = self._directory / f"{self.name}.{len(self._diaries)}.diary"
         diary.touch()
         self._diaries.append(diary)
         self.spawn(str(diary))
@@ -58,7 +54,7 @@ class Handler(Child):
         self.require_healthy()
 
     def _serves(self) -> bool:
-        return any(event in self._log.read_bytes()[self._logged :] for event in SERVING)
+        return any(event in self.said() for event in SERVING)
 
     def wait(self, timeout_s: float | None = None) -> int | None:
         """Wait until it ends, and note when it did."""

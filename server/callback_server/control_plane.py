@@ -39,12 +39,13 @@ from callback_server.access.audit_log import AuditLog
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.issuers import Issuers
 from callback_server.access.principals import Principals, PrincipalsFile
-from callback_server.calls.attempts import DeliveryAttempts
+from callback_server.calls.attempts import HandlerAttempts
 from callback_server.calls.call_statistics import StatisticsRecorder
 from callback_server.calls.claims import UNSENT_S, Claims
 from callback_server.calls.deliveries import Deliveries
 from callback_server.calls.held import HeldCalls
 from callback_server.calls.invoke import CallInvoker
+from callback_server.calls.marks import CallerMarks
 from callback_server.calls.preconditions import PreconditionChecker
 from callback_server.calls.repeats import Repeats
 from callback_server.calls.sweeper import Sweeper
@@ -178,13 +179,18 @@ class ControlPlane:
             cookie_domains=cookie_domains,
             around=None if tracing is None else tracing.around_attempt,
         )
-        self.repeats = Repeats(self.scripts, self.replica_bus, patience_s=leases.longest_ms / 1000)
+        marks = CallerMarks(self.scripts, recording)
+        self.repeats = Repeats(
+            self.scripts,
+            self.replica_bus,
+            dispatcher=self.dispatcher,
+            marks=marks,
+            patience_s=leases.longest_ms / 1000,
+        )
         self.audit = AuditLog(self.scripts, files.state_key, retention_ms=settings.audit_retention_s * 1000)
         self.held = HeldCalls(self.scripts, self.replica_bus, self.dispatcher, recording, self.audit)
         take = partial(take_deliveries, self.scripts, leases=leases, recording=recording)
-        attempts = DeliveryAttempts(
-            self.scripts, dispatcher=self.dispatcher, activities=activities, recording=recording
-        )
+        attempts = HandlerAttempts(self.scripts, dispatcher=self.dispatcher, activities=activities, recording=recording)
         most = settings.max_in_flight_deliveries
         self.deliveries = Deliveries(take, attempts.run, max_in_flight=most)
         self.notifications = Deliveries(
@@ -209,14 +215,13 @@ class ControlPlane:
             can_deliver=self.deliveries.has_capacity,
         )
         self.invoker = CallInvoker(
-            self.scripts,
             claims=claims,
             dispatcher=self.dispatcher,
             held=self.held,
             repeats=self.repeats,
+            attempts=attempts,
             deliveries=self.deliveries,
-            activities=activities,
-            recording=recording,
+            marks=marks,
             owner_rate=owner_rate,
             body_bytes=body_bytes,
             max_in_flight=settings.max_in_flight_calls,
@@ -281,7 +286,7 @@ class ControlPlane:
             ),
             OperationsServicer(self.scripts, authenticator, self.audit, served, SelfCheck(settings), lists),
             AuditServicer(self.scripts, authenticator, self.audit, lists),
-            EdgeServicer(self.invoker, authenticator, self._epoch_exchange),
+            EdgeServicer(self.invoker, marks, authenticator, self._epoch_exchange),
             WorkerServicer(self.workers, authenticator, handlers, self._epoch_exchange),
             self.health,
             authenticator,

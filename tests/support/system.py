@@ -42,14 +42,13 @@ class Process(Child):
         )
         self.interpreter = interpreter
         self.facts = None
-        self._seen = 0
 
     def spawn(self, *arguments, stdout=None, **options):
         """Start it, and forget the run before. Options are those of `fork_server.start`."""
-        self._seen = self.log.stat().st_size if self.log.exists() else 0
         self.facts = None
         environment = {**os.environ, **self.environment}
         with self.log.open("ab") as log:
+            self._logged = self.log.stat().st_size
             self.process = start(
                 *self.command, *arguments, env=environment, stdout=stdout, stderr=log, interpreter=self.interpreter,
                 **options,
@@ -85,10 +84,6 @@ class Process(Child):
         """Return the samples of its metrics."""
         families = text_string_to_metric_families((await self.admin("/metrics")).text)
         return [sample for family in families for sample in family.samples]
-
-    def said(self):
-        """Return what it has logged since its last start."""
-        return self.log.read_bytes()[self._seen :].decode(errors="replace")
 
     def events(self, name=None):
         """Return the events that it logged since its last start."""

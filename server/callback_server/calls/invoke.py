@@ -19,46 +19,35 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from msgspec.structs import replace
 
 from callback_process.logs import get_logger
 from callback_process.tasks import cancel_all
 from callback_server import errors, metrics
-from callback_server.calls.active_call import ActiveCall, CallAnswer
+from callback_server.calls.active_call import ActiveCall, CallAnswer, failed_error
+from callback_server.calls.attempts import HandlerAttempts
 from callback_server.calls.claims import Claims, pending_call, refusal_of
 from callback_server.calls.deliveries import Deliveries
-from callback_server.calls.finish import finish, wait_ms
 from callback_server.calls.held import HeldCalls
 from callback_server.calls.marks import CallerMarks, may_be_delivered
 from callback_server.calls.preconditions import PendingCall
 from callback_server.calls.repeats import Repeats
 from callback_server.calls.transition_log import log_call_ended
-from callback_server.calls.waiting import (
-    BROWSER_AFTER_MS,
-    HELD_AFTER_MS,
-    WAIT_S,
-    told_to_wait_after_ms,
-    wait_hash,
-    wait_path,
-)
-from callback_server.domain.activity import Activity, retries_of
-from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome, Request
+from callback_server.calls.waiting import first_of, told_to_wait_after_ms
+from callback_server.domain.call import CallStatus, DeliveryStatus, Grant, Outcome, Request
 from callback_server.domain.case import AnswerMode
 from callback_server.domain.ids import case_id_of_call, is_state
-from callback_server.domain.response import BARE_REJECTION, Response, ResponseType, complete
+from callback_server.domain.response import BARE_REJECTION, Response, complete
 from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult
 from callback_server.limits.body_bytes import BodyBytes, BodyReservation
 from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.queries.read import HeldCall
-from callback_server.store.recording import Recording
-from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import (
     CaseClosed,
     ClaimRefusal,
@@ -66,20 +55,9 @@ from callback_server.store.transitions.claim_call import (
     EarlierCall,
     EarlierCallRuns,
 )
-from callback_server.store.transitions.follow_call import FallbackSent
+from callback_server.store.transitions.take_deliveries import DeliveryAttempt
 
 log = get_logger()
-
-_FAILURES: Final[Mapping[CallFailure, type[errors.CallFailedError]]] = {
-    CallFailure.HANDLER_ERROR: errors.HandlerFailedError,
-    CallFailure.HANDLER_LOST: errors.HandlerLostError,
-    CallFailure.DEADLINE_EXCEEDED: errors.HandlerDeadlineExceededError,
-    CallFailure.INVALID_RESPONSE: errors.ResponseInvalidError,
-    CallFailure.HANDLER_UNREACHABLE: errors.HandlerNotStartedError,
-    CallFailure.TOO_LARGE: errors.HandlerNotStartedError,
-    CallFailure.WORKERS_LOST: errors.HandlerLostError,
-}
-
 
 _Running = dict[asyncio.Task[CallAnswer], ActiveCall]
 AroundCall = Callable[..., ActiveCall]
@@ -91,15 +69,14 @@ class CallInvoker:
 
     def __init__(
         self,
-        scripts: Scripts,
         *,
         claims: Claims,
         dispatcher: HandlerDispatcher,
         held: HeldCalls,
         repeats: Repeats,
+        attempts: HandlerAttempts,
         deliveries: Deliveries,
-        activities: Mapping[str, Activity],
-        recording: Recording,
+        marks: CallerMarks,
         owner_rate: OwnerRateLimit | None,
         body_bytes: BodyBytes,
         max_in_flight: int,
@@ -110,14 +87,13 @@ class CallInvoker:
         """Create an invoker.
 
         Args:
-            scripts: The scripts on the store.
             claims: Claims the cases for requests.
             dispatcher: Asks the handlers.
             held: The held calls.
-            repeats: The repeats that wait.
+            repeats: The requests that wait for the answer to another one.
+            attempts: Records the ends of calls that handlers decide.
             deliveries: Runs the deliveries of ACK cases.
-            activities: The declared activities, with their retries.
-            recording: What is recorded of calls.
+            marks: Records what callers get before the ends of their calls, and that they are gone.
             owner_rate: The limit on the calls of an owner. None: no limit.
             body_bytes: The limit on the bytes of bodies.
             max_in_flight: Maximum number of calls that run at the same time.
@@ -127,14 +103,13 @@ class CallInvoker:
         """
         if around is not None:
             self.invoke = partial(around, self.invoke)  # type: ignore[method-assign]  # it takes the same arguments
-        self._scripts = scripts
         self._claims = claims
         self._dispatcher = dispatcher
         self._held = held
         self._repeats = repeats
+        self._attempts = attempts
         self._deliveries = deliveries
-        self._activities = activities
-        self._recording = recording
+        self._marks = marks
         self._owner_rate = owner_rate
         self._body_bytes = body_bytes
         self._max_in_flight = max_in_flight
@@ -146,8 +121,6 @@ class CallInvoker:
         self._look_ups: set[asyncio.Task[None]] = set()
         self._decisions: set[asyncio.Task[Outcome]] = set()
         """The decisions of handlers on calls whose callers get something before: each continues after that."""
-        self.marks = CallerMarks(scripts, recording)
-        """What callers get before the ends of their calls, and that they are gone."""
         metrics.CALLS_IN_FLIGHT.set_function(lambda: len(self._running))
         metrics.WAITS_IN_FLIGHT.set_function(lambda: len(self._waits))
         self._is_stopping = False
@@ -192,7 +165,7 @@ class CallInvoker:
         if len(self._waits) >= self._max_waits:
             raise errors.TooManyCallsError("max_in_flight_waits")
         call = ActiveCall(call_id)
-        self._start(self._wait(call, token, without_answer=without_answer), call, self._waits, None)
+        self._start(self._repeats.wait(call, token, without_answer=without_answer), call, self._waits, None)
         return call
 
     def look_up(self, state: str, parameter: str, request: Request) -> asyncio.Future[None]:
@@ -233,7 +206,7 @@ class CallInvoker:
             call.is_caller_gone = True
             call.release()
             if call.is_claimed:
-                self.marks.start_gone(call.call_id)
+                self._marks.start_gone(call.call_id)
 
     async def drain(self) -> None:
         """Refuse new calls, tell the callers of held calls to wait elsewhere, and wait for the calls that run."""
@@ -250,7 +223,7 @@ class CallInvoker:
                 self.caller_gone(call)
         # The decisions too: a call that is cancelled while it waits for its answer deadline does not cancel its own.
         await cancel_all({*self._running, *self._waits, *self._look_ups, *self._decisions})
-        await self.marks.wait()
+        await self._marks.wait()
 
     def _start(
         self, work: Coroutine[Any, Any, CallAnswer], call: ActiveCall, running: _Running, body: BodyReservation | None
@@ -276,7 +249,7 @@ class CallInvoker:
             return
         is_marked = call.is_claimed and call.is_caller_gone
         if isinstance(error, errors.OutcomeUnknownError) and call.state and not is_marked:
-            self.marks.start_gone(call.call_id)  # its caller gets a 503, whatever is recorded
+            self._marks.start_gone(call.call_id)  # its caller gets a 503, whatever is recorded
         if task.cancelled():
             answer.cancel()
         elif error is not None:
@@ -290,7 +263,7 @@ class CallInvoker:
         if isinstance(result, Grant):
             call.is_claimed = True
             if call.is_caller_gone:
-                self.marks.start_gone(call.call_id)
+                self._marks.start_gone(call.call_id)
             if self._owner_rate is not None:
                 self._owner_rate.charge(result.owner)
             if self._on_claim is not None:
@@ -307,7 +280,7 @@ class CallInvoker:
             log.info("request_repeated", call_id=result.call_id, case_id=pending.case_id)
             del pending
             reservation.free()
-            return await self._repeat(result, call)
+            return await self._repeats.answer(result, call)
         if result is ClaimRefusal.HANDSHAKE and pending.handshake is not None:
             metrics.HANDSHAKES.labels(pending.verification.profile).inc()
             log.info("handshake_answered", case_id=pending.case_id, profile=pending.verification.profile)
@@ -323,66 +296,6 @@ class CallInvoker:
             raise refusal_of(closed, pending.call_id)
         cookie_host = self._dispatcher.cookie_host(closed.alternative_domain, closed.owner)
         return CallAnswer("", self._dispatcher.complete(response), cookie_host)
-
-    async def _repeat(self, earlier: EarlierCallRuns | EarlierCall, call: ActiveCall) -> CallAnswer:
-        """Return the answer of the call that is repeated, or raise its error. Tell the caller to wait if it runs."""
-        if isinstance(earlier, EarlierCall):
-            return replace(self._answer_of(earlier), repeated_call_id=earlier.call_id)
-        waiting = asyncio.create_task(self._repeats.wait(earlier.call_id, call.call_id))
-        try:
-            after_ms = BROWSER_AFTER_MS if call.prefers_page else HELD_AFTER_MS
-            await _first_of(waiting, call.released, 0 if earlier.told_to_wait else after_ms)
-            if not waiting.done() and call.is_caller_gone:
-                raise errors.OutcomeUnknownError("")  # which no caller gets
-            if not waiting.done() and (
-                path := await self.marks.mark_waiting(earlier.call_id, call, waiting, decides_here=False)
-            ):
-                return CallAnswer("", Response(), wait_path=path, repeated_call_id=earlier.call_id)
-            return replace(self._answer_of(await waiting), repeated_call_id=earlier.call_id)
-        finally:
-            waiting.cancel()
-
-    async def _wait(self, call: ActiveCall, token: str, *, without_answer: bool) -> CallAnswer:
-        """Return the answer to the call, or where to wait again."""
-        waiting = asyncio.create_task(
-            self._repeats.wait(
-                call.call_id, secrets.token_hex(8), wait_hash=wait_hash(token), without_answer=without_answer
-            )
-        )
-        try:
-            await _first_of(waiting, call.released, WAIT_S * 1000)
-            if not waiting.done():
-                return CallAnswer("", Response(), wait_path=wait_path(call.call_id, token))
-            return self._answer_of(await waiting)
-        except errors.CallFailedError as error:
-            error.retry_after_s = None  # the request to make again is another one
-            raise
-        finally:
-            waiting.cancel()
-
-    def _answer_of(self, found: EarlierCall | FallbackSent | None) -> CallAnswer:
-        """Return the answer of a call for another request, or raise its error. None: it was not asked for."""
-        if found is None:
-            return CallAnswer("", Response())
-        cookie_host = self._dispatcher.cookie_host(found.alternative_domain, found.owner)
-        if isinstance(found, FallbackSent):
-            return CallAnswer("", self._dispatcher.complete(found.fallback), cookie_host)
-        if found.status is CallStatus.INTERRUPTED:
-            raise errors.OutcomeUnknownError("")
-        if found.status in (CallStatus.FAILED, CallStatus.NOT_STARTED):
-            raise _FAILURES[found.failure or CallFailure.INVALID_RESPONSE]("")
-        answer = found.answer
-        if answer is None:
-            if found.code is None:
-                raise errors.AnswerNotRepeatedError
-            answer = complete(Response(type=ResponseType.RESPONSE, code=found.code), platform_url=None)
-        return CallAnswer(
-            "",
-            answer,
-            cookie_host,
-            rejected_without_response=found.status is CallStatus.REJECTED and answer == BARE_REJECTION,
-            request_method=found.method,
-        )
 
     async def _call(self, grant: Grant, request: Request, call: ActiveCall) -> CallAnswer:
         if grant.recorded:
@@ -403,7 +316,7 @@ class CallInvoker:
         if outcome.response is None and grant.resolved is not None:
             raise errors.AnswerNotRepeatedError  # it was erased
         if outcome.response is None:
-            raise _FAILURES[outcome.failure or CallFailure.INVALID_RESPONSE](grant.call_id)
+            raise failed_error(outcome.failure, grant.call_id)
         return CallAnswer(
             grant.call_id,
             outcome.response,
@@ -432,12 +345,12 @@ class CallInvoker:
             self._decisions.add(task)
             task.add_done_callback(self._decisions.discard)
         try:
-            await _first_of(task, call.released if is_held else None, after_ms)
+            await first_of(task, call.released if is_held else None, after_ms)
             if not task.done() and not call.is_caller_gone:
                 if fallback is None or (is_held and call.released.done()):
-                    if path := await self.marks.mark_waiting(grant.call_id, call, task, decides_here=not is_held):
+                    if path := await self._marks.mark_waiting(grant.call_id, call, task, decides_here=not is_held):
                         call.answer.set_result(CallAnswer(grant.call_id, Response(), wait_path=path))
-                elif await self.marks.mark_fallback(grant, request, call, task, decides_here=not is_held):
+                elif await self._marks.mark_fallback(grant, request, call, task, decides_here=not is_held):
                     log.info("fallback_sent", call_id=grant.call_id, case_id=case_id_of_call(grant.call_id))
                     response = self._dispatcher.complete(fallback.response)
                     cookie_host = self._dispatcher.cookie_host(grant.settings.alternative_domain, grant.owner)
@@ -458,26 +371,15 @@ class CallInvoker:
         with metrics.HANDLER_SECONDS.time():
             result = await self._dispatcher.dispatch(grant, request)
         with metrics.FINISH_SECONDS.time():
-            return await self._finish(grant, result, lease_end)
+            return await self._finish(grant, request, result, lease_end)
 
-    async def _finish(self, grant: Grant, result: HandlerResult, lease_end: float) -> Outcome:
+    async def _finish(self, grant: Grant, request: Request, result: HandlerResult, lease_end: float) -> Outcome:
+        # A delivery begins when the caller gets the fallback.
         fallback_ms = grant.fallback.after_ms if grant.fallback is not None else 0
-
-        def retry_ms(outcome: Outcome) -> int | None:
-            age_ms = grant.lease_left_ms - fallback_ms - round((lease_end - time.monotonic()) * 1000)
-            retries = retries_of(self._activities, grant.activity)
-            return wait_ms(retries, outcome, attempts=1, asked_before=0, age_ms=max(age_ms, 0))
-
+        attempt = DeliveryAttempt(grant, request, fencing_token=1, age_ms=-fallback_ms, is_call_running=True)
         try:
-            outcome, finished = await finish(
-                self._scripts,
-                self._dispatcher,
-                self._recording,
-                grant,
-                result,
-                lease_end=lease_end,
-                wait_ms=retry_ms if may_be_delivered(grant) else None,
-            )
+            is_last = not may_be_delivered(grant)
+            outcome, finished = await self._attempts.finish(attempt, result, lease_end, is_last=is_last)
         except StoreError as error:
             log.error("finish_unanswered", call_id=grant.call_id, error=str(error))
             raise errors.OutcomeUnknownError(grant.call_id) from error
@@ -487,13 +389,6 @@ class CallInvoker:
         if finished.delivery is DeliveryStatus.PENDING:
             raise errors.OutcomeUnknownError(grant.call_id)
         return outcome
-
-
-async def _first_of(task: asyncio.Task[Any], released: asyncio.Future[None] | None, after_ms: float | None) -> None:
-    """Wait until a task is done, the caller is released, or the time is over. None: any time."""
-    waits = {task} if released is None else {task, released}
-    timeout_s = None if after_ms is None else after_ms / 1000
-    await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _outcome_of_held(call_id: str, held: HeldCall) -> Outcome:
