@@ -154,8 +154,8 @@ class Methods(Transport):
                 if `allow_multiple_calls` is set. 0: the same request is another call. At most 7 days.
             no_repeat: Whether no answer is given twice, for example because it contains a secret: a repeat gets a
                 410. Default false.
-            remind_after: The times after the creation of the case at which the handler of the activity is told that
-                the case is neither closed nor resolved: a REMINDER. Needs REMINDER in `notify`. At most 10, each
+            remind_after: The times after the creation of the case at which the handler of the activity gets a
+                REMINDER, if the case is neither closed nor resolved then. Needs REMINDER in `notify`. At most 10, each
                 another one, from 1 second to 10 years. Default: none.
             notify: Selects the notifications that the handler of the activity gets. REMINDER: at each time of
                 `remind_after`, until the case is closed or resolved. EXPIRY: when the case closes with reason EXPIRED,
@@ -246,8 +246,8 @@ class Methods(Transport):
     ) -> Callback:
         """Set the time at which a case that is not closed expires.
 
-        It can be later or earlier than before, or the first one. What is due has happened before: a case whose
-        `expire_time` has passed is closed. Reminders stay as they are. Sending the same time again has no effect.
+        It can be later or earlier than before, or the first one. A case whose `expire_time` has passed is closed
+        already. Reminders stay as they are. Sending the same time again has no effect.
 
         Args:
             case_id: The case.
