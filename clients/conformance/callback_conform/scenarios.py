@@ -62,8 +62,8 @@ def _full(step: Step) -> list[Step]:
             return [{"send": [{"withdraw": call}]}, {"line": f"cancelled {call}"}, {"expect": wanted}]
         case {"generate": facts}:
             return [_GENERATE, {**_REQUEST, **facts, "reply": _GENERATED}, _RESULT]
-        case {"retried": refusal, **facts}:
-            again = {**_REQUEST, "is_sent_again": True, **facts, "reply": _GENERATED}
+        case {"retried": refusal, **more}:
+            again = {**_REQUEST, "is_sent_again": True, **more, "reply": _GENERATED}
             return [_GENERATE, {**_REQUEST, "refuse": refusal}, again, _RESULT]
         case {"refused": refusal}:
             error = {"code": refusal["code"], "reason": refusal.get("reason", ""), "facts": refusal["metadata"]}
