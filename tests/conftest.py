@@ -36,10 +36,10 @@ NOT_QUICK = (
     "verification/test_fetched_keys.py",
     "verification/test_fetcher.py",
     "verification/test_hostile.py",
-    "verification/test_imitation.py",
     "verification/test_makers.py",
     "verification/test_providers.py",
     "verification/test_public_keys.py",
+    "verification/test_sample_messages.py",
     "verification/test_signature_formats.py",
 )
 """Files of these that take a second or more of processor time each."""

@@ -67,7 +67,7 @@ from callback_server.rpc.edge_service import EdgeServicer
 from callback_server.rpc.health import Health
 from callback_server.rpc.new_case import Policy
 from callback_server.rpc.operations_service import OperationsServicer
-from callback_server.rpc.pages import ListQueue
+from callback_server.rpc.paging import ListQueue
 from callback_server.rpc.server import make_server
 from callback_server.rpc.tls import server_credentials
 from callback_server.rpc.worker_service import WorkerServicer

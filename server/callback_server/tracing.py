@@ -39,7 +39,7 @@ from callback_server import errors
 from callback_server.calls.active_call import ActiveCall, CallAnswer
 from callback_server.domain.call import Grant, Outcome, Request
 from callback_server.domain.ids import case_id_of_call
-from callback_server.domain.notification import Reason
+from callback_server.domain.notification import CallReason
 from callback_server.handlers.dispatch import HandlerResult
 from callback_server.handlers.messages import attempt_of
 from callback_server.rpc.new_case import creator_traceparent
@@ -84,7 +84,7 @@ class Tracing(Traces):
     async def around_attempt(self, ask: Attempt, grant: Grant, request: Request) -> HandlerResult:
         """Ask a handler in a span: the first attempt of a call as a child of the call, any other one as a root."""
         creator = grant.settings.traceparent
-        parent = "" if grant.is_retry or grant.reason is not Reason.CALL else request.traceparent
+        parent = "" if grant.is_retry or grant.reason is not CallReason.CALL else request.traceparent
         if parent and not is_sampled(parent):
             return await ask(grant, request)
         links = () if parent else (request.traceparent, creator) if grant.is_retry else (creator,)
@@ -92,7 +92,7 @@ class Tracing(Traces):
         if target is None:
             name, kind, attributes = f"send {grant.activity}", SpanKind.PRODUCER, _message(grant)
         else:
-            method = _HANDLE if grant.reason is Reason.CALL else _NOTIFY
+            method = _HANDLE if grant.reason is CallReason.CALL else _NOTIFY
             name, kind, attributes = method, SpanKind.CLIENT, {**_rpc(method), **_of_target(target)}
         span = self.start(name, kind, {**attributes, **_of_call(grant, attempt_of(grant))}, parent=parent, links=links)
         try:

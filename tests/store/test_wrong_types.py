@@ -15,7 +15,7 @@ from support.wait import wait_until
 from callback_server.domain.activity import Pause, PausedActivities
 from callback_server.domain.call import CallStatus, DeliveryStatus, Outcome, Request
 from callback_server.domain.case import AnswerMode, CallMode, Fallback, Settings
-from callback_server.domain.notification import Reason, reminder_id
+from callback_server.domain.notification import CallReason, reminder_id
 from callback_server.domain.response import Response, ResponseType
 from callback_server.domain.timeouts import WrongType
 from callback_server.store import keys
@@ -82,7 +82,7 @@ class Prepared(Cases):
         await self.close(self.closed.id)
         self.recorded = await self.create(activity="record")
         remind = Settings(labels={"team": "x"}, remind_after_ms=(1, 3_600_000))
-        self.reminding = await self.create(settings=remind, notify=(Reason.REMINDER, Reason.EXPIRY))
+        self.reminding = await self.create(settings=remind, notify=(CallReason.REMINDER, CallReason.EXPIRY))
         await wait_until(self.reminded, what="the first reminder")
         self.new = self.case()
 

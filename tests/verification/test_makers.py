@@ -18,7 +18,7 @@ import pytest
 from support.keys import ED25519, P256, der, private_pem
 from support.verification import KINDS_WITH_KEYS, NOW, URL, Clock, changed, profile_of, request
 
-from callback_cli.verification.imitation import imitate
+from callback_cli.verification.sample_message import sample_message
 from callback_server.verification.profile import VerificationError
 from callback_server.verification.providers import PROVIDERS
 
@@ -191,7 +191,9 @@ def test_the_makers_library_accepts_what_send_makes(name):
     module, accepts = MAKERS[name]
     key, public = KEYS.get(name, (None, None))
     secret = PROVIDERS[name].sample.secret
-    made = imitate(name, URL.partition("?")[0], secret.encode() if key is None else key, int(time.time()), values={})
+    made = sample_message(
+        name, URL.partition("?")[0], secret.encode() if key is None else key, int(time.time()), values={}
+    )
     headers = {header.lower(): value for header, value in made.headers}
     library = importlib.import_module(module)
 

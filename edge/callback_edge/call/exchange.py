@@ -8,7 +8,7 @@
 5. A large body is read only after a server was asked whether it refuses the request in any case, and so is one whose
    sender waits until it is invited (100 Continue). The body of a request that is refused is read and discarded, so that
    its sender gets the answer whenever it reads. One that was not invited is not sent.
-6. Large bodies are read at a pace that leaves time for small calls.
+6. Large bodies are read in turns, which leaves time for small calls.
 7. No frame holds a body while a call runs: the client of the servers alone has it.
 
 The connection creates an exchange with all that it needs, and sends the answer that it returns. A call is answered
@@ -43,8 +43,8 @@ from callback_edge.call.request import (
 from callback_edge.call.request_record import RequestRecord
 from callback_edge.http_answer import HttpAnswer
 from callback_edge.limits.body_budget import BodyBudget, BodyReservation
-from callback_edge.limits.pace import Pace
 from callback_edge.limits.per_address import BUSY_RETRY_S, AddressLimits
+from callback_edge.limits.turns import Turns
 from callback_edge.page_content import PageContent
 from callback_edge.pages import views
 from callback_edge.pages.pages import Pages, prefers_page
@@ -100,8 +100,8 @@ class Exchanges:
         self.upstream = upstream
         self.observe = observe
         self.limits = AddressLimits(settings)
-        self.pace = Pace()
-        """Pace of large bodies and refusals."""
+        self.turns = Turns()
+        """Turns of large bodies and refusals."""
         self.body_budget = BodyBudget(settings)
         self.body_limit_bytes = settings.body_limit_bytes
         self.body_timeout_s = settings.body_timeout_s
@@ -299,7 +299,7 @@ class Exchange:
         """Read the body until it is complete, or until more than so many of its bytes were read."""
         while not self._is_complete and self._body_bytes <= until_bytes:
             if self._body_bytes > _LARGE_BODY_BYTES or self._declared_bytes > _LARGE_BODY_BYTES:
-                await self._shared.pace.wait(self._record.caller.group)  # not in the time of the sender
+                await self._shared.turns.wait(self._record.caller.group)  # not in the time of the sender
             part = await self._receive_part()
             if self._body_bytes > self._shared.body_limit_bytes:
                 raise problems.ProblemError(problems.BODY_TOO_LARGE)

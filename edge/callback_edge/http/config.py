@@ -55,7 +55,7 @@ class EdgeContext(WorkerContext):
 
     Args:
         callers: Finds the caller of a request.
-        exchanges: What the exchanges use. Its pages and its pace are also those of refusals that no exchange sees.
+        exchanges: What the exchanges use. Its pages and its turns are also those of refusals that no exchange sees.
     """
 
     def __init__(self, callers: CallerResolver, exchanges: Exchanges) -> None:
@@ -63,7 +63,7 @@ class EdgeContext(WorkerContext):
         self.callers = callers
         self.exchanges = exchanges
         self.pages = exchanges.pages
-        self.pace = exchanges.pace
+        self.turns = exchanges.turns
         self.is_draining = False
         """Whether each answer is the last of its connection."""
         self.idle: OrderedDict[IdleConnection, float] = OrderedDict()

@@ -254,7 +254,7 @@ class Connection(TCPServer):
         transport: Any = self.writer.transport
         if not transport.is_closing():
             transport.pause_reading()
-        await self.context.pace.wait(self.protocol.caller.group)
+        await self.context.turns.wait(self.protocol.caller.group)
         if not transport.is_closing():
             transport.resume_reading()
         await self.reader.read(_MAX_DISCARD_BYTES)

@@ -16,7 +16,7 @@ reason.
 6. Bytes after a request that says `Connection: close` are discarded. h11 would answer 400 while that request runs.
 7. A client that waits for a 100 (Continue) gets it when the body is read.
 8. A response before the end of its request says `Connection: close`.
-9. An answer that is not a call's waits for its turn (`limits/pace`). If it is the last one, the client's input is
+9. An answer that is not a call's waits for its turn (`limits/turns`). If it is the last one, the client's input is
    ignored meanwhile.
 10. Every refusal is a problem, like those of the application. Every response has the four fixed headers and no
     `Server`.
@@ -92,7 +92,7 @@ class StrictHttpProtocol(H11Protocol):
         if record and not record.call_id:
             if is_last:
                 await self.send(InputIgnored())
-            await self.context.pace.wait(record.caller.group)
+            await self.context.turns.wait(record.caller.group)
         body = b"" if self.connection.answers_head else answer.body
         is_last |= self.context.is_draining or self.keep_alive_requests >= self.config.keep_alive_max_requests
         try:

@@ -19,7 +19,7 @@ from callback_process.logs import get_logger
 from callback_server.domain.activity import LEASE_SLACK_MS, Activity, deadline_ms
 from callback_server.domain.call import NOT_ASKED, CallFailure, CallStatus, Grant, Outcome, Request
 from callback_server.domain.cookies import CookieDomains, cookie_problems
-from callback_server.domain.notification import Reason
+from callback_server.domain.notification import CallReason
 from callback_server.domain.response import REJECTION, Response, complete, overlay, problems
 from callback_server.errors import Violation
 from callback_server.handlers.handler import Decision, Handler, HandlerError, Reply
@@ -100,7 +100,7 @@ class HandlerDispatcher:
             async with asyncio.timeout(timeout_s + LATE_S):
                 reply = await handler.handle(grant, request, timeout_s=timeout_s)
             decided = decision(reply.answer)
-            if grant.reason is not Reason.CALL:
+            if grant.reason is not CallReason.CALL:
                 status = CallStatus.SUCCEEDED if decided.accepted else CallStatus.REJECTED
                 return HandlerResult(Outcome(status, close=decided.accepted and decided.close), reply)
             broken = cookie_problems(decided.override, self.cookie_host(grant.settings.alternative_domain, grant.owner))

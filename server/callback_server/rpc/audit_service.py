@@ -16,7 +16,7 @@ from callback_server.domain.audit import AuditAction, AuditEntry
 from callback_server.domain.audit_check import ChainResult, KnownHead
 from callback_server.rpc.audit_messages import chain_from_token, entry_to, result_to
 from callback_server.rpc.method import rpc
-from callback_server.rpc.pages import ListQueue, milliseconds, page_size, page_that_fits, read_token
+from callback_server.rpc.paging import ListQueue, milliseconds, page_size, page_that_fits, read_token
 from callback_server.rpc.visible_cases import require_visible_owner
 from callback_server.store import keys
 from callback_server.store.queries.list_audit import AuditCursor, list_audit

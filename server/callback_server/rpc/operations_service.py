@@ -19,7 +19,7 @@ from callback_server.errors import InvalidRequestError, Violation
 from callback_server.handlers.served import ServedActivities
 from callback_server.operations.self_check import SelfCheck
 from callback_server.rpc.method import rpc
-from callback_server.rpc.pages import ListQueue, page_size
+from callback_server.rpc.paging import ListQueue, page_size
 from callback_server.rpc.statistics_messages import findings_to, statistics_to
 from callback_server.rpc.visible_cases import require_visible_owner
 from callback_server.store.queries.count_work import count_work

@@ -51,7 +51,7 @@ COMPARED = {
     "restate-push-node": (PUSH_NODE, "restate", "all_us", 32),
     "restate-pull-node": (PULL_NODE, "restate", "all_us", 32),
 }
-"""By row: the subject, the subject to compare it with, the compared figure, and the number of connections."""
+"""By row: the subject, the subject to compare it with, the compared metric, and the number of connections."""
 
 
 async def calls(stage, rows):
@@ -64,7 +64,7 @@ async def calls(stage, rows):
         rounds = await stage.measure_in_rounds(
             {name: _measurement(stage, await stage.subject(name), connections) for name in names}
         )
-        values |= {row: quotients(rounds[a], rounds[b], figure) for row, (a, b, figure, _) in alike.items()}
+        values |= {row: quotients(rounds[a], rounds[b], metric) for row, (a, b, metric, _) in alike.items()}
         seen[str(connections)] = rounds
     return values, {"calls": seen}
 

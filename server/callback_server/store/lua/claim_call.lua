@@ -16,7 +16,7 @@
 ---@param max_held_calls number how many calls of a case are held at a time
 ---@param repeat_bytes_per_case number
 ---@param limits {recorded_calls_per_case: number, recorded_bytes_per_case: number}
----@param replica string is told of the answer to a held call, or of the end of the call that a repeat waits with
+---@param replica string gets a message with the answer to a held call, or when the call that a repeat waits with ends
 ---@param platform_url string '' = none
 ---@param can_deliver boolean whether the sender can run a delivery at once
 ---@param request_body string what is recorded of its body
@@ -146,10 +146,10 @@ if earlier then
   end
   if status == 'RUNNING' then
     -- After the fallback, a repeat gets it too and does not wait. Where the caller was told to wait, so is a repeat.
-    local told = redis.call('HMGET', call_key(earlier), 'fallback_sent', 'wait_hash')
-    if not told[1] and not told[2] and not add_waiter(earlier, call_id, replica, now) then return reply('BUSY') end
+    local sent = redis.call('HMGET', call_key(earlier), 'fallback_sent', 'wait_hash')
+    if not sent[1] and not sent[2] and not add_waiter(earlier, call_id, replica, now) then return reply('BUSY') end
     count_repeat(earlier, call_id)
-    return reply('RUNS', earlier, not told[1] and told[2] and 1 or 0)
+    return reply('RUNS', earlier, not sent[1] and sent[2] and 1 or 0)
   end
   if case.status == 'CLOSED' or (status == 'SUCCEEDED' and (is_message or case.mode == 'MULTIPLE')) then
     count_repeat(earlier, call_id)

@@ -6,7 +6,7 @@
 ---@param case_id string
 ---@param call_id string
 ---@param repeat_id string
----@param replica string it is told of the end of the call
+---@param replica string gets a message when the call ends
 ---@param wait_hash string SHA-256 of the token in the address, '' = a repeat
 ---@param without_answer boolean whether only the end of the call is asked for
 -- Returns: RUNS; BUSY (the call has too many waiters); FALLBACK with the fallback that the caller of the call got,

@@ -184,8 +184,8 @@ async def claim_call(
         verification: What its verification found.
         calls_per_minute: The rate limit of the case. None: any number.
         limited_owners: Owners over a limit, each with its wait in milliseconds and the setting of the limit.
-        replica: The replica that is told of the answer if the call is held, or of the end of the call that a repeat
-            waits with.
+        replica: The replica that gets a message with the answer if the call is held, or when the call that a repeat
+            waits with ends.
         can_deliver: Whether this process can run a delivery at once.
 
     Raises:

@@ -51,7 +51,7 @@ async def follow_call(
         scripts: The scripts on the store.
         call_id: The call.
         repeat_id: The repeat: the id that was claimed with.
-        replica: The replica that is told of the end of the call.
+        replica: The replica that gets a message when the call ends.
         wait_hash: SHA-256 of the token in the address of the call. Empty: a repeat asks, and not a caller there.
         without_answer: Whether only the end of the call is asked for, so that its answer is not given yet.
 

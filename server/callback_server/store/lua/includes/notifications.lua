@@ -1,6 +1,6 @@
--- Notifications: what the handler of a case is told without a call. A reminder is due at its time, the expiry when the
--- case closes as EXPIRED; neither once the case is decided. The ids are counted, so a notification is made once,
--- whatever is sent again.
+-- Notifications: messages to the handler of a case without a call. A reminder is due at its time, the expiry when the
+-- case closes as EXPIRED. Neither is sent once the case is decided. Their ids are counted, so that each is made once,
+-- also if a script is sent again.
 -- @include reminders
 
 local function reminder_id(case, number) return string.format('%s-%016x', case.id, number) end
