@@ -61,10 +61,10 @@ class HandlerAttempts:
             else:
                 next_is_due = await self._finish_delivery(attempt, result, lease_end)
         except StoreError as error:  # the lease ends, and the delivery is tried again
-            log.error("delivery_unanswered", call_id=grant.call_id, error=str(error))
+            log.error("delivery_not_confirmed", call_id=grant.call_id, error=str(error))
             return False
         if next_is_due is None:
-            log.warning("delivery_too_late", call_id=grant.call_id)
+            log.warning("delivery_superseded", call_id=grant.call_id)
         return bool(next_is_due)
 
     async def finish(
@@ -118,7 +118,7 @@ class HandlerAttempts:
         if finished is not None:
             self._dispatcher.report(grant, result, outcome)
             if finished.delivery is not None:
-                log_delivery_tried(grant, finished.delivery, outcome, finished.wait_ms)
+                log_delivery_tried(grant, finished.delivery, outcome, finished.wait_ms, was_given_up=was_given_up)
             if finished.delivery is not DeliveryStatus.PENDING:
                 log_call_ended(grant.call_id, grant.activity, outcome, finished.effect, owner=grant.owner)
         return outcome, finished
@@ -157,7 +157,7 @@ class HandlerAttempts:
         )
         if finished is None:
             return None
-        log_delivery_tried(grant, status, outcome, wait)
+        log_delivery_tried(grant, status, outcome, wait, was_given_up=result is None)
         if finished.is_case_closed:
             case_id = case_id_of_call(grant.call_id)
             log.info("case_closed", case_id=case_id, close_reason=CloseReason.CONSUMED, call_id=grant.call_id)

@@ -382,7 +382,7 @@ class CallInvoker:
             with metrics.FINISH_SECONDS.time():
                 outcome, finished = await self._attempts.finish(attempt, result, lease_end, is_last=is_last)
         except StoreError as error:
-            log.error("finish_unanswered", call_id=grant.call_id, error=str(error))
+            log.error("finish_not_confirmed", call_id=grant.call_id, error=str(error))
             raise errors.OutcomeUnknownError(grant.call_id) from error
         if finished is None:
             log.error("finish_too_late", call_id=grant.call_id, status=outcome.status)
