@@ -162,7 +162,6 @@ class ControlPlane:
             self.client,
             self._report,
             replicas=durability.replicas,
-            epochs=epochs,
             guard=EpochGuard(epochs, replicas=durability.replicas),
         )
         self._bus_client = connect(files.store_url)
