@@ -16,7 +16,7 @@ from callback_server.domain.audit import AuditAction, AuditEntry
 from callback_server.domain.audit_check import ChainResult, KnownHead
 from callback_server.rpc.audit_messages import chain_from_token, entry_to, result_to
 from callback_server.rpc.method import rpc
-from callback_server.rpc.pages import ListQueue, milliseconds, page_size, page_that_fits, read_token
+from callback_server.rpc.pages import ListQueue, milliseconds, page_that_fits, read_token
 from callback_server.rpc.visible_cases import require_visible_owner
 from callback_server.store import keys
 from callback_server.store.queries.list_audit import AuditCursor, list_audit
@@ -38,7 +38,7 @@ class AuditServicer(pb2_grpc.AuditServiceServicer):
         self._lists = lists
 
     @rpc(Role.OWNER, or_answers=True)
-    async def ListAuditEntries(  # noqa: N802  # gRPC's name
+    async def ListAuditEntries(
         self, request: pb2.ListAuditEntriesRequest, caller: Principal
     ) -> pb2.ListAuditEntriesResponse:
         """Return a page of the audit."""
@@ -61,13 +61,10 @@ class AuditServicer(pb2_grpc.AuditServiceServicer):
             )
 
         async with self._lists.turn(caller):
-            limit = page_size(request.page_size, MAX_AUDIT_ENTRIES_PER_PAGE)
-            return await page_that_fits(read, limit, lambda page: page.entries)
+            return await page_that_fits(read, request.page_size, MAX_AUDIT_ENTRIES_PER_PAGE, lambda page: page.entries)
 
     @rpc(Role.ADMIN)
-    async def VerifyAudit(  # noqa: N802  # gRPC's name
-        self, request: pb2.VerifyAuditRequest, caller: Principal
-    ) -> pb2.VerifyAuditResponse:
+    async def VerifyAudit(self, request: pb2.VerifyAuditRequest, caller: Principal) -> pb2.VerifyAuditResponse:
         """Verify chains of the audit."""
         first = read_token(chain_from_token, request.page_token) or 0
         kept = defaultdict(list)

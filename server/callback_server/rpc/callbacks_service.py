@@ -36,7 +36,7 @@ from callback_server.limits.open_cases import OpenCaseQuota
 from callback_server.rpc.grpc_aio.batcher import AdmissionBatcher
 from callback_server.rpc.method import Authenticate, require_valid, rpc, rpc_stream
 from callback_server.rpc.new_case import Policy, known_state, new_case
-from callback_server.rpc.pages import ListQueue, attempt, milliseconds, page_size, page_that_fits, read_token
+from callback_server.rpc.pages import ListQueue, attempt, milliseconds, page_that_fits, read_token
 from callback_server.rpc.visible_cases import VisibleCases, require_visible_owner
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
@@ -98,7 +98,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         self._lists = lists
 
     @rpc(Role.OWNER, validates=False)
-    async def GenerateCallbackUrl(  # noqa: N802  # gRPC's name
+    async def GenerateCallbackUrl(
         self, request: pb2.GenerateCallbackUrlRequest, caller: Principal
     ) -> pb2.GenerateCallbackUrlResponse:
         """Store a case and return its URL."""
@@ -167,9 +167,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         return await resend(lambda: create_case(self._scripts, case))
 
     @rpc(Role.OWNER, or_answers=True)
-    async def SetResponse(  # noqa: N802  # gRPC's name
-        self, request: pb2.SetResponseRequest, caller: Principal
-    ) -> pb2.SetResponseResponse:
+    async def SetResponse(self, request: pb2.SetResponseRequest, caller: Principal) -> pb2.SetResponseResponse:
         """Replace attributes of the response of a case."""
         new = converters.response_from(request.response)
         names = list(request.update_mask.paths) or [
@@ -195,9 +193,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         return pb2.SetResponseResponse(callback=await self._visible.shown_case(case_id, caller))
 
     @rpc(Role.OWNER, or_answers=True)
-    async def AnswerCall(  # noqa: N802  # gRPC's name
-        self, request: pb2.AnswerCallRequest, caller: Principal
-    ) -> pb2.AnswerCallResponse:
+    async def AnswerCall(self, request: pb2.AnswerCallRequest, caller: Principal) -> pb2.AnswerCallResponse:
         """Answer a held call."""
         call_id = request.call_id
         case_id = ids.case_id_of_call(call_id)
@@ -214,7 +210,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         return pb2.AnswerCallResponse(callback=await self._visible.shown_case(case_id, caller), call=call)
 
     @rpc(Role.OWNER, or_answers=True)
-    async def ResolveCallback(  # noqa: N802  # gRPC's name
+    async def ResolveCallback(
         self, request: pb2.ResolveCallbackRequest, caller: Principal
     ) -> pb2.ResolveCallbackResponse:
         """Give a case its answer, for the calls that it holds and for later ones."""
@@ -228,9 +224,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         return pb2.ResolveCallbackResponse(callback=callback, ended_call_count=count)
 
     @rpc(Role.OWNER, or_answers=True)
-    async def CloseCallback(  # noqa: N802  # gRPC's name
-        self, request: pb2.CloseCallbackRequest, caller: Principal
-    ) -> pb2.CloseCallbackResponse:
+    async def CloseCallback(self, request: pb2.CloseCallbackRequest, caller: Principal) -> pb2.CloseCallbackResponse:
         """Close a case."""
         case_id = request.callback_case_id
         case = await self._visible.case(case_id, caller)
@@ -246,9 +240,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         return pb2.CloseCallbackResponse(callback=await self._visible.shown_case(case_id, caller))
 
     @rpc(Role.OWNER)
-    async def ExtendCallback(  # noqa: N802  # gRPC's name
-        self, request: pb2.ExtendCallbackRequest, caller: Principal
-    ) -> pb2.ExtendCallbackResponse:
+    async def ExtendCallback(self, request: pb2.ExtendCallbackRequest, caller: Principal) -> pb2.ExtendCallbackResponse:
         """Set the time at which a case expires."""
         case_id, expires_ms = request.callback_case_id, milliseconds(request.expire_time, "expire_time")
         case = await self._visible.owned_case(case_id, caller)
@@ -280,16 +272,12 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         return pb2.ExtendCallbackResponse(callback=await self._visible.shown_case(case_id, caller))
 
     @rpc(Role.OWNER, or_answers=True)
-    async def GetCallback(  # noqa: N802  # gRPC's name
-        self, request: pb2.GetCallbackRequest, caller: Principal
-    ) -> pb2.GetCallbackResponse:
+    async def GetCallback(self, request: pb2.GetCallbackRequest, caller: Principal) -> pb2.GetCallbackResponse:
         """Return a case."""
         return pb2.GetCallbackResponse(callback=await self._visible.shown_case(request.callback_case_id, caller))
 
     @rpc(Role.OWNER, or_answers=True)
-    async def ListCallbacks(  # noqa: N802  # gRPC's name
-        self, request: pb2.ListCallbacksRequest, caller: Principal
-    ) -> pb2.ListCallbacksResponse:
+    async def ListCallbacks(self, request: pb2.ListCallbacksRequest, caller: Principal) -> pb2.ListCallbacksResponse:
         """Return a page of cases."""
         owner = _owner(request.owner, caller)
         status = member_of(CaseStatus, request, "status")
@@ -324,20 +312,15 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             )
 
         async with self._lists.turn(caller):
-            limit = page_size(request.page_size, MAX_CASES_PER_PAGE)
-            return await page_that_fits(read, limit, lambda page: page.callbacks)
+            return await page_that_fits(read, request.page_size, MAX_CASES_PER_PAGE, lambda page: page.callbacks)
 
     @rpc(Role.OWNER, or_answers=True)
-    async def GetCall(  # noqa: N802  # gRPC's name
-        self, request: pb2.GetCallRequest, caller: Principal
-    ) -> pb2.GetCallResponse:
+    async def GetCall(self, request: pb2.GetCallRequest, caller: Principal) -> pb2.GetCallResponse:
         """Return a call."""
         return pb2.GetCallResponse(call=await self._visible.shown_call(request.call_id, caller))
 
     @rpc(Role.OWNER, or_answers=True)
-    async def ListCalls(  # noqa: N802  # gRPC's name
-        self, request: pb2.ListCallsRequest, caller: Principal
-    ) -> pb2.ListCallsResponse:
+    async def ListCalls(self, request: pb2.ListCallsRequest, caller: Principal) -> pb2.ListCallsResponse:
         """Return a page of the calls of a case."""
         case = await self._visible.case(request.callback_case_id, caller)
         before = read_token(attempt, request.page_token)
@@ -347,12 +330,10 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             shown = await self._visible.shown(case, calls)
             return pb2.ListCallsResponse(calls=shown, next_page_token=str(more) if more else "")
 
-        return await page_that_fits(read, page_size(request.page_size, MAX_CALLS_PER_PAGE), lambda page: page.calls)
+        return await page_that_fits(read, request.page_size, MAX_CALLS_PER_PAGE, lambda page: page.calls)
 
     @rpc(Role.OWNER, or_answers=True)
-    async def ListOwnerCalls(  # noqa: N802  # gRPC's name
-        self, request: pb2.ListOwnerCallsRequest, caller: Principal
-    ) -> pb2.ListOwnerCallsResponse:
+    async def ListOwnerCalls(self, request: pb2.ListOwnerCallsRequest, caller: Principal) -> pb2.ListOwnerCallsResponse:
         """Return a page of the calls of an owner that a filter selects."""
         selected = CallFilter(word_of(request, "filter"))
         owner = _owner(request.owner, caller)
@@ -376,13 +357,10 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             )
 
         async with self._lists.turn(caller):
-            limit = page_size(request.page_size, MAX_CALLS_PER_PAGE)
-            return await page_that_fits(read, limit, lambda page: page.calls)
+            return await page_that_fits(read, request.page_size, MAX_CALLS_PER_PAGE, lambda page: page.calls)
 
     @rpc(Role.OWNER)
-    async def EraseCalls(  # noqa: N802  # gRPC's name
-        self, request: pb2.EraseCallsRequest, caller: Principal
-    ) -> pb2.EraseCallsResponse:
+    async def EraseCalls(self, request: pb2.EraseCallsRequest, caller: Principal) -> pb2.EraseCallsResponse:
         """Erase the recorded data of the calls of a case."""
         case_id = request.callback_case_id
         case = await self._visible.owned_case(case_id, caller)
@@ -392,9 +370,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         return pb2.EraseCallsResponse(erased_call_count=calls)
 
     @rpc(Role.OWNER)
-    async def ReplayCall(  # noqa: N802  # gRPC's name
-        self, request: pb2.ReplayCallRequest, caller: Principal
-    ) -> pb2.ReplayCallResponse:
+    async def ReplayCall(self, request: pb2.ReplayCallRequest, caller: Principal) -> pb2.ReplayCallResponse:
         """Replay a call."""
         call_id = request.call_id
         case, call = await self._visible.call(call_id, caller)
@@ -416,7 +392,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         return pb2.ReplayCallResponse(call=await self._visible.shown_call(call_id, caller))
 
     @rpc_stream(Role.OWNER, or_answers=True)
-    async def WatchCalls(  # noqa: N802  # gRPC's name
+    async def WatchCalls(
         self, request: pb2.WatchCallsRequest, authenticate: Authenticate
     ) -> AsyncGenerator[pb2.WatchCallsResponse, None]:
         """Stream an event for each change."""

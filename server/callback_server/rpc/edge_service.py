@@ -55,7 +55,7 @@ class EdgeServicer(edge_grpc.EdgeServiceServicer):
                 stream.set_not_ready()
 
     @rpc_duplex(Role.EDGE)
-    async def StreamInvocations(  # noqa: N802  # gRPC's name
+    async def StreamInvocations(
         self, requests: AsyncIterator[edge_pb2.StreamInvocationsRequest], authenticate: Authenticate
     ) -> AsyncGenerator[edge_pb2.StreamInvocationsResponse, None]:
         """Run the calls that an edge sends. They run to their recorded end even if this RPC is cancelled."""
@@ -72,7 +72,7 @@ class EdgeServicer(edge_grpc.EdgeServiceServicer):
             stream.close()
 
     @rpc(Role.EDGE)
-    async def ReportCallerGone(  # noqa: N802  # gRPC's name
+    async def ReportCallerGone(
         self, request: edge_pb2.ReportCallerGoneRequest, _caller: Principal
     ) -> edge_pb2.ReportCallerGoneResponse:
         """Record that a caller did not get the result of its call."""

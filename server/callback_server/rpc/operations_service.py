@@ -53,9 +53,7 @@ class OperationsServicer(pb2_grpc.OperationsServiceServicer):
         self._lists = lists
 
     @rpc(Role.ADMIN)
-    async def PauseActivity(  # noqa: N802  # gRPC's name
-        self, request: pb2.PauseActivityRequest, caller: Principal
-    ) -> pb2.PauseActivityResponse:
+    async def PauseActivity(self, request: pb2.PauseActivityRequest, caller: Principal) -> pb2.PauseActivityResponse:
         """Pause the deliveries of an activity."""
         activity = request.callback_activity
         reason = request.reason
@@ -71,9 +69,7 @@ class OperationsServicer(pb2_grpc.OperationsServiceServicer):
         return pb2.PauseActivityResponse()
 
     @rpc(Role.ADMIN)
-    async def ResumeActivity(  # noqa: N802  # gRPC's name
-        self, request: pb2.ResumeActivityRequest, caller: Principal
-    ) -> pb2.ResumeActivityResponse:
+    async def ResumeActivity(self, request: pb2.ResumeActivityRequest, caller: Principal) -> pb2.ResumeActivityResponse:
         """Resume the deliveries of an activity."""
         activity = request.callback_activity
         await self._audit.record(
@@ -85,7 +81,7 @@ class OperationsServicer(pb2_grpc.OperationsServiceServicer):
         return pb2.ResumeActivityResponse()
 
     @rpc(Role.ADMIN)
-    async def ListPausedActivities(  # noqa: N802  # gRPC's name
+    async def ListPausedActivities(
         self, request: pb2.ListPausedActivitiesRequest, caller: Principal
     ) -> pb2.ListPausedActivitiesResponse:
         """Return the paused activities."""
@@ -95,9 +91,7 @@ class OperationsServicer(pb2_grpc.OperationsServiceServicer):
         )
 
     @rpc(Role.OWNER, or_answers=True)
-    async def ListActivities(  # noqa: N802  # gRPC's name
-        self, request: pb2.ListActivitiesRequest, caller: Principal
-    ) -> pb2.ListActivitiesResponse:
+    async def ListActivities(self, request: pb2.ListActivitiesRequest, caller: Principal) -> pb2.ListActivitiesResponse:
         """Return a page of activities."""
         owner = request.owner or caller.name
         require_visible_owner(caller, owner)
@@ -129,9 +123,7 @@ class OperationsServicer(pb2_grpc.OperationsServiceServicer):
         )
 
     @rpc(Role.ADMIN)
-    async def GetStatistics(  # noqa: N802  # gRPC's name
-        self, request: pb2.GetStatisticsRequest, caller: Principal
-    ) -> pb2.GetStatisticsResponse:
+    async def GetStatistics(self, request: pb2.GetStatisticsRequest, caller: Principal) -> pb2.GetStatisticsResponse:
         """Return what the servers have done, and what waits."""
         async with self._lists.turn(caller):
             minutes, stages = await read_call_statistics(self._scripts)
@@ -139,9 +131,7 @@ class OperationsServicer(pb2_grpc.OperationsServiceServicer):
         return statistics_to(minutes, stages, work)
 
     @rpc(Role.ADMIN)
-    async def ListFindings(  # noqa: N802  # gRPC's name
-        self, request: pb2.ListFindingsRequest, _caller: Principal
-    ) -> pb2.ListFindingsResponse:
+    async def ListFindings(self, request: pb2.ListFindingsRequest, _caller: Principal) -> pb2.ListFindingsResponse:
         """Check this server."""
         findings = await self._self_check.findings()
         return findings_to(findings, self._self_check.check_time_s)

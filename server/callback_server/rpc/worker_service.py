@@ -45,7 +45,7 @@ class WorkerServicer(worker_grpc.WorkerServiceServicer):
         self._reading = StreamReading()
 
     @rpc_duplex(Role.WORKER)
-    async def Work(  # noqa: N802  # gRPC's name
+    async def Work(
         self, requests: AsyncIterator[worker_pb2.WorkRequest], authenticate: Authenticate
     ) -> AsyncGenerator[worker_pb2.WorkResponse, None]:
         """Serve a worker for as long as it is connected."""
