@@ -83,8 +83,7 @@ from callback_server.store.safety import UnsafeStoreError
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import Leases
 from callback_server.verification.fetcher import Fetcher
-from callback_server.verification.profile import Profile
-from callback_server.verification.profiles import Profiles
+from callback_server.verification.profiles import Profile, Profiles
 
 if TYPE_CHECKING:
     from callback_server.tracing import Tracing

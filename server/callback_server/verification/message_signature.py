@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, Final
 
 import http_sf
@@ -31,7 +32,7 @@ from callback_server.verification.keys import public_keys
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.settings.message_signature import MessageSignatureSettings
 from callback_server.verification.signature import MAX_KEY_SIGNATURES, secret_of
-from callback_server.verification.verifier import Explanation
+from callback_server.verification.verifier import Explanation, Verifier
 
 MAX_COMPONENTS: Final = 64
 """Number of components that a signature covers, at most: the value of each is copied before the signature is known."""
@@ -103,26 +104,7 @@ class _Signature:
         return value
 
 
-class _Headers:
-    """Headers as the library reads them."""
-
-    def __init__(self, request: Request) -> None:
-        self._pairs = request.headers
-
-    def items(self) -> Sequence[tuple[str, str]]:
-        return self._pairs
-
-
-@dataclass(frozen=True, slots=True)
-class _Message:
-    """A request as the library reads it."""
-
-    method: str
-    url: str
-    headers: _Headers
-
-
-class MessageSignature:
+class MessageSignature(Verifier):
     """Verifier: a signature over components of the request.
 
     Args:
@@ -162,10 +144,6 @@ class MessageSignature:
                 return Explanation(f"key_files[{key.index}]", base)
             found = found if found.signed is not None else Explanation(signed=base)
         return found
-
-    def redacted(self, request: Request) -> Request:
-        """Implement `Verifier.redacted`: a signature is not a secret."""
-        return request
 
     def _selected(self, request: Request) -> list[_Signature]:
         """Return the signatures that the settings select, at most `MAX_KEY_SIGNATURES`."""
@@ -260,7 +238,8 @@ def _covered(signature: _Signature, request: Request, url: str) -> dict[str, str
         raise VerificationError("the signature covers a component more than once")
     found = {}
     try:
-        message = _Message(request.method.upper(), url, _Headers(request))
+        headers = SimpleNamespace(items=lambda: request.headers)
+        message = SimpleNamespace(method=request.method.upper(), url=url, headers=headers)
         resolver = HTTPSignatureComponentResolver(message)  # type: ignore[no-untyped-call]  # it has no annotations
         for name, parameters in signature.components:
             item = Item(name)

@@ -30,7 +30,7 @@ from callback_server.verification.profile import FailureReason, VerificationErro
 from callback_server.verification.settings.signed import HmacSettings, PublicKeySettings, SignedSettings
 from callback_server.verification.settings.values import Encoding, KeyAlgorithm, SecretEncoding
 from callback_server.verification.template import BODY, Template, members_of
-from callback_server.verification.verifier import Explanation
+from callback_server.verification.verifier import Explanation, Verifier
 
 MAX_SIGNATURES: Final = 16
 """Number of signatures in one request, at most: each costs time for every secret."""
@@ -168,7 +168,7 @@ class PublicKeyChecker:
         return decoded if text in self._encode(decoded) else b""
 
 
-class Signature:
+class Signature(Verifier):
     """Verifier: a signature over parts of the request.
 
     Args:
@@ -227,10 +227,6 @@ class Signature:
         signed = self._signed(request, url, time or "", message_id)
         index = self.checker.matching(signed, [request_fields.octets(each) for each in signatures], request, url)
         return Explanation("" if index is None else f"{self.checker.files}[{index}]", signed)
-
-    def redacted(self, request: Request) -> Request:
-        """Implement `Verifier.redacted`: a signature is not a secret."""
-        return request
 
     def _signatures(self, request: Request) -> tuple[list[str], str | None]:
         """Return the signatures, and the time in its original form."""

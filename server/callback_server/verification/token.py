@@ -26,7 +26,7 @@ from callback_server.verification.credential import Credential
 from callback_server.verification.keys import is_public_key, public_keys
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.settings.token import JwtSettings
-from callback_server.verification.verifier import Explanation
+from callback_server.verification.verifier import Explanation, Verifier
 
 MAX_WINDOW_S: Final = 24 * 3600
 """Longest time that the id of a single-use token is remembered, in seconds."""
@@ -56,8 +56,8 @@ class TokenKey:
     id: str | None = None
 
 
-class Token:
-    """Verifier: a token in a header, a parameter or the body.
+class Token(Verifier):
+    """Verifier: a token in a header, a parameter or the body. Handlers get it, because they may read its claims.
 
     Args:
         settings: Place of the token, and its required claims.
@@ -109,10 +109,6 @@ class Token:
         message_id = request_fields.message_id(claims["jti"]) if settings.single_use else digest.hexdigest()
         return VerifiedMessage(message_id, math.ceil(window_s * 1000))
 
-    def redacted(self, request: Request) -> Request:
-        """Implement `Verifier.redacted`: keep the token, because handlers may read its claims and it expires."""
-        return request
-
     def explain(self, request: Request, url: str) -> Explanation:  # a token does not sign the request
         """Implement `Verifier.explain`."""
         token = self._token(request)
@@ -141,10 +137,7 @@ class Token:
             return request_fields.octets(request_fields.parameter(request, settings.parameter, in_form=True))
         if settings.header is not None:
             return request_fields.octets(request_fields.header(request, settings.header))
-        scheme, _, token = request_fields.header(request, "authorization").partition(" ")
-        if scheme.lower() != "bearer":
-            raise VerificationError("the authorization is not Bearer")
-        return request_fields.octets(token)
+        return request_fields.octets(request_fields.authorization(request, "Bearer"))
 
     def _claims(self, token: bytes) -> dict[str, Any]:
         return signed_claims(
