@@ -244,18 +244,7 @@ class ControlPlane:
             owners=authenticator.owners,
             count_unserved=served.count_unserved,
         )
-        policy = Policy(
-            box_url=settings.box_url,
-            platform_url=settings.platform_url,
-            alternative_domains=settings.alternative_domains,
-            cookie_domains=cookie_domains,
-            activities=activities,
-            profiles=profiles.keys(),
-            state_key=files.state_key,
-            default_time_to_live_s=settings.default_time_to_live_s,
-            max_time_to_live_s=settings.max_time_to_live_s,
-            max_hold_time_s=settings.max_hold_time_s,
-        )
+        policy = Policy(settings, cookie_domains, activities, profiles=profiles.keys(), state_key=files.state_key)
         max_open = settings.max_open_cases_per_owner
         lists = ListQueue()
         self._server = make_server(

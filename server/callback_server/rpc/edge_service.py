@@ -22,7 +22,7 @@ from callback_server.contract import converters
 from callback_server.contract.conversion import content
 from callback_server.errors import CallbackError
 from callback_server.rpc.grpc_aio.stream_reading import StreamReading
-from callback_server.rpc.method import Authenticate, error_status, require_valid, rpc, rpc_duplex
+from callback_server.rpc.method import Authenticate, error_status, require_valid, rpc, rpc_stream
 from callback_server.store.epochs.exchange import EpochExchange
 
 _MAX_BATCH_RESULTS: Final = 64
@@ -54,7 +54,7 @@ class EdgeServicer(edge_grpc.EdgeServiceServicer):
             for stream in self._streams:
                 stream.set_not_ready()
 
-    @rpc_duplex(Role.EDGE)
+    @rpc_stream(Role.EDGE)
     async def StreamInvocations(
         self, requests: AsyncIterator[edge_pb2.StreamInvocationsRequest], authenticate: Authenticate
     ) -> AsyncGenerator[edge_pb2.StreamInvocationsResponse, None]:

@@ -30,6 +30,7 @@ from callback_server.domain.guard import CHOICE_PARAMETER, CONFIRM_PARAMETER
 from callback_server.domain.response import Response, ResponseType, in_field, problems
 from callback_server.domain.url import normalize_origin
 from callback_server.errors import InvalidRequestError, RequestIdUnsupportedError, Violation
+from callback_server.settings import ServerSettings
 from callback_server.store.pointers import new_pointed_state, pointed_state
 
 
@@ -37,10 +38,7 @@ from callback_server.store.pointers import new_pointed_state, pointed_state
 class Policy:
     """The configuration of the server for new cases."""
 
-    box_url: str
-    platform_url: str | None
-    alternative_domains: Collection[str] | None
-    """The allowed origins. None: any."""
+    settings: ServerSettings
     cookie_domains: CookieDomains
     """The alternative domains that are reserved for one owner each."""
     activities: Mapping[str, Activity]
@@ -48,14 +46,11 @@ class Policy:
     profiles: Collection[str]
     """The names of the declared verification profiles."""
     state_key: bytes | None = field(repr=False)
-    default_time_to_live_s: int | None
-    max_time_to_live_s: int | None
-    max_hold_time_s: int
 
     @property
     def default_hold_time_ms(self) -> int:
         """How long a held call waits for its answer where the request does not say, in milliseconds."""
-        return min(DEFAULT_HOLD_TIME_MS, self.max_hold_time_s * 1000)
+        return min(DEFAULT_HOLD_TIME_MS, self.settings.max_hold_time_s * 1000)
 
 
 def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: str) -> tuple[NewCase, str]:
@@ -92,7 +87,7 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         found += in_field("fallback", cookie_problems(fallback.response, cookie_host))
     if request.HasField("response"):
         broken = [
-            *response_problems(response, policy.platform_url, activity, answer_mode),
+            *response_problems(response, policy.settings.platform_url, activity, answer_mode),
             *cookie_problems(response, cookie_host),
         ]
         if broken:
@@ -150,14 +145,14 @@ def _state_key(policy: Policy) -> bytes:
 def _domain_problems(domain: str, policy: Policy, owner: str) -> list[Violation]:
     if not domain or policy.cookie_domains.host(domain, owner):
         return []
-    is_listed = policy.alternative_domains is None or domain in policy.alternative_domains
+    is_listed = policy.settings.alternative_domains is None or domain in policy.settings.alternative_domains
     if is_listed and not policy.cookie_domains.is_reserved(domain, owner):
         return []
     return [Violation("alternative_domain", "not_allowed", "is not among the allowed domains")]
 
 
 def _policy_problems(request: pb2.GenerateCallbackUrlRequest, policy: Policy) -> Iterator[Violation]:
-    profile, longest = request.verification_profile, policy.max_time_to_live_s
+    profile, longest = request.verification_profile, policy.settings.max_time_to_live_s
     if profile and profile not in policy.profiles:
         declared = ", ".join(sorted(policy.profiles)) or "none"
         yield Violation("verification_profile", "profile_unknown", f"is not declared; declared: {declared}"[:300])
@@ -210,8 +205,8 @@ def _hold_problems(request: pb2.GenerateCallbackUrlRequest, answer_mode: AnswerM
         return []
     if answer_mode is not AnswerMode.HOLD:
         return [Violation("hold_time", "answer_mode", "needs the answer_mode HOLD")]
-    if request.hold_time.ToMilliseconds() > policy.max_hold_time_s * 1000:
-        return [Violation("hold_time", "too_long", f"must be at most {policy.max_hold_time_s} s")]
+    if request.hold_time.ToMilliseconds() > policy.settings.max_hold_time_s * 1000:
+        return [Violation("hold_time", "too_long", f"must be at most {policy.settings.max_hold_time_s} s")]
     return []
 
 
@@ -241,14 +236,14 @@ def _fallback_problems(
             problem = f"must be at most {longest_ms / 1000:g} s, {what}"
             yield Violation("answer_deadline", "too_long", problem)
     if fallback is not None:
-        broken = problems(fallback.response, platform_url=policy.platform_url, must_be_complete=True)
+        broken = problems(fallback.response, platform_url=policy.settings.platform_url, must_be_complete=True)
         yield from in_field("fallback", broken)
 
 
 def _closed_response_problems(
     request: pb2.GenerateCallbackUrlRequest, response: Response, policy: Policy
 ) -> list[Violation]:
-    found = problems(response, platform_url=policy.platform_url, must_be_complete=True)
+    found = problems(response, platform_url=policy.settings.platform_url, must_be_complete=True)
     if (
         request.state_query_parameter
         and response.type is not ResponseType.REDIRECT
@@ -283,7 +278,7 @@ def _fingerprint(
 def _time_to_live_ms(request: pb2.GenerateCallbackUrlRequest, policy: Policy) -> int | None:
     if request.HasField("time_to_live"):
         return request.time_to_live.ToMilliseconds()
-    default_s, longest_s = policy.default_time_to_live_s, policy.max_time_to_live_s
+    default_s, longest_s = policy.settings.default_time_to_live_s, policy.settings.max_time_to_live_s
     if default_s is None or (longest_s is not None and longest_s < default_s):
         default_s = longest_s
     return None if default_s is None else default_s * 1000

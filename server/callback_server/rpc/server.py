@@ -20,12 +20,11 @@ from callback_server.rpc.grpc_aio.listeners import Listeners, Options
 from callback_server.rpc.grpc_aio.log_filter import hide_received_data
 from callback_server.rpc.grpc_aio.method_router import MethodRouter
 from callback_server.rpc.health import Health
-from callback_server.rpc.message_size import MAX_MESSAGE_BYTES
-from callback_server.rpc.method import require_roles
+from callback_server.rpc.method import Guarded, require_roles
 from callback_server.rpc.operations_service import OperationsServicer
 from callback_server.rpc.reflection import add_reflection
 from callback_server.rpc.services import GUARDED, NAMES
-from callback_server.rpc.worker_service import MAX_STREAM_AGE_S, WorkerServicer
+from callback_server.rpc.worker_service import MAX_MESSAGE_BYTES, MAX_STREAM_AGE_S, WorkerServicer
 
 _OPTIONS: Final[Options] = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -78,7 +77,8 @@ def make_server(
         grace_ms = (MAX_STREAM_AGE_S + 400) * 1000
         options += [("grpc.max_connection_age_ms", 3_600_000), ("grpc.max_connection_age_grace_ms", grace_ms)]
     health_status.edges = edge
-    for service, servicer in zip(GUARDED, (callbacks, operations, audit, edge, workers), strict=True):
+    servicers: tuple[Guarded, ...] = (callbacks, operations, audit, edge, workers)
+    for service, servicer in zip(GUARDED, servicers, strict=True):
         require_roles(service, servicer)
     router = MethodRouter(authenticator, GUARDED)
     add_CallbacksServiceServicer_to_server(callbacks, router.as_server)
