@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from abc import abstractmethod
 from collections.abc import Sequence
 from urllib.parse import unquote_plus
 
@@ -36,9 +37,9 @@ class _PlainSecret(Verifier):
         found = [index for index, each in enumerate(self.valid) if request_fields.matches([each], given)]
         return Explanation(f"secret_files[{found[0]}]" if found else "")
 
+    @abstractmethod
     def given(self, request: Request) -> bytes:
         """Return the text of a request. Raise VerificationError if there is none."""
-        raise NotImplementedError
 
 
 class SharedSecret(_PlainSecret):
