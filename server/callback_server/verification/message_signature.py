@@ -13,12 +13,13 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, Final
 
 import http_sf
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from http_message_signatures import ContentDigest, HTTPMessageSignaturesException, HTTPSignatureComponentResolver
 from http_message_signatures import algorithms as library
 from http_sf.compat import Item
@@ -28,7 +29,7 @@ from callback_server.domain.call import Request
 from callback_server.verification import request_fields
 from callback_server.verification.components import identity, parse_component
 from callback_server.verification.credential import Credential
-from callback_server.verification.keys import public_keys
+from callback_server.verification.keys import is_on, is_rsa, public_keys
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.settings.message_signature import MessageSignatureSettings
 from callback_server.verification.signature import MAX_KEY_SIGNATURES, secret_of
@@ -50,20 +51,12 @@ class _Algorithm:
     """Values of `alg` that a key of a JSON Web Key Set for this algorithm can have."""
 
 
-def _rsa(key: Any) -> bool:
-    return isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048
-
-
-def _on(curve: type[ec.EllipticCurve]) -> Callable[[Any], bool]:
-    return lambda key: isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, curve)
-
-
 _ALGORITHMS: Final = {
     "hmac-sha256": _Algorithm(library.HMAC_SHA256, lambda key: isinstance(key, bytes), frozenset()),
-    "rsa-pss-sha512": _Algorithm(library.RSA_PSS_SHA512, _rsa, frozenset({"PS512"})),
-    "rsa-v1_5-sha256": _Algorithm(library.RSA_V1_5_SHA256, _rsa, frozenset({"RS256"})),
-    "ecdsa-p256-sha256": _Algorithm(library.ECDSA_P256_SHA256, _on(ec.SECP256R1), frozenset({"ES256"})),
-    "ecdsa-p384-sha384": _Algorithm(library.ECDSA_P384_SHA384, _on(ec.SECP384R1), frozenset({"ES384"})),
+    "rsa-pss-sha512": _Algorithm(library.RSA_PSS_SHA512, is_rsa, frozenset({"PS512"})),
+    "rsa-v1_5-sha256": _Algorithm(library.RSA_V1_5_SHA256, is_rsa, frozenset({"RS256"})),
+    "ecdsa-p256-sha256": _Algorithm(library.ECDSA_P256_SHA256, partial(is_on, "secp256r1"), frozenset({"ES256"})),
+    "ecdsa-p384-sha384": _Algorithm(library.ECDSA_P384_SHA384, partial(is_on, "secp384r1"), frozenset({"ES384"})),
     "ed25519": _Algorithm(
         library.ED25519, lambda key: isinstance(key, ed25519.Ed25519PublicKey), frozenset({"EdDSA", "Ed25519"})
     ),

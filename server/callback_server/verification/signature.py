@@ -24,7 +24,7 @@ from callback_server.domain.call import Request
 from callback_server.domain.url import is_as_handed_out
 from callback_server.verification import request_fields
 from callback_server.verification.credential import Credential
-from callback_server.verification.keys import is_public_key, public_keys
+from callback_server.verification.keys import is_public_key, is_rsa, public_keys
 from callback_server.verification.places import Place, parse_place
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.settings.signed import HmacSettings, PublicKeySettings, SignedSettings
@@ -445,7 +445,7 @@ def _key_verifier(algorithm: str, key: Any) -> Callable[[bytes, bytes], None] | 
         case ec.EllipticCurvePublicKey() if kind == "ecdsa":
             scheme = ec.ECDSA(HASHES[rest])
             return lambda signature, signed: key.verify(signature, signed, scheme)
-        case rsa.RSAPublicKey() if kind == "rsa" and key.key_size >= 2048:
+        case rsa.RSAPublicKey() if kind == "rsa" and is_rsa(key):
             digest = HASHES[rest.removeprefix("pss-")]
             pss = padding.PSS(padding.MGF1(digest), padding.PSS.DIGEST_LENGTH)
             fill = pss if rest.startswith("pss-") else padding.PKCS1v15()

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ed448, ed25519
 
 from callback_server.domain.call import Request
 from callback_server.verification import request_fields
 from callback_server.verification.credential import Credential
-from callback_server.verification.keys import is_public_key, public_keys
+from callback_server.verification.keys import is_on, is_public_key, is_rsa, public_keys
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.settings.token import JwtSettings
 from callback_server.verification.verifier import Explanation, Verifier
@@ -40,7 +40,7 @@ _HASH_BYTES: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
 _TYPES: Final = {"logout": "logout+jwt", "security": "secevent+jwt"}
 """Types (`typ`) of tokens, without `application/`."""
 _LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
-_CURVES: Final = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP521R1}
+_CURVES: Final = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,8 +280,8 @@ def _fits(algorithm: str, key: Any) -> bool:
     """Return whether a key has the type of an algorithm and is long enough (RFC 7518, 3.3 and 3.4; RFC 8037)."""
     match algorithm[:2]:
         case "RS" | "PS":
-            return isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048
+            return is_rsa(key)
         case "ES":
-            return isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, _CURVES[algorithm])
+            return is_on(_CURVES[algorithm], key)
         case _:
             return isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey)
