@@ -68,6 +68,15 @@ def up(*arguments: str) -> NoReturn:
     replace_this_process(BIN / "callback", "up", *arguments)
 
 
+def quick(*arguments: str) -> None:
+    """Set up, then run short tests without a store and a browser: the loop while you write code. `quick PYTEST ARGS`.
+
+    The folders and files are in `tests/conftest.py`.
+    """
+    enter("dev")
+    run_pytest("--quick", "--quiet", "--numprocesses=2", *arguments)
+
+
 def test(*arguments: str) -> None:
     """Set up, then run what CI runs: all tests, and beside them lint, types and generate --check.
 
@@ -94,15 +103,6 @@ def test(*arguments: str) -> None:
         sys.exit(f"failed, see above: {', '.join(failed)}")
 
 
-def quick(*arguments: str) -> None:
-    """Set up, then run short tests without a store and a browser: the loop while you write code. `quick PYTEST ARGS`.
-
-    The folders and files are in `tests/conftest.py`.
-    """
-    enter("dev")
-    run_pytest("--quick", "--quiet", "--numprocesses=2", *arguments)
-
-
 def soak(*arguments: str) -> None:
     """Run all tests with full counts: `soak [PYTEST ARGS]`. It takes hours and uses the whole machine.
 
@@ -124,22 +124,6 @@ def guides(*arguments: str) -> None:
     """
     enter("guides")
     run_pytest("tests/flows/test_other_systems.py", *arguments)
-
-
-def sbom(*arguments: str) -> None:
-    """List every dependency with its version and licence, and write the list (CycloneDX) to dist/sbom.cdx.json.
-
-    `sbom FILE` writes it elsewhere. It has what runs: the Python packages of requirements/up.lock, the Go modules and
-    the npm packages of the clients.
-    """
-    enter("dev")
-    from generators.sbom import dependencies, document, line
-
-    file = Path(*arguments) if arguments else ROOT / "dist" / "sbom.cdx.json"
-    found = dependencies()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(document(found) + "\n")
-    print(*map(line, found), f"{file}: {len(found)} dependencies", sep="\n")
 
 
 def matrix(*arguments: str) -> None:
@@ -263,6 +247,22 @@ def build() -> None:
     print(archive_contract(ROOT / "dist"))
 
 
+def sbom(*arguments: str) -> None:
+    """List every dependency with its version and licence, and write the list (CycloneDX) to dist/sbom.cdx.json.
+
+    `sbom FILE` writes it elsewhere. It has what runs: the Python packages of requirements/up.lock, the Go modules and
+    the npm packages of the clients.
+    """
+    enter("dev")
+    from generators.sbom import dependencies, document, line
+
+    file = Path(*arguments) if arguments else ROOT / "dist" / "sbom.cdx.json"
+    found = dependencies()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(document(found) + "\n")
+    print(*map(line, found), f"{file}: {len(found)} dependencies", sep="\n")
+
+
 def docs(*arguments: str) -> None:
     """Build the documentation as a site, into dist/docs; `docs --site-dir DIR` builds it elsewhere.
 
@@ -274,27 +274,8 @@ def docs(*arguments: str) -> None:
     run("mkdocs", "build", "--strict", *arguments)
 
 
-TASKS: dict[str, Callable[..., None]] = {
-    task.__name__: task
-    for task in (
-        up,
-        quick,
-        test,
-        soak,
-        guides,
-        matrix,
-        stubs,
-        bench,
-        script,
-        lint,
-        types,
-        generate,
-        lock,
-        build,
-        sbom,
-        docs,
-    )
-}
+TASKS: dict[str, Callable[..., None]] = {name: each for name, each in [*globals().items()] if inspect.isfunction(each)}
+"""The tasks: each function above, in their order."""
 
 
 def main(arguments: list[str]) -> None:

@@ -130,7 +130,7 @@ LAYERS = as_sets({
     "callback_prove": "callback callback_launcher callback_process",
     "callback_conform": "callback.v1",
     "callback_triage": "callback",
-    "callback_api": "callback callback.v1 callback_process callback_shared",
+    "callback_api": "callback callback.v1 callback_process",
     "callback_console": "callback callback.v1 callback_api callback_process callback_shared callback_triage",
     "callback_cli": (
         "callback callback_conform callback_console callback_edge callback_process callback_prove callback_server"

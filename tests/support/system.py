@@ -102,14 +102,15 @@ class Process(Child):
 class SystemLauncher(Launcher):
     """A launcher of servers and edges with these environment variables, by kind."""
 
-    def __init__(self, directory, **environment):
+    def __init__(self, directory, interpreter=None, **environment):
         super().__init__(directory)
+        self._interpreter = interpreter
         self._environment = environment
 
     def serving(self, kind, name, **settings):
         """Return a server or an edge, a `Process`."""
         environment = variables(kind, ADMIN_BIND=self.take(), **settings) | self._environment[kind]
-        return Process(f"callback_{kind}", self.log(name), **environment)
+        return Process(f"callback_{kind}", self.log(name), interpreter=self._interpreter, **environment)
 
 
 class System(launcher.System):

@@ -76,7 +76,8 @@ class WorkerRunner(Runner):
     # ---- Steps ----
 
     async def _step_connect(self, step: Step) -> None:
-        """Take the next stream of the worker, and welcome it."""
+        """Take the next stream of the worker, and welcome it. Streams are refused no more."""
+        self._server.refusal = None
         stream = await self._changes.wait_for(self._next_opened, "stream", self._within_s(step))
         if (token := step.get("token")) is not None and stream.token != token:
             raise ScenarioError(f"the token is {stream.token!r}, not {token!r}")
@@ -151,20 +152,17 @@ class WorkerRunner(Runner):
         """Wait a moment for what must not happen: a line, a message, a stream, or the end of the stream."""
         wanted = step["never"]
         (kind,) = wanted
-        find: Callable[[], object | None]
-        if kind == "line":
-            lines = self._running().lines
-            find = lambda: True if wanted["line"] in lines else None  # noqa: E731  # one of four
-        elif kind == "stream":
-            find = lambda: self._server.opened or None  # noqa: E731  # one of four
-        elif kind == "end":
-            stream = self._current()
-            find = lambda: stream.has_ended or None  # noqa: E731  # one of four
-        else:
-            received = self._current().received
-            find = lambda: next(  # noqa: E731  # one of four
-                (each for each in received if each.WhichOneof("message") == kind), None
-            )
+
+        def find() -> bool | None:
+            match kind:
+                case "line":
+                    return wanted["line"] in self._running().lines or None
+                case "stream":
+                    return bool(self._server.opened) or None
+                case "end":
+                    return self._current().has_ended or None
+            return any(each.WhichOneof("message") == kind for each in self._current().received) or None
+
         await self._changes.never(
             find, f"{kind} {wanted[kind] or ''}".strip(), step.get("for_s", NEVER_S) * self._time_factor
         )
@@ -179,7 +177,7 @@ class WorkerRunner(Runner):
         await self._changes.wait_for(lambda: stream.has_ended or None, "end of the stream", self._within_s(step))
 
     async def _step_refuse(self, step: Step) -> None:
-        """Refuse each new stream from now on; null: take them again."""
+        """Refuse each new stream from now on."""
         self._server.refusal = step["refuse"]
         self._server.attempts.clear()
 

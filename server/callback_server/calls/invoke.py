@@ -43,7 +43,7 @@ from callback_server.domain.call import CallStatus, DeliveryStatus, Grant, Outco
 from callback_server.domain.case import AnswerMode
 from callback_server.domain.ids import case_id_of_call, is_state
 from callback_server.domain.response import BARE_REJECTION, Response, complete
-from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult
+from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.limits.body_bytes import BodyBytes, BodyReservation
 from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.store.connection.errors import StoreError
@@ -370,16 +370,13 @@ class CallInvoker:
         lease_end = time.monotonic() + grant.lease_left_ms / 1000
         with metrics.HANDLER_SECONDS.time():
             result = await self._dispatcher.dispatch(grant, request)
-        with metrics.FINISH_SECONDS.time():
-            return await self._finish(grant, request, result, lease_end)
-
-    async def _finish(self, grant: Grant, request: Request, result: HandlerResult, lease_end: float) -> Outcome:
         # A delivery begins when the caller gets the fallback.
         fallback_ms = grant.fallback.after_ms if grant.fallback is not None else 0
         attempt = DeliveryAttempt(grant, request, fencing_token=1, age_ms=-fallback_ms, is_call_running=True)
+        is_last = not may_be_delivered(grant)
         try:
-            is_last = not may_be_delivered(grant)
-            outcome, finished = await self._attempts.finish(attempt, result, lease_end, is_last=is_last)
+            with metrics.FINISH_SECONDS.time():
+                outcome, finished = await self._attempts.finish(attempt, result, lease_end, is_last=is_last)
         except StoreError as error:
             log.error("finish_unanswered", call_id=grant.call_id, error=str(error))
             raise errors.OutcomeUnknownError(grant.call_id) from error
