@@ -52,7 +52,7 @@ class Cases:
         self.client = client
         self.due = []
         guard = None if epochs is None else EpochGuard(epochs, replicas=replicas)
-        self.scripts = Scripts(client, self.due.append, replicas=replicas, epochs=epochs, guard=guard)
+        self.scripts = Scripts(client, self.due.append, replicas=replicas, guard=guard)
         self.leases, self.recording = leases, recording
 
     async def new(self, activity="push", mode=CallMode.MULTIPLE, **fields):

@@ -36,7 +36,6 @@ from callback_server.store.connection.client import StoreClient
 from callback_server.store.connection.errors import store_errors
 from callback_server.store.connection.guard import Guard, Sent
 from callback_server.store.connection.pipeline import Pipeline
-from callback_server.store.epochs.known import Epochs
 from callback_server.store.generated_lua import PARTS, with_keys
 from callback_server.store.packing import unpack_effect
 from callback_server.store.script_arguments import LIST, Argument, argument_bindings, declared_arguments
@@ -137,7 +136,6 @@ class Scripts:
         on_report: Callable[[Report], None],
         *,
         replicas: int = 0,
-        epochs: Epochs | None = None,
         guard: Guard | None = None,
     ) -> None:
         """Make a runner.
@@ -146,13 +144,12 @@ class Scripts:
             client: The client of the store.
             on_report: Called with each report of a script.
             replicas: How many replicas must confirm what a script writes.
-            epochs: The memory of the store's epochs. None: any primary is taken.
-            guard: The guard with that memory.
+            guard: Decides which primary to work on. None: any is taken.
         """
         self.client = client
         self.replicas = replicas
         self._on_report = on_report
-        self._epochs = epochs
+        self._guard = guard
         self._pipeline = Pipeline(client, replicas=replicas, guard=guard)
         self._reads = Pipeline(client, guard=guard)
         """Connections for reads of many keys. Calls have others, so that they do not wait behind these."""
@@ -173,9 +170,9 @@ class Scripts:
                 self._on_report(_report(*report))
         elif script.counts_steps:
             steps, *reply = reply
-        if self._epochs is not None:
+        if self._guard is not None:
             with store_errors():
-                self._epochs.acknowledge(tag, sent.epoch, steps)
+                self._guard.acknowledge(tag, sent.epoch, steps)
         return reply
 
     async def run_on(self, script: Script, key: str, /, **arguments: Any) -> Any:
@@ -201,8 +198,8 @@ class Scripts:
         sent = Sent(keys.tag_of(key))
         with store_errors():
             reply = await self._pipeline.send(key, *command, is_durable=is_confirmed, sent=sent)
-            if self._epochs is not None and sent.tag:
-                self._epochs.acknowledge(sent.tag, sent.epoch)
+            if self._guard is not None and sent.tag:
+                self._guard.acknowledge(sent.tag, sent.epoch)
         return reply
 
     async def run_on_partitions(self, script: Script, packed: Mapping[int, Packed]) -> dict[int, list[Any]]:
