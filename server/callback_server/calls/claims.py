@@ -206,8 +206,8 @@ def refusal_of(
             return errors.CaseClosedError(reason)
         case ConfirmationRequired(prompt):
             return errors.ConfirmationRequiredError(prompt)
-        case RateLimited(wait_ms, limit):
-            return errors.TooManyRequestsError(math.ceil(wait_ms / 1000), limit)
+        case RateLimited(retry_after_ms, limit):
+            return errors.TooManyRequestsError(math.ceil(retry_after_ms / 1000), limit)
         case VerificationRequired():
             # The case has another profile now, because it was generated again after the verification.
             return errors.VerificationUnavailableError()

@@ -94,7 +94,7 @@ def log_call_ended(
 
 
 def log_delivery_tried(
-    grant: Grant, status: DeliveryStatus, outcome: Outcome | None, wait_ms: int | None, *, was_given_up: bool
+    grant: Grant, status: DeliveryStatus, outcome: Outcome | None, backoff_ms: int | None, *, was_given_up: bool
 ) -> None:
     """Log and count an attempt of a delivery, after its end is recorded. A dead one is a warning, with its owner.
 
@@ -113,7 +113,7 @@ def log_delivery_tried(
         "attempt": grant.attempt,
         "status": status,
         **({} if is_call else {"reason": grant.reason}),
-        **({"wait_ms": wait_ms} if status is DeliveryStatus.PENDING else {}),
+        **({"backoff_ms": backoff_ms} if status is DeliveryStatus.PENDING else {}),
         **({"failure": outcome.failure, "detail": outcome.failure_detail} if outcome and outcome.failure else {}),
     }
     if was_given_up:

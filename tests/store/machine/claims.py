@@ -83,7 +83,7 @@ class Claims(System):
             assert reply == ConfirmationRequired(fact)
         elif word == "LIMITED":
             assert isinstance(reply, RateLimited)
-            assert 0 < reply.wait_ms <= max(OVER_MS, 60_000 / PER_MINUTE)
+            assert 0 < reply.retry_after_ms <= max(OVER_MS, 60_000 / PER_MINUTE)
             assert reply.limit in ("limit", "max_calls_per_minute_per_case", "held_calls")
         elif word == "RUNS":
             assert reply == EarlierCallRuns(fact.id, told_to_wait=bool(fact.wait_hash) and not fact.marked)

@@ -29,7 +29,7 @@
 --  delivered; '' = that is what is recorded
 ---@param whole_body string its body
 ---@param declared_leases string[] pairs: activity, lease_ms
----@param limited_owners string[] triples: owner, wait_ms, limit
+---@param limited_owners string[] triples: owner, retry_after_ms, limit
 -- Returns: the timeouts that were applied, then one of
 --          CLAIMED or RECORDED with number of the call, owner, activity, lease_left_ms (of RECORDED: of the delivery
 --          that the sender is to run, 0 = none), content and body as they were at the claim, with their version, the
@@ -45,7 +45,7 @@
 --          CONFIRM with content: a person must confirm, or make a choice;
 --          AGENT: the sender must find out whether a program sends the request;
 --          HANDSHAKE: the case is open, and no call was requested;
---          LIMITED with wait_ms and limit, a setting or `held_calls`;
+--          LIMITED with retry_after_ms and limit, a setting or `held_calls`;
 --          RUNS with the call_id of the earlier call of this request, which runs: the repeat waits with it, or its
 --          caller got the fallback, or with 1: its caller was told to wait; BUSY if it has too many waiters;
 --          REPEATED with the call_id of that call, if it has ended and its answer counts for this request: its status,
@@ -59,7 +59,7 @@
 -- @arguments
 
 -- How long a caller is to wait where the case holds as many calls as it may, in milliseconds.
-local HELD_WAIT_MS = 5000
+local HELD_RETRY_AFTER_MS = 5000
 
 local case = load_case(case_id)
 local is_known = redis.call('HLEN', call_key(call_id)) > 0 -- mostly not, so its fields are not looked for
@@ -121,11 +121,11 @@ local function limited()
   for i = limited_owners_first, limited_owners_last, 3 do
     if ARGV[i] == case.owner then return tonumber(ARGV[i + 1]), ARGV[i + 2] end
   end
-  local wait_ms = 0
+  local retry_after_ms = 0
   if calls_per_minute > 0 then
-    arrival, wait_ms = next_arrival(case, calls_per_minute)
+    arrival, retry_after_ms = next_arrival(case, calls_per_minute)
   end
-  return wait_ms, 'max_calls_per_minute_per_case'
+  return retry_after_ms, 'max_calls_per_minute_per_case'
 end
 
 -- A message is recognized by its id, and by nothing else. A GET that a person must confirm is never the same as an
@@ -136,8 +136,8 @@ if not is_message then window_ms = tonumber(case.repeat_window) end
 local earlier = window_ms > 0 and intent ~= 'HANDSHAKE' and redis.call('GET', repeat_key(case_id, digest))
 if earlier then
   if case.guard == 'DETECT' and intent == 'GET' then return reply('AGENT') end
-  local wait_ms, limit = limited()
-  if wait_ms > 0 then return reply('LIMITED', wait_ms, limit) end
+  local retry_after_ms, limit = limited()
+  if retry_after_ms > 0 then return reply('LIMITED', retry_after_ms, limit) end
   local status = redis.call('HGET', call_key(earlier), 'status')
   if status == 'RUNNING' then -- apply_timeouts does not end the lease of a call on a case for multiple calls
     local lease = tonumber(redis.call('ZSCORE', leases_key(), earlier))
@@ -171,10 +171,10 @@ if intent == 'HANDSHAKE' then return reply('HANDSHAKE') end
 
 local is_held = case.answer_mode == 'HOLD'
 if is_held and not case.resolved and redis.call('ZCARD', held_key(case_id)) >= max_held_calls then
-  return reply('LIMITED', HELD_WAIT_MS, 'held_calls')
+  return reply('LIMITED', HELD_RETRY_AFTER_MS, 'held_calls')
 end
-local wait_ms, limit = limited()
-if wait_ms > 0 then return reply('LIMITED', wait_ms, limit) end
+local retry_after_ms, limit = limited()
+if retry_after_ms > 0 then return reply('LIMITED', retry_after_ms, limit) end
 
 if is_held then
   lease_ms = tonumber(redis.call('HGET', case_key(case_id), 'hold_ms'))

@@ -78,7 +78,7 @@ class VerificationRequired:
 class RateLimited:
     """The case or its owner has more calls, or more bytes of bodies, than a limit allows."""
 
-    wait_ms: int
+    retry_after_ms: int
     limit: str
     """The setting of the limit."""
 
