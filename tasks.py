@@ -68,6 +68,15 @@ def up(*arguments: str) -> NoReturn:
     replace_this_process(BIN / "callback", "up", *arguments)
 
 
+def quick(*arguments: str) -> None:
+    """Set up, then run short tests without a store and a browser: the loop while you write code. `quick PYTEST ARGS`.
+
+    The folders and files are in `tests/conftest.py`.
+    """
+    enter("dev")
+    run_pytest("--quick", "--quiet", "--numprocesses=2", *arguments)
+
+
 def test(*arguments: str) -> None:
     """Set up, then run what CI runs: all tests, and beside them lint, types and generate --check.
 
@@ -94,15 +103,6 @@ def test(*arguments: str) -> None:
         sys.exit(f"failed, see above: {', '.join(failed)}")
 
 
-def quick(*arguments: str) -> None:
-    """Set up, then run the tests that need no store and no browser: the loop while you write code. `quick PYTEST ARGS`.
-
-    It takes about 20 seconds on two idle processors. The folders are in `tests/conftest.py`.
-    """
-    enter("dev")
-    run_pytest("--quick", "--quiet", "--numprocesses=2", *arguments)
-
-
 def soak(*arguments: str) -> None:
     """Run all tests with full counts: `soak [PYTEST ARGS]`. It takes hours and uses the whole machine.
 
@@ -124,22 +124,6 @@ def guides(*arguments: str) -> None:
     """
     enter("guides")
     run_pytest("tests/flows/test_other_systems.py", *arguments)
-
-
-def sbom(*arguments: str) -> None:
-    """List every dependency with its version and licence, and write the list (CycloneDX) to dist/sbom.cdx.json.
-
-    `sbom FILE` writes it elsewhere. It has what runs: the Python packages of requirements/up.lock, the Go modules and
-    the npm packages of the clients.
-    """
-    enter("dev")
-    from generators.sbom import dependencies, document, line
-
-    file = Path(*arguments) if arguments else ROOT / "dist" / "sbom.cdx.json"
-    found = dependencies()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(document(found) + "\n")
-    print(*map(line, found), f"{file}: {len(found)} dependencies", sep="\n")
 
 
 def matrix(*arguments: str) -> None:
@@ -176,7 +160,7 @@ def bench(*arguments: str) -> None:
 
 
 def script(*arguments: str) -> None:
-    """Print a Lua script as the store gets it: `script NAME`; without a name, list the scripts."""
+    """Print a Lua script as the store gets it, with the numbers of its lines: `script NAME`; without it, list all."""
     enter("dev")
     from callback_server.store.scripts import Script
 
@@ -185,7 +169,7 @@ def script(*arguments: str) -> None:
     if name not in known:
         print(*known, sep="\n")
         sys.exit(f"no such script: {name}" if name else 0)
-    print(Script(name).source)
+    print(*(f"{number:5}  {line}" for number, line in enumerate(Script(name).source.splitlines(), 1)), sep="\n")
 
 
 def lint() -> None:
@@ -263,6 +247,22 @@ def build() -> None:
     print(archive_contract(ROOT / "dist"))
 
 
+def sbom(*arguments: str) -> None:
+    """List every dependency with its version and licence, and write the list (CycloneDX) to dist/sbom.cdx.json.
+
+    `sbom FILE` writes it elsewhere. It has what runs: the Python packages of requirements/up.lock, the Go modules and
+    the npm packages of the clients.
+    """
+    enter("dev")
+    from generators.sbom import dependencies, document, line
+
+    file = Path(*arguments) if arguments else ROOT / "dist" / "sbom.cdx.json"
+    found = dependencies()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(document(found) + "\n")
+    print(*map(line, found), f"{file}: {len(found)} dependencies", sep="\n")
+
+
 def docs(*arguments: str) -> None:
     """Build the documentation as a site, into dist/docs; `docs --site-dir DIR` builds it elsewhere.
 
@@ -274,27 +274,8 @@ def docs(*arguments: str) -> None:
     run("mkdocs", "build", "--strict", *arguments)
 
 
-TASKS: dict[str, Callable[..., None]] = {
-    task.__name__: task
-    for task in (
-        up,
-        quick,
-        test,
-        soak,
-        guides,
-        matrix,
-        stubs,
-        bench,
-        script,
-        lint,
-        types,
-        generate,
-        lock,
-        build,
-        sbom,
-        docs,
-    )
-}
+TASKS: dict[str, Callable[..., None]] = {name: each for name, each in [*globals().items()] if inspect.isfunction(each)}
+"""The tasks: each function above, in their order."""
 
 
 def main(arguments: list[str]) -> None:

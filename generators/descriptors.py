@@ -17,6 +17,8 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 from generators.contract import OPTIONS
 
 ROOT = Path(__file__).resolve().parent.parent
+VERSION: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+"""The version of this repository, and so of each client."""
 
 
 def contract_files() -> FileDescriptorSet:
@@ -58,8 +60,7 @@ def archive_contract(folder: Path) -> Path:
     It is a buf module, and the include path of protoc: `protoc -I DIR callback/v1/*.proto`. Its file
     `without_rules.binpb` is the same contract for languages that cannot import the rules.
     """
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    name = f"callback-proto-{version}"
+    name = f"callback-proto-{VERSION}"
     contract = ROOT / "proto"
     files = {
         "buf.yaml": BUF_MODULE.encode(),

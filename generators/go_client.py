@@ -7,13 +7,12 @@ comments: a change of these does not change them.
 import re
 import subprocess
 import tempfile
-import tomllib
 from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from generators.contract import Contract
-from generators.descriptors import ROOT, bare_contract, protoc
+from generators.descriptors import ROOT, VERSION, bare_contract, protoc
 from generators.go_methods import Methods
 from generators.go_names import Names
 from generators.go_values import Values
@@ -35,6 +34,10 @@ _IMPORTS = (
     (f"callback.example/callback/{STUBS}",),
 )
 """The packages that generated files may need, in groups. The last part of a path is the name."""
+_VERSION = f"""\
+// Version is the version of this client, which is that of the server that it was released with.
+const Version = "{VERSION}"
+"""
 
 
 def client_files(files: FileDescriptorSet, contract: Contract) -> dict[Path, bytes]:
@@ -56,7 +59,7 @@ def client_files(files: FileDescriptorSet, contract: Contract) -> dict[Path, byt
         "queries.go": values.queries_with_messages(),
         "reasons.go": methods.reasons(),
         "values.go": values.values(),
-        "version.go": _version(),
+        "version.go": _VERSION,
     }
     return {
         PACKAGE / "LICENSE": (ROOT / "LICENSE").read_bytes(),
@@ -77,14 +80,6 @@ def _formatted(code: str) -> bytes:
 
 def _import(path: str) -> str:
     return f'v1 "{path}"' if path.endswith(STUBS) else f'"{path}"'
-
-
-def _version() -> str:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    return (
-        "// Version is the version of this client, which is that of the server that it was released with.\n"
-        f'const Version = "{version}"\n'
-    )
 
 
 def _stubs(files: FileDescriptorSet, names: list[str]) -> dict[Path, bytes]:

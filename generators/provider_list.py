@@ -43,7 +43,7 @@ def provider_page() -> str:
 
 
 def _notes() -> Iterator[str]:
-    yield "## What to know"
+    yield "## Limitations"
     yield ""
     for name, each in PROVIDERS.items():
         needs = f"Also give {' and '.join(f'`{need}`' for need in each.needs)}." if each.needs else ""

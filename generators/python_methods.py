@@ -45,11 +45,13 @@ class _Methods:
         yield f"from callback._converters import {', '.join(values.conversions)}"
         yield f"from callback._enums import {', '.join(each.name for each in values.enums)}"
         yield f"from callback._values import {', '.join(each.name for each in values.classes)}"
-        yield "from callback.client import _async_grpc as grpc_io"
         yield "from callback.client._arguments import message"
         yield "from callback.client._async_transport import AsyncCallWatch, AsyncTransport"
         yield "from callback.client._page import Page"
         yield f"from callback.v1 import {', '.join(modules)}"
+        for service in sorted({each.service for each in self._contract.methods}):
+            module = self._contract.services[service].module
+            yield f"from callback.v1.{module}_pb2_grpc import {service}Stub"
         yield "\n\nclass AsyncMethods(AsyncTransport):"
         yield '    """The methods for which a request and its response are as the contract has them."""'
         for method in self._contract.methods:
@@ -210,7 +212,7 @@ def _has_zero(field: Field) -> bool:
 
 
 def _stub(method: Method) -> str:
-    return f"lambda channel: grpc_io.{method.service_name}(channel).{method.name}"
+    return f"lambda channel: {method.service}Stub(channel).{method.name}"
 
 
 def _passed(field: Field) -> str:

@@ -11,14 +11,13 @@ import re
 import shutil
 import subprocess
 import tempfile
-import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from generators.contract import Contract
-from generators.descriptors import ROOT, bare_contract, protoc
+from generators.descriptors import ROOT, VERSION, bare_contract, protoc
 from generators.typescript_modules import Modules
 
 PACKAGE = ROOT / "clients" / "typescript"
@@ -81,9 +80,8 @@ def _contract(contract: Contract) -> dict[Path, bytes]:
 
 def _with_version(path: Path) -> bytes:
     """Return a file of npm with the version of this repository."""
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     name = re.escape('"name": "@callback/client",')
-    return re.sub(rf'({name}\s+"version": ")[^"]*', rf"\g<1>{version}", path.read_text()).encode()
+    return re.sub(rf'({name}\s+"version": ")[^"]*', rf"\g<1>{VERSION}", path.read_text()).encode()
 
 
 def install_packages() -> None:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import functools
 import gc
-import os
 import signal
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ import httpx
 import hypothesis
 import pytest
 from soak import runs
-from soak.counts import SOAK
+from soak.counts import SOAK, count
 from support import fork_server, timing
 from support.limits import limited
 from support.store import StoreProcess, folder_in_memory
@@ -32,6 +31,18 @@ QUICK = (
     "packaging/test_tree.py",
 )
 """Folders and files whose tests start no store and no browser. `python3 tasks.py quick` runs them."""
+NOT_QUICK = (
+    "domain/test_page_templates.py",
+    "verification/test_fetched_keys.py",
+    "verification/test_fetcher.py",
+    "verification/test_hostile.py",
+    "verification/test_makers.py",
+    "verification/test_providers.py",
+    "verification/test_public_keys.py",
+    "verification/test_sample_messages.py",
+    "verification/test_signature_formats.py",
+)
+"""Files of these that take a second or more of processor time each."""
 SLOW_PROGRAMS = (
     "valkey-server",
     "redis-server",
@@ -106,11 +117,11 @@ LONGEST = (
 
 hypothesis.settings.register_profile(
     "callback",
+    max_examples=count(20, 500),
     deadline=None,  # machines are shared: a slow example is not a failure
     print_blob=True,
     suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture],
 )
-hypothesis.settings.register_profile("quick", hypothesis.settings.get_profile("callback"), max_examples=20)
 
 
 def pytest_addoption(parser):
@@ -118,13 +129,11 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    assert [each for each in LONGEST if not (TESTS / each).is_file()] == []
+    assert [each for each in (*LONGEST, *NOT_QUICK) if not (TESTS / each).is_file()] == []
     config.pluginmanager.register(timing)
     # A shell starts a command in the background with SIGINT ignored. The programs of the tests would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if config.getoption("quick"):
-        os.environ["CALLBACK_QUICK"] = "1"  # for soak/counts.py, also in the workers of pytest-xdist
-    hypothesis.settings.load_profile("quick" if config.getoption("quick") else "callback")
+    hypothesis.settings.load_profile("callback")
 
 
 def pytest_sessionfinish(session):
@@ -136,7 +145,8 @@ def pytest_sessionfinish(session):
 
 
 def is_quick(path):
-    return any(path.is_relative_to(TESTS / each) for each in QUICK)
+    name = path.relative_to(TESTS)
+    return str(name) not in NOT_QUICK and any(name.is_relative_to(each) for each in QUICK)
 
 
 def pytest_ignore_collect(collection_path, config):

@@ -181,9 +181,9 @@ func WithNoRepeat() GenerateOption {
 	})
 }
 
-// WithRemindAfter sets the times after the creation of the case at which the handler of the activity is told that
-// the case is neither closed nor resolved: a REMINDER. Needs REMINDER in WithNotify. At most 10, each another one,
-// from 1 second to 10 years. Default: none.
+// WithRemindAfter sets the times after the creation of the case at which the handler of the activity gets a
+// REMINDER, if the case is neither closed nor resolved then. Needs REMINDER in WithNotify. At most 10, each another
+// one, from 1 second to 10 years. Default: none.
 func WithRemindAfter(values ...time.Duration) GenerateOption {
 	return generateOption(func(request *v1.GenerateCallbackUrlRequest) {
 		request.RemindAfter = append(request.RemindAfter, each(values, durationpb.New)...)

@@ -24,8 +24,8 @@ func (c *Client) CloseCallback(ctx context.Context, caseID string) (*Callback, e
 }
 
 // ExtendCallback sets the time at which a case that is not closed expires. It can be later or earlier than before,
-// or the first one. What is due has happened before: a case whose ExpireTime has passed is closed. Reminders stay as
-// they are. Sending the same time again has no effect.
+// or the first one. A case whose ExpireTime has passed is closed already. Reminders stay as they are. Sending the
+// same time again has no effect.
 func (c *Client) ExtendCallback(ctx context.Context, caseID string, expireTime time.Time) (*Callback, error) {
 	request := &v1.ExtendCallbackRequest{
 		CallbackCaseId: caseID,

@@ -1,38 +1,21 @@
-"""Public application: Quart for views and pages, with a direct path for calls."""
+"""Public application: Quart for views and pages. Calls do not come here."""
 
 from quart import Quart
 from quart.wrappers.base import BaseRequestWebsocket
 from werkzeug.routing import MapAdapter
 
-from callback_edge.call.exchange import ExchangeFactory
 from callback_edge.pages import views
 from callback_edge.pages.pages import JINJA_OPTIONS
 from callback_edge.settings import EdgeSettings
-from callback_edge.upstream.client import ServerClient
 
 
-def create_app(settings: EdgeSettings, upstream: ServerClient, exchanges: ExchangeFactory | None = None) -> Quart:
-    """Create the application.
+def create_app(settings: EdgeSettings) -> Quart:
+    """Create the application, with the operator's templates.
 
-    Quart creates one `asgi_http_class` for each request. Here this is an `Exchange`: it answers a callback URL (`/cb/`,
-    `/cbq/`) itself, from the ASGI scope, and gives every other address to Quart's routes and views. Quart's request and
-    response objects, contexts and signals cost several times as much as the rest of a call. For all else the
-    application is an ordinary one: register blueprints and error handlers here, and put templates beside them.
-
-    Args:
-        settings: The limits, and the operator's templates.
-        upstream: Makes the calls. The caller opens and closes it.
-        exchanges: Creates the exchanges, in place of a factory of its own.
-    """
-    app = create_page_app(settings)
-    app.asgi_http_class = exchanges or ExchangeFactory(upstream, settings)  # type: ignore[assignment]  # called as a class is
-    return app
-
-
-def create_page_app(settings: EdgeSettings) -> Quart:
-    """Create the application without the path of a call: its views and its one Jinja environment.
-
-    `app.jinja_env` finds a template in the operator's folder first, then in the folder of the blueprint.
+    An `Exchange` answers a callback URL (`/cb/`, `/cbq/`) itself, and gives every other address to Quart's routes and
+    views: Quart's request and response objects, contexts and signals cost several times as much as the rest of a call.
+    For all else the application is an ordinary one: register blueprints and error handlers here, and put templates
+    beside them. `app.jinja_env` finds a template in the operator's folder first, then in the folder of the blueprint.
     """
     overrides = settings.templates_dir and settings.templates_dir.absolute()  # Quart looks below the package otherwise
     app = _App("callback_edge", static_folder=None, template_folder=overrides)

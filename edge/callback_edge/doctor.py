@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from callback.v1 import edge_service_pb2, edge_service_pb2_grpc
 from callback_edge import credentials
-from callback_edge.app import create_page_app
+from callback_edge.app import create_app
 from callback_edge.brand import Brand, BrandError
 from callback_edge.pages.pages import Pages
 from callback_edge.pages.template_errors import TemplatesError
@@ -79,7 +79,7 @@ async def check_templates(settings: EdgeSettings) -> AsyncIterator[Finding]:
     if settings.templates_dir is not None:
         check = "edge templates_dir"
         try:
-            await Pages.render(create_page_app(settings), Brand())
+            await Pages.render(create_app(settings), Brand())
         except TemplatesError as error:
             yield Finding.problem(check, str(error), "correct the file, or remove it to use the built-in one")
         else:

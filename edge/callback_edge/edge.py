@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from callback_edge.app import create_app
 from callback_edge.brand import BrandError
+from callback_edge.call.exchange import Exchanges
 from callback_edge.http.activation import passed_socket
 from callback_edge.http.listener import HttpListener
 from callback_edge.pages.pages import Pages
@@ -61,11 +62,10 @@ class Edge:
         self._tracing = _load_tracing() if settings.tracing else None
         self._flush_s = FLUSH_S
         try:
-            self.upstream = upstream or (self._tracing.client(settings) if self._tracing else ServerClient(settings))
+            self.upstream = upstream or ServerClient(settings)
         except CredentialsError as error:
             raise StartError(str(error)) from error
-        exchanges = self._tracing.exchanges(self.upstream, settings) if self._tracing else None
-        self.app = create_app(settings, self.upstream, exchanges)
+        self.app = create_app(settings)
         self.listener: HttpListener
         """Server of the callers, from the start on."""
         self.pages: Pages
@@ -78,6 +78,7 @@ class Edge:
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as parts:
+            observe = None if self._tracing is None else self._tracing.start_request
             if self._tracing is not None:
                 tracing = self._tracing
                 parts.push_async_callback(lambda: tracing.stop(self._flush_s))
@@ -89,7 +90,8 @@ class Edge:
                 raise StartError(str(error)) from error
             self.address, self.admin_address = address_of(public), address_of(admin)
             await parts.enter_async_context(self.upstream)
-            self.listener = HttpListener(self.app, self.pages, self._settings)
+            exchanges = Exchanges(self.app, self.pages, self.upstream, self._settings, observe)
+            self.listener = HttpListener(exchanges, self._settings)
             await self.listener.start(public)
             parts.push_async_callback(self.listener.stop, 0)
             parts.enter_context(AdminServer(admin, self._why_not_ready))

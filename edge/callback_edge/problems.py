@@ -51,6 +51,8 @@ class ProblemError(Exception):
         """ID of the call that failed, for the log. Empty if there is no call."""
         self.prompt = prompt
         """What the page of CONFIRMATION_REQUIRED asks. None: whether to continue."""
+        self.creator_traceparent = ""
+        """Trace context that generated the callback of the call that failed. Empty: unknown."""
         self.challenge = challenge
         """Value of `WWW-Authenticate`, which every 401 has and no other answer (RFC 9110, section 15.5.2)."""
 

@@ -36,7 +36,7 @@ requests to a single-use case are all the same request, so each waits with an ea
 
 
 class Promise(StrEnum):
-    """What is promised. The value is a sentence for reports and for docs/guarantees.md."""
+    """A promise. The value is a sentence for reports and for docs/guarantees.md."""
 
     URL_KEPT = "A URL that was returned is stored"
     SUCCESS_KEPT = (

@@ -11,17 +11,16 @@ import random
 import time
 from typing import Final
 
-from callback_prove.errors import ProveError
+from callback_launcher.child import running
+from callback_launcher.launcher import Launcher
+from callback_launcher.store import REPLICATION, Store
 from callback_prove.history import History, Injected
-from callback_prove.proof import Settings, running, say, under_load, wait_for_successes
-from callback_prove.system import START_S, Launcher, Store, System
+from callback_prove.proof import Settings, say, under_load, wait_for_successes
+from callback_prove.system import System
 from callback_prove.tunnel import Tunnel
-from callback_prove.wait import wait_until
 
 LONGEST_S: Final = 2.0
 """Longest time for which the replica is cut off, and for which the address leads to the old primary, in seconds."""
-REPLICATION: Final = ("--repl-diskless-sync-delay", "0")
-"""By default, a primary waits 5 seconds for more replicas before it sends its data."""
 
 
 async def prove(settings: Settings, history: History) -> None:
@@ -35,51 +34,34 @@ async def prove(settings: Settings, history: History) -> None:
     def note(fault: str, store: Store) -> None:
         history.add(Injected(at=time.time(), fault=fault, process=store.name))
 
-    with Launcher(settings.directory, settings.durability) as launcher:
-        stores = [Store(launcher, f"store-{n}", *REPLICATION) for n in (1, 2, 3)]
-        async with contextlib.AsyncExitStack() as stack:
-            links = {store: await stack.enter_async_context(Tunnel(str(store.address))) for store in stores}
-            address = await stack.enter_async_context(Tunnel(str(stores[0].address)))
-            await stack.enter_async_context(running(*stores))
-            primary, replica, spare = stores
-            await follow(replica, links[primary].address)
-            system = System(launcher, f"redis://{address.address}", size=settings.size)
-            workload = await stack.enter_async_context(under_load(system, history, settings))
-            for cycle in range(settings.cycles):
-                await wait_for_successes(workload, settings.min_successes)
-                note("cut", replica)
-                links[primary].is_losing_answers = True
-                await asyncio.sleep(choices.uniform(0, LONGEST_S))
-                note("kill", primary)
-                await primary.kill()
-                await replica.execute("REPLICAOF", "NO", "ONE")
-                links[primary].cut()
-                links[primary].is_losing_answers = False
-                await follow(spare, links[replica].address)
-                address.lead_to(str(replica.address))
-                await wait_for_successes(workload, settings.min_successes)
-                await primary.start()
-                note("return", primary)
-                address.lead_to(str(primary.address))
-                await asyncio.sleep(choices.uniform(0, LONGEST_S))
-                address.lead_to(str(replica.address))
-                await wait_for_successes(workload, settings.min_successes)
-                primary, replica, spare = replica, spare, primary
-                say(f"failover {cycle + 1} of {settings.cycles}")
-
-
-async def follow(replica: Store, address: str) -> None:
-    """Make a store a replica of the primary at an address (`HOST:PORT`), and wait until it has its data.
-
-    Raises:
-        ProveError: It does not get the data in time.
-    """
-    host, _, port = address.rpartition(":")
-    await replica.execute("REPLICAOF", host, port)
-
-    async def is_up() -> bool:
-        state = await replica.execute("INFO", "replication")
-        return bool(state.get("master_link_status") == "up")
-
-    if not await wait_until(is_up, timeout_s=START_S):
-        raise ProveError(f"{replica.name} does not become a replica; see its log: {replica.log}")
+    launcher = Launcher(settings.directory, settings.durability)
+    stores = [Store(launcher, f"store-{n}", *REPLICATION) for n in (1, 2, 3)]
+    async with contextlib.AsyncExitStack() as stack:
+        links = {store: await stack.enter_async_context(Tunnel(str(store.address))) for store in stores}
+        address = await stack.enter_async_context(Tunnel(str(stores[0].address)))
+        await stack.enter_async_context(running(*stores))
+        primary, replica, spare = stores
+        await replica.follow(links[primary].address)
+        system = System(launcher, f"redis://{address.address}", size=settings.size)
+        workload = await stack.enter_async_context(under_load(system, history, settings))
+        for cycle in range(settings.cycles):
+            await wait_for_successes(workload, settings.min_successes)
+            note("cut", replica)
+            links[primary].is_losing_answers = True
+            await asyncio.sleep(choices.uniform(0, LONGEST_S))
+            note("kill", primary)
+            primary.kill()
+            await replica.execute("REPLICAOF", "NO", "ONE")
+            links[primary].cut()
+            links[primary].is_losing_answers = False
+            await spare.follow(links[replica].address)
+            address.lead_to(str(replica.address))
+            await wait_for_successes(workload, settings.min_successes)
+            await asyncio.to_thread(primary.start)
+            note("return", primary)
+            address.lead_to(str(primary.address))
+            await asyncio.sleep(choices.uniform(0, LONGEST_S))
+            address.lead_to(str(replica.address))
+            await wait_for_successes(workload, settings.min_successes)
+            primary, replica, spare = replica, spare, primary
+            say(f"failover {cycle + 1} of {settings.cycles}")

@@ -19,7 +19,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, tag_field="step"):
 
 
 class Generated(Step, frozen=True, kw_only=True, tag="generated"):
-    """A URL that a client generated, or asked for in vain."""
+    """A URL that a client generated, or failed to generate."""
 
     at: float
     began: float = 0.0

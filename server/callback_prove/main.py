@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from callback_launcher.errors import LaunchError
 from callback_prove import cluster, failover, network, own_system, power_loss, processes, rolling_restart, sentinel
 from callback_prove.checker import Violation, check
 from callback_prove.errors import ProveError
@@ -17,7 +18,6 @@ from callback_prove.history import History
 from callback_prove.proof import OwnSystem, Settings, say
 from callback_prove.report import report
 from callback_prove.system import MAX_ATTEMPTS
-from callback_up.errors import UpError
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def run(
     try:
         # Not with uvloop: there, anyio raises an AttributeError on a connection that is lost as soon as it is made.
         history, violations = asyncio.run(prove(name, settings))
-    except (ProveError, UpError) as error:
+    except (ProveError, LaunchError) as error:
         return _fail(f"{error}\nthe history so far: {home / HISTORY}")
     except Exception as error:  # such as a store that refuses a command; no promise is known to be broken
         traceback.print_exc()

@@ -13,12 +13,13 @@ import subprocess
 from collections.abc import Iterable
 from typing import Final, Self
 
+from callback_launcher.cluster import PRIMARIES, Cluster, Node
+from callback_launcher.launcher import Launcher
 from callback_process.addresses import Address
-from callback_prove.cluster import PRIMARIES, SUSPENDED_S, Cluster, Node, prove_with_faults
+from callback_prove.cluster import SUSPENDED_S, prove_with_faults
 from callback_prove.errors import ProveError
 from callback_prove.history import History
 from callback_prove.proof import Settings
-from callback_prove.system import Launcher, Store
 
 NETWORK: Final = "198.18.{}.{}"
 """Addresses of the hosts: a network for tests (RFC 2544)."""
@@ -105,7 +106,8 @@ async def prove(settings: Settings, history: History) -> None:
     Raises:
         ProveError: The proof has no result.
     """
-    with Hosts(2 * PRIMARIES) as hosts, Launcher(settings.directory, settings.durability) as launcher:
+    launcher = Launcher(settings.directory, settings.durability)
+    with Hosts(2 * PRIMARIES) as hosts:
         nodes = [
             Node(
                 launcher,
@@ -117,20 +119,20 @@ async def prove(settings: Settings, history: History) -> None:
             for n, address in enumerate(hosts.addresses, 1)
         ]
 
-        async def cut_off(node: Store) -> Store:
+        async def cut_off(node: Node) -> Node:
             others = [each for each in hosts.addresses if each != node.address.host]
             hosts.cut_off(node.address.host, others)
             await asyncio.sleep(SUSPENDED_S)
             hosts.connect(node.address.host, others)
             return node
 
-        async def cut_off_primary(cluster: Cluster, choices: random.Random) -> Store:
+        async def cut_off_primary(cluster: Cluster, choices: random.Random) -> Node:
             return await cut_off(choices.choice(await cluster.of_role("master")))
 
-        async def cut_off_replica(cluster: Cluster, choices: random.Random) -> Store:
+        async def cut_off_replica(cluster: Cluster, choices: random.Random) -> Node:
             return await cut_off(choices.choice(await cluster.of_role("slave")))
 
-        async def unplug(cluster: Cluster, choices: random.Random) -> Store:
+        async def unplug(cluster: Cluster, choices: random.Random) -> Node:
             node = choices.choice(await cluster.of_role("master"))
             hosts.set_link(node.address.host, "down")
             await asyncio.sleep(SUSPENDED_S)

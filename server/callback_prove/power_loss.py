@@ -4,6 +4,7 @@ A library in the process of the store (`syncs.c`) logs each fsync. The store is 
 to what an fsync had covered: what the operating system had not written is lost, as in a power loss.
 """
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -12,11 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from callback_launcher.child import running
+from callback_launcher.launcher import Launcher
+from callback_launcher.store import Store
+from callback_launcher.wait import wait_until
 from callback_prove.errors import ProveError
 from callback_prove.history import History, Injected
-from callback_prove.proof import Settings, running, say, under_load, wait_for_successes
-from callback_prove.system import Launcher, Store, System
-from callback_prove.wait import wait_until
+from callback_prove.proof import Settings, say, under_load, wait_for_successes
+from callback_prove.system import System
 
 BEHIND_BYTES: Final = 4096
 """Number of bytes without an fsync that are worth a power loss where these are expected."""
@@ -32,21 +36,21 @@ async def prove(settings: Settings, history: History) -> None:
         ProveError: The proof has no result.
     """
     library = compile_library(settings.directory)
-    with Launcher(settings.directory, settings.durability) as launcher:
-        store = SyncedStore(launcher, "store-1", library)
-        system = System(launcher, store.url, size=settings.size)
-        async with running(store), under_load(system, history, settings) as workload:
-            lost_bytes = 0
-            for cycle in range(settings.cycles):
-                await wait_for_successes(workload, settings.min_successes)
-                if settings.durability == "everysec":
-                    # Servers refuse a store that has lost its epochs, which they opened when it started.
-                    await wait_until(partial(store.has_synced, store.written()), timeout_s=BEHIND_TIMEOUT_S)
-                    await wait_until(store.is_behind, timeout_s=BEHIND_TIMEOUT_S)
-                history.add(Injected(at=time.time(), fault="power_loss", process=store.name))
-                lost_bytes += await store.lose_power()
-                await store.start()
-                say(f"power loss {cycle + 1} of {settings.cycles}; {lost_bytes} bytes cut so far")
+    launcher = Launcher(settings.directory, settings.durability)
+    store = SyncedStore(launcher, "store-1", library)
+    system = System(launcher, store.url, size=settings.size)
+    async with running(store), under_load(system, history, settings) as workload:
+        lost_bytes = 0
+        for cycle in range(settings.cycles):
+            await wait_for_successes(workload, settings.min_successes)
+            if settings.durability == "everysec":
+                # Servers refuse a store that has lost its epochs, which they opened when it started.
+                await wait_until(partial(store.has_synced, store.written()), timeout_s=BEHIND_TIMEOUT_S)
+                await wait_until(store.is_behind, timeout_s=BEHIND_TIMEOUT_S)
+            history.add(Injected(at=time.time(), fault="power_loss", process=store.name))
+            lost_bytes += store.lose_power()
+            await asyncio.to_thread(store.start)
+            say(f"power loss {cycle + 1} of {settings.cycles}; {lost_bytes} bytes cut so far")
 
 
 def compile_library(directory: Path) -> Path:
@@ -97,13 +101,13 @@ class SyncedStore(Store):
         (file,) = (self.data / "appendonlydir").glob("*.incr.aof")
         return file, max(self._on_disk, synced_size(self._syncs, file.name)), file.stat().st_size
 
-    async def lose_power(self) -> int:
+    def lose_power(self) -> int:
         """Kill it, and cut its append-only file to what is certainly on disk. Return the number of bytes cut.
 
         Raises:
             ProveError: It logged no fsync of the file.
         """
-        await self.kill()
+        self.kill()
         file, synced, written = self._sizes()
         if not 0 < synced <= written:
             raise ProveError(f"{self._syncs} says {synced} of {written} bytes of {file}: the library was not loaded")

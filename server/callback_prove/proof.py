@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from callback import AsyncCallbackClient, Handlers, Worker
+from callback_launcher.wait import PAUSE_S
 from callback_prove import report
 from callback_prove.errors import ProveError
 from callback_prove.history import Generated, History, of_type
 from callback_prove.modes import MODES
-from callback_prove.system import LEASE_S, Process, Size, System
-from callback_prove.wait import PAUSE_S
+from callback_prove.system import LEASE_S, Size, System
 from callback_prove.workload import Workload
 
 QUIET_S: Final = LEASE_S + 60.0
@@ -71,27 +71,11 @@ def say(text: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def running(*processes: Process) -> AsyncIterator[None]:
-    """Run processes in the body, and kill them afterwards, in the reverse order.
-
-    Raises:
-        ProveError: One does not start.
-    """
-    try:
-        for process in processes:
-            await process.start()
-        yield
-    finally:
-        for process in reversed(processes):
-            await process.kill()
-
-
-@contextlib.asynccontextmanager
 async def under_load(system: System, history: History, settings: Settings) -> AsyncIterator[Workload]:
     """Run a system under load in the body. Afterwards, complete the history: what is recorded, and what ran.
 
     Raises:
-        ProveError: A process of the system does not start or stop.
+        LaunchError: A process of the system does not start or stop.
     """
     async with system.running():
         workload = Workload(

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from importlib import metadata
 from typing import Final
 
+from callback_launcher.programs import store_program
 from callback_prove.checker import SUCCESSES, Violation, checked, failures, restart_during
 from callback_prove.history import (
     NO_ANSWER,
@@ -23,7 +24,6 @@ from callback_prove.history import (
     Watched,
     of_type,
 )
-from callback_up.children import store_program
 
 SHOWN: Final = 5
 """Number of violations of each promise that are shown; the history has all steps."""

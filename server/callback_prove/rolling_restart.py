@@ -16,12 +16,14 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Final
 
-from callback_prove.cluster import PRIMARIES, Cluster, Node, fail_over_to, running_cluster
+from callback_launcher.child import Child
+from callback_launcher.cluster import PRIMARIES, Cluster, Node
+from callback_launcher.launcher import Launcher
 from callback_prove.errors import ProveError
 from callback_prove.history import History, Requested, Restarted, of_type
 from callback_prove.modes import MODES
 from callback_prove.proof import Settings, say, under_load, wait_for_successes
-from callback_prove.system import Launcher, Process, System
+from callback_prove.system import System
 from callback_prove.workload import REQUESTS, Workload
 
 RATE: Final = 100.0
@@ -62,34 +64,34 @@ async def prove(settings: Settings, history: History) -> None:
     settings = replace(settings, rate=settings.rate or RATE)
 
     @contextlib.asynccontextmanager
-    async def restarting(process: Process, *, may_fail: bool) -> AsyncIterator[None]:
+    async def restarting(process: Child, *, may_fail: bool) -> AsyncIterator[None]:
         began = time.time()
         yield
         history.add(Restarted(began=began, ended=time.time(), process=process.name, may_fail=may_fail))
         say(f"restarted {process.name}")
 
-    with Launcher(settings.directory, settings.durability) as launcher:
-        nodes = [Node(launcher, f"node-{n}") for n in range(1, 2 * PRIMARIES + 1)]
-        cluster = Cluster(nodes)
-        system = System(launcher, cluster.url, size=settings.size, drain_s=DRAIN_S)
-        async with running_cluster(cluster), under_load(system, history, settings) as workload:
-            await require_speed(workload, history, settings.rate or RATE)
-            for _ in range(settings.cycles):
-                await wait_for_successes(workload, settings.min_successes)
-                for edge, address in zip(system.edges, system.edge_addresses, strict=True):
-                    async with restarting(edge, may_fail=False):
-                        workload.avoided.add(address)
-                        await edge.restart()
-                        workload.avoided.discard(address)
-                for process in (*system.servers, *system.handlers):
-                    async with restarting(process, may_fail=False):
-                        await process.restart()
-                for primary, replica in zip(nodes[:PRIMARIES], nodes[PRIMARIES:], strict=True):
-                    for node, other in ((replica, primary), (primary, replica)):
-                        async with restarting(node, may_fail=True):
-                            if node in await cluster.of_role("master"):
-                                await fail_over_to(other)
-                                await cluster.wait_until_whole()
-                            await node.restart()
+    launcher = Launcher(settings.directory, settings.durability)
+    nodes = [Node(launcher, f"node-{n}") for n in range(1, 2 * PRIMARIES + 1)]
+    cluster = Cluster(nodes)
+    system = System(launcher, cluster.url, size=settings.size, drain_s=DRAIN_S)
+    async with cluster.running(), under_load(system, history, settings) as workload:
+        await require_speed(workload, history, settings.rate or RATE)
+        for _ in range(settings.cycles):
+            await wait_for_successes(workload, settings.min_successes)
+            for edge, address in zip(system.edges, system.edge_addresses, strict=True):
+                async with restarting(edge, may_fail=False):
+                    workload.avoided.add(address)
+                    await asyncio.to_thread(edge.restart)
+                    workload.avoided.discard(address)
+            for process in (*system.servers, *system.handlers):
+                async with restarting(process, may_fail=False):
+                    await asyncio.to_thread(process.restart)
+            for primary, replica in zip(nodes[:PRIMARIES], nodes[PRIMARIES:], strict=True):
+                for node, other in ((replica, primary), (primary, replica)):
+                    async with restarting(node, may_fail=True):
+                        if node in await cluster.of_role("master"):
+                            await other.take_over()
                             await cluster.wait_until_whole()
-                await wait_for_successes(workload, settings.min_successes)
+                        await asyncio.to_thread(node.restart)
+                        await cluster.wait_until_whole()
+            await wait_for_successes(workload, settings.min_successes)

@@ -30,6 +30,7 @@ from callback import (
     WatcherTooSlowError,
     WatchPositionLostError,
 )
+from callback_launcher.wait import wait_until
 from callback_prove.checker import SUCCESSES, missed_events
 from callback_prove.connections import Connections
 from callback_prove.history import (
@@ -45,7 +46,6 @@ from callback_prove.history import (
     WatchStarted,
 )
 from callback_prove.modes import MODES
-from callback_prove.wait import wait_until
 
 REQUESTS: Final = 2
 """Number of concurrent requests to each case."""

@@ -39,11 +39,13 @@ from callback_server.access.audit_log import AuditLog
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.issuers import Issuers
 from callback_server.access.principals import Principals, PrincipalsFile
+from callback_server.calls.attempts import HandlerAttempts
 from callback_server.calls.call_statistics import StatisticsRecorder
 from callback_server.calls.claims import UNSENT_S, Claims
 from callback_server.calls.deliveries import Deliveries
 from callback_server.calls.held import HeldCalls
 from callback_server.calls.invoke import CallInvoker
+from callback_server.calls.marks import CallerMarks
 from callback_server.calls.preconditions import PreconditionChecker
 from callback_server.calls.repeats import Repeats
 from callback_server.calls.sweeper import Sweeper
@@ -65,7 +67,7 @@ from callback_server.rpc.edge_service import EdgeServicer
 from callback_server.rpc.health import Health
 from callback_server.rpc.new_case import Policy
 from callback_server.rpc.operations_service import OperationsServicer
-from callback_server.rpc.pages import ListQueue
+from callback_server.rpc.paging import ListQueue
 from callback_server.rpc.server import make_server
 from callback_server.rpc.tls import server_credentials
 from callback_server.rpc.worker_service import WorkerServicer
@@ -82,6 +84,7 @@ from callback_server.store.replica_bus import ReplicaBus
 from callback_server.store.safety import UnsafeStoreError
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import Leases
+from callback_server.store.transitions.take_deliveries import take_deliveries
 from callback_server.verification.fetcher import Fetcher
 from callback_server.verification.profiles import Profile, Profiles
 
@@ -174,20 +177,26 @@ class ControlPlane:
             cookie_domains=cookie_domains,
             around=None if tracing is None else tracing.around_attempt,
         )
-        self.repeats = Repeats(self.scripts, self.replica_bus, patience_s=leases.longest_ms / 1000)
+        marks = CallerMarks(self.scripts, recording)
+        self.repeats = Repeats(
+            self.scripts,
+            self.replica_bus,
+            dispatcher=self.dispatcher,
+            marks=marks,
+            patience_s=leases.longest_ms / 1000,
+        )
         self.audit = AuditLog(self.scripts, files.state_key, retention_ms=settings.audit_retention_s * 1000)
         self.held = HeldCalls(self.scripts, self.replica_bus, self.dispatcher, recording, self.audit)
-        new_deliveries = partial(
-            Deliveries,
-            self.scripts,
-            dispatcher=self.dispatcher,
-            activities=activities,
-            leases=leases,
-            recording=recording,
-            max_in_flight=settings.max_in_flight_deliveries,
+        take = partial(take_deliveries, self.scripts, leases=leases, recording=recording)
+        attempts = HandlerAttempts(self.scripts, dispatcher=self.dispatcher, activities=activities, recording=recording)
+        most = settings.max_in_flight_deliveries
+        self.deliveries = Deliveries(take, attempts.run, max_in_flight=most)
+        self.notifications = Deliveries(
+            partial(take, notifications=True),
+            attempts.run,
+            max_in_flight=most,
+            max_per_second=settings.max_notifications_per_second,
         )
-        self.deliveries = new_deliveries()
-        self.notifications = new_deliveries(notifications=True, max_per_second=settings.max_notifications_per_second)
         owner_calls = settings.max_calls_per_minute_per_owner
         owner_rate = None if owner_calls is None else OwnerRateLimit(owner_calls)
         body_bytes = BodyBytes(settings.max_body_bytes_in_flight, settings.max_body_bytes_in_flight_per_owner)
@@ -200,21 +209,23 @@ class ControlPlane:
             owner_rate=owner_rate,
             body_bytes=body_bytes,
             max_per_minute_per_case=settings.max_calls_per_minute_per_case,
-            held=self.held,
-            deliveries=self.deliveries,
+            replica=self.replica_bus.replica,
+            can_deliver=self.deliveries.has_capacity,
         )
-        self.invoker = (CallInvoker if tracing is None else tracing.invoker)(
-            self.scripts,
+        self.invoker = CallInvoker(
             claims=claims,
             dispatcher=self.dispatcher,
             held=self.held,
             repeats=self.repeats,
+            attempts=attempts,
             deliveries=self.deliveries,
-            recording=recording,
+            marks=marks,
             owner_rate=owner_rate,
             body_bytes=body_bytes,
             max_in_flight=settings.max_in_flight_calls,
             max_waits=settings.max_in_flight_waits,
+            around=None if tracing is None else tracing.around_call,
+            on_claim=None if tracing is None else tracing.call_claimed,
         )
         self.watch_hub = WatchHub(self.scripts)
         self.sweeper = Sweeper(
@@ -248,7 +259,7 @@ class ControlPlane:
         max_open = settings.max_open_cases_per_owner
         lists = ListQueue()
         self._server = make_server(
-            (CallbacksServicer if tracing is None else tracing.callbacks_servicer)(
+            CallbacksServicer(
                 self.scripts,
                 policy,
                 recording,
@@ -262,12 +273,13 @@ class ControlPlane:
             ),
             OperationsServicer(self.scripts, authenticator, self.audit, served, SelfCheck(settings), lists),
             AuditServicer(self.scripts, authenticator, self.audit, lists),
-            EdgeServicer(self.invoker, authenticator, self._epoch_exchange),
+            EdgeServicer(self.invoker, marks, authenticator, self._epoch_exchange),
             WorkerServicer(self.workers, authenticator, handlers, self._epoch_exchange),
             self.health,
             authenticator,
             reflect=settings.reflection,
             max_in_flight=settings.max_in_flight_calls,
+            around={} if tracing is None else {tracing.GENERATION: tracing.around_generation},
         )
         self.port = 0
         """The port of the gRPC server, once started."""

@@ -12,7 +12,7 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 
 from callback_server.domain.call import NOT_ASKED, CallFailure, CallStatus, DeliveryStatus
-from callback_server.domain.notification import Reason
+from callback_server.domain.notification import CallReason
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 """The upper bounds of the buckets of durations, in seconds."""
@@ -173,7 +173,7 @@ for problem in ("missing", "not_verified"):
 for file in ("certificate", "handler_tls", "principals"):
     RELOADS_FAILED.labels(file)
 for delivery in (DeliveryStatus.PENDING, DeliveryStatus.DELIVERED, DeliveryStatus.DEAD):
-    for reason in (Reason.REMINDER, Reason.EXPIRY):
+    for reason in (CallReason.REMINDER, CallReason.EXPIRY):
         NOTIFICATIONS.labels(reason, delivery)
 
 _activities: set[str] = set()

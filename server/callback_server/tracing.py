@@ -9,17 +9,16 @@
 3. The handler gets the trace context of its attempt, also if it is not sampled.
 4. No attribute holds anything of a request or a response, nor the text of an error.
 
-The dispatcher of handlers makes each attempt by `Tracing.around_attempt`. The other traced parts are used in place of
-those of the same names, so that a process that does not trace has nothing to ask.
+The router of RPCs makes each GenerateCallbackUrl by `Tracing.around_generation`, the invoker starts each call by
+`around_call`, and the dispatcher of handlers makes each attempt by `around_attempt`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Mapping
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Final
 
 from google.rpc import code_pb2
 from msgspec.structs import replace
@@ -38,12 +37,11 @@ from callback_process.traces import (
 )
 from callback_server import errors
 from callback_server.calls.active_call import ActiveCall, CallAnswer
-from callback_server.calls.invoke import CallInvoker
 from callback_server.domain.call import Grant, Outcome, Request
 from callback_server.domain.ids import case_id_of_call
-from callback_server.domain.notification import Reason
+from callback_server.domain.notification import CallReason
 from callback_server.handlers.dispatch import HandlerResult
-from callback_server.rpc.callbacks_service import CallbacksServicer
+from callback_server.rpc.new_case import creator_traceparent
 from callback_server.rpc.status import internal_error, status_of
 
 if TYPE_CHECKING:
@@ -51,10 +49,8 @@ if TYPE_CHECKING:
     from google.rpc import status_pb2
 
     from callback.v1 import callbacks_service_pb2 as pb2
-    from callback_server.domain.case import NewCase
     from callback_server.handlers.dispatch import Attempt
     from callback_server.settings import ActivitySettings
-    from callback_server.store.transitions.create_case import CaseStored, KnownRequest, RequestConflict
 
 _GENERATE: Final = "callback.v1.CallbacksService/GenerateCallbackUrl"
 _INVOKE: Final = "callback.v1.EdgeService/StreamInvocations"
@@ -72,30 +68,30 @@ _FAULTS: Final = frozenset(
 )
 """The codes that are a fault of the server, by the conventions for gRPC."""
 
-_creator: ContextVar[str] = ContextVar("_creator", default="")
-"""The trace context of the RPC that generates a callback."""
-
 
 class Tracing(Traces):
-    """The traces of a server, and its parts that trace."""
+    """The traces of a server, and what makes its spans."""
+
+    GENERATION = f"/{_GENERATE}"
+    """The path of the RPC that `around_generation` makes."""
 
     def __init__(self, declared: Mapping[str, ActivitySettings]) -> None:
         """Create the traces. The declared activities have the targets of push handlers."""
         super().__init__("callback-server")
         self._targets = {name: activity.target for name, activity in declared.items() if activity.target is not None}
 
-    async def around_attempt(self, ask: Attempt, grant: Grant, request: Request, is_retry: bool) -> HandlerResult:
+    async def around_attempt(self, ask: Attempt, grant: Grant, request: Request) -> HandlerResult:
         """Ask a handler in a span: the first attempt of a call as a child of the call, any other one as a root."""
         creator = grant.settings.traceparent
-        parent = "" if is_retry or grant.reason is not Reason.CALL else request.traceparent
+        parent = "" if grant.is_retry or grant.reason is not CallReason.CALL else request.traceparent
         if parent and not is_sampled(parent):
             return await ask(grant, request)
-        links = () if parent else (request.traceparent, creator) if is_retry else (creator,)
+        links = () if parent else (request.traceparent, creator) if grant.is_retry else (creator,)
         target = self._targets.get(grant.activity)
         if target is None:
             name, kind, attributes = f"send {grant.activity}", SpanKind.PRODUCER, _message(grant)
         else:
-            method = _HANDLE if grant.reason is Reason.CALL else _NOTIFY
+            method = _HANDLE if grant.reason is CallReason.CALL else _NOTIFY
             name, kind, attributes = method, SpanKind.CLIENT, {**_rpc(method), **_of_target(target)}
         span = self.start(name, kind, {**attributes, **_of_call(grant)}, parent=parent, links=links)
         try:
@@ -106,35 +102,47 @@ class Tracing(Traces):
         finally:
             span.end()
 
-    def invoker(self, *arguments: Any, **named: Any) -> CallInvoker:
-        """Return an invoker with these arguments."""
-        return _TracedInvoker(self, *arguments, **named)
+    def around_call(
+        self, invoke: Callable[..., ActiveCall], state: str, parameter: str, request: Request, **options: bool
+    ) -> ActiveCall:
+        """Start a call in a span, which ends with its answer."""
+        if self.drops(request.traceparent):
+            return invoke(state, parameter, request, **options)
+        span = self.start(_INVOKE, SpanKind.SERVER, _INVOKE_ATTRIBUTES, parent=request.traceparent)
+        request = replace(request, traceparent=traceparent_of(span))
+        if not span.is_recording():
+            return invoke(state, parameter, request, **options)
+        try:
+            with running(span):
+                call = invoke(state, parameter, request, **options)
+        except Exception as error:
+            _end_call(span, error)
+            raise
+        call.answer.add_done_callback(functools.partial(_answered, span))
+        return call
 
-    def callbacks_servicer(self, *arguments: Any, **named: Any) -> CallbacksServicer:
-        """Return a servicer of `CallbacksService` with these arguments."""
-        return _TracedCallbacksServicer(self, *arguments, **named)
+    def call_claimed(self, call: ActiveCall, grant: Grant) -> None:
+        """Link the span of a call, in whose task this is, and that of the edge to what generated the callback."""
+        call.creator_traceparent = grant.settings.traceparent
+        span = current_span()
+        if span.is_recording():
+            span.set_attributes(_of_call(grant))
+            add_link(span, grant.settings.traceparent)
 
-
-class _TracedCallbacksServicer(CallbacksServicer):
-    """Keeps the trace context that generates a callback."""
-
-    def __init__(self, traces: Traces, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self._traces = traces
-
-    async def GenerateCallbackUrl(  # noqa: N802  # gRPC's name
+    async def around_generation(
         self,
+        generate: Callable[..., Awaitable[pb2.GenerateCallbackUrlResponse]],
         request: pb2.GenerateCallbackUrlRequest,
         context: grpc.aio.ServicerContext[pb2.GenerateCallbackUrlRequest, pb2.GenerateCallbackUrlResponse],
     ) -> pb2.GenerateCallbackUrlResponse:
-        """Store a case and return its URL, in a span."""
+        """Generate a callback in a span. Its case keeps the trace context in the metadata."""
         given = next((value for key, value in context.invocation_metadata() or () if key == "traceparent"), "")
         creator = well_formed(given) if isinstance(given, str) else ""
-        span = self._traces.start(_GENERATE, SpanKind.SERVER, _rpc(_GENERATE), parent=creator)
-        token = _creator.set(creator)
+        span = self.start(_GENERATE, SpanKind.SERVER, _rpc(_GENERATE), parent=creator)
+        token = creator_traceparent.set(creator)
         code = code_pb2.CANCELLED
         try:
-            reply = await super().GenerateCallbackUrl(request, context)
+            reply = await generate(request, context)
             code = code_pb2.OK
             if span.is_recording():
                 span.set_attribute("callback.activity", request.callback_activity)
@@ -145,48 +153,8 @@ class _TracedCallbacksServicer(CallbacksServicer):
             code = refused.value[0] if refused else code_pb2.UNKNOWN
             raise
         finally:
-            _creator.reset(token)
+            creator_traceparent.reset(token)
             _end_rpc(span, code)
-
-    GenerateCallbackUrl.role = CallbacksServicer.GenerateCallbackUrl.role  # type: ignore[attr-defined]  # see `rpc`
-
-    async def _create(self, case: NewCase) -> CaseStored | KnownRequest | RequestConflict:
-        if creator := _creator.get():
-            case = replace(case, settings=replace(case.settings, traceparent=creator))
-        return await super()._create(case)
-
-
-class _TracedInvoker(CallInvoker):
-    """Runs each call in a span."""
-
-    def __init__(self, traces: Traces, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self._traces = traces
-
-    def invoke(self, state: str, parameter: str, request: Request, *, prefers_page: bool = False) -> ActiveCall:
-        """Start the call of the case that `state` reaches."""
-        if self._traces.drops(request.traceparent):
-            return super().invoke(state, parameter, request, prefers_page=prefers_page)
-        span = self._traces.start(_INVOKE, SpanKind.SERVER, _INVOKE_ATTRIBUTES, parent=request.traceparent)
-        request = replace(request, traceparent=traceparent_of(span))
-        if not span.is_recording():
-            return super().invoke(state, parameter, request, prefers_page=prefers_page)
-        try:
-            with running(span):
-                call = super().invoke(state, parameter, request, prefers_page=prefers_page)
-        except Exception as error:
-            _end_call(span, error)
-            raise
-        call.answer.add_done_callback(functools.partial(_answered, span))
-        return call
-
-    async def _call(self, grant: Grant, request: Request, call: ActiveCall) -> CallAnswer:
-        call.creator_traceparent = grant.settings.traceparent
-        span = current_span()
-        if span.is_recording():
-            span.set_attributes(_of_call(grant))
-            add_link(span, grant.settings.traceparent)
-        return await super()._call(grant, request, call)
 
 
 def _rpc(method: str) -> dict[str, str | int | bool]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from callback_up.errors import UpError
+from callback_launcher.errors import LaunchError
 
 STATE_KEY_BYTES = 32
 MAX_SOCKET_PATH = 107
@@ -32,6 +32,9 @@ class DataDirectory:
 
     path: Path
     """Absolute path."""
+    lock: int = -1
+    """Descriptor that holds the lock, if this process has locked it. Children inherit it, so the lock is held until the
+    last of them ends."""
 
     @property
     def store(self) -> Path:
@@ -55,14 +58,6 @@ class DataDirectory:
         return f"unix://{quote(str(self.store_socket))}"
 
 
-@dataclass(frozen=True)
-class LockedDataDirectory(DataDirectory):
-    """A data directory that this process has locked."""
-
-    lock: int
-    """Descriptor that holds the lock. Children inherit it, so the lock is held until the last of them ends."""
-
-
 def default_path() -> Path:
     """Return the default data directory: $CALLBACK_DATA_DIR, else `callback` in the user's state directory (XDG)."""
     if given := os.environ.get("CALLBACK_DATA_DIR"):
@@ -72,28 +67,28 @@ def default_path() -> Path:
 
 
 @contextlib.contextmanager
-def open_directory(path: Path) -> Iterator[LockedDataDirectory]:
+def open_directory(path: Path) -> Iterator[DataDirectory]:
     """Create the directory if it does not exist, and hold its lock inside the `with` block.
 
     Raises:
-        UpError: The directory is in use, or cannot be used.
+        LaunchError: The directory is in use, or cannot be used.
     """
     path = path.absolute()
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise UpError(f"the data directory {path} cannot be used: {error.strerror}") from None
+        raise LaunchError(f"the data directory {path} cannot be used: {error.strerror}") from None
     try:
         _lock(path, lock)
-        directory = LockedDataDirectory(path, lock)
+        directory = DataDirectory(path, lock)
         if directory.store_socket.parent != path:
             _make_private(directory.store_socket.parent)
         try:
             directory.store.mkdir(mode=0o700, exist_ok=True)
             _make_state_key(directory.state_key)
         except OSError as error:
-            raise UpError(f"the data directory {path} cannot be used: {error.strerror}") from None
+            raise LaunchError(f"the data directory {path} cannot be used: {error.strerror}") from None
         try:
             yield directory
         finally:
@@ -113,13 +108,13 @@ def _lock(path: Path, lock: int) -> None:
             holder = os.pread(lock, 20, 0).decode("ascii", "replace")
             # The children of a dead holder end in a moment too.
             if _is_alive(holder) or time.monotonic() > until:
-                raise UpError(
+                raise LaunchError(
                     f"the data directory {path} is in use by another `callback up`"
                     f"{f' (process {holder})' if holder else ''}; stop that one, or choose another with --data-dir"
                 ) from None
             time.sleep(0.05)
         except OSError as error:
-            raise UpError(f"the data directory {path} cannot be locked: {error.strerror}") from None
+            raise LaunchError(f"the data directory {path} cannot be locked: {error.strerror}") from None
     os.ftruncate(lock, 0)
     os.pwrite(lock, str(os.getpid()).encode("ascii"), 0)
 
@@ -165,4 +160,4 @@ def _make_private(path: Path) -> None:
     path.mkdir(mode=0o700, exist_ok=True)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) != 0o700:
-        raise UpError(f"{path} is not a private directory of this user; remove it")
+        raise LaunchError(f"{path} is not a private directory of this user; remove it")

@@ -8,8 +8,8 @@ from pathlib import Path
 import grpc
 
 from callback.v1 import callback_pb2, callbacks_service_pb2, callbacks_service_pb2_grpc
+from callback_launcher.errors import LaunchError
 from callback_process.addresses import Address
-from callback_up.errors import UpError
 
 DEADLINE_S = 10.0
 USUAL_TARGET = "127.0.0.1:50051"
@@ -40,7 +40,7 @@ async def make_demo(target: Address) -> str:
     """Generate the two callbacks, and return a text with the commands to try.
 
     Raises:
-        UpError: The server refuses, or does not answer.
+        LaunchError: The server refuses, or does not answer.
     """
     async with grpc.aio.insecure_channel(str(target), options=[("grpc.enable_http_proxy", 0)]) as channel:
         stub = callbacks_service_pb2_grpc.CallbacksServiceStub(channel)
@@ -49,8 +49,8 @@ async def make_demo(target: Address) -> str:
             webhook = await stub.GenerateCallbackUrl(WEBHOOK, timeout=DEADLINE_S)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNAUTHENTICATED:
-                raise UpError("--demo has no token; do not use it with principals") from None
-            raise UpError(f"cannot generate the callbacks of the demo: {error.details()}") from None
+                raise LaunchError("--demo has no token; do not use it with principals") from None
+            raise LaunchError(f"cannot generate the callbacks of the demo: {error.details()}") from None
     callback = _command()
     to = "" if str(target) == USUAL_TARGET else f" --target {target}"
     return f"""

@@ -7,16 +7,16 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
+from callback_launcher.child import Child
+from callback_launcher.errors import LaunchError
 from callback_process import logs
 from callback_process.addresses import Address, parse_bind
 from callback_process.settings import SettingsError
 from callback_process.stop import stop_on_signals
 from callback_up import children, data
 from callback_up.demo import make_demo
-from callback_up.errors import UpError
 from callback_up.people import readable
 from callback_up.ports import reserve
 from callback_up.supervisor import Supervisor
@@ -87,30 +87,27 @@ def run(
                 address, socket = reserve(parse_bind(bind), option)
                 held.enter_context(socket)
                 if address in taken:  # the system allows a second bind by the same process
-                    raise UpError(f"{option} {address} is used twice; each address needs its own port")
+                    raise LaunchError(f"{option} {address} is used twice; each address needs its own port")
                 taken.append(address)
                 return address
 
+            def serving(settings: children.UpSettings, **given: object) -> Child:
+                admin = take(f"{settings.model_config['env_prefix']}ADMIN_BIND", settings.admin_bind)
+                return children.serving(settings, admin, config, store, **given)
+
             edge_address = take("--edge", edge_settings.bind)
             grpc_address = take("--grpc", server_settings.grpc_bind)
-            edge_admin = take("CALLBACK_EDGE_ADMIN_BIND", edge_settings.admin_bind)
             store = children.store(directory)
-            server = children.server(
-                server_settings,
-                bind=grpc_address,
-                admin=take("CALLBACK_ADMIN_BIND", server_settings.admin_bind),
-                box_url=f"http://{edge_address}",
-                directory=directory,
-                config=config,
-                after=store,
-            )
-            front = partial(children.front, target=grpc_address, config=config, after=store)
-            kept = [store, server, front(edge_settings, bind=edge_address, admin=edge_admin)]
+            of_server = children.server_settings(server_settings, directory, edge_address)
+            kept = [
+                store,
+                serving(server_settings, GRPC_BIND=grpc_address, **of_server),
+                serving(edge_settings, BIND=edge_address, SERVER_TARGET=grpc_address),
+            ]
             ready = {"edge": str(edge_address), "grpc": str(grpc_address)}
             if has_console:
                 address = take("--console", console_settings.bind)
-                admin = take("CALLBACK_CONSOLE_ADMIN_BIND", console_settings.admin_bind)
-                kept.append(front(console_settings, bind=address, admin=admin))
+                kept.append(serving(console_settings, BIND=address, SERVER_TARGET=grpc_address))
                 ready["console"] = str(address)
             on_line = _print_readable if for_people else None
             supervisor = Supervisor(kept, inherit=[directory.lock], on_line=on_line)
@@ -119,7 +116,7 @@ def run(
                     supervisor, _ready_line(ready, as_json=bool(as_json)), grpc_address, demo=demo, until_eof=until_eof
                 )
             )
-    except UpError as error:
+    except LaunchError as error:
         _print_error(str(error))
         return error.exit_code
     return 0

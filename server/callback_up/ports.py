@@ -3,9 +3,9 @@
 import errno
 import socket
 
+from callback_launcher.errors import LaunchError
 from callback_process.addresses import Address
 from callback_process.listener import address_of, bound_socket
-from callback_up.errors import UpError
 
 
 def reserve(address: Address, option: str) -> tuple[Address, socket.socket]:
@@ -23,10 +23,10 @@ def reserve(address: Address, option: str) -> tuple[Address, socket.socket]:
         The address with its real port, and the socket that reserves it.
 
     Raises:
-        UpError: The address is not on loopback, is in use, or does not exist on this machine.
+        LaunchError: The address is not on loopback, is in use, or does not exist on this machine.
     """
     if not address.is_loopback:
-        raise UpError(
+        raise LaunchError(
             f"{option} {address} is reachable from other machines, and `callback up` has no authentication: "
             f"use an address on loopback, as in {option} 127.0.0.1:{address.port}"
         )
@@ -34,9 +34,9 @@ def reserve(address: Address, option: str) -> tuple[Address, socket.socket]:
         held = bound_socket(address)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise UpError(
+            raise LaunchError(
                 f"port {address.port} of {address.host} is in use by another program; stop that program, or choose "
                 f"another port: {option} {address._replace(port=0)} picks a free one"
             ) from None
-        raise UpError(f"{option} {address}: {error.strerror}") from None
+        raise LaunchError(f"{option} {address}: {error.strerror}") from None
     return address._replace(port=address_of(held).port), held

@@ -1,21 +1,22 @@
 """Supervisor of child processes: start, watch, restart and stop them in order.
 
-1. Every child dies with this process (`die_with_parent.py`), whatever ends it.
+1. Every child dies with this process, whatever ends it.
 2. Each child has its own session, so Ctrl-C in the terminal reaches only the supervisor, which stops them in order.
 3. A child that dies is restarted after a second. A child that never becomes healthy, or that reports wrong settings by
    its exit code, ends the supervisor.
 """
 
 import asyncio
-import signal
+import subprocess
 import sys
-from asyncio.subprocess import PIPE, Process
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO
 
+from callback_launcher.child import Child
+from callback_launcher.errors import LaunchError
 from callback_process import logs
 from callback_process.tasks import TaskSet
-from callback_up.child import Child
-from callback_up.errors import ChildSettingsError, UpError
 
 log = logs.get_logger()
 
@@ -25,6 +26,12 @@ MAX_FAILED_STARTS = 5
 """Number of failed starts in a row after which the supervisor gives up."""
 EXIT_SETTINGS = 2
 """Exit code of a child with wrong settings: a restart would not help."""
+
+
+class ChildSettingsError(LaunchError):
+    """A child refused its settings, and has logged the reason."""
+
+    exit_code = 2
 
 
 class Supervisor:
@@ -46,6 +53,7 @@ class Supervisor:
         self._on_line = on_line
         self._healthy = {child: asyncio.Event() for child in children}
         self._readers = TaskSet()
+        self._threads = ThreadPoolExecutor(2 * len(children))  # for each child, one waits for its end, and one stops it
 
     async def run(self, stopping: asyncio.Event, when_ready: Callable[[], Awaitable[None]]) -> None:
         """Keep the children running until `stopping` is set, then stop them.
@@ -55,7 +63,7 @@ class Supervisor:
             when_ready: Called once, when all children are healthy.
 
         Raises:
-            UpError: A child cannot be kept running. The others have been stopped.
+            LaunchError: A child cannot be kept running. The others have been stopped.
         """
         kept = [asyncio.create_task(self._keep(child)) for child in self._children]
         ready = asyncio.create_task(self._announce(when_ready))
@@ -73,6 +81,7 @@ class Supervisor:
             for child in reversed(self._children):
                 await self._stop(child)
             await self._readers.wait()
+            self._threads.shutdown()
 
     async def _announce(self, when_ready: Callable[[], Awaitable[None]]) -> None:
         for event in self._healthy.values():
@@ -86,53 +95,53 @@ class Supervisor:
             if child.after is not None:
                 await self._healthy[child.after].wait()
             began = loop.time()
-            process = await self._start(child)
-            if await child.becomes_healthy():
-                log.info(
-                    "child_healthy", child=child.name, child_pid=process.pid, after_s=round(loop.time() - began, 2)
-                )
+            pid = self._start(child)
+            if await loop.run_in_executor(self._threads, child.becomes_healthy):
+                log.info("child_healthy", child=child.name, child_pid=pid, after_s=round(loop.time() - began, 2))
                 failed_starts = 0
                 self._healthy[child].set()
-                code = await process.wait()
+                code = await loop.run_in_executor(self._threads, child.wait)
                 self._healthy[child].clear()
             else:
                 if child.is_running:
                     log.error("child_start_timed_out", child=child.name, start_s=child.start_s)
-                    child.signal(signal.SIGKILL)
-                code = await process.wait()
+                code = child.kill()
                 failed_starts += 1
                 if code == EXIT_SETTINGS:
                     raise ChildSettingsError(
                         f"the {child.name} refuses its settings; its last lines above have the reason"
                     )
                 if failed_starts == MAX_FAILED_STARTS:
-                    raise UpError(
+                    raise LaunchError(
                         f"the {child.name} does not start: {_describe(code)}, {failed_starts} times in a row; "
                         "see its last lines above"
                     )
             log.error("child_died", child=child.name, how=_describe(code), delay_s=RESTART_DELAY_S)
             await asyncio.sleep(RESTART_DELAY_S)
 
-    async def _start(self, child: Child) -> Process:
+    def _start(self, child: Child) -> int:
+        """Start a child, and return its process id."""
         on_line = child.on_line or self._on_line
         # Standard output is reserved for the ready line.
-        process = await child.spawn(output=PIPE if on_line else sys.stderr.fileno(), inherit=self._inherit)
+        process = child.spawn(output=subprocess.PIPE if on_line else sys.stderr.fileno(), inherit=self._inherit)
         log.info("child_started", child=child.name, child_pid=process.pid)
         if on_line and process.stdout:
             self._readers.start(_read(process.stdout, on_line))
-        return process
+        return process.pid
 
     async def _stop(self, child: Child) -> None:
         if not child.is_running:
             return
         try:
-            await child.stop()
-        except TimeoutError:
+            await asyncio.get_running_loop().run_in_executor(self._threads, child.stop)
+        except LaunchError:
             log.error("child_stop_timed_out", child=child.name, stop_s=child.stop_s)
-        log.info("child_stopped", child=child.name, how=_describe(await child.wait()))
+        log.info("child_stopped", child=child.name, how=_describe(child.wait()))
 
 
-async def _read(stream: asyncio.StreamReader, on_line: Callable[[str], None]) -> None:
+async def _read(output: IO[bytes], on_line: Callable[[str], None]) -> None:
+    stream = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), output)
     while True:
         try:
             line = await stream.readline()

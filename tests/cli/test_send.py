@@ -13,7 +13,7 @@ from support.system import running_system
 from callback import Redirect, Response
 
 SECRET = "whsec_one"
-PRELOADED = ("callback_cli.verification.imitation",)
+PRELOADED = ("callback_cli.verification.sample_message",)
 
 
 def config_of(directory):

@@ -293,7 +293,7 @@ async def test_decorating_a_handler_does_not_change_it():
     assert await paid(IncomingCall(activity="order-paid", body=b"x")) == Response(b"x")
 
 
-async def listen_in_vain(address):
+async def fail_to_listen(address):
     async with Handlers().listen(address):
         pass
 
@@ -301,7 +301,7 @@ async def listen_in_vain(address):
 async def test_a_taken_port_is_an_os_error_that_names_it():
     async with Handlers().listen("127.0.0.1:0") as listening:
         with pytest.raises(OSError, match=f"{listening.address}: Address already in use"):
-            await listen_in_vain(listening.address)
+            await fail_to_listen(listening.address)
 
 
 @pytest.mark.parametrize(
@@ -314,7 +314,7 @@ async def test_a_taken_port_is_an_os_error_that_names_it():
 )
 async def test_a_foreign_address_is_an_os_error_with_the_reason(address, why):
     with pytest.raises(OSError, match=f"cannot listen on {address}: ({why})"):
-        await listen_in_vain(address)
+        await fail_to_listen(address)
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ async def test_a_foreign_address_is_an_os_error_with_the_reason(address, why):
 )
 async def test_a_malformed_listen_address_is_refused(address):
     with pytest.raises(ValueError, match=f"cannot listen on '{re.escape(address)}': use HOST:PORT"):
-        await listen_in_vain(address)
+        await fail_to_listen(address)
 
 
 @pytest.mark.parametrize("host", ["localhost", "[::1]"])

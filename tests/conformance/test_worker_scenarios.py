@@ -157,8 +157,8 @@ async def test_each_scenario_catches_a_planted_fault():
     """All at the same time, because most wait for what a faulty worker does not do."""
 
     async def problem(scenario, fault):
-        pace = 0.2 if is_long(scenario) else 1
-        (result,) = await run("worker", [scenario], FaultyWorker.launch(fault), patience_s=20, pace=pace)
+        time_factor = 0.2 if is_long(scenario) else 1
+        (result,) = await run("worker", [scenario], FaultyWorker.launch(fault), patience_s=20, time_factor=time_factor)
         return result.problem or "passed"
 
     planted = [*((name, fault, says) for name, (_, fault, says) in FAULTS.items()), *MORE_FAULTS]

@@ -355,7 +355,7 @@ async def test_an_administrator_starts_with_an_overview_whose_plots_have_their_n
             assert await page.locator(f"#case-{made.case_id}").count() == 1
 
 
-async def test_figures_are_loaded_again_by_themselves_and_a_page_without_them_says_so(browser, world):
+async def test_metrics_are_loaded_again_by_themselves_and_a_page_without_them_says_so(browser, world):
     async with signed_in(browser, world, "operator") as page:
         await page.clock.install()
         await page.goto(f"{world.url}/overview")

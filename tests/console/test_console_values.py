@@ -256,7 +256,7 @@ def minute(number, seconds, *outcomes, refusals=None, work=None):
     )
 
 
-def test_the_figures_are_those_of_the_hour_and_what_is_now_that_of_its_last_two_minutes():
+def test_the_metrics_are_those_of_the_hour_and_what_is_now_that_of_its_last_two_minutes():
     succeeded, failed, rejected = CallStatus.SUCCEEDED, CallStatus.FAILED, CallStatus.REJECTED
     lost, raised, work = CallFailure.HANDLER_LOST, CallFailure.HANDLER_ERROR, WorkStatistics(dead_call_count=3)
     minutes = (

@@ -11,6 +11,8 @@ from support.deployed import OPERATIONS
 from support.store import StoreProcess, program
 from support.tools import require
 
+from callback_launcher.errors import LaunchError
+
 TAILS = {
     "torn": b"*3\r\n$3\r\nSET\r\n$4\r\nlast\r\n$5\r\nha",
     "zeros": bytes(4096),
@@ -62,7 +64,7 @@ def test_a_store_starts_by_itself_on_a_torn_tail(store):
 @pytest.mark.parametrize("tail", ["zeros", "torn, then zeros"])
 def test_a_tail_with_zeros_needs_the_documented_command_and_loses_nothing_acknowledged(store, tail):
     append(store, TAILS[tail])
-    with pytest.raises(AssertionError, match="Bad file format"):
+    with pytest.raises(LaunchError, match="Bad file format"):
         store.start()
     assert store.process.wait(60) == 1
     assert "valkey-check-aof --fix appendonlydir/appendonly.aof.7.incr.aof" in OPERATIONS.read_text()

@@ -11,7 +11,7 @@ from callback_server.domain.audit_check import KnownHead, ProblemKind
 from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Request
 from callback_server.domain.case import AnswerMode, CaseStatus, CloseReason, GetGuard, Prompt
 from callback_server.domain.event import EventType
-from callback_server.domain.notification import Reason
+from callback_server.domain.notification import CallReason
 from callback_server.domain.response import FIELDS, Response, ResponseType
 from callback_server.handlers.served import ActivityKind
 from callback_server.store.queries.list_owner_calls import CallFilter
@@ -20,7 +20,7 @@ from callback_shared.fields import short_name
 ENUMS = {
     callback_pb2.AnswerMode: AnswerMode,
     callback_pb2.CallFailure: CallFailure,
-    callback_pb2.CallReason: Reason,
+    callback_pb2.CallReason: CallReason,
     callback_pb2.CallStatus: CallStatus,
     callback_pb2.CallbackStatus: CaseStatus,
     callback_pb2.CloseReason: CloseReason,

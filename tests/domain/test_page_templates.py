@@ -8,7 +8,7 @@ from support.tree import PACKAGES
 
 from callback.v1 import error_reason_pb2, options_pb2
 from callback_edge import problems
-from callback_edge.app import create_page_app
+from callback_edge.app import create_app
 from callback_edge.brand import Brand
 from callback_edge.pages.languages import best_language
 from callback_edge.pages.pages import Pages
@@ -20,7 +20,7 @@ LANGUAGES = ("en", "nl")
 
 
 def pages(folder=None):
-    return asyncio.run(Pages.render(create_page_app(EdgeSettings(templates_dir=folder)), Brand()))
+    return asyncio.run(Pages.render(create_app(EdgeSettings(templates_dir=folder)), Brand()))
 
 
 def texts(language):

@@ -16,7 +16,6 @@ from callback_server.store import schema, scripts
 from callback_server.store.fields import CALL_FIELDS, CASE_FIELDS
 from callback_server.store.generated_lua import PARTS, with_keys
 from callback_server.store.queries import read
-from callback_server.store.script_arguments import LIST
 from callback_server.store.scripts import Script
 
 LUA = Path(callback_server.store.__path__[0]) / "lua"
@@ -102,18 +101,12 @@ def test_every_include_is_used_and_none_is_left_open():
     assert not [name for name, script in ALL.items() if re.search(r"^-- @include", script.source, re.MULTILINE)]
 
 
-RARE = set(
-    re.findall(r"^-- @rarely\nlocal function (\w+)", "".join(p.read_text() for p in LUA.rglob("*.lua")), re.MULTILINE)
-)
-
-
-def test_functions_that_are_rarely_used_are_made_with_the_first_of_them_and_used_through_it():
+def test_a_function_of_a_script_is_made_before_it_is_used():
     for name, script in ALL.items():
-        others, makes, rest = script.source.partition("\nfunction rarely()\n")
-        made, _, following = rest.partition("return rare\nend\n")
-        assert bool(makes) is bool(RARE & set(re.findall(r"\w+", script.source))), name
-        assert set(re.findall(r"local function (\w+)", made)) <= RARE, name
-        assert not re.search(rf"(?<!rarely\(\)\.)\b({'|'.join(RARE)})\b", others + following), name
+        code = re.sub(r"--.*", "", script.source)
+        for function in set(re.findall(r"local function (\w+)", code)):
+            first = re.search(rf"(local function )?\b{function}\(", code)
+            assert first[1], f"{name}: {function}"
 
 
 def script_of(tmp_path, *parameters):
@@ -122,6 +115,17 @@ def script_of(tmp_path, *parameters):
     (tmp_path / "example.lua").write_text(f"#!lua\n-- ARGV:\n{lines}-- @arguments\nreturn {{}}\n")
     with limited(scripts, FOLDER=tmp_path):
         return Script("example")
+
+
+def test_arguments_are_bound_to_locals_in_the_order_in_which_they_are_sent(tmp_path):
+    bound = """\
+local a = ARGV[1]
+local b = tonumber(ARGV[2])
+local c_first, c_last = 4, 3 + ARGV[3]
+local d = ARGV[c_last + 1] == '1'
+local e_first, e_last = c_last + 3, c_last + 2 + ARGV[c_last + 2]
+"""
+    assert bound in script_of(tmp_path, "a string", "b number", "c string[]", "d boolean", "e string[]").source
 
 
 @pytest.fixture
@@ -134,37 +138,12 @@ def test_arguments_are_packed_in_their_order_flags_as_one_or_nothing_and_lists_b
     assert packed == ["text", 5, "1", "", 2, "x", b"y", 0]
 
 
-NONE = {"a": "", "b": False, "c": "", "d": False, "e": 0, "f": (), "g": ()}
-
-
-@pytest.mark.parametrize(
-    ("given", "packed"),
-    [
-        ({}, ["", ""]), ({"a": "x", "b": True}, ["x", "1"]), ({"c": "x"}, ["", "", "x", "", 0, 0, 0]),
-        ({"d": True}, ["", "", "", "1", 0, 0, 0]), ({"e": 7}, ["", "", "", "", 7, 0, 0]),
-        ({"g": (1,)}, ["", "", "", "", 0, 0, 1, 1]),
-    ],
-)  # fmt: skip
-def test_arguments_that_are_seldom_given_are_sent_only_if_one_of_them_is(tmp_path, given, packed):
-    script = script_of(
-        tmp_path, "a string", "b boolean", "c? string", "d? boolean", "e? number", "f string[]", "g string[]"
-    )
-    assert script.pack(**NONE | given) == packed
-
-
-def test_what_is_seldom_given_stands_behind_the_rest_and_lists_last():
-    for name, script in ALL.items():
-        order = [(each.type == LIST, each.is_seldom) for each in script.arguments]
-        assert order == sorted(order), name
-
-
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"a": "", "b": 1, "c": True, "d": True, "e": ()}, "Missing required argument 'f'"),
-        ({"a": "", "b": 1, "c": True, "d": True, "e": (), "f": (), "g": 1}, "Unexpected keyword argument 'g'"),
-        ({"b": 1, "c": True, "d": True, "e": (), "f": ()}, "Missing required argument 'a'"),
-        ({"a": "", "b": 1, "d": True, "e": (), "f": ()}, "Missing required argument 'c'"),
+        ({"a": "", "b": 1, "c": True, "d": True, "e": ()}, "['f']"),
+        ({"a": "", "b": 1, "c": True, "d": True, "e": (), "f": (), "g": 1}, "['g']"),
+        ({"b": 1, "c": True, "d": True, "e": (), "f": (), "g": 1}, "['a', 'g']"),
     ],
 )
 def test_an_argument_that_is_missing_or_unknown_is_an_error(example, values, says):
@@ -175,8 +154,7 @@ def test_an_argument_that_is_missing_or_unknown_is_an_error(example, values, say
 def test_a_table_is_packed_in_its_place_and_is_one_table_in_the_script(tmp_path):
     script = script_of(tmp_path, "a string", "g {x: number, y: number}", "b string", "c string[]")
     assert script.pack(a="", b="7", g=(1, 2), c=("a",)) == ["", 1, 2, "7", 1, "a"]
-    assert "local a, g, b = (ARGV[1] or ''), {x = tonumber(ARGV[2]), y = tonumber(ARGV[3])}, (ARGV[4]" in script.source
-    assert "local c_first = 5 + 1" in script.source
+    assert "local g = {x = tonumber(ARGV[2]), y = tonumber(ARGV[3])}\nlocal b = ARGV[4]\n" in script.source
 
 
 def commands(code, hash_name):
@@ -232,13 +210,12 @@ def test_no_line_of_a_script_is_longer_than_120_characters():
     assert long == []
 
 
-def test_a_key_in_a_script_is_replaced_by_its_text_however_its_parts_are_made():
+def test_a_key_in_a_script_is_replaced_by_its_text():
     assert with_keys("f(leases_key(), call_key(id))") == "f((KEYS[1] .. ':leases'), (KEYS[1] .. ':call:' .. id))"
-    assert with_keys("label_key(owner, digest(name, value))") == (
-        "(KEYS[1] .. ':label:' .. owner .. ':' .. (digest(name, value)))"
-    )
-    assert with_keys("call_key(redis.call('GET', pointer_key(name)))") == (
-        "(KEYS[1] .. ':call:' .. (redis.call('GET', (KEYS[1] .. ':pointer:' .. name))))"
-    )
+    assert with_keys("label_key(case.owner, digest)") == "(KEYS[1] .. ':label:' .. (case.owner) .. ':' .. digest)"
     with pytest.raises(ValueError, match="zip"):
         with_keys("call_key()")
+
+
+def test_every_key_in_a_script_is_replaced():
+    assert [name for name, script in ALL.items() if re.search(r"^[^-]*_key\(", script.source, re.MULTILINE)] == []

@@ -23,7 +23,11 @@ async def upstream(plane, edge):
 def invoke(upstream, body=b""):
     request = edge_service_pb2.InvokeRequest(state=new_state(), request_method="post", request_body=body)
     message = edge_service_pb2.StreamInvocationsRequest(invocations=[edge_service_pb2.Invocation(request=request)])
-    return asyncio.ensure_future(upstream.invoke(message, BodyReservation(BodyBudget(EdgeSettings()), "")))
+
+    async def response():
+        return (await upstream.invoke(message, BodyReservation(BodyBudget(EdgeSettings()), ""))).response
+
+    return asyncio.create_task(response())
 
 
 async def test_concurrent_calls_are_one_message(plane, upstream):

@@ -20,7 +20,7 @@ from support.edge import (
 from support.limits import limited
 from support.wait import wait_until
 
-from callback_edge.limits import pace
+from callback_edge.limits import turns
 
 BODY = b"x" * (64 * 1024 + 1)
 """A body that is looked up first."""
@@ -119,9 +119,9 @@ async def test_a_body_that_a_client_offers_is_invited_once_it_is_known_that_the_
 
 async def test_the_time_in_which_the_edge_does_not_read_is_not_the_senders(plane):
     async with running_edge(plane.target, body_timeout_s=2) as edge:
-        with limited(pace, STEPS_PER_TURN=0):  # no connection has its turn
+        with limited(turns, STEPS_PER_TURN=0):  # no connection has its turn
             call = asyncio.create_task(ask(edge, method="POST", body=BODY))
-            await wait_until(lambda: edge.listener.pace.waiting)
+            await wait_until(lambda: edge.listener.turns.waiting)
             await asyncio.sleep(2.5)
         await ask(edge, "/nowhere")  # the turns begin again
         assert (await call).status == 200

@@ -23,7 +23,7 @@ from support.garbage import BODY, large_garbage
 from support.limits import limited
 from support.wait import wait_until
 
-from callback_edge.limits import pace
+from callback_edge.limits import turns
 
 LIMIT = len(BODY)
 PART = 64 * 1024
@@ -117,11 +117,11 @@ async def test_a_refusal_that_waits_for_its_turn_needs_no_memory_for_what_its_cl
         tracemalloc.start()
         try:
             before, _ = tracemalloc.get_traced_memory()
-            with limited(pace, STEPS_PER_TURN=0):  # no refusal has its turn, except those of the current one
+            with limited(turns, STEPS_PER_TURN=0):  # no refusal has its turn, except those of the current one
                 for client in clients:
                     client.setblocking(False)
                     client.send(post("/nowhere"))  # what the system takes; this process keeps none of it
-                await wait_until(lambda: sum(map(len, edge.listener.pace.waiting.values())) >= len(clients) - 2)
+                await wait_until(lambda: sum(map(len, edge.listener.turns.waiting.values())) >= len(clients) - 2)
                 await wait_until(lambda: tracemalloc.get_traced_memory()[0] - before < len(clients) * PART)
         finally:
             tracemalloc.stop()

@@ -4,6 +4,7 @@ import contextlib
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
+from quart import Response, request
 from soak.counts import combinations, count
 from support.browser import chromium, lands_at, site, visitor
 from support.edge import new_state, plain, prompting, redirect, refusing, running_edge
@@ -41,20 +42,18 @@ async def browser():
         yield running
 
 
-def showing(edge, by_path):
-    """Return an application that shows problems, and contents of callbacks, by their paths on the pages of an edge."""
+def show(edge, by_path):
+    """Show problems, and contents of callbacks, by their paths on the pages of an edge."""
 
-    async def app(scope, _receive, send):
-        content = by_path.get(scope["path"], problems.NOT_FOUND)
+    @edge.app.get("/<_name>")
+    async def shown(_name):
+        content, headers = by_path.get(request.path, problems.NOT_FOUND), request.scope["headers"]
         if isinstance(content, problems.Problem):
-            answer = edge.pages.answer(content, scope["headers"], reference=REFERENCE)
+            answer = edge.pages.answer(content, headers, reference=REFERENCE)
         else:
             show = edge.pages.respond if isinstance(content, PageContent) else edge.pages.confirm
-            answer = await show(content, scope["headers"])
-        await send({"type": "http.response.start", "status": answer.status, "headers": answer.fields})
-        await send({"type": "http.response.body", "body": answer.body, "more_body": False})
-
-    return app
+            answer = await show(content, headers)
+        return Response(answer.body, answer.status, answer.headers)
 
 
 @contextlib.asynccontextmanager
@@ -83,7 +82,7 @@ async def test_pages_with_a_brand_are_accessible_and_show_it(browser, tmp_path, 
         viewer(browser, viewport=SIZES[size], color_scheme=scheme, locale="en") as page,
         running_edge(brand_name="Acme & Sons", brand_color="#b3261e", **logos) as edge,
     ):
-        edge.app.asgi_app = showing(edge, CONTENT)
+        show(edge, CONTENT)
         for path in CONTENT:
             await page.goto(f"http://127.0.0.1:{edge.port}{path}")
             await assert_accessible_and_fits(page, AXE, path)
@@ -101,7 +100,7 @@ async def test_every_page_is_accessible_and_fits_the_screen(browser, language, s
     entries = {problem.text_key: problem for problem in problems.ALL}
     by_path = {f"/{entries[key].code}": entries[key] for key in count(NAMED, entries)} | CONTENT
     async with viewer(browser, viewport=SIZES[size], **how) as page, running_edge() as edge:
-        edge.app.asgi_app = showing(edge, by_path)
+        show(edge, by_path)
         asked = []
         page.on("request", lambda request: asked.append(request.url))
         grounds = {"light": set(), "dark": set()}

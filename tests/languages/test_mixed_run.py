@@ -16,6 +16,9 @@ from soak.counts import SOAK, count
 from support.browser import chromium, visitor
 from support.wait import wait_until
 
+from callback_launcher.child import running
+from callback_launcher.launcher import Launcher
+from callback_launcher.store import Store
 from callback_prove.checker import SUCCESSES, check
 from callback_prove.faults import kill, stop
 from callback_prove.history import (
@@ -32,9 +35,9 @@ from callback_prove.history import (
     of_type,
 )
 from callback_prove.modes import MODES
-from callback_prove.proof import QUIET_S, running
+from callback_prove.proof import QUIET_S
 from callback_prove.report import report
-from callback_prove.system import MAX_ATTEMPTS, Handler, Launcher, Size, Store, System
+from callback_prove.system import MAX_ATTEMPTS, Handler, Size, System
 from callback_prove.workload import REQUESTS, Workload
 
 CASES = count(24, 10_000)
@@ -156,11 +159,12 @@ async def _visit(page, case_id, url):
 
 
 async def test_clients_of_all_languages_keep_every_promise_while_servers_restart(tmp_path, go_commands, node_commands):
-    with Launcher(tmp_path) as launcher, History(tmp_path / "history.ndjson") as history:
+    launcher = Launcher(tmp_path)
+    with History(tmp_path / "history.ndjson") as history:
         store = Store(launcher, "store-1")
         system = System(launcher, store.url, size=Size(servers=count(1, 2), edges=1, workers=1, handlers=0))
         (python,) = system.handlers
-        node = Handler(launcher, "worker", "node-1", [*node_commands["mixed_worker"], system.target])
+        node = Handler(launcher, "node-1", [*node_commands["mixed_worker"], system.target])
         system.handlers.append(node)
         workload = Workload(system.target, system.edge_addresses, history, activities=system.activities)
         go = Program([*go_commands["mixed"], system.target], tmp_path / "go.log", history)

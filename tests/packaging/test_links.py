@@ -54,7 +54,7 @@ def test_files_and_folders_that_a_page_names_exist(name, there):
     assert [each for each in named if f"/{each}" + ("" if each.endswith("/") else "\n") not in there] == []
 
 
-@pytest.mark.parametrize("package", ["callback_server", "callback_process", "callback_up"])
+@pytest.mark.parametrize("package", ["callback_server", "callback_process", "callback_launcher", "callback_up"])
 def test_the_map_of_the_server_lists_each_module_and_folder_once(package):
     text = (ROOT / "server/README.md").read_text()
     table = text.partition(f"\n`{package}`:\n")[2].partition("\n`callback_")[0]

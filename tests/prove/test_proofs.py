@@ -15,6 +15,7 @@ from support.wait import DEADLINE_S
 
 from callback import AsyncCallbackClient, CallbackStatus, Response, Worker
 from callback_cli import proving
+from callback_launcher import child
 from callback_prove import faults, main, workload
 from callback_prove.checker import Promise
 from callback_prove.faults import FAULTS
@@ -24,7 +25,6 @@ from callback_prove.modes import MODES
 from callback_prove.proof import OwnSystem, Settings
 from callback_prove.system import Size
 from callback_prove.tunnel import Tunnel
-from callback_up import child
 
 
 @pytest.fixture(autouse=True)

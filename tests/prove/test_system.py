@@ -6,9 +6,10 @@ import sys
 import pytest
 from support.wait import wait_until
 
+from callback_launcher.launcher import Launcher
+from callback_launcher.sentinel import settled
 from callback_process.addresses import Address
-from callback_prove.sentinel import settled
-from callback_prove.system import Handler, Launcher
+from callback_prove.system import Handler
 
 HANDLER = """
 import pathlib, signal, sys
@@ -23,19 +24,19 @@ async def test_a_restart_of_a_handler_waits_until_it_can_be_given_calls(tmp_path
     may_listen = tmp_path / "may-listen"
     may_listen.touch()
     command = [sys.executable, "-S", "-c", HANDLER, str(may_listen)]
-    handler = Handler(Launcher(tmp_path), "handler", "handler-1", command)
-    await handler.start()
+    handler = Handler(Launcher(tmp_path), "handler-1", command)
+    handler.start()
     try:
-        await handler.restart()
+        await asyncio.to_thread(handler.restart)
         may_listen.unlink()
-        restart = asyncio.create_task(handler.restart())
+        restart = asyncio.create_task(asyncio.to_thread(handler.restart))
         await wait_until((tmp_path / "handler-1.2.diary").exists, what="a third start")
         done, _ = await asyncio.wait([restart], timeout=0.1)
         assert not done
         may_listen.touch()
         await restart
     finally:
-        await handler.kill()
+        handler.kill()
 
 
 class Store:

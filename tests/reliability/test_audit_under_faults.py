@@ -16,7 +16,7 @@ import msgspec
 import redis.asyncio
 from soak.counts import count
 from support.proxy import StoreProxy, script_of
-from support.replicas import follows, running_stores
+from support.replicas import running_stores
 from support.services import SETTINGS, running_services
 from support.system import running_server
 from support.wait import DEADLINE_S, wait_until
@@ -152,7 +152,7 @@ async def test_the_audit_of_a_mixed_run_under_faults_verifies_and_has_each_chang
 
 async def test_a_failover_that_loses_the_newest_entries_is_told(tmp_path):
     with running_stores(tmp_path, 2) as (old, new):
-        await follows(new, f"127.0.0.1:{old.port}")
+        await new.follow(str(old.address))
         async with (
             Tunnel(f"127.0.0.1:{old.port}") as tunnel,
             running_services(SimpleNamespace(url=f"redis://{tunnel.address}")) as services,

@@ -8,7 +8,7 @@ import grpc
 import pytest
 import redis.asyncio
 from support.edge import running_edge
-from support.replicas import follows, running_stores
+from support.replicas import running_stores
 from support.services import running_services
 from support.wait import DEADLINE_S, wait_until
 from support.workers import handlers_of
@@ -24,7 +24,7 @@ async def stores(tmp_path_factory):
     """Return an old primary, the present one, which was its replica, and the file of a server that knew the old one."""
     file = tmp_path_factory.mktemp("server") / "epochs"
     with running_stores(tmp_path_factory.mktemp("stores"), 2) as (old, new):
-        await follows(new, f"127.0.0.1:{old.port}")
+        await new.follow(str(old.address))
         async with running_services(old, store_epochs_file=file), redis.asyncio.Redis(port=new.port) as plain:
             async with redis.asyncio.Redis(port=old.port) as primary:
                 await primary.set("last", "step")

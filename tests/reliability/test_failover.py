@@ -1,5 +1,6 @@
 """The primary changes: behind Sentinels, behind one address, in a cluster. Connections to the old one are given up."""
 
+import asyncio
 import contextlib
 import re
 import time
@@ -67,7 +68,7 @@ async def test_the_primary_that_sentinels_name_is_used_and_the_next_one_after_a_
             await old.execute("WAIT", 1, 5000)
             await trio.notice_soon()
             began = time.monotonic()
-            await old.kill()
+            old.kill()
             later = await new_case(cases)
             print(f"\n{kind}: writes again {time.monotonic() - began:.1f} s after the primary was killed")
             assert await read_case(cases.scripts, case.id)
@@ -93,12 +94,12 @@ async def test_a_planned_failover_moves_every_connection_and_then_the_old_primar
             async with redis.asyncio.Redis(port=store.address.port) as plain:
                 assert [key async for key in plain.scan_iter(f"*case:{case.id}")]
 
-        await old.stop()
+        await asyncio.to_thread(old.stop)
         async with connect(trio.url) as later:
             await wait_until(lambda: has_no_replica(later), what="a primary without replicas")
             assert await known_replicas(later, later.execute_command) == 1
         for each in trio.sentinels[1:]:
-            await each.stop()
+            await asyncio.to_thread(each.stop)
         async with connect(trio.url) as later:
             with pytest.raises(NotSentError, match=r"agree on a primary of callbacks: 1 of 3 named one .*failed"):
                 await Pipeline(later).send(KEY, *ECHO, "x")

@@ -7,7 +7,7 @@ import asyncio
 
 import pytest
 import redis.asyncio
-from support.replicas import follows, running_stores
+from support.replicas import running_stores
 from support.system import running_system
 from support.wait import wait_until
 
@@ -32,7 +32,7 @@ async def test_a_failover_that_loses_steps_says_how_many_and_the_old_primary_is_
             Tunnel(f"127.0.0.1:{first.port}") as address,
             redis.asyncio.Redis(port=second.port) as plain,
         ):
-            await follows(second, link.address)
+            await second.follow(link.address)
             async with running_system(tmp_path, first, store_url=f"redis://{address.address}") as system:
 
                 async def generate():

@@ -38,7 +38,7 @@ async def read_only(client, _store):
 
 
 @contextlib.asynccontextmanager
-async def can_not_save(client, _store):
+async def cannot_save(client, _store):
     # A store that cannot write snapshots, as on a full disk: here it may open no file.
     await client.config_set("save", "3600 1")
     await client.set("unrelated", "change")
@@ -79,7 +79,7 @@ async def busy(client, store):
         await client.config_set("busy-reply-threshold", limit)
 
 
-@pytest.mark.parametrize("failing", [out_of_memory, read_only, can_not_save, busy])
+@pytest.mark.parametrize("failing", [out_of_memory, read_only, cannot_save, busy])
 async def test_a_store_that_refuses_changes_nothing_and_callers_may_come_again(tmp_path, store, handler, failing):
     """A call that runs meanwhile ends well."""
     handler.script = handler.wait_at_the_gate

@@ -18,7 +18,7 @@ class Acknowledged:
     """Acknowledged steps, to be compared with the stored data."""
 
     FINE = frozenset({"no URL", 200, 503})
-    """All that somebody who asks a system without a store can meet."""
+    """Each result of a request to a system without a store."""
 
     cases: dict = field(default_factory=dict)  # case id -> its URL, once it was returned
     answered: dict = field(default_factory=dict)  # case id -> the body of the call that got a 2xx

@@ -28,7 +28,7 @@ from callback_server.access.authenticator import Authenticator
 from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
 from callback_server.access.roles import Principal, Role
 from callback_server.rpc.method import require_roles
-from callback_server.rpc.pages import ListQueue
+from callback_server.rpc.paging import ListQueue
 from callback_server.store.queries import list_owner_calls
 
 SERVICES = [

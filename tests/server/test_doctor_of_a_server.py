@@ -13,6 +13,7 @@ import trustme
 from pydantic import ValidationError
 from support.handler import handler_service
 from support.store import StoreProcess, free_port, set_up
+from support.tools import require
 from support.wait import wait_until
 
 from callback_process.findings import Level
@@ -240,7 +241,7 @@ def limited(store, limit, value):
 
 async def test_a_store_that_cannot_write_its_file_is_a_problem(tmp_path):
     """As on a full disk: the file of the store cannot grow. With `appendfsync always` the store would exit at once."""
-    store = StoreProcess(tmp_path, fsync="everysec", wrapper=("env", "--ignore-signal=XFSZ")).start()
+    store = StoreProcess(tmp_path, fsync="everysec", wrapper=(require("env"), "--ignore-signal=XFSZ")).start()
     try:
         with redis.Redis(port=store.port) as client, limited(store, resource.RLIMIT_FSIZE, 4096):
             client.set("a", b"x" * 10_000)

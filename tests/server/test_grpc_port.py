@@ -16,6 +16,7 @@ from support.wait import DEADLINE_S, wait_until
 
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
+from callback_launcher.errors import LaunchError
 from callback_server.rpc.grpc_aio.listeners import LISTENERS
 
 
@@ -246,7 +247,7 @@ async def test_a_server_that_would_be_open_or_half_closed_does_not_start(tls, st
     for name, value in change.items():
         environment[name] = value.format(other=other, ca=tls.directory / "ca.pem")
     server = Process("callback_server", tls.directory / "log", **environment)
-    with pytest.raises(AssertionError):
+    with pytest.raises(LaunchError):
         await server.start()
     assert server.process.returncode in (1, 2)
     assert words in server.log.read_text()

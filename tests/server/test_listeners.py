@@ -11,6 +11,7 @@ from support.store import free_port
 from support.system import Process
 from support.wait import DEADLINE_S, wait_until
 
+from callback_launcher.errors import LaunchError
 from callback_server.rpc.grpc_aio.listeners import LISTENERS, Listeners
 
 
@@ -110,7 +111,7 @@ async def test_a_second_server_on_the_port_exits_with_the_reason(tmp_path, store
     }  # fmt: skip
     first = await Process("callback_server", tmp_path / "first", **settings).start()
     second = Process("callback_server", tmp_path / "second", **settings)
-    with pytest.raises(AssertionError, match="cannot be bound; is the port taken"):
+    with pytest.raises(LaunchError, match="cannot be bound; is the port taken"):
         await second.start()
     assert second.process.returncode != 0
     assert first.stop() == 0

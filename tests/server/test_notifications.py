@@ -421,7 +421,7 @@ async def test_notifications_that_no_handler_takes_do_not_keep_others_from_their
         assert len(told.notifications) == 1
 
 
-async def test_notifications_that_are_due_together_start_at_a_pace(store_of):
+async def test_notifications_that_are_due_together_start_at_a_limited_rate(store_of):
     number, per_second = 4, 5
     async with (
         running_services(store_of(), activities=ACT, max_notifications_per_second=per_second) as services,

@@ -20,6 +20,7 @@ from callback.v1.callback_handler_service_pb2_grpc import (
     CallbackHandlerServiceServicer,
     add_CallbackHandlerServiceServicer_to_server,
 )
+from callback_launcher.errors import LaunchError
 from callback_server import control_plane
 from callback_server.handlers import push
 from callback_server.settings import ActivitySettings, TlsSettings
@@ -282,7 +283,7 @@ async def test_unusable_tls_files_of_a_handler_stop_the_start(authority, tmp_pat
     config.write_text(f'[activities.orders]\ntarget = "127.0.0.1:1"\ntls = {{{table}}}\n')
     server = Process("callback_server", tmp_path / "log", CALLBACK_CONFIG=str(config), CALLBACK_GRPC_BIND="127.0.0.1:0",
                      CALLBACK_ADMIN_BIND="127.0.0.1:0", CALLBACK_STORE_URL="redis://127.0.0.1:1")  # fmt: skip
-    with pytest.raises(AssertionError):
+    with pytest.raises(LaunchError):
         await server.start()
     assert server.process.returncode == 1
     (line,) = server.log.read_text().splitlines()

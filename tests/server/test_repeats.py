@@ -124,14 +124,14 @@ async def test_a_place_to_wait_is_free_again_if_its_server_no_longer_asks(store_
         assert (await refusal(send(second, made))).reason == "CALL_IN_PROGRESS"
         await until_it_is_cut_off.aclose()
 
-        async def has_place():
+        async def is_waiter():
             repeat = start(second, made)
             waits = asyncio.ensure_future(wait_until(lambda: second.repeats(made, 17)))
             await asyncio.wait([repeat, waits], return_when=asyncio.FIRST_COMPLETED)
             waits.cancel()
             return None if repeat.done() and await refusal(repeat) else repeat
 
-        repeat = await wait_until(has_place, what="a free place")
+        repeat = await wait_until(is_waiter, what="a repeat that waits")
         handler.gate.set()
         assert same(await repeat) == same(await caller)
         for each in lost:

@@ -9,6 +9,7 @@ from support.store import StoreProcess, free_port, set_up
 from support.system import Process
 from support.wait import wait_until
 
+from callback_launcher.errors import LaunchError
 from callback_process.entry_point import StartError
 from callback_server.control_plane import ControlPlane
 from callback_server.settings import ServerSettings
@@ -46,7 +47,7 @@ def server(tmp_path, store):
 
 async def refusal(server):
     """Start a server that must refuse its store, and return its output after it exits with 1."""
-    with pytest.raises(AssertionError):  # the server ended before it was ready
+    with pytest.raises(LaunchError):  # the server ended before it was ready
         await server.start()
     assert await asyncio.to_thread(server.process.wait, 60) == 1
     (line,) = [line for line in server.log.read_text().splitlines() if not line.startswith("{")]
@@ -172,7 +173,7 @@ async def test_a_server_that_waits_for_its_store_can_be_stopped(server):
     starting = asyncio.create_task(waiting.start())
     await wait_until(lambda: waiting.process and waiting.events("waiting_for_store"), what="a server that waits")
     waiting.signal(signal.SIGTERM)
-    with pytest.raises(AssertionError):  # the server ended before it was ready
+    with pytest.raises(LaunchError):  # the server ended before it was ready
         await starting
     assert await asyncio.to_thread(waiting.process.wait, 60) == 0
 

@@ -8,7 +8,7 @@ import redis.asyncio
 import structlog
 from support.cases import Cases
 from support.cluster import STAYING, running_cluster
-from support.replicas import follows, running_stores
+from support.replicas import running_stores
 from support.store import KINDS
 from support.wait import wait_until
 
@@ -304,7 +304,7 @@ async def test_a_primary_that_gets_its_first_replica_goes_on_and_no_steps_are_re
             await server.new()
             await before.new()
             replication_id = server.epochs.current(TAG).replication_id
-            await follows(replica, f"127.0.0.1:{primary.port}")
+            await replica.follow(str(primary.address))
             await Server(third, before.epochs).new()  # a new connection
             await server.new(3)  # on the one that was open before
             async with connect(primary.url) as fourth:
@@ -426,19 +426,18 @@ async def test_an_old_primary_of_a_cluster_is_refused_although_another_node_has_
         for tag, known in server.epochs.known.items():
             kept.remember(keys.partition_of_tag(tag), known)
         kept.remember(PARTITION, Known(Epoch(2, "b" * 16, "of the next primary"), 2, 2))
-        await cluster.target.hset(keys.key(0, "epochs"), "primary", "another")
-        await cluster.target.hset(keys.key(0, "epochs"), "3", f"{'c' * 16}:1")
-        await cluster.target.hset(keys.key(0, "epochs"), "number", "3")
+        changed = ("primary", "another", "3", f"{'c' * 16}:1", "number", "3")
+        await cluster.target.execute("HSET", keys.key(0, "epochs"), *changed)
         kept.remember(0, Known(Epoch(3, "c" * 16, server.epochs.current(elsewhere).replication_id), 3, 1))
         for each in (Server(client, kept), Server(again, kept)):  # with a connection to the old one, and without
             await refused(each.cases.new(partition=STAYING))
             await each.cases.new(partition=0)
-        assert await cluster.source.xlen(keys.key(STAYING, "events")) == 1
+        assert await cluster.source.execute("XLEN", keys.key(STAYING, "events")) == 1
 
 
 async def test_a_replica_that_was_promoted_before_it_had_the_newest_epoch_is_no_old_primary(tmp_path):
     with running_stores(tmp_path, 2) as (first, second):
-        await follows(second, f"127.0.0.1:{first.port}")
+        await second.follow(str(first.address))
         async with connect(first.url) as client, redis.asyncio.Redis(port=second.port) as plain:
             server = Server(client)
             await plain.execute_command("REPLICAOF", "NO", "ONE")
@@ -453,7 +452,7 @@ async def test_a_replica_that_was_promoted_before_it_had_the_newest_epoch_is_no_
 
 async def test_an_old_primary_is_refused_everywhere_although_the_connection_to_the_next_one_broke_at_once(tmp_path):
     with running_stores(tmp_path, 2) as (first, second):
-        await follows(second, f"127.0.0.1:{first.port}")
+        await second.follow(str(first.address))
         async with (
             Tunnel(f"127.0.0.1:{second.port}") as tunnel,
             connect(first.url) as client,
@@ -482,7 +481,7 @@ async def test_an_old_primary_is_refused_everywhere_although_the_connection_to_t
 
 async def test_of_two_primaries_that_servers_have_met_at_the_same_time_the_promoted_replica_counts(tmp_path):
     with running_stores(tmp_path, 2) as (first, second):
-        await follows(second, f"127.0.0.1:{first.port}")
+        await second.follow(str(first.address))
         async with connect(first.url) as client:
             server = Server(client)
             await server.new()
@@ -508,7 +507,7 @@ async def test_of_two_primaries_that_servers_have_met_at_the_same_time_the_promo
 
 async def test_an_old_primary_that_comes_back_without_its_replicas_begins_no_epoch(tmp_path):
     with running_stores(tmp_path, 2) as (first, second):
-        await follows(second, f"127.0.0.1:{first.port}")
+        await second.follow(str(first.address))
         async with connect(first.url) as client:
             server = Server(client, replicas=1)
             await resend(server.new, unsent_s=60, unsure_s=60)
@@ -519,7 +518,7 @@ async def test_an_old_primary_that_comes_back_without_its_replicas_begins_no_epo
         async with connect(first.url) as client:
             error = await refused(Server(client, server.epochs, replicas=1).new(), "0 of 1 replicas are attached to it")
             assert not error.maybe_done
-        await follows(first, f"127.0.0.1:{second.port}")
+        await first.follow(str(second.address))
         async with connect(second.url) as client:
             await resend(Server(client, server.epochs, replicas=1).new, unsent_s=60, unsure_s=60)
         assert (server.number, server.losses, server.epochs.problem) == (2, [], "")

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import random
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis.asyncio
@@ -11,7 +10,7 @@ import trustme
 import uvloop
 from redis.exceptions import ClusterDownError, ResponseError
 from support.proxy import StoreProxy
-from support.store import StoreProcess, free_port
+from support.store import StoreProcess, free_port, start_at_once
 from support.wait import wait_until
 
 from callback_prove.tunnel import Tunnel
@@ -325,8 +324,7 @@ TIMEOUT = "cluster-node-timeout"
 def nodes(tmp_path_factory):
     """Run two nodes, each a cluster of its own."""
     nodes = [StoreProcess(tmp_path_factory.mktemp("node"), kind="valkey-cluster") for _ in range(2)]
-    with ThreadPoolExecutor() as threads:  # a new node takes no commands for 2 seconds
-        list(threads.map(StoreProcess.start, nodes))
+    start_at_once(nodes)
     yield nodes
     for node in nodes:
         node.kill()

@@ -14,6 +14,7 @@ from soak.counts import SOAK
 from store.machine.life_machine import machine_on
 
 from callback_server.store import queries, transitions
+from callback_server.store.generated_lua import with_keys
 
 
 def scripts():
@@ -290,7 +291,7 @@ BUGS = {
     "a label is found after its case was deleted": (
         "for _, index in ipairs(label_indexes(case.owner, content)) do redis.call('ZREM', index, case_id) end"),
     "a label leads to a foreign owner's cases": (
-        "label_key(owner, label_digest(name, value))", "label_key('', label_digest(name, value))"),
+        "local index = label_key(owner, digest)", "local index = label_key('', digest)"),
     "a lease outlives its call": (
         "unpack(fields or {}))\n  redis.call('ZREM', leases_key(), call_id)", "unpack(fields or {}))"),
     "watchers get no event of the end of a call": "  emit_event(case, 'CALL_ENDED', call_id, call_status)\n",
@@ -392,7 +393,7 @@ BUGS = {
     "the answer that closed its case is not erased": (
         "  if case.call then redis.call('UNLINK', answer_key(case.call)) end\n"),
     "an answer outlives the erasure of a call that is no longer recorded": (
-        "    redis.call('UNLINK', answer_key(string.match(member, '^[^:]+')))\n"),
+        "    redis.call('UNLINK', answer_key(call_id))\n"),
     "the answer of a call that was erased while it ran is kept": (
         "    call[5] ~= '' and window_ms or 0, now, repeat_bytes_per_case)",
         "    window_ms, now, repeat_bytes_per_case)"),
@@ -485,7 +486,7 @@ def change_of(bug):
 def planted(old, new):
     before = [(script, script.source, script.sha) for script in SCRIPTS]
     for script in SCRIPTS:
-        script.source = script.complete(script.code.replace(old, new))
+        script.source = with_keys(script.code.replace(old, new))
         script.sha = hashlib.sha1(script.source.encode()).hexdigest()
     try:
         yield

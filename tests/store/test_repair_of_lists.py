@@ -11,7 +11,7 @@ from support.wait import wait_until
 from callback_process.tasks import TaskSet
 from callback_server.calls import sweeper
 from callback_server.domain.case import AnswerMode, CallMode, Settings
-from callback_server.domain.notification import Reason, reminder_id
+from callback_server.domain.notification import CallReason, reminder_id
 from callback_server.domain.timeouts import EntryWithoutCase
 from callback_server.operations.repair import Fault, FaultKind, Repair
 from callback_server.store import keys
@@ -35,7 +35,7 @@ async def stored(cases, plain):
     await make_ordered(cases, ordered)
     for case in (free, ordered, ordered, ordered):  # calls with a delivery to run
         await cases.claim(case)
-    reminding = await cases.new(settings=Settings(remind_after_ms=(1, 3_600_000)), notify=(Reason.REMINDER,))
+    reminding = await cases.new(settings=Settings(remind_after_ms=(1, 3_600_000)), notify=(CallReason.REMINDER,))
     partition = keys.partition_of(reminding.id)
 
     async def is_reminded():  # of the first of two

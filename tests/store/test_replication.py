@@ -4,7 +4,6 @@ import asyncio
 import collections
 import contextlib
 import signal
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis.asyncio
@@ -14,8 +13,8 @@ from structlog.testing import capture_logs
 from support.cases import Cases, cases_on
 from support.limits import limited
 from support.proxy import StoreProxy
-from support.replicas import follow, running_stores
-from support.store import StoreProcess, set_up
+from support.replicas import running_stores
+from support.store import StoreProcess, set_up, start_at_once
 from support.wait import wait_until, wait_until_sync
 
 from callback_process.findings import Level
@@ -52,10 +51,10 @@ WRITE = ("EVAL", "return redis.call('INCR', KEYS[1])", 1, KEY)
 
 
 @pytest.fixture(scope="module")
-def stores(tmp_path_factory):
+async def stores(tmp_path_factory):
     """Run a primary, its replica, and another store."""
     with running_stores(tmp_path_factory.mktemp("stores"), 3) as made:
-        follow(made[1], f"127.0.0.1:{made[0].port}")
+        await made[1].follow(str(made[0].address))
         yield made
 
 
@@ -295,7 +294,7 @@ def test_a_durability_is_one_of_four_and_names_how_many_replicas_it_waits_for():
 async def test_a_primary_with_more_replicas_than_are_waited_for_is_refused(stores, store_of):
     assert not await refusal(stores[0].url, "replicated:1")
     assert not await refusal(stores[0].url, "replicated:2")  # the other may come later
-    follow(stores[2], f"127.0.0.1:{stores[0].port}")
+    await stores[2].follow(str(stores[0].address))
     seen = await refusal(stores[0].url, "replicated:1")
     with set_up(stores[2], replica_priority=0):  # no Sentinel elects it, but WAIT counts it
         assert await refusal(stores[0].url, "replicated:1") == seen
@@ -355,8 +354,7 @@ def nodes(tmp_path_factory):
         for _ in range(3)
     ]
     try:
-        with ThreadPoolExecutor() as threads:  # a new node takes no commands for 2 seconds
-            list(threads.map(StoreProcess.start, made))
+        start_at_once(made)
         with redis.Redis(port=made[0].port) as primary:
             primary.execute_command("CLUSTER SET-CONFIG-EPOCH", 1)
         join(made[1], made[0])

@@ -5,6 +5,7 @@ A script on what is due, of many cases, leaves a case of which a key has a wrong
 """
 
 import itertools
+import re
 
 import pytest
 from redis.exceptions import ResponseError
@@ -14,13 +15,14 @@ from support.wait import wait_until
 from callback_server.domain.activity import Pause, PausedActivities
 from callback_server.domain.call import CallStatus, DeliveryStatus, Outcome, Request
 from callback_server.domain.case import AnswerMode, CallMode, Fallback, Settings
-from callback_server.domain.notification import Reason, reminder_id
+from callback_server.domain.notification import CallReason, reminder_id
 from callback_server.domain.response import Response, ResponseType
 from callback_server.domain.timeouts import WrongType
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
 from callback_server.store.queries.read import read_case
 from callback_server.store.recording import Recording
+from callback_server.store.transitions import claim_call
 from callback_server.store.transitions.create_case import create_case
 from callback_server.store.transitions.extend_case import extend_case
 from callback_server.store.transitions.finish_delivery import finish_delivery
@@ -80,7 +82,7 @@ class Prepared(Cases):
         await self.close(self.closed.id)
         self.recorded = await self.create(activity="record")
         remind = Settings(labels={"team": "x"}, remind_after_ms=(1, 3_600_000))
-        self.reminding = await self.create(settings=remind, notify=(Reason.REMINDER, Reason.EXPIRY))
+        self.reminding = await self.create(settings=remind, notify=(CallReason.REMINDER, CallReason.EXPIRY))
         await wait_until(self.reminded, what="the first reminder")
         self.new = self.case()
 
@@ -263,3 +265,13 @@ async def test_a_case_of_which_a_key_has_a_wrong_type_is_kept_and_others_are_del
     assert {(each.listed_in, each.name) for each in made.due} == {("ended", made.ended), ("closed", made.closed.id)}
     assert await plain.exists(keys.key(PARTITION, "case", made.closed.id))
     assert not await plain.exists(keys.key(PARTITION, "case", other.id))
+
+
+async def test_an_error_of_a_script_names_the_line_of_what_the_store_gets(made, plain):
+    await damage(plain, keys.key(PARTITION, "calls", made.multiple.id).encode())
+    with pytest.raises(ResponseError) as error:
+        await made.claim_of(made.multiple, 9)
+    (note,) = error.value.__notes__
+    name, line = re.match(r"script: (\w+), line (\d+) of ", note).groups()
+    assert name == claim_call.SCRIPT.name
+    assert "redis.call('ZINTERCARD', 6" in claim_call.SCRIPT.source.splitlines()[int(line) - 1]

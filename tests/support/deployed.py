@@ -7,19 +7,21 @@ import asyncio
 import contextlib
 import os
 import re
+import socket
 import ssl
 import subprocess
 
 import httpx
 import trustme
 import yaml
-from support.store import accepts_connections, free_port
-from support.system import Process
+from support.store import free_port
+from support.system import SystemLauncher
 from support.tools import require
 from support.tree import ROOT
-from support.wait import wait_until
 
 from callback import AsyncCallbackClient
+from callback_launcher.child import Child, running
+from callback_launcher.launcher import System
 from callback_server.access.roles import EVERY_ACTIVITY, Role
 from callback_server.access.tokens import add_token
 
@@ -52,7 +54,7 @@ def runbook_commands(alert):
     return re.findall(r"`callback ([a-z][^`]*)`", section)
 
 
-class Fleet:
+class Fleet(System):
     """Two `servers` and two `edges`, with the configuration and the principals of the samples.
 
     `client` is the sample's service `orders`, `operator` its administrator. The client balances between the two servers
@@ -68,32 +70,20 @@ class Fleet:
         self.worker_token_file.write_text(
             add_token(principals, "workers", (Role.WORKER,), None, activities=(EVERY_ACTIVITY,))
         )
-        text = sample(
-            "callback.toml",
-            {"redis://127.0.0.1:6379/0": store.url, "/etc/callback/principals.toml": principals},
+        box_url = f'box_url = "https://{HOST}"'
+        changes = {
+            "redis://127.0.0.1:6379/0": store.url, "/etc/callback/principals.toml": principals, box_url: box_url,
+        }  # fmt: skip
+        configuration.write_text(sample("callback.toml", changes).partition("[activities.")[0] + activities)
+        ours = SystemLauncher(directory, server={"CALLBACK_CONFIG": str(configuration), **dict(server)}, edge={})
+        edge = {"SERVER_TOKEN_FILE": token, "TRUSTED_PROXIES": "127.0.0.1", "UNKNOWN_STATES_PER_MINUTE_PER_ADDRESS": 60}
+        super().__init__(
+            ours, store.url, servers=2, edges=2, server={"BOX_URL": f"https://{HOST}", "STATE_KEY": "k" * 32}, edge=edge
         )
-        configuration.write_text(text.partition("[activities.")[0] + activities)
-        grpc = [f"127.0.0.1:{free_port()}" for _ in range(2)]
-        self.grpc = f"ipv4:{','.join(grpc)}"
-        self.servers = [
-            Process(
-                "callback_server", directory / f"server-{n}.log", CALLBACK_CONFIG=str(configuration),
-                CALLBACK_GRPC_BIND=address, CALLBACK_ADMIN_BIND=f"127.0.0.1:{free_port()}",
-                CALLBACK_STATE_KEY="k" * 32, **dict(server),
-            )
-            for n, address in enumerate(grpc, 1)
-        ]  # fmt: skip
-        self.addresses = [(f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}") for _ in range(2)]
+        self.addresses = [
+            tuple(each.environment[f"CALLBACK_EDGE_{name}"] for name in ("BIND", "ADMIN_BIND")) for each in self.edges
+        ]
         """By edge: the address for callers, and the admin port."""
-        self.edges = [
-            Process(
-                "callback_edge", directory / f"edge-{n}.log", CALLBACK_EDGE_BIND=address,
-                CALLBACK_EDGE_ADMIN_BIND=admin, CALLBACK_EDGE_SERVER_TARGET=self.grpc,
-                CALLBACK_EDGE_SERVER_TOKEN_FILE=str(token), CALLBACK_EDGE_TRUSTED_PROXIES="127.0.0.1",
-                CALLBACK_EDGE_UNKNOWN_STATES_PER_MINUTE_PER_ADDRESS="60",
-            )
-            for n, (address, admin) in enumerate(self.addresses, 1)
-        ]  # fmt: skip
         self.client = self.operator = None
 
     async def start(self, process):
@@ -123,8 +113,8 @@ async def running_fleet(directory, store, **options):
         for processes in (fleet.servers, fleet.edges):
             await asyncio.gather(*map(fleet.start, processes))
         async with (
-            AsyncCallbackClient(fleet.grpc, token=fleet.tokens["orders"]) as fleet.client,
-            AsyncCallbackClient(fleet.grpc, token=fleet.tokens["operator"]) as fleet.operator,
+            AsyncCallbackClient(fleet.target, token=fleet.tokens["orders"]) as fleet.client,
+            AsyncCallbackClient(fleet.target, token=fleet.tokens["operator"]) as fleet.operator,
         ):
             yield fleet
     finally:
@@ -132,7 +122,7 @@ async def running_fleet(directory, store, **options):
             await asyncio.gather(*(asyncio.to_thread(process.stop) for process in processes))
 
 
-class Proxy:
+class Proxy(Child):
     """nginx or haproxy, configured by its sample, in front of the edges at these addresses (as in `Fleet`).
 
     Its logs and all other files that it writes are in a directory of its own.
@@ -151,16 +141,18 @@ class Proxy:
         certificate.write_bytes(b"".join(blob.bytes() for blob in identity.cert_chain_pems))
         key.write_bytes(identity.private_key_pem.bytes())
         both.write_bytes(identity.private_key_and_cert_chain_pem.bytes())
-        self._environment = {"BIND": f"127.0.0.1:{self.port}", "CERTIFICATE": str(both)}
         configuration = directory / f"{kind}.conf"
-        self.command = [require(kind), "-f", str(configuration), "-db"]
+        command = [require(kind), "-f", str(configuration), "-db"]
         if kind == "nginx":
             user = " user root;" if os.geteuid() == 0 else ""  # only the owner can read the directories of tests
-            self.command = [
+            command = [
                 require(kind), "-c", str(configuration), "-e", str(directory / "start.log"), "-g", f"daemon off;{user}",
             ]  # fmt: skip
         configuration.write_text(getattr(self, f"_{kind}")(addresses))
-        self.process = None
+        super().__init__(
+            name=kind, command=command, is_healthy=self._accepts, start_s=120, stop_s=60, log=directory / "output.log",
+            environment={"BIND": f"127.0.0.1:{self.port}", "CERTIFICATE": str(both)},
+        )  # fmt: skip
 
     def _nginx(self, addresses):
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -191,33 +183,18 @@ class Proxy:
         """Check the configuration with the proxy's own linter, and return the exit code and the output."""
         flag = {"nginx": "-t", "haproxy": "-c"}[self.kind]
         ran = subprocess.run(
-            [*self.command, flag], env={**os.environ, **self._environment}, capture_output=True, text=True, check=False
+            [*self.command, flag], env={**os.environ, **self.environment}, capture_output=True, text=True, check=False
         )
         return ran.returncode, ran.stdout + ran.stderr
 
-    async def start(self):
-        """Start it, and wait until it accepts connections."""
-        with (self.directory / "output.log").open("ab") as output:
-            self.process = subprocess.Popen(
-                self.command, env={**os.environ, **self._environment}, stdin=subprocess.DEVNULL, stdout=output,
-                stderr=output,
-            )  # fmt: skip
-        await wait_until(self._accepts, what=f"{self.kind} to listen")
-
-    async def _accepts(self):
-        assert self.process.poll() is None, self.said()
-        return await accepts_connections(self.port)
+    def _accepts(self):
+        with socket.create_connection(("127.0.0.1", self.port)):
+            return True
 
     def said(self):
         """Return all text that it has logged or written, without its configuration."""
         logs = sorted(self.directory.glob("*.log"))
         return "".join(log.read_text(errors="backslashreplace") for log in logs)
-
-    def stop(self):
-        """End it at once."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(60)
 
     async def connect(self, alpn="http/1.1", *, source=None):
         """Open a connection over TLS, from a loopback address if one is given, and return its reader and writer."""
@@ -259,8 +236,5 @@ async def running_proxy(kind, directory, addresses):
     """Run a `Proxy`, in a directory that does not exist yet."""
     directory.mkdir()
     proxy = Proxy(kind, directory, addresses)
-    try:
-        await proxy.start()
+    async with running(proxy):
         yield proxy
-    finally:
-        await asyncio.to_thread(proxy.stop)

@@ -383,8 +383,6 @@ class FailingUpstream:
     async def invoke(self, _message, _body=None):
         raise RuntimeError(self._text)
 
-    look_up = invoke
-
 
 @contextlib.asynccontextmanager
 async def running_edge(
@@ -594,7 +592,7 @@ class EdgeProcess(Reachable):
     async def __aexit__(self, *_exception):
         self.process.kill()
         await self.end()
-        assert_events([line.encode() for line in self.lines])
+        assert_events(self.lines)
 
     async def start(self):
         reading, writing = os.pipe()

@@ -3,12 +3,11 @@
 import contextlib
 
 import trustme
-from support.store import program
+from support.store import Launcher, program
 
-from callback_prove.failover import REPLICATION, follow
-from callback_prove.proof import running
-from callback_prove.sentinel import SENTINELS, SERVICE, Sentinel, settled
-from callback_prove.system import Launcher, Store
+from callback_launcher.child import running
+from callback_launcher.sentinel import SENTINELS, SERVICE, Sentinel, settled
+from callback_launcher.store import REPLICATION, Store
 
 SLOW_MS = 60_000
 """Time until a Sentinel misses a primary, in milliseconds: a busy machine can pause a store for a second."""
@@ -51,33 +50,29 @@ def tls_files(directory):
 @contextlib.asynccontextmanager
 async def running_trio(directory, kind, *, password="", sentinel_password="", has_tls=False):
     """Run a `Trio` of a kind of store: with passwords if they are given, with TLS everywhere if that is asked for."""
+    launcher = Launcher(directory, store=program(kind))
     authority, tls = tls_files(directory) if has_tls else (None, ())
-    secured = {"ssl": True, "ssl_ca_certs": str(authority)} if has_tls else {}
-    with Launcher(directory, store=program(kind)) as launcher:
 
-        def make(cls, name, *arguments, secret, **options):
-            """Make a process that is reached over TLS and with a password where these are asked for."""
-            address = launcher.take()
-            ports = ("--port", "0", "--tls-port", str(address.port), *tls) if has_tls else ()
-            made = cls(launcher, name, *arguments, *ports, address=address, **options)
-            made.connection = secured | ({"password": secret} if secret else {})
-            return made
+    def make(cls, name, *arguments, secret, **options):
+        """Make a process that is reached over TLS and with a password where these are asked for."""
+        address = launcher.take()
+        ports = ("--port", "0", "--tls-port", str(address.port), *tls) if has_tls else ()
+        connection = ({"ssl": True, "ssl_ca_certs": str(authority)} if has_tls else {}) | {"password": secret or None}
+        return cls(launcher, name, *arguments, *ports, address=address, connection=connection, **options)
 
-        secret = ("--requirepass", password, "--masterauth", password) if password else ()
-        primary, replica = (make(Store, name, *REPLICATION, *secret, secret=password) for name in ("first", "second"))
-        lines = [
-            *([f"sentinel auth-pass {SERVICE} {password}"] if password else []),
-            *([f"requirepass {sentinel_password}", f"sentinel sentinel-pass {sentinel_password}"]
-              if sentinel_password else []),
-        ]  # fmt: skip
-        sentinels = [
-            make(
-                Sentinel, f"sentinel-{n}", primary.address, secret=sentinel_password, down_after_ms=SLOW_MS, lines=lines
-            )
-            for n in range(SENTINELS)
-        ]
-        async with running(primary, replica):
-            await follow(replica, str(primary.address))
-            async with running(*sentinels):
-                await settled(sentinels, primary, replica)
-                yield Trio((primary, replica), sentinels, password, authority)
+    secret = ("--requirepass", password, "--masterauth", password) if password else ()
+    primary, replica = (make(Store, name, *REPLICATION, *secret, secret=password) for name in ("first", "second"))
+    lines = [
+        *([f"sentinel auth-pass {SERVICE} {password}"] if password else []),
+        *([f"requirepass {sentinel_password}", f"sentinel sentinel-pass {sentinel_password}"]
+          if sentinel_password else []),
+    ]  # fmt: skip
+    sentinels = [
+        make(Sentinel, f"sentinel-{n}", primary.address, secret=sentinel_password, down_after_ms=SLOW_MS, lines=lines)
+        for n in range(SENTINELS)
+    ]
+    async with running(primary, replica):
+        await replica.follow(str(primary.address))
+        async with running(*sentinels):
+            await settled(sentinels, primary, replica)
+            yield Trio((primary, replica), sentinels, password, authority)

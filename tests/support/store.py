@@ -1,6 +1,5 @@
 """Real stores, each in its own process: the embedded Valkey or the system's Redis, alone or as a one-node cluster."""
 
-import asyncio
 import atexit
 import contextlib
 import functools
@@ -14,6 +13,10 @@ from pathlib import Path
 import redis
 from support.tools import require
 from support.wait import wait_until_sync
+
+from callback_launcher import launcher
+from callback_launcher.store import Store
+from callback_process.addresses import Address
 
 KINDS = ("valkey", "redis", "valkey-cluster", "redis-cluster")
 
@@ -61,14 +64,12 @@ def free_port():
             return port
 
 
-async def accepts_connections(port):
-    """Return whether something listens on a port of loopback."""
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True
+class Launcher(launcher.Launcher):
+    """A launcher of tests: its processes are given ports of `free_port`."""
+
+    def take(self):
+        """Return a free address."""
+        return Address("127.0.0.1", free_port())
 
 
 def folder_in_memory():
@@ -82,42 +83,51 @@ def folder_in_memory():
     return Path(folder)
 
 
-class StoreProcess:
+class StoreProcess(Store):
     """A store in a directory, durable (`appendfsync always`) by default. It can be started again after its end."""
 
     def __init__(self, directory, *, kind="valkey", fsync="always", settings=(), wrapper=(), password=None):
+        ours = Launcher(directory, fsync, store=program(kind))
         self.directory = directory
-        self._password = password or None
         self.cluster = kind.endswith("-cluster")
-        self.port, self.cluster_port = free_port(), free_port()
-        self.url = f"redis{'+cluster' if self.cluster else ''}://127.0.0.1:{self.port}"
-        self.command = [
-            *wrapper, program(kind), "--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(directory),
-            "--save", "", "--appendonly", "yes", "--appendfsync", fsync, "--maxmemory-policy", "noeviction",
-            "--logfile", str(directory / "log"), *settings,
-            *(("--cluster-enabled", "yes", "--cluster-port", str(self.cluster_port)) if self.cluster else ()),
-        ]  # fmt: skip
-        self.process = None
+        if self.cluster:
+            self.cluster_port = ours.take().port
+            settings = (*settings, "--cluster-enabled", "yes", "--cluster-port", str(self.cluster_port))
+        connection = {"password": password} if password else {}
+        super().__init__(ours, "store", *settings, data=directory, wrapper=wrapper, connection=connection)
+        self.port = self.address.port
+        if self.cluster:
+            self.url = f"redis+cluster://{self.address}"
 
     def start(self):
         """Start it, and wait until it answers."""
-        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL)
-        with redis.Redis(port=self.port, password=self._password) as client:
-            if self.cluster:
-                wait_until_sync(lambda: self._answers(client), what="the store")
+        super().start()
+        return self
+
+    def require_healthy(self):
+        """Wait until it answers. A cluster gets all slots."""
+        super().require_healthy()
+        if self.cluster:
+            with redis.Redis(port=self.port) as client:
                 if client.cluster("info")["cluster_slots_assigned"] == "0":
                     client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
                 wait_until_sync(lambda: client.cluster("info")["cluster_state"] == "ok", what="the cluster")
-            else:
-                wait_until_sync(lambda: self._answers(client), what="the store")
-        return self
 
-    def _answers(self, client):
-        assert self.process.poll() is None, (self.directory / "log").read_text()
-        try:
-            return client.ping()
-        except redis.ConnectionError:  # not yet listening, or still loading
-            return False
+    def stop(self):
+        """Stop it gracefully. The signal is repeated: a store that still writes its first AOF refuses to stop."""
+
+        def has_ended():
+            self.signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.wait(1)
+            return not self.is_running
+
+        wait_until_sync(has_ended, what="the end of the store")
+
+    def wait(self, timeout_s=None):
+        """Wait until it ends."""
+        self._client.close()
+        return super().wait(timeout_s)
 
     @functools.cached_property
     def _client(self):
@@ -135,27 +145,13 @@ class StoreProcess:
                 pipeline.unlink(key)
         pipeline.execute()
 
-    def kill(self):
-        """Kill it as a crash does."""
-        self._end(signal.SIGKILL)
 
-    def stop(self):
-        """Stop it gracefully."""
-        self._end(signal.SIGTERM)
-
-    def _end(self, number):
-        """Send the signal until the process has ended: a store that still writes its first AOF refuses to stop."""
-
-        def has_ended():
-            if self.process.poll() is None:
-                self.process.send_signal(number)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self.process.wait(1)
-            return self.process.poll() is not None
-
-        self._client.close()
-        if self.process is not None:
-            wait_until_sync(has_ended, what="the end of the store")
+def start_at_once(nodes):
+    """Start nodes of a cluster at once: a new one takes no commands for 2 seconds."""
+    for each in nodes:
+        each.spawn()
+    for each in nodes:
+        each.require_healthy()
 
 
 @contextlib.contextmanager

@@ -8,62 +8,72 @@ import asyncio
 import contextlib
 import json
 import os
-import signal
-from pathlib import Path
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from support.fork_server import start
 from support.services import services_at
-from support.store import StoreProcess, free_port
+from support.store import Launcher, StoreProcess, free_port
 from support.wait import DEADLINE_S, wait_until
 
 from callback import AsyncCallbackClient
+from callback_launcher import launcher
+from callback_launcher.child import Child
+from callback_launcher.programs import is_ready, variables
 from callback_process.addresses import parse_bind
-from callback_up import children
 
 
 def assert_events(lines):
     """Assert that each line of a started process's log is an event: no library wrote to the log by itself."""
     for number, line in enumerate(lines):
-        assert line.startswith(b"{"), b"\n".join(lines[number:]).decode(errors="replace")
+        assert line.startswith("{"), "\n".join(lines[number:])
         json.loads(line)
 
 
-class Process:
+class Process(Child):
     """`python -m package` with settings from the environment; `facts` are the fields of its `ready` event.
 
     It is forked from a fork server, or started by `interpreter`, a command, if there is one.
     """
 
     def __init__(self, package, log, *, interpreter=None, **environment):
+        super().__init__(
+            name=log.stem, command=[package], is_healthy=self._ready, stop_s=60, environment=environment, log=log
+        )
         self.interpreter = interpreter
-        self._package = package
-        self._environment = {**os.environ, **environment}
-        self.log = log
-        self.facts = {}
-        self.process = None
-        self._seen = 0
+        self.facts = None
+
+    def spawn(self, *arguments, stdout=None, **options):
+        """Start it, and forget the run before. Options are those of `fork_server.start`."""
+        self.facts = None
+        environment = {**os.environ, **self.environment}
+        with self.log.open("ab") as log:
+            self._logged = self.log.stat().st_size
+            self.process = start(
+                *self.command, *arguments, env=environment, stdout=stdout, stderr=log, interpreter=self.interpreter,
+                **options,
+            )  # fmt: skip
+        return self
 
     async def start(self):
         """Start it, and wait until it logs that it is ready."""
-        self._seen = self.log.stat().st_size if self.log.exists() else 0
-        self.facts = {}
-        with self.log.open("ab") as log:
-            self.process = start(
-                self._package, env=self._environment, stdout=None, stderr=log, interpreter=self.interpreter
-            )
-        self.facts = await wait_until(self._ready, deadline_s=120, what=f"ready in {self.log}")
+        self.spawn()
+        await wait_until(self._ready, what=f"ready in {self.log}")
         return self
+
+    def _ready(self):
+        self.require_running()
+        self.facts = next(iter(self.events("ready")), None)
+        return self.facts
 
     async def until_ready(self):
         """Wait until its probe says that it is ready. An edge then reaches a server."""
 
-        async def is_ready():
+        async def is_ready_now():
             with contextlib.suppress(OSError):
-                return await children.is_ready(parse_bind(self.facts["admin"]))
+                return await asyncio.to_thread(is_ready, parse_bind(self.facts["admin"]))
 
-        await wait_until(is_ready, what=f"{self.log.stem} that is ready")
+        await wait_until(is_ready_now, what=f"{self.name} that is ready")
 
     async def admin(self, path):
         """Return the answer of its admin port to a GET."""
@@ -75,40 +85,35 @@ class Process:
         families = text_string_to_metric_families((await self.admin("/metrics")).text)
         return [sample for family in families for sample in family.samples]
 
-    def _ready(self):
-        assert self.process.poll() is None, self.log.read_text()
-        return next((event for event in self.events() if event["event"] == "ready"), None)
-
     def events(self, name=None):
         """Return the events that it logged since its last start."""
-        with self.log.open("rb") as log:
-            log.seek(self._seen)
-            lines = log.read().splitlines()
-        events = [json.loads(line) for line in lines if line.startswith(b"{") and line.endswith(b"}")]
+        events = [json.loads(line) for line in self.said().splitlines() if line.startswith("{") and line.endswith("}")]
         return [event for event in events if name in (None, event["event"])]
 
-    def signal(self, number):
-        """Send it a signal."""
-        self.process.send_signal(number)
-
-    def kill(self):
-        """Kill it as a crash does."""
-        self._end(signal.SIGKILL)
-
-    def stop(self):
-        """Stop it gracefully, and return its exit code."""
-        return self._end(signal.SIGTERM)
-
-    def _end(self, number):
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(number)
-            self.process.wait(60)
-            if self.facts:
-                assert_events(self.log.read_bytes()[self._seen :].splitlines())
-        return self.process.returncode if self.process else None
+    def wait(self, timeout_s=None):
+        """Wait until it ends. If it was ready, assert that it has logged only events."""
+        was_running = self.is_running
+        code = super().wait(timeout_s)
+        if was_running and self.facts:
+            assert_events(self.said().splitlines())
+        return code
 
 
-class System:
+class SystemLauncher(Launcher):
+    """A launcher of servers and edges with these environment variables, by kind."""
+
+    def __init__(self, directory, interpreter=None, **environment):
+        super().__init__(directory)
+        self._interpreter = interpreter
+        self._environment = environment
+
+    def serving(self, kind, name, **settings):
+        """Return a server or an edge, a `Process`."""
+        environment = variables(kind, ADMIN_BIND=self.take(), **settings) | self._environment[kind]
+        return Process(f"callback_{kind}", self.log(name), interpreter=self._interpreter, **environment)
+
+
+class System(launcher.System):
     """A running system. `http` calls the edge, `client` is the client of an internal service."""
 
     def __init__(self, directory, store, *, store_url=None, config="", server=(), edge=()):
@@ -117,21 +122,11 @@ class System:
         file = directory / "callback.toml"
         file.write_text(config)
         common = {"CALLBACK_CONFIG": str(file)}
-        grpc, http, admin = (f"127.0.0.1:{free_port()}" for _ in range(3))
-        self.url = f"http://{http}"
-        self.grpc = grpc
-        server_environment = {
-            **common, "CALLBACK_GRPC_BIND": grpc, "CALLBACK_BOX_URL": self.url,
-            "CALLBACK_STORE_URL": store_url or store.url, "CALLBACK_STATE_KEY": "k" * 32,
-            "CALLBACK_PLATFORM_URL": "https://platform.example", "CALLBACK_ADMIN_BIND": "127.0.0.1:0",
-            "CALLBACK_DRAIN_S": "0", **dict(server),
-        }  # fmt: skip
-        edge_environment = {
-            **common, "CALLBACK_EDGE_BIND": http, "CALLBACK_EDGE_ADMIN_BIND": admin,
-            "CALLBACK_EDGE_SERVER_TARGET": grpc, "CALLBACK_EDGE_DRAIN_S": "0", **dict(edge),
-        }  # fmt: skip
-        self.server = Process("callback_server", directory / "server.log", **server_environment)
-        self.edge = Process("callback_edge", directory / "edge.log", **edge_environment)
+        settings = {"STATE_KEY": "k" * 32, "PLATFORM_URL": "https://platform.example", "DRAIN_S": 0}
+        ours = SystemLauncher(directory, server=common | dict(server), edge=common | dict(edge))
+        super().__init__(ours, store_url or store.url, server=settings, edge={"DRAIN_S": 0})
+        self.grpc = self.target.removeprefix("ipv4:")
+        (self.server,), (self.edge,) = self.servers, self.edges
         self.http = self.client = None
 
     async def start_server(self):
@@ -194,7 +189,7 @@ async def is_idle(edge):
     return [each.value for each in await edge.metrics() if each.name == "callback_edge_requests_in_flight"] == [0]
 
 
-def own_store(directory: Path, **options):
+def own_store(directory, **options):
     """Run a store for one test alone, in a directory of its own. The test may kill and truncate it."""
     home = directory / "store"
     home.mkdir()

@@ -14,6 +14,7 @@ PACKAGES = {
     "callback_conform": ROOT / "clients/conformance/callback_conform",
     "callback_console": ROOT / "clients/console/callback_console",
     "callback_edge": ROOT / "edge/callback_edge",
+    "callback_launcher": ROOT / "server/callback_launcher",
     "callback_process": ROOT / "server/callback_process",
     "callback_prove": ROOT / "server/callback_prove",
     "callback_server": ROOT / "server/callback_server",

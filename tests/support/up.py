@@ -1,6 +1,5 @@
 """`callback up` as a real process, and helpers to inspect and control it."""
 
-import json
 import os
 import re
 import signal
@@ -10,7 +9,7 @@ from pathlib import Path
 import grpc
 import httpx
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
-from support.fork_server import start
+from support.system import Process
 from support.wait import DEADLINE_S, wait_until_sync
 
 READY = re.compile(r"ready edge=(?P<edge>\S+:\d+) grpc=(?P<grpc>\S+:\d+)( console=(?P<console>\S+:\d+))?\n")
@@ -36,7 +35,7 @@ def serves_reflection(target, credentials=None):
     return "callback.v1.CallbacksService" in names
 
 
-class Up:
+class Up(Process):
     """A `callback up` on a data directory. `start()` starts it; `log` is the standard error of all its runs.
 
     Options are those of the command line: `edge="127.0.0.1:0"`, `demo=True`; None leaves one out. There is no console
@@ -44,21 +43,18 @@ class Up:
     """
 
     def __init__(self, data_dir, log, **options):
+        super().__init__("callback_cli", log)
+        self.is_healthy = self._answers
         usual = {"edge": "127.0.0.1:0", "grpc": "127.0.0.1:0", "no-console": None if "console" in options else True}
         self.options = {"data-dir": str(data_dir), **usual, **options}
-        self.log = log
-        self.environment = {}
         self.stdin = subprocess.DEVNULL
-        self.process = None
         self.output = None
         """Its standard output."""
         self.edge = self.grpc = self.console = None
-        self._seen = 0
 
     def spawn(self):
         """Start it in a process group of its own, as a shell does, without waiting. Forget the run before."""
         self.close()
-        self._seen = self.log.stat().st_size if self.log.exists() else 0
         options = [
             f"--{name}" if value is True else f"--{name}={value}"
             for name, value in self.options.items()
@@ -66,12 +62,9 @@ class Up:
         ]
         reading, writing = os.pipe()
         self.output = os.fdopen(reading)
-        with self.log.open("ab") as log:
-            self.process = start(
-                "callback_cli", "up", *options,
-                stdin=self.stdin, stdout=writing, stderr=log, env={**os.environ, **self.environment}, own_group=True,
-                preloaded=["callback_up.main"],
-            )  # fmt: skip
+        super().spawn(
+            "up", *options, stdin=self.stdin, stdout=writing, own_group=True, preloaded=["callback_up.main"]
+        )  # fmt: skip
         os.close(writing)
         return self
 
@@ -83,17 +76,6 @@ class Up:
         self.edge, self.grpc, self.console = found["edge"], found["grpc"], found["console"]
         return self
 
-    def said(self):
-        """Return the standard error of the present run and its children so far."""
-        with self.log.open() as log:
-            log.seek(self._seen)
-            return log.read()
-
-    def events(self, name=None):
-        """Return the log lines of the present run as mappings, optionally only those of one event."""
-        lines = [json.loads(line) for line in self.said().splitlines() if line.startswith("{") and line.endswith("}")]
-        return [line for line in lines if name in (None, line["event"])]
-
     def child(self, name):
         """Return the process id of a child, as last started."""
         return [event["child_pid"] for event in self.events("child_started") if event["child"] == name][-1]
@@ -102,7 +84,7 @@ class Up:
         """Return the process ids of all children that were ever started in this run."""
         return [event["child_pid"] for event in self.events("child_started")]
 
-    def is_healthy(self):
+    def _answers(self):
         """Return whether store, server and edge answer: a lookup of an unknown state must give "not found"."""
         try:
             answer = httpx.get(f"http://{self.edge}/cb/00000000-0000-4000-8000-000000000000", timeout=60)

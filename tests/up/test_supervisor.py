@@ -10,10 +10,10 @@ import pytest
 from support.up import is_running
 from support.wait import wait_until
 
-from callback_up import die_with_parent
+from callback_launcher import die_with_parent
+from callback_launcher.child import Child
+from callback_launcher.errors import LaunchError
 from callback_up import supervisor as supervision
-from callback_up.child import Child
-from callback_up.errors import UpError
 from callback_up.supervisor import Supervisor
 
 SLEEPER = "import time; time.sleep(3600)"
@@ -25,11 +25,11 @@ signal.pause()
 """
 
 
-async def yes():
+def yes():
     return True
 
 
-async def no():
+def no():
     return False
 
 
@@ -64,7 +64,7 @@ def polite(make, lines):
     """Make a child that prints hello, is healthy from then on, and prints bye when it gets the signal to stop."""
 
     def polite(name, **fields):
-        async def has_said_hello():
+        def has_said_hello():
             return (name, "hello") in lines
 
         return make(name, POLITE, is_healthy=has_said_hello, **fields)
@@ -107,7 +107,7 @@ async def test_children_start_in_order_and_stop_in_reverse_order(polite, lines):
 async def test_nothing_is_ready_before_every_child_is_healthy(make, lines):
     healthy = asyncio.Event()
 
-    async def is_healthy():
+    def is_healthy():
         return healthy.is_set()
 
     async with Run(make("quick", POLITE), make("slow", POLITE, is_healthy=is_healthy)) as run:
@@ -132,7 +132,7 @@ async def test_a_child_that_never_becomes_healthy_ends_everything_and_is_named(m
     other = polite("other")
     child = make("child", "print('cannot', flush=True); raise SystemExit(3)", is_healthy=no, after=other)
     async with Run(other, child) as run:
-        with pytest.raises(UpError, match="the child does not start: ended with status 3, 5 times in a row"):
+        with pytest.raises(LaunchError, match="the child does not start: ended with status 3, 5 times in a row"):
             await run.task
     assert run.ready == 0
     assert lines.count(("child", "cannot")) == 5
@@ -140,7 +140,7 @@ async def test_a_child_that_never_becomes_healthy_ends_everything_and_is_named(m
 
 
 async def test_a_child_that_was_healthy_in_between_is_restarted_again(make, lines):
-    async def is_healthy():
+    def is_healthy():
         return len(lines) % 2 == 0
 
     child = make("child", "print('x', flush=True); raise SystemExit(3)", is_healthy=is_healthy)
@@ -151,7 +151,7 @@ async def test_a_child_that_was_healthy_in_between_is_restarted_again(make, line
 
 async def test_a_child_that_takes_too_long_to_start_is_killed_and_counts_as_failed(make):
     async with Run(make("child", SLEEPER, is_healthy=no, start_s=0.05)) as run:
-        with pytest.raises(UpError, match="the child does not start: ended by signal 9, 5 times"):
+        with pytest.raises(LaunchError, match="the child does not start: ended by signal 9, 5 times"):
             await run.task
 
 
@@ -171,7 +171,7 @@ async def test_a_child_waits_for_the_child_it_needs_at_each_start(make, lines):
 
     asked = []
 
-    async def is_healthy():
+    def is_healthy():
         asked.append(1)
         return open_gate.is_set()
 
@@ -196,7 +196,7 @@ async def test_a_child_waits_for_the_child_it_needs_at_each_start(make, lines):
 async def test_a_health_check_that_cannot_connect_means_not_yet_healthy(make):
     asked = []
 
-    async def is_healthy():
+    def is_healthy():
         asked.append(1)
         if len(asked) < 3:
             raise ConnectionRefusedError

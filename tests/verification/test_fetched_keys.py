@@ -398,7 +398,7 @@ async def test_urls_that_wait_for_their_first_fetch_are_not_displaced(sns, signe
     assert "not fetched yet" in sns.outcome(signer.sent(), "https://x/cb/other")[1]
 
 
-async def test_a_refresher_sleeps_until_the_pace_allows_the_next_fetch(source, sns, signer):
+async def test_a_refresher_sleeps_until_the_rate_limit_allows_the_next_fetch(source, sns, signer):
     source.put(SNS_PATH, signer.pem, "cache-control: max-age=1000")
     assert await sns.after_fetch(signer.sent()) is None
     sns.outcome(made_up(signer, 0))

@@ -23,12 +23,11 @@ from google.protobuf.message import Message
 from callback import Tls
 from callback.connection._cancellation import is_being_cancelled
 from callback.connection._channel_options import CHANNEL_OPTIONS
-from callback.connection._tls import TlsFiles
+from callback.connection._tls import TlsFiles, open_channel
 from callback.v1 import audit_service_pb2, callbacks_service_pb2, operations_service_pb2
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 from callback_api.codecs import Received
 from callback_api.errors import as_connect_errors, refusal
-from callback_shared.targets import channel_target
 
 _FILES: Final = (callbacks_service_pb2, operations_service_pb2, audit_service_pb2)
 """The services that the API serves, as modules."""
@@ -218,13 +217,9 @@ class Forwarding(MetadataInterceptor[None]):
 
     def _connection(self) -> grpc.aio.Channel:
         """Return the channel. The first request opens it, and changed files of TLS replace it."""
-        if self._tls is not None and (self._tls.reload_if_changed() or self._channel is None):
-            options = (*CHANNEL_OPTIONS, *self._tls.channel_options)
-            self._channel = grpc.aio.secure_channel(
-                channel_target(self._target), self._tls.credentials, options=options
-            )
-        elif self._channel is None:
-            self._channel = grpc.aio.insecure_channel(channel_target(self._target), options=CHANNEL_OPTIONS)
+        has_changed = self._tls is not None and self._tls.reload_if_changed()
+        if self._channel is None or has_changed:
+            self._channel = open_channel(grpc.aio, self._target, self._tls, CHANNEL_OPTIONS)
         return self._channel
 
 

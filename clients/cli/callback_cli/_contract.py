@@ -162,8 +162,8 @@ MESSAGES = {
             "remind_after",
             "duration",
             is_repeated=True,
-            help="The times after the creation of the callback at which the handler of the activity is told that the "
-            "callback is neither closed nor resolved: a REMINDER.",
+            help="The times after the creation of the callback at which the handler of the activity gets a REMINDER, "
+            "if the callback is neither closed nor resolved then.",
         ),
         Field(
             "notify",

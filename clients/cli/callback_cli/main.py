@@ -14,6 +14,7 @@ except ModuleNotFoundError:  # the package was installed as a library
 from callback_cli import (
     activities,
     auditing,
+    call_trace,
     callbacks,
     calls,
     completion,
@@ -26,7 +27,6 @@ from callback_cli import (
     replaying,
     senders,
     tokens,
-    tracing,
 )
 from callback_cli.options import in_utf_8
 
@@ -34,7 +34,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Run", (processes.up, processes.server, processes.edge, processes.console)),
     ("Use a server", (
         callbacks.generate, callbacks.list_callbacks, callbacks.get, calls.wait, calls.watch, listening.listen,
-        calls.list_calls, calls.get_call, tracing.trace, replaying.replay, callbacks.answer, callbacks.resolve,
+        calls.list_calls, calls.get_call, call_trace.trace, replaying.replay, callbacks.answer, callbacks.resolve,
         callbacks.set_response, callbacks.extend, callbacks.close, callbacks.erase,
     )),
     ("Operate", (

@@ -79,7 +79,6 @@ _BETTER: Mapping[str, _Better] = {
         help="How a call gets its response. handler: from the handler, while the caller waits. hold: from `callback "
         "answer`, while the caller waits. ack: the response of the callback, at once; the handler runs later."
     ),
-    "fallback": _Better(help="Fallback"),
     "closed_response": _Better("closed", "After it is closed"),
     "notify": _Better(
         help="A notification that the handler of the activity gets. reminder: at each time of --remind-after. expiry: "

@@ -144,7 +144,7 @@ def send(
     body again is a repeat of the first message. The exit code is 1 if the response is neither 2xx nor 3xx.
     """
     with needs_extra("server"):
-        from callback_cli.verification.imitation import SENDERS, ImitationError, imitate
+        from callback_cli.verification.sample_message import SENDERS, SampleError, sample_message
     from http.client import responses as http_reasons
 
     if provider not in SENDERS:
@@ -152,8 +152,8 @@ def send(
     secret = b"" if secret_file is None else secret_file.read()
     body = None if body_file is None else body_file.read()
     try:
-        message = imitate(provider, url, secret, time.time(), body=body, values=values)
-    except ImitationError as error:
+        message = sample_message(provider, url, secret, time.time(), body=body, values=values)
+    except SampleError as error:
         raise click.UsageError(str(error)) from None
     request = _Request(message.url, message.method.upper(), message.headers, message.body)
     if dry_run:

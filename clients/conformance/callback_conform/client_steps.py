@@ -25,8 +25,8 @@ QUIET_S: Final = 0.5
 class ClientRunner(Runner):
     """The scripted server of clients, and the client driver under test."""
 
-    def __init__(self, launch: Launch, *, patience_s: float = PATIENCE_S, pace: float = 1) -> None:
-        super().__init__(launch, patience_s=patience_s, pace=pace)
+    def __init__(self, launch: Launch, *, patience_s: float = PATIENCE_S, time_factor: float = 1) -> None:
+        super().__init__(launch, patience_s=patience_s, time_factor=time_factor)
         self._server = ClientServer(self._changes)
         self._taken: list[Request] = []
         """The requests that the steps of the scenario have taken, in order."""
@@ -77,7 +77,7 @@ class ClientRunner(Runner):
             raise ScenarioError("the request differs from the one before")
         if step.get("is_new") and any(_request_id(each) == _request_id(request) for each in self._taken[:-1]):
             raise ScenarioError(f"the request_id {_request_id(request)!r} is that of an earlier request")
-        if earlier is not None and (least := step.get("after_s", 0) * self._pace) > request.time - earlier.time:
+        if earlier is not None and (least := step.get("after_s", 0) * self._time_factor) > request.time - earlier.time:
             raise ScenarioError(f"it came {request.time - earlier.time:.2f} s after the one before, not {least:g} s")
         if (most := step.get("deadline_s")) is not None and (request.remaining_s is None or request.remaining_s > most):
             raise ScenarioError(f"its deadline is in {request.remaining_s} s, not in at most {most} s")
@@ -121,7 +121,7 @@ class ClientRunner(Runner):
     async def _step_quiet(self, step: Step) -> None:
         """Check that no request comes for a moment."""
         requests = self._server.requests
-        await self._changes.never(lambda: requests or None, "request", step.get("for_s", QUIET_S) * self._pace)
+        await self._changes.never(lambda: requests or None, "request", step.get("for_s", QUIET_S) * self._time_factor)
 
 
 def _request_id(request: Request) -> str:

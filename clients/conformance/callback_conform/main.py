@@ -50,11 +50,11 @@ def list_scenarios(kind: str) -> str:
 
 
 async def run_scenarios(
-    kind: str, scenarios: Sequence[Scenario], launch: Launch, *, patience_s: float = PATIENCE_S, pace: float = 1
+    kind: str, scenarios: Sequence[Scenario], launch: Launch, *, patience_s: float = PATIENCE_S, time_factor: float = 1
 ) -> AsyncGenerator[Result, None]:
     """Run scenarios of a kind, one after the other, and yield their results."""
     runner_class = WorkerRunner if kind == "worker" else ClientRunner
-    async with runner_class(launch, patience_s=patience_s, pace=pace) as runner:
+    async with runner_class(launch, patience_s=patience_s, time_factor=time_factor) as runner:
         for scenario in scenarios:
             began = time.monotonic()
             problem = await runner.run(scenario)

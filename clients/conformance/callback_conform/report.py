@@ -33,9 +33,9 @@ class Report(ABC):
         self._known = known
         self._results: list[Result] = []
 
-    @abstractmethod
     def head(self) -> list[str]:
-        """Return what comes before the first result."""
+        """Return what comes before the first result. By default nothing does."""
+        return []
 
     def entry(self, result: Result) -> list[str]:
         """Return what a result adds."""
@@ -46,9 +46,9 @@ class Report(ABC):
     def _entry(self, result: Result, *, is_known: bool) -> list[str]:
         """Return what a result adds, which is the last of `_results`."""
 
-    @abstractmethod
     def foot(self) -> list[str]:
-        """Return what comes after the last result."""
+        """Return what comes after the last result. By default nothing does."""
+        return []
 
     def whole(self, results: Sequence[Result]) -> str:
         """Return the text of a run that is over."""
@@ -74,17 +74,9 @@ class Tap(Report):
             lines.append("  message: it is listed as a known failure, and passes")
         return [*lines, "  ..."]
 
-    def foot(self) -> list[str]:
-        """Return nothing: the plan comes first."""
-        return []
-
 
 class Table(Report):
     """A table for people, with a summary."""
-
-    def head(self) -> list[str]:
-        """Return nothing: the first result is the first line."""
-        return []
 
     def _entry(self, result: Result, *, is_known: bool) -> list[str]:
         width = max(len(each.name) for each in self._scenarios)

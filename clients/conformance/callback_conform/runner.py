@@ -35,16 +35,16 @@ class Runner(ABC):
     A method `_step_NAME` runs the steps with the key NAME.
     """
 
-    def __init__(self, launch: Launch, *, patience_s: float = PATIENCE_S, pace: float = 1) -> None:
+    def __init__(self, launch: Launch, *, patience_s: float = PATIENCE_S, time_factor: float = 1) -> None:
         """Create a runner.
 
         Args:
             launch: Starts the program under test.
             patience_s: How long a step waits for what a correct program does at once, in seconds.
-            pace: A factor for the times in the scenarios. Below 1 for a program whose own times are as short.
+            time_factor: A factor for the times in the scenarios. Below 1 for a program whose own times are as short.
         """
         self._launch = launch
-        self._pace = pace
+        self._time_factor = time_factor
         self._changes = Changes(patience_s)
         self._program: Program | None = None
         self._kind: frozenset[str] = frozenset()
@@ -149,7 +149,7 @@ class Runner(ABC):
         return self._program
 
     def _within_s(self, step: Step) -> float | None:
-        return step["within_s"] * self._pace if "within_s" in step else None
+        return step["within_s"] * self._time_factor if "within_s" in step else None
 
     # ---- Steps ----
 

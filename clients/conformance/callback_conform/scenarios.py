@@ -14,7 +14,9 @@ Step = Mapping[str, Any]
 MAX_PLAIN: Final = 40
 """How much of a text is shown to people, in characters."""
 _GENERATE: Final = {"command": {"do": "generate", "activity": "act", "timeout_s": 10}}
+_REQUEST: Final = {"request": "GenerateCallbackUrl"}
 _GENERATED: Final = {"callback_case_id": "case-1", "callback_url": "https://box.example/cb/x"}
+_RESULT: Final = {"result": {"ok": {"case_id": "case-1", "url": "https://box.example/cb/x"}}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,15 @@ def load(kind: str) -> list[Scenario]:
     """Return the scenarios for programs of a kind: `worker` or `client`."""
     content = json.loads(resources.files(__package__).joinpath(f"{kind}.json").read_text())
     return [
-        Scenario(each["name"], each["rules"], [*chain(*map(_full, each["steps"]))], frozenset(each.get("needs", ())))
-        for each in content
+        Scenario(name, given["rules"], _all_steps(kind, given["steps"]), frozenset(given.get("needs", ())))
+        for name, given in content.items()
     ]
+
+
+def _all_steps(kind: str, given: Sequence[Step]) -> list[Step]:
+    """Return the steps, each short form in full. A worker connects first, unless the first step says how."""
+    first = [{"connect": "a"}] if kind == "worker" and given[0].keys().isdisjoint({"connect", "refuse"}) else []
+    return [*first, *chain(*map(_full, given))]
 
 
 def _full(step: Step) -> list[Step]:
@@ -44,18 +52,28 @@ def _full(step: Step) -> list[Step]:
         case {"accepted": offers}:
             return [{"send": offers}, *({"expect": {"accept": each["offer"]}} for each in offers)]
         case {"start": call, **more}:
-            return [*_full({"accepted": [{"offer": call, "do": "accept", **more}]}), {"send": [{"confirm": call}]}]
+            line = {"line": f"{'notified' if 'reason' in more else 'started'} {call}"}
+            return [*_confirmed(call, more), line]
         case {"handle": call, **more}:
             wanted = {"result": call, **more.pop("result", {})}
-            return [*_full({"start": call, **more}), {"expect": wanted}]
+            return [*_confirmed(call, more), {"expect": wanted}]
+        case {"cancel": call}:
+            wanted = {"result": call, "outcome": "any"}
+            return [{"send": [{"withdraw": call}]}, {"line": f"cancelled {call}"}, {"expect": wanted}]
         case {"generate": facts}:
-            request = {"request": "GenerateCallbackUrl", **facts, "reply": _GENERATED}
-            return [_GENERATE, request, {"result": {"ok": {"case_id": "case-1", "url": "https://box.example/cb/x"}}}]
+            return [_GENERATE, {**_REQUEST, **facts, "reply": _GENERATED}, _RESULT]
+        case {"retried": refusal, **more}:
+            again = {**_REQUEST, "is_sent_again": True, **more, "reply": _GENERATED}
+            return [_GENERATE, {**_REQUEST, "refuse": refusal}, again, _RESULT]
         case {"refused": refusal}:
             error = {"code": refusal["code"], "reason": refusal.get("reason", ""), "facts": refusal["metadata"]}
-            request = {"request": "GenerateCallbackUrl", "refuse": refusal}
-            return [_GENERATE, request, {"result": {"error": error}}, {"quiet": True}]
+            return [_GENERATE, {**_REQUEST, "refuse": refusal}, {"result": {"error": error}}, {"quiet": True}]
     return [step]
+
+
+def _confirmed(call: str, offered: Mapping[str, Any]) -> list[Step]:
+    """Return the steps that offer a call, wait for its `accept`, and confirm it."""
+    return [*_full({"accepted": [{"offer": call, "do": "accept", **offered}]}), {"send": [{"confirm": call}]}]
 
 
 def plain(value: Any) -> str:

@@ -28,8 +28,8 @@ NEVER_S: Final = 0.3
 class WorkerRunner(Runner):
     """The scripted server of workers, and the worker under test."""
 
-    def __init__(self, launch: Launch, *, patience_s: float = PATIENCE_S, pace: float = 1) -> None:
-        super().__init__(launch, patience_s=patience_s, pace=pace)
+    def __init__(self, launch: Launch, *, patience_s: float = PATIENCE_S, time_factor: float = 1) -> None:
+        super().__init__(launch, patience_s=patience_s, time_factor=time_factor)
         self._server = WorkerServer(self._changes)
         self._streams: dict[str, Stream] = {}
         self._stream: Stream | None = None
@@ -76,7 +76,8 @@ class WorkerRunner(Runner):
     # ---- Steps ----
 
     async def _step_connect(self, step: Step) -> None:
-        """Take the next stream of the worker, and welcome it."""
+        """Take the next stream of the worker, and welcome it. Streams are refused no more."""
+        self._server.refusal = None
         stream = await self._changes.wait_for(self._next_opened, "stream", self._within_s(step))
         if (token := step.get("token")) is not None and stream.token != token:
             raise ScenarioError(f"the token is {stream.token!r}, not {token!r}")
@@ -151,21 +152,20 @@ class WorkerRunner(Runner):
         """Wait a moment for what must not happen: a line, a message, a stream, or the end of the stream."""
         wanted = step["never"]
         (kind,) = wanted
-        find: Callable[[], object | None]
-        if kind == "line":
-            lines = self._running().lines
-            find = lambda: True if wanted["line"] in lines else None  # noqa: E731  # one of four
-        elif kind == "stream":
-            find = lambda: self._server.opened or None  # noqa: E731  # one of four
-        elif kind == "end":
-            stream = self._current()
-            find = lambda: stream.has_ended or None  # noqa: E731  # one of four
-        else:
-            received = self._current().received
-            find = lambda: next(  # noqa: E731  # one of four
-                (each for each in received if each.WhichOneof("message") == kind), None
-            )
-        await self._changes.never(find, f"{kind} {wanted[kind] or ''}".strip(), step.get("for_s", NEVER_S) * self._pace)
+
+        def find() -> bool | None:
+            match kind:
+                case "line":
+                    return wanted["line"] in self._running().lines or None
+                case "stream":
+                    return bool(self._server.opened) or None
+                case "end":
+                    return self._current().has_ended or None
+            return any(each.WhichOneof("message") == kind for each in self._current().received) or None
+
+        await self._changes.never(
+            find, f"{kind} {wanted[kind] or ''}".strip(), step.get("for_s", NEVER_S) * self._time_factor
+        )
 
     async def _step_end(self, step: Step) -> None:
         """End the stream."""
@@ -177,7 +177,7 @@ class WorkerRunner(Runner):
         await self._changes.wait_for(lambda: stream.has_ended or None, "end of the stream", self._within_s(step))
 
     async def _step_refuse(self, step: Step) -> None:
-        """Refuse each new stream from now on; null: take them again."""
+        """Refuse each new stream from now on."""
         self._server.refusal = step["refuse"]
         self._server.attempts.clear()
 
@@ -192,7 +192,7 @@ class WorkerRunner(Runner):
                 said = ", ".join(f"{pause:.2f}" for pause in pauses)
                 raise ScenarioError(f"S4: no pause of {said} s is shortened at random: there is no jitter")
         for number, (pause, (least, most)) in enumerate(zip(pauses, wanted.get("pauses_s", ()), strict=False), 1):
-            if not least * self._pace <= pause <= most * self._pace:
+            if not least * self._time_factor <= pause <= most * self._time_factor:
                 raise ScenarioError(f"pause {number} is {pause:.2f} s, not {least} to {most} s")
 
     async def _pauses(self, count: int, step: Step) -> list[float]:
@@ -210,7 +210,7 @@ class WorkerRunner(Runner):
     def _is_one_shorter(self, pauses: Sequence[float], full: Sequence[float]) -> bool:
         """Return whether one of the pauses is shorter than without jitter: as `full`, and then as its last."""
         limits = itertools.chain(full, itertools.repeat(full[-1]))
-        return any(pause < limit * self._pace for pause, limit in zip(pauses, limits, strict=False))
+        return any(pause < limit * self._time_factor for pause, limit in zip(pauses, limits, strict=False))
 
 
 def _each(given: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:

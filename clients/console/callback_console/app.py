@@ -48,18 +48,6 @@ _HEADERS: Final = {
 }
 _MAX_FORM_BYTES: Final = 2 * 1024 * 1024
 """Largest form. The body of a response has at most 1 MiB."""
-_WITHOUT_SESSION: Final = frozenset(
-    (
-        "static",
-        "api.openapi",
-        "sign_in.show",
-        "sign_in.sign_in",
-        "sign_in.sign_in_at_issuer",
-        "sign_in.return_from_issuer",
-        "sign_in.sign_out",
-    )
-)
-"""Endpoints that need no session."""
 _MEDIA_TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 """Media types of the static files, by the end of their names."""
 _STATUS_OF: Final = (
@@ -101,11 +89,12 @@ def create_app(settings: ConsoleSettings, origins: frozenset[str]) -> Quart:
         if request.method not in ("GET", "HEAD", "OPTIONS") and request.headers.get("Origin") not in origins:
             return await _error("foreign_form", HTTPStatus.FORBIDDEN)
         g.session = sessions().find(request.cookies.get(sign_in.cookie_name(), ""))
-        if g.session is None and request.endpoint is not None and request.endpoint not in _WITHOUT_SESSION:
-            return sign_in.ask_to_sign_in()
-        if g.session is not None and request.endpoint not in _WITHOUT_SESSION:
+        if request.blueprint == "sign_in" or request.endpoint in ("static", "api.openapi"):
+            return None
+        if g.session is not None:
             await learn_role()
-        return None
+            return None
+        return None if request.endpoint is None else sign_in.ask_to_sign_in()
 
     @app.after_request
     async def add_headers(answer: Any) -> Any:

@@ -44,9 +44,9 @@ def rendered_once(view: View) -> View:
     @functools.wraps(view)
     async def show(**path: str) -> str:
         case_id = next(iter(path.values()), "")[:_CASE_ID_LENGTH]
-        feed = session().identity.feeds.get(case_id)
-        if feed is None or "HX-Request" not in request.headers:
+        watch = session().identity.watches.get(case_id)
+        if watch is None or "HX-Request" not in request.headers:
             return await view(**path)
-        return await feed.part((request.full_path, words().language), lambda: view(**path))
+        return await watch.part((request.full_path, words().language), lambda: view(**path))
 
     return show

@@ -35,19 +35,7 @@ log = logs.get_logger()
 
 _SCOPE: Final = "openid email"
 """What is asked for. The email address is shown to a person who has no access yet, and counts for nothing."""
-_ALGORITHMS: Final = (
-    "RS256",
-    "RS384",
-    "RS512",
-    "PS256",
-    "PS384",
-    "PS512",
-    "ES256",
-    "ES384",
-    "ES512",
-    "Ed25519",
-    "EdDSA",
-)
+_ALGORITHMS: Final = (*(f"{kind}{size}" for kind in ("RS", "PS", "ES") for size in (256, 384, 512)), "Ed25519", "EdDSA")
 """Algorithms of the signature of an ID token: all those with a public key. The server has a list of its own."""
 _COOKIE_ALGORITHM: Final = "HS256"
 """Algorithm of the signature of a cookie, by a key that only this process has."""

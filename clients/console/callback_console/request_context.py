@@ -1,5 +1,7 @@
 """What a view uses of its request: the session, the words of the language, and the answer to a form."""
 
+import asyncio
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, cast
 from urllib.parse import urlencode
@@ -8,7 +10,7 @@ from quart import Response as FileResponse
 from quart import current_app, g, redirect, render_template, request
 from werkzeug.wrappers import Response
 
-from callback import AsyncCallbackClient, PermissionDeniedError
+from callback import AsyncCallbackClient, Call, Callback, PermissionDeniedError
 from callback_console.openid import OpenId
 from callback_console.sessions import Session, Sessions
 from callback_console.settings import ConsoleSettings
@@ -44,6 +46,12 @@ def session() -> Session:
 def client() -> AsyncCallbackClient:
     """Return the client of the person who signed in."""
     return session().identity.client
+
+
+async def callbacks_of(calls: Iterable[Call]) -> Mapping[str, Callback]:
+    """Return the callbacks of calls, by id."""
+    ids = list(dict.fromkeys(call.case_id for call in calls))
+    return dict(zip(ids, await asyncio.gather(*map(client().get_callback, ids)), strict=True))
 
 
 def words() -> Words:

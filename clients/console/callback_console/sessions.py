@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from callback import AsyncCallbackClient
-from callback_console.feeds import Feed, LivePage, Pace
+from callback_console.shared_watch import LivePage, RefreshLimiter, SharedWatch
 from callback_triage.replays import DeadCalls, FailedCalls, Replay
 
 MAX_SESSIONS: Final = 1000
@@ -31,21 +31,21 @@ class Identity:
     session_count: int = 0
     is_admin: bool | None = None
     """Whether the token is one of an administrator. None: not asked yet."""
-    feeds: dict[str, Feed] = field(default_factory=dict)
-    """Feeds of its live pages, by the id of the case. Empty: that of all cases."""
-    pace: Pace = field(default_factory=Pace)
-    """Pace of the live pages of all identities."""
+    watches: dict[str, SharedWatch] = field(default_factory=dict)
+    """Watches of its live pages, by the id of the case. Empty: that of all cases."""
+    limiter: RefreshLimiter = field(default_factory=RefreshLimiter)
+    """Rate limiter of the live pages of all identities."""
 
     @contextmanager
     def live_page(self, case_id: str) -> Iterator[LivePage]:
         """Return a page that is told of the changes of one case, or of all if the id is empty, until the block ends."""
-        feed = self.feeds.get(case_id) or Feed(self.client, case_id, self.feeds, self.pace)
+        watch = self.watches.get(case_id) or SharedWatch(self.client, case_id, self.watches, self.limiter)
         page = LivePage()
-        feed.add(page)
+        watch.add(page)
         try:
             yield page
         finally:
-            feed.remove(page)
+            watch.remove(page)
 
 
 @dataclass(eq=False)
@@ -95,7 +95,7 @@ class Sessions:
         self._sessions: dict[str, Session] = {}
         self._identities: dict[str | None, Identity] = {}
         """Identities by token."""
-        self._pace = Pace()
+        self._limiter = RefreshLimiter()
         self._closing: set[asyncio.Task[None]] = set()
 
     async def open(
@@ -116,7 +116,7 @@ class Sessions:
         """
         if len(self._sessions) == MAX_SESSIONS:
             await self.close(next(iter(self._sessions)))
-        identity = self._identities.setdefault(token, Identity(token, client, pace=self._pace))
+        identity = self._identities.setdefault(token, Identity(token, client, limiter=self._limiter))
         identity.session_count += 1
         identity.is_admin = None  # it may have changed since another session asked
         if identity.client is not client:

@@ -91,36 +91,20 @@ class ConsoleSettings(ProcessSettings):
         return parse_bind(self.bind).is_loopback and (host is None or Address(host, 0).is_loopback)
 
     @model_validator(mode="after")
-    def _has_two_addresses(self) -> Self:
+    def _agrees_with_itself(self) -> Self:
         if self.bind == self.admin_bind and parse_bind(self.bind).port != 0:
             raise ValueError(f"bind and admin_bind are the same address, {self.bind}")
-        return self
-
-    @model_validator(mode="after")
-    def _encrypts_in_front(self) -> Self:
         if not self.is_local and not (self.public_url or "").startswith("https:"):
             raise ValueError(
                 "tokens would travel in plain text: bind to loopback, or set public_url to the https URL of the proxy"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _has_server_name(self) -> Self:
         if self.server_tls and self.server_tls.server_name is None and has_several(self.server_target):
             raise ValueError("server_tls needs a server_name, because server_target has several addresses")
-        return self
-
-    @model_validator(mode="after")
-    def _encrypts_behind(self) -> Self:
         if self.server_tls is None and not self.allow_plaintext and not is_local(self.server_target):
             raise ValueError(
                 "server_target is on another machine, and tokens would travel in plain text; set server_tls, or"
                 " allow_plaintext if a mesh encrypts"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _has_no_identity(self) -> Self:
         if self.server_tls is not None and self.server_tls.cert_file is not None:
             raise ValueError("server_tls must have no cert_file: the console acts for the person who signed in")
         return self

@@ -33,26 +33,23 @@ _BASE64 = "Base64"
 _UNKNOWN, _UNKNOWN_NUMBER = "UNKNOWN", -1
 """What stands for the value of an enum that this version does not know, and a number for it."""
 _TEXTUAL = {
-    "google.protobuf.Timestamp": "date-time",
-    "google.protobuf.Duration": "protobuf-duration",
-    "google.protobuf.FieldMask": "protobuf-field-mask",
-}
-"""Messages that are text, each with the format of its JSON schema."""
+    "google.protobuf.Timestamp": (
+        "date-time",
+        "a time such as 2030-01-01T00:00:00Z",
+        r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})",
+    ),
+    "google.protobuf.Duration": ("protobuf-duration", "a duration such as 90s", r"-?[0-9]{1,12}(\.[0-9]{1,9})?s"),
+    "google.protobuf.FieldMask": (
+        "protobuf-field-mask", "names such as responseCode,responseBody", r"[A-Za-z0-9,]*"
+    ),
+}  # fmt: skip
+"""Messages that are text, each with the format of its JSON schema, what the text must be, and its pattern."""
 _SCALAR_SCHEMAS: Mapping[int, Json] = {
     FieldDescriptor.CPPTYPE_STRING: {"type": "string"},
     FieldDescriptor.CPPTYPE_BOOL: {"type": "boolean"},
 }
 _PAIRS: Mapping[str, type[Pairs]] = {"callback.v1.Header": Headers, "callback.v1.QueryParameter": Query}
 _PAIR_LIST = "callback.v1.ResponseHeaders"
-_PATTERNS = {
-    "Timestamp": (
-        "a time such as 2030-01-01T00:00:00Z",
-        r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})",
-    ),
-    "Duration": ("a duration such as 90s", r"-?[0-9]{1,12}(\.[0-9]{1,9})?s"),
-    "FieldMask": ("names such as responseCode,responseBody", r"[A-Za-z0-9,]*"),
-}
-"""What the text of each of these messages must be, and its pattern."""
 _PATH = re.compile(r"[A-Za-z]\w*(\.\w+)*: ")
 """The path of a field, at the beginning of an error."""
 
@@ -241,7 +238,7 @@ def _type_schemas(field: FieldDescriptor) -> Mapping[str, Json]:
         return {name: {"type": "object", "additionalProperties": text}}
     kind = field.message_type.full_name
     if kind in _TEXTUAL:
-        return {name: {**text, "format": _TEXTUAL[kind]}}
+        return {name: {**text, "format": _TEXTUAL[kind][0]}}
     if kind in (*_PAIRS, _PAIR_LIST):
         values = {"anyOf": [text, {"type": "array", "items": text}]}
         return {name: {"type": "object", "additionalProperties": values}}
@@ -306,7 +303,7 @@ def _number(value: Any) -> int:
 
 def _textual(message: Descriptor, value: Any) -> str:
     """Check the text of a time, a duration or a field mask."""
-    wanted, pattern = _PATTERNS[message.name]
+    _, wanted, pattern = _TEXTUAL[message.full_name]
     if not re.fullmatch(pattern, _text(value), re.ASCII):
         raise ValueError(f"must be {wanted}")
     return str(value)

@@ -1,1 +1,1 @@
-"""Path of one call: `exchange` reads the `request`, asks a server and sends the `answer`."""
+"""Path of one call: `exchange` reads the `request`, invokes a server and returns the `answer`."""

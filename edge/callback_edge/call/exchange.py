@@ -8,26 +8,24 @@
 5. A large body is read only after a server was asked whether it refuses the request in any case, and so is one whose
    sender waits until it is invited (100 Continue). The body of a request that is refused is read and discarded, so that
    its sender gets the answer whenever it reads. One that was not invited is not sent.
-6. Large bodies are read at a pace that leaves time for small calls.
+6. Large bodies are read in turns, which leaves time for small calls.
 7. No frame holds a body while a call runs: the client of the servers alone has it.
 
-A call is answered here, directly from its ASGI scope: Quart's request object costs several times as much as the rest.
+The connection creates an exchange with all that it needs, and sends the answer that it returns. A call is answered
+here, directly from its ASGI scope: Quart's request object costs several times as much as the rest.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
-from quart import Quart, Response
-from quart.asgi import ASGIHTTPConnection
-from werkzeug.exceptions import HTTPException, NotFound
+from quart import Quart
 
 from callback.v1 import edge_service_pb2
 from callback_edge import problems
 from callback_edge.call.answer import render
-from callback_edge.call.exchange_context import context_of
 from callback_edge.call.request import (
     ALLOW,
     CALL_METHODS,
@@ -42,12 +40,14 @@ from callback_edge.call.request import (
     prefers_minimal,
     to_invocation,
 )
+from callback_edge.call.request_record import RequestRecord
 from callback_edge.http_answer import HttpAnswer
 from callback_edge.limits.body_budget import BodyBudget, BodyReservation
 from callback_edge.limits.per_address import BUSY_RETRY_S, AddressLimits
+from callback_edge.limits.turns import Turns
 from callback_edge.page_content import PageContent
-from callback_edge.pages.pages import prefers_page
-from callback_edge.pages.views import ProblemResponse
+from callback_edge.pages import views
+from callback_edge.pages.pages import Pages, prefers_page
 from callback_edge.settings import EdgeSettings
 from callback_edge.upstream.client import ServerClient
 from callback_process import logs
@@ -55,7 +55,6 @@ from callback_process import logs
 log = logs.get_logger()
 _Message = dict[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
-_Send = Callable[[_Message], Awaitable[None]]
 
 _LARGE_BODY_BYTES: Final = 64 * 1024
 """A request with a larger body is looked up before the rest of it is read. A larger answer counts as bytes in flight,
@@ -66,38 +65,66 @@ _NOT_LOGGED: Final = (problems.PREFETCH_REFUSED, problems.TOO_MANY_CALLS)
 expensive."""
 
 
-class ExchangeFactory:
-    """Creates the exchanges, in place of Quart's own class: `app.asgi_http_class = ExchangeFactory(…)`.
+class BodySender(Protocol):
+    """The client of a connection, as the exchange of its current request reads the body from it."""
+
+    @property
+    def awaits_continue(self) -> bool:
+        """Whether the client sends the body only after a 100 (Continue), or after some time."""
+
+    async def send_continue(self) -> None:
+        """Send a 100 (Continue)."""
+
+
+class Exchanges:
+    """What all exchanges use.
 
     Args:
+        app: The views.
+        pages: Answers to problems.
         upstream: Makes the calls.
         settings: The limits.
+        observe: Called with the record of each request before its exchange, and with the ASGI scope. None: nothing is.
     """
 
-    def __init__(self, upstream: ServerClient, settings: EdgeSettings) -> None:
+    def __init__(
+        self,
+        app: Quart,
+        pages: Pages,
+        upstream: ServerClient,
+        settings: EdgeSettings,
+        observe: Callable[[RequestRecord, Any], None] | None = None,
+    ) -> None:
+        self.app = app
+        self.pages = pages
         self.upstream = upstream
+        self.observe = observe
         self.limits = AddressLimits(settings)
+        self.turns = Turns()
+        """Turns of large bodies and refusals."""
         self.body_budget = BodyBudget(settings)
         self.body_limit_bytes = settings.body_limit_bytes
         self.body_timeout_s = settings.body_timeout_s
 
-    def __call__(self, app: Quart, scope: Any) -> "Exchange":
-        """Create the exchange of one request."""
-        return Exchange(self, app, scope)
 
+class Exchange:
+    """Exchange of one request and its response. Its task is cancelled when its caller disconnects.
 
-class Exchange(ASGIHTTPConnection):
-    """Exchange of one request, until the end of its response. It is cancelled when its caller disconnects."""
+    Args:
+        shared: What all exchanges use.
+        record: The record of the request.
+        scope: The request without its body, as ASGI has it.
+        sender: Sends the body.
+        receive: Returns the next part of the body, as ASGI has it.
+    """
 
-    _receive: _Receive
-    _send: _Send
-
-    def __init__(self, shared: ExchangeFactory, app: Quart, scope: Any) -> None:
-        super().__init__(app, scope)
+    def __init__(
+        self, shared: Exchanges, record: RequestRecord, scope: Any, sender: BodySender, receive: _Receive
+    ) -> None:
         self._shared = shared
-        context = context_of(scope)
-        self._connection, self._pages, self._pace = context.connection, context.pages, context.pace
-        self._record = context.record
+        self._record = record
+        self._scope = scope
+        self._sender, self._receive = sender, receive
         self._body = self._new_reservation()
         self._body_time_left_s = shared.body_timeout_s
         self._body_bytes = 0
@@ -110,51 +137,51 @@ class Exchange(ASGIHTTPConnection):
         self._is_service_worker_script = is_service_worker_script(headers)
         self._declared_bytes = int(headers.get(b"content-length", b"0"))  # h11 ensures that it has only digits
         self._is_complete = not self._declared_bytes and b"transfer-encoding" not in headers
+        if shared.observe is not None:
+            shared.observe(record, scope)
+        self._is_counted = shared.limits.start_request(record.caller.group)
 
-    async def __call__(self, receive: Any, send: Any) -> None:
-        """Answer the request."""
-        self._receive, self._send = receive, send
-        limits, group = self._shared.limits, self._record.caller.group
-        if not limits.start_request(group):
-            answer = self._answer_problem(problems.TOO_MANY_REQUESTS, retry_after_s=BUSY_RETRY_S)
-            await self._connection.answer(answer)
-            return
-        try:
-            answer = await self._answer()
-            if len(answer.body) > _LARGE_BODY_BYTES:
-                self._body.count(len(answer.body))
-            await self._connection.answer(answer)
-        finally:
-            limits.end_request(group)
-            self._drop_body()
-            if self._record.call_id and not self._record.is_sent:
-                self._shared.upstream.report_caller_gone(self._record.call_id)
-
-    async def _answer(self) -> HttpAnswer:
+    async def answer(self) -> HttpAnswer:
+        """Return the answer. Call `end` once it is sent, or will not be."""
+        if not self._is_counted:
+            return self._answer_problem(problems.TOO_MANY_REQUESTS, retry_after_s=BUSY_RETRY_S)
         try:
             if self._declared_bytes > self._shared.body_limit_bytes:
                 raise problems.ProblemError(problems.BODY_TOO_LARGE)
             if self._is_service_worker_script:
                 raise problems.ProblemError(problems.SERVICE_WORKER_REFUSED)
-            path = self.scope["raw_path"]
+            path = self._scope["raw_path"]
             if target := parse_path(path):
-                return await self._call(target)
-            if waited := parse_wait_path(path):
-                return await self._wait(waited)
-            return await self._view()
+                answer = await self._call(target)
+            elif waited := parse_wait_path(path):
+                answer = await self._wait(waited)
+            else:
+                found = await views.answer(self._shared.app, self._scope)
+                answer = self._answer_problem(found) if isinstance(found, problems.Problem) else found
         except problems.ProblemError as error:
             self._drop_body()  # the answer may have to wait
             if error.prompt is None:
                 return self._answer_error(error)
             self._record.set_problem(error.problem)
-            return await self._pages.confirm(error.prompt, self._headers)
+            return await self._shared.pages.confirm(error.prompt, self._headers)
         except Exception:
             log.exception("request_failed", call_id=self._record.call_id)
             return self._answer_problem(problems.INTERNAL)
+        if len(answer.body) > _LARGE_BODY_BYTES:
+            self._body.count(len(answer.body))
+        return answer
+
+    def end(self) -> None:
+        """Free what the request uses. Report the caller gone if it did not get the result of its call."""
+        if self._is_counted:
+            self._shared.limits.end_request(self._record.caller.group)
+        self._drop_body()
+        if self._record.call_id and not self._record.is_sent:
+            self._shared.upstream.report_caller_gone(self._record.call_id)
 
     async def _call(self, target: Target) -> HttpAnswer:
         """Respond to a request at a callback URL: without a server if possible, else read the body and call one."""
-        method, headers = self.scope["method"], self._headers
+        method, headers = self._scope["method"], self._headers
         if method == "HEAD":
             return HttpAnswer(200)
         if method == "OPTIONS" and not is_handshake(headers):
@@ -166,8 +193,10 @@ class Exchange(ASGIHTTPConnection):
         if method == "OPTIONS":
             return await self._handshake(target)
         try:
-            invoked = await self._shared.upstream.invoke(await self._read_request(target), self._hand_over_body())
+            result = await self._shared.upstream.invoke(await self._read_request(target), self._hand_over_body())
+            invoked = result.response
             self._record.call_id, self._record.repeated_call_id = invoked.call_id, invoked.repeated_call_id
+            self._record.creator_traceparent = result.creator_traceparent
             return await self._render(invoked)
         except problems.ProblemError as error:
             error.problem = problems.visible_problem(error.problem, is_shared_address=target.is_shared)
@@ -179,7 +208,7 @@ class Exchange(ASGIHTTPConnection):
 
     async def _wait(self, waited: edge_service_pb2.WaitRequest) -> HttpAnswer:
         """Answer a request for the answer to an earlier call, whose caller was told to wait. It makes no call."""
-        method, limits, caller = self.scope["method"], self._shared.limits, self._record.caller
+        method, limits, caller = self._scope["method"], self._shared.limits, self._record.caller
         if method == "HEAD":
             return HttpAnswer(200)
         if method != "GET":
@@ -191,7 +220,7 @@ class Exchange(ASGIHTTPConnection):
         message = edge_service_pb2.StreamInvocationsRequest()
         message.invocations.add(wait=waited)
         try:
-            invoked = await self._shared.upstream.invoke(message, self._hand_over_body())
+            invoked = (await self._shared.upstream.invoke(message)).response
             if waited.without_answer and not invoked.wait_path:
                 return HttpAnswer(204, [("preference-applied", "return=minimal")])
             return await self._render(invoked)
@@ -203,9 +232,9 @@ class Exchange(ASGIHTTPConnection):
 
     async def _render(self, invoked: edge_service_pb2.InvokeResponse) -> HttpAnswer:
         if invoked.wait_path:
-            return self._pages.wait(invoked.wait_path, self._headers)
-        answer = render(invoked, self.scope["method"], self._headers)
-        return await self._pages.respond(answer, self._headers) if isinstance(answer, PageContent) else answer
+            return self._shared.pages.wait(invoked.wait_path, self._headers)
+        answer = render(invoked, self._scope["method"], self._headers)
+        return await self._shared.pages.respond(answer, self._headers) if isinstance(answer, PageContent) else answer
 
     async def _handshake(self, target: Target) -> HttpAnswer:
         """Answer an OPTIONS that asks for permission to call, as one that does not if the server refuses it."""
@@ -217,19 +246,19 @@ class Exchange(ASGIHTTPConnection):
             # for any state, so that a later 429 does not reveal whether the state exists
             limits.count_unknown_state(caller)
             message = self._message(target)
-            return _handshake_answer(await self._shared.upstream.invoke(message, self._hand_over_body()))
+            return _handshake_answer((await self._shared.upstream.invoke(message, self._hand_over_body())).response)
         except problems.ProblemError:
             # as without a handshake: it does not reveal whether the state exists
             return HttpAnswer(204, [("allow", ALLOW)])
 
     async def _read_request(self, target: Target) -> edge_service_pb2.StreamInvocationsRequest:
         """Read the body, and return the request as a message for a server (rule 6)."""
-        if self._declared_bytes <= _LARGE_BODY_BYTES and not self._connection.awaits_continue:
+        if self._declared_bytes <= _LARGE_BODY_BYTES and not self._sender.awaits_continue:
             self._body.grow(self._declared_bytes)
             await self._read_parts(_LARGE_BODY_BYTES)
         self._shared.limits.check_unknown_states(self._record.caller)
         if not self._is_complete:
-            if can_look_up(target, self.scope["method"], self._headers):
+            if can_look_up(target, self._scope["method"], self._headers):
                 await self._look_up(target)
             self._body.grow(self._declared_bytes)
             await self._read_parts(self._shared.body_limit_bytes)
@@ -238,29 +267,13 @@ class Exchange(ASGIHTTPConnection):
     async def _look_up(self, target: Target) -> None:
         """Let a server refuse the request before the rest of its body is read. Discard the body if it does."""
         try:
-            await self._shared.upstream.look_up(self._message(target, look_up=True))
+            await self._shared.upstream.invoke(self._message(target, look_up=True))
         except problems.ProblemError:
             self._drop_body()
-            if not self._connection.awaits_continue:
+            if not self._sender.awaits_continue:
                 with contextlib.suppress(problems.ProblemError):
                     await self._read_parts(self._shared.body_limit_bytes, keep=False)
             raise
-
-    async def _view(self) -> HttpAnswer:
-        """Answer a request at any other address: by Quart's views if it has a route, as its request costs time."""
-        try:
-            self.app.url_map.bind("").match(self.scope["path"], self.scope["method"])
-        except NotFound:
-            raise problems.ProblemError(problems.NOT_FOUND) from None
-        except HTTPException:
-            pass  # the application answers it
-        request = self._create_request_from_scope(cast(Any, self._send))
-        request.body.set_complete()  # no view reads a body
-        response = cast(Response, await self.app.handle_request(request))
-        if isinstance(response, ProblemResponse):
-            return self._answer_problem(response.problem)
-        headers = [(name.lower(), value) for name, value in response.headers if name.lower() != "content-length"]
-        return HttpAnswer(response.status_code, headers, await response.get_data(as_text=False))
 
     def _new_reservation(self) -> BodyReservation:
         return BodyReservation(self._shared.body_budget, self._record.caller.group)
@@ -278,15 +291,15 @@ class Exchange(ASGIHTTPConnection):
         if not look_up:
             body = bytes(self._received)
             self._received.clear()
-        method, query, address = self.scope["method"], self.scope["query_string"], self._record.caller.address
-        request = HttpRequest(method, self._headers, query, body, address)
+        method, query, address = self._scope["method"], self._scope["query_string"], self._record.caller.address
+        request = HttpRequest(method, self._headers, query, body, address, self._record.traceparent)
         return to_invocation(target, request, look_up=look_up, prefers_page=prefers_page(self._headers))
 
     async def _read_parts(self, until_bytes: int, *, keep: bool = True) -> None:
         """Read the body until it is complete, or until more than so many of its bytes were read."""
         while not self._is_complete and self._body_bytes <= until_bytes:
             if self._body_bytes > _LARGE_BODY_BYTES or self._declared_bytes > _LARGE_BODY_BYTES:
-                await self._pace.wait(self._record.caller.group)  # not in the time of the sender
+                await self._shared.turns.wait(self._record.caller.group)  # not in the time of the sender
             part = await self._receive_part()
             if self._body_bytes > self._shared.body_limit_bytes:
                 raise problems.ProblemError(problems.BODY_TOO_LARGE)
@@ -296,8 +309,8 @@ class Exchange(ASGIHTTPConnection):
             del part
 
     async def _receive_part(self) -> bytes:
-        if self._connection.awaits_continue:
-            await self._connection.send_continue()
+        if self._sender.awaits_continue:
+            await self._sender.send_continue()
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
@@ -314,17 +327,17 @@ class Exchange(ASGIHTTPConnection):
 
     def _answer_error(self, error: problems.ProblemError) -> HttpAnswer:
         if error.call_id:
-            self._record.call_id = error.call_id
+            self._record.call_id, self._record.creator_traceparent = error.call_id, error.creator_traceparent
         is_logged = error.problem.status >= 500 and error.problem not in _NOT_LOGGED
         reference = self._record.set_problem(error.problem, is_logged=is_logged)
         if is_logged:
             facts = {} if error.call_id else {"reference": reference}
             log.warning("call_refused", code=error.problem.code, call_id=error.call_id, **facts)
         headers = [("www-authenticate", error.challenge)] if error.challenge else []
-        if error.retry_after_s is not None and parse_wait_path(self.scope["raw_path"]):
+        if error.retry_after_s is not None and parse_wait_path(self._scope["raw_path"]):
             # A browser goes on waiting, also one without a script.
             headers.append(("refresh", str(error.retry_after_s)))
-        return self._pages.answer(
+        return self._shared.pages.answer(
             error.problem,
             self._headers,
             retry_after_s=error.retry_after_s,
@@ -336,7 +349,7 @@ class Exchange(ASGIHTTPConnection):
         self, problem: problems.Problem, *, retry_after_s: int | None = None, headers: Sequence[tuple[str, str]] = ()
     ) -> HttpAnswer:
         reference = self._record.set_problem(problem)
-        return self._pages.answer(
+        return self._shared.pages.answer(
             problem, self._headers, retry_after_s=retry_after_s, headers=headers, reference=reference
         )
 

@@ -58,6 +58,8 @@ class HttpRequest:
     body: bytes
     client_address: str
     """Address of the caller. Empty if unknown."""
+    traceparent: str = ""
+    """Trace context of the request. Empty: it is not traced."""
 
 
 def parse_path(raw_path: bytes) -> Target | None:
@@ -134,6 +136,8 @@ def to_invocation(
     message.request_body = request.body
     message.client_address = request.client_address
     message.prefers_page = prefers_page
+    if request.traceparent:
+        message.traceparent = request.traceparent
     # `add` creates each item in its place. A query can have 8,000 pairs; to create and then copy them costs several
     # times as much.
     for name, value in request.headers:

@@ -1,8 +1,12 @@
-"""Record of a request for operators: metrics, and a line in the access log. It never has a path, a query or a state."""
+"""Record of a request for operators: metrics, a line in the access log, and what traces need.
+
+It never has a path, a query or a state.
+"""
 
 import random
 import secrets
 import time
+from collections.abc import Callable
 from typing import Final
 
 from callback_edge import metrics
@@ -54,6 +58,12 @@ class RequestRecord:
         """ID of the call that the request is a repeat of. Empty if it is none."""
         self.is_sent = False
         """Whether the complete response was given to the client's connection."""
+        self.traceparent = ""
+        """Trace context of the request. Empty: it is not traced."""
+        self.creator_traceparent = ""
+        """Trace context that generated the callback of the call. Empty: unknown."""
+        self.on_end: Callable[[RequestRecord], None] | None = None
+        """Called at the end."""
         _in_flight.add(self)
 
     def set_problem(self, problem: Problem, *, is_logged: bool = False) -> str:
@@ -91,6 +101,8 @@ class RequestRecord:
         Args:
             request_bytes: Bytes of its body that were read.
         """
+        if self.on_end is not None:
+            self.on_end(self)
         if not self.status:
             self.status, self.code, self._answered_at = _CALLER_GONE, "caller_gone", time.perf_counter()
         seconds = self._answered_at - self._started_at

@@ -8,10 +8,9 @@ from typing import Protocol
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 
+from callback_edge.call.exchange import Exchanges
 from callback_edge.callers import CallerResolver
 from callback_edge.http.parser import FIXED_FIELDS, MAX_HEAD_BYTES, date
-from callback_edge.limits.pace import Pace
-from callback_edge.pages.pages import Pages
 from callback_edge.settings import EdgeSettings
 
 
@@ -56,14 +55,15 @@ class EdgeContext(WorkerContext):
 
     Args:
         callers: Finds the caller of a request.
-        pages: Answers what no application sees.
+        exchanges: What the exchanges use. Its pages and its turns are also those of refusals that no exchange sees.
     """
 
-    def __init__(self, callers: CallerResolver, pages: Pages) -> None:
+    def __init__(self, callers: CallerResolver, exchanges: Exchanges) -> None:
         super().__init__(max_requests=None)
         self.callers = callers
-        self.pages = pages
-        self.pace = Pace()
+        self.exchanges = exchanges
+        self.pages = exchanges.pages
+        self.turns = exchanges.turns
         self.is_draining = False
         """Whether each answer is the last of its connection."""
         self.idle: OrderedDict[IdleConnection, float] = OrderedDict()

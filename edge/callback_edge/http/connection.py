@@ -24,7 +24,7 @@ from typing import Any, Final
 from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.typing import ConnectionState
+from hypercorn.typing import ConnectionState, LifespanState
 from hypercorn.utils import parse_socket_addr
 
 from callback_edge import problems
@@ -94,7 +94,7 @@ async def _run_app(app: Any, scope: Any, receive: Any, send: Any) -> None:
     try:
         await app(scope, receive, send)
     except Exception:
-        log.exception("application_failed")  # Hypercorn cuts the connection: half an answer must not look complete
+        log.exception("answer_not_sent")  # Hypercorn answers 500
     finally:
         await send(None)
 
@@ -103,11 +103,9 @@ class Connection(TCPServer):
     """Connection with strict HTTP, and limits on the time that it waits for its client.
 
     Args:
-        app: The application.
         loop: The running loop.
         config: The settings.
         context: What all connections share.
-        state: State of the application.
         accepted: The accepted socket.
         group: Group of callers whose limit includes this connection. Empty if there is none.
         refusal: Problem that answers a connection beyond a limit, which then closes.
@@ -132,17 +130,16 @@ class Connection(TCPServer):
 
     def __init__(
         self,
-        app: Any,
         loop: asyncio.AbstractEventLoop,
         config: EdgeConfig,
         context: EdgeContext,
-        state: Any,
         accepted: socket.socket,
         group: str,
         refusal: problems.Problem | None,
     ) -> None:
+        app: Any = None  # each request has its own: its exchange
         transport: Any = None  # until `run`
-        super().__init__(app, loop, config, context, state, asyncio.StreamReader(), transport)
+        super().__init__(app, loop, config, context, LifespanState(), asyncio.StreamReader(), transport)
         self._accepted = accepted
         self.group = group
         self.refusal = refusal
@@ -257,7 +254,7 @@ class Connection(TCPServer):
         transport: Any = self.writer.transport
         if not transport.is_closing():
             transport.pause_reading()
-        await self.context.pace.wait(self.protocol.caller.group)
+        await self.context.turns.wait(self.protocol.caller.group)
         if not transport.is_closing():
             transport.resume_reading()
         await self.reader.read(_MAX_DISCARD_BYTES)

@@ -17,15 +17,13 @@ The stop:
 import asyncio
 import socket
 from collections import Counter
-from typing import Any, Final
-
-from hypercorn.typing import ASGIFramework, LifespanState
+from typing import Final
 
 from callback_edge import metrics, problems
+from callback_edge.call.exchange import Exchanges
 from callback_edge.callers import CallerResolver
 from callback_edge.http.config import EdgeConfig, EdgeContext, IdleConnection
 from callback_edge.http.connection import Connection
-from callback_edge.pages.pages import Pages
 from callback_edge.settings import EdgeSettings
 from callback_process import logs
 
@@ -51,22 +49,19 @@ _FLUSH_S: Final = 0.3
 
 
 class HttpListener:
-    """Server of one application on one socket, from `start` to `stop`.
+    """Server of HTTP on one socket, from `start` to `stop`.
 
     Args:
-        app: The application.
-        pages: Answers to problems.
+        exchanges: What the exchanges of its requests use.
         settings: The limits.
     """
 
-    def __init__(self, app: ASGIFramework, pages: Pages, settings: EdgeSettings) -> None:
-        self._app: Any = app
-        self._state: LifespanState = {}
+    def __init__(self, exchanges: Exchanges, settings: EdgeSettings) -> None:
         self._config = EdgeConfig(settings)
         self._callers = CallerResolver(settings.trusted_proxies or ())
-        self._context = EdgeContext(self._callers, pages)
-        self.pace = self._context.pace
-        """Pace of its large bodies and refusals."""
+        self._context = EdgeContext(self._callers, exchanges)
+        self.turns = exchanges.turns
+        """Turns of its large bodies and refusals."""
         self._max_connections = settings.max_connections
         applies = settings.trusted_proxies is not None  # else any peer may be a proxy for all callers
         self._max_per_group = settings.max_connections_per_address if applies else 0
@@ -148,7 +143,7 @@ class HttpListener:
                 return True
             refusal = _REFUSALS[limit]
         loop = asyncio.get_running_loop()
-        connection = Connection(self._app, loop, self._config, self._context, self._state, accepted, group, refusal)
+        connection = Connection(loop, self._config, self._context, accepted, group, refusal)
         if refusal:
             self._refused += 1
         else:

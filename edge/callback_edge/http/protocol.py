@@ -16,7 +16,7 @@ reason.
 6. Bytes after a request that says `Connection: close` are discarded. h11 would answer 400 while that request runs.
 7. A client that waits for a 100 (Continue) gets it when the body is read.
 8. A response before the end of its request says `Connection: close`.
-9. An answer that is not a call's waits for its turn (`limits/pace`). If it is the last one, the client's input is
+9. An answer that is not a call's waits for its turn (`limits/turns`). If it is the last one, the client's input is
    ignored meanwhile.
 10. Every refusal is a problem, like those of the application. Every response has the four fixed headers and no
     `Server`.
@@ -24,6 +24,7 @@ reason.
 Each request, refused or not, has its `RequestRecord` from its head until the stream of its response ends.
 """
 
+from functools import partial
 from typing import Any
 
 import h11
@@ -34,7 +35,7 @@ from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 
 from callback_edge import problems
-from callback_edge.call.exchange_context import STATE_KEY, ExchangeContext
+from callback_edge.call.exchange import Exchange
 from callback_edge.call.request import ALLOW
 from callback_edge.call.request_record import RequestRecord
 from callback_edge.http.config import EdgeConfig, EdgeContext
@@ -63,8 +64,6 @@ class StrictHttpProtocol(H11Protocol):
         """Whether the connection was closed before it took an answer."""
         self.caller = self.peer.caller
         """Caller of the last request. Before the first one, the peer."""
-        self._exchange = ExchangeContext(self, self.context.pages, self.context.pace)
-        self.connection_state[STATE_KEY] = self._exchange
 
     async def refuse_connection(self, problem: problems.Problem, *, retry_after_s: int | None = None) -> None:
         """Send a problem on a connection without a complete request, and close it."""
@@ -82,7 +81,7 @@ class StrictHttpProtocol(H11Protocol):
         return self.connection.has_part_of_head
 
     async def answer(self, answer: HttpAnswer, *, is_last: bool = False) -> None:
-        """Send the response to the current request. Ignore anything that the application sends for it later.
+        """Send the response to the current request.
 
         Args:
             answer: The answer.
@@ -93,7 +92,7 @@ class StrictHttpProtocol(H11Protocol):
         if record and not record.call_id:
             if is_last:
                 await self.send(InputIgnored())
-            await self.context.pace.wait(record.caller.group)
+            await self.context.turns.wait(record.caller.group)
         body = b"" if self.connection.answers_head else answer.body
         is_last |= self.context.is_draining or self.keep_alive_requests >= self.config.keep_alive_max_requests
         try:
@@ -152,7 +151,7 @@ class StrictHttpProtocol(H11Protocol):
             await self.send(Closed())
             return
         self.stream = HTTPStream(
-            self.app,
+            partial(self._exchange, self._record),
             self.config,
             self.context,
             self.task_group,
@@ -162,10 +161,17 @@ class StrictHttpProtocol(H11Protocol):
             self.stream_send,
             STREAM_ID,
         )
-        self._exchange.record = self._record
         version = request.http_version.decode()
         self.keep_alive_requests += 1
         await self.stream.handle(Request(STREAM_ID, headers, version, method, target, self.connection_state))
+
+    async def _exchange(self, record: RequestRecord, scope: Any, receive: Any, _send: Any) -> None:
+        """Answer a request. To Hypercorn this is the application."""
+        exchange = Exchange(self.context.exchanges, record, scope, self, receive)
+        try:
+            await self.answer(await exchange.answer())
+        finally:
+            exchange.end()
 
     async def _send_error_response(self, status_code: int) -> None:
         known = {413: problems.BODY_TOO_LARGE, 431: problems.HEAD_TOO_LARGE, 501: problems.NOT_IMPLEMENTED}

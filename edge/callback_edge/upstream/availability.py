@@ -23,10 +23,12 @@ class ServerAvailability:
 
     Args:
         has_token: Returns whether this edge sends a token at the moment, for the advice in the log.
+        is_ready: Returns whether a stream is ready at the moment.
     """
 
-    def __init__(self, has_token: Callable[[], bool]) -> None:
+    def __init__(self, *, has_token: Callable[[], bool], is_ready: Callable[[], bool]) -> None:
         self._has_token = has_token
+        self._is_ready = is_ready
         self.why_unavailable = "no server has answered yet"
         """Why no server accepts calls, in a few words. Not set while a server accepts calls."""
         self.is_refused = False
@@ -43,19 +45,14 @@ class ServerAvailability:
             self._logged.clear()
             log.info("server_ready")
 
-    def stream_failed(self, error: grpc.aio.AioRpcError, *, is_ready: bool) -> None:
-        """Record that a stream failed.
-
-        Args:
-            error: The failure.
-            is_ready: Whether another stream is ready.
-        """
+    def stream_failed(self, error: grpc.aio.AioRpcError) -> None:
+        """Record that a stream could not be opened, or broke."""
         status = status_of(error)
         if status.code in REFUSAL_CODES:
             reason = reason_of(status)
             self.is_refused, self.why_unavailable = True, f"a server refuses this edge: {reason}"
             self.edge_refused(reason)
-        elif not details_of(status).reason and not is_ready and _UNREACHABLE not in self._logged:
+        elif not details_of(status).reason and not self._is_ready() and _UNREACHABLE not in self._logged:
             self._logged.add(_UNREACHABLE)
             log.warning(_UNREACHABLE, grpc_code=error.code().name, grpc_details=error.details())
 

@@ -11,15 +11,17 @@ import json
 import random
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from functools import partial
+from typing import Any, Final
 
 import grpc
 import grpc.aio
 
 from callback.v1 import edge_service_pb2, edge_service_pb2_grpc
 from callback_edge.credentials import Tls
+from callback_edge.upstream.availability import ServerAvailability
 from callback_edge.upstream.epoch_relay import EpochRelay
-from callback_edge.upstream.stream import InvocationStream, StreamObserver
+from callback_edge.upstream.stream import InvocationStream, OnResult
 from callback_process import logs
 from callback_shared.targets import channel_target
 
@@ -57,16 +59,6 @@ _CHANNEL_OPTIONS: Final = (
 )
 
 
-class ChannelObserver(StreamObserver, Protocol):
-    """Receiver of what happens on a channel."""
-
-    def server_ready(self) -> None:
-        """React to a server that accepts calls from this edge."""
-
-    def stream_failed(self, error: grpc.aio.AioRpcError) -> None:
-        """React to a stream that could not be opened, or broke."""
-
-
 class ServerChannel:
     """Channel with its streams, from its creation on a running loop to `close`.
 
@@ -75,8 +67,10 @@ class ServerChannel:
         tls: TLS of the connections; None is plain text.
         token: Returns this edge's token at each moment; empty if a certificate identifies it, or nothing does.
         timeout_s: How long a call may wait for its result, in seconds.
-        observer: Receives what happens.
+        availability: Records whether servers accept calls.
         epochs: Has what servers know of their store.
+        on_change: Called when a stream is ready, is ready no more, or can send a message.
+        on_result: Ends a call.
     """
 
     def __init__(
@@ -85,8 +79,10 @@ class ServerChannel:
         tls: Tls | None,
         token: Callable[[], str],
         timeout_s: float,
-        observer: ChannelObserver,
+        availability: ServerAvailability,
         epochs: EpochRelay,
+        on_change: Callable[[], None],
+        on_result: OnResult,
     ) -> None:
         if tls is None:
             self._channel = grpc.aio.insecure_channel(channel_target(target), options=_CHANNEL_OPTIONS)
@@ -99,9 +95,10 @@ class ServerChannel:
             response_deserializer=edge_service_pb2.StreamInvocationsResponse.FromString,
         )
         self._token = token
-        self._timeout_s = timeout_s
-        self._observer = observer
-        self._epochs = epochs
+        self._availability = availability
+        self._new_stream = partial(
+            InvocationStream, timeout_s=timeout_s, epochs=epochs, on_change=on_change, on_result=on_result
+        )
         self._streams: deque[InvocationStream] = deque()
         """Streams in use, in round-robin order."""
         self._all_streams: set[InvocationStream] = set()
@@ -211,8 +208,7 @@ class ServerChannel:
             pause_s = min(2 * pause_s, MAX_PAUSE_S)
 
     def _open_stream(self) -> InvocationStream:
-        rpc = self._stream_invocations(metadata=self._metadata())
-        stream = InvocationStream(rpc, self._timeout_s, self._observer, self._epochs)
+        stream = self._new_stream(self._stream_invocations(metadata=self._metadata()))
         if self._releases_callers:
             stream.release_callers()
         self._all_streams.add(stream)
@@ -221,7 +217,7 @@ class ServerChannel:
         return stream
 
     async def _wait_for_replacement(self, stream: InvocationStream) -> None:
-        self._observer.server_ready()
+        self._availability.server_ready()
         timer = asyncio.get_running_loop().call_later(
             STREAM_LIFETIME_S * random.uniform(0.5, 1),  # noqa: S311  # spreads streams over servers, and edges
             stream.needs_replacement.set,
@@ -241,7 +237,7 @@ class ServerChannel:
         self._stop_using(stream)
         error = None if stream.task.cancelled() else stream.task.exception()
         if isinstance(error, grpc.aio.AioRpcError):
-            self._observer.stream_failed(error)
+            self._availability.stream_failed(error)
         elif error is not None:
             log.error("stream_failed", exc_info=error)  # the server broke the contract, or the edge has a bug
 

@@ -14,7 +14,8 @@
 6. Changed TLS files make a new channel. It takes over once it is ready; the earlier one returns the results that it
    owes.
 7. Concurrent calls are batched: they go in one message on one stream.
-8. A request is looked up in the same way. That is no call: without a result it may be repeated.
+8. A request is looked up in the same way, before its body is read: a server refuses it whatever its body is, or wants
+   the body. That is no call: without a result it may be repeated.
 """
 
 import asyncio
@@ -65,7 +66,9 @@ class ServerClient:
         self._max_waits = settings.max_waits_in_flight
         self._token = credentials.token(settings.server_token_file)
         self._tls = credentials.tls(settings.server_tls)
-        self._availability = ServerAvailability(lambda: bool(self._token.value))
+        self._availability = ServerAvailability(
+            has_token=lambda: bool(self._token.value), is_ready=lambda: self._channel.is_ready
+        )
         self._epochs = EpochRelay()
         self._numbers = itertools.count(1)
         self._calls: set[UnansweredCall] = set()
@@ -98,38 +101,20 @@ class ServerClient:
         await self._channel.close()
 
     async def invoke(
-        self, message: edge_service_pb2.StreamInvocationsRequest, body: BodyReservation | None
-    ) -> edge_service_pb2.InvokeResponse:
-        """Make a call. If the caller disconnects, this is cancelled and the call continues.
+        self, message: edge_service_pb2.StreamInvocationsRequest, body: BodyReservation | None = None
+    ) -> edge_service_pb2.InvocationResult:
+        """Make a call, or look one up. If the caller disconnects, this is cancelled and the call continues.
 
         Args:
             message: The call. Only the client keeps it from now on.
             body: The reservation of its body, which the client frees once it needs the body no more. None: it has none.
 
+        Returns:
+            The result. It has a response, unless the message is a look-up.
+
         Raises:
             ProblemError: The server refused, is unreachable, or returned no result.
         """
-        asking = self._ask(message, body)
-        del message
-        response = await asking
-        if response is None:
-            raise problems.ProblemError(problems.INTERNAL)  # the server broke the contract
-        return response
-
-    async def look_up(self, message: edge_service_pb2.StreamInvocationsRequest) -> None:
-        """Look a request up before its body is read.
-
-        Args:
-            message: The request, without its body.
-
-        Raises:
-            ProblemError: The server refuses the request whatever its body is, or is unreachable.
-        """
-        await self._ask(message, None)
-
-    async def _ask(
-        self, message: edge_service_pb2.StreamInvocationsRequest, body: BodyReservation | None
-    ) -> edge_service_pb2.InvokeResponse | None:
         if limit := self._reached_limit(message):
             metrics.limited(limit).inc()
             if body is not None:
@@ -148,7 +133,7 @@ class ServerClient:
             if call.result.cancelled():
                 self._mark_caller_gone(call)
             else:
-                self.report_caller_gone(_call_id_of(call.result))
+                self.report_caller_gone(_call_id_of(call.result.exception() or call.result.result()))
             raise
         finally:
             # An error refers to the frames that it has passed, this one too. If this frame referred to the call, which
@@ -169,7 +154,7 @@ class ServerClient:
         """End every call that a caller waits for with OUTCOME_UNKNOWN."""
         for call in self._calls:
             self._mark_caller_gone(call)
-            _set_result(call, _no_result(call))
+            call.answer(_no_result(call))
 
     def release_callers(self) -> None:
         """Let the servers tell the callers of held calls, and those that wait for an answer, to wait elsewhere."""
@@ -189,42 +174,12 @@ class ServerClient:
             async with asyncio.timeout(timeout_s):
                 await self._is_idle.wait()
 
-    def stream_changed(self) -> None:
+    def _on_change(self) -> None:
         """Send the calls that wait, if a stream can send."""
         metrics.SERVER_UP.set(self._channel.is_ready)
         self._streams_changed.set()  # wakes those that wait now
         self._streams_changed.clear()
         self._flush()
-
-    def call_ended(self, call: UnansweredCall, result: edge_service_pb2.InvocationResult) -> None:
-        """End a call with the server's result."""
-        _observe_duration(call)
-        if result.HasField("response"):
-            self._end(call, result.response, is_gone_known=result.caller_gone)
-            return
-        if result.HasField("send_body"):
-            self._end(call, None)
-            return
-        if result.status.code in REFUSAL_CODES:
-            self._availability.edge_refused(reason_of(result.status))
-            call.refusals += 1
-            if call.refusals < _MAX_REFUSALS and not call.is_dropped:
-                self._enqueue(call)
-                return
-        self._end(call, problem_error_from(result.status), is_gone_known=result.caller_gone)
-
-    def call_lost(self, call: UnansweredCall) -> None:
-        """End a call that was sent and will have no result."""
-        _observe_duration(call)
-        self._end(call, _no_result(call))
-
-    def server_ready(self) -> None:
-        """Record that a server accepts calls."""
-        self._availability.server_ready()
-
-    def stream_failed(self, error: grpc.aio.AioRpcError) -> None:
-        """Record that a stream failed."""
-        self._availability.stream_failed(error, is_ready=self._channel.is_ready)
 
     def _enqueue(self, call: UnansweredCall) -> None:
         """Queue a call for the next message. The message leaves at the end of this turn of the loop."""
@@ -251,10 +206,29 @@ class ServerClient:
             if call.report_gone is not None:
                 call.report_gone(call.number)
 
+    def _call_ended(self, call: UnansweredCall, result: edge_service_pb2.InvocationResult | None) -> None:
+        """End a call that was sent, or send it to another server. None: it will have no result."""
+        seconds = metrics.LOOK_UP_SECONDS if call.is_look_up else metrics.INVOKE_SECONDS
+        seconds.observe(asyncio.get_running_loop().time() - call.added_at)
+        if result is None:
+            self._end(call, _no_result(call))
+        elif result.HasField("response") or (call.is_look_up and result.HasField("send_body")):
+            self._end(call, result, is_gone_known=result.caller_gone)
+        else:
+            if result.status.code in REFUSAL_CODES:
+                self._availability.edge_refused(reason_of(result.status))
+                call.refusals += 1
+                if call.refusals < _MAX_REFUSALS and not call.is_dropped:
+                    self._enqueue(call)
+                    return
+            error = problem_error_from(result.status)
+            error.creator_traceparent = result.creator_traceparent
+            self._end(call, error, is_gone_known=result.caller_gone)
+
     def _end(
         self,
         call: UnansweredCall,
-        result: edge_service_pb2.InvokeResponse | problems.ProblemError | None,
+        outcome: edge_service_pb2.InvocationResult | problems.ProblemError,
         *,
         is_gone_known: bool = False,
     ) -> None:
@@ -263,9 +237,9 @@ class ServerClient:
         call.drop_body()
         if not self._calls:
             self._is_idle.set()
-        if call.is_caller_gone and not is_gone_known and result is not None:
-            self.report_caller_gone(result.call_id)
-        _set_result(call, result)
+        if call.is_caller_gone and not is_gone_known:
+            self.report_caller_gone(_call_id_of(outcome))
+        call.answer(outcome)
 
     async def _report_caller_gone(self, call_id: str) -> None:
         try:
@@ -277,7 +251,14 @@ class ServerClient:
 
     def _new_channel(self) -> ServerChannel:
         return ServerChannel(
-            self._target, self._tls.value, lambda: self._token.value, self._invoke_timeout_s, self, self._epochs
+            self._target,
+            self._tls.value,
+            lambda: self._token.value,
+            self._invoke_timeout_s,
+            self._availability,
+            self._epochs,
+            on_change=self._on_change,
+            on_result=self._call_ended,
         )
 
     async def _follow_files(self) -> None:
@@ -302,7 +283,7 @@ class ServerClient:
             channel.release_callers()
         earlier, self._channel = self._channel, channel
         self._draining.add(earlier)
-        self.stream_changed()
+        self._on_change()
         self._start(earlier.drain()).add_done_callback(lambda _: self._draining.discard(earlier))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -312,11 +293,6 @@ class ServerClient:
         return task
 
 
-def _observe_duration(call: UnansweredCall) -> None:
-    seconds = metrics.LOOK_UP_SECONDS if call.is_look_up else metrics.INVOKE_SECONDS
-    seconds.observe(asyncio.get_running_loop().time() - call.added_at)
-
-
 def _no_result(call: UnansweredCall) -> problems.ProblemError:
     """Return what it means that a call, or a look-up, was sent and will have no result."""
     if call.is_look_up:
@@ -324,20 +300,8 @@ def _no_result(call: UnansweredCall) -> problems.ProblemError:
     return problems.ProblemError(problems.OUTCOME_UNKNOWN)
 
 
-def _call_id_of(result: asyncio.Future[edge_service_pb2.InvokeResponse | None]) -> str:
-    """Return the ID of the call that has this result. Empty if it has none."""
-    error = result.exception()
-    if isinstance(error, problems.ProblemError):
-        return error.call_id
-    response = None if error else result.result()
-    return response.call_id if response else ""
-
-
-def _set_result(call: UnansweredCall, result: edge_service_pb2.InvokeResponse | problems.ProblemError | None) -> None:
-    """Give a call its result, unless it has one or its caller has disconnected."""
-    if call.result.done():
-        return
-    if isinstance(result, problems.ProblemError):
-        call.result.set_exception(result)
-    else:
-        call.result.set_result(result)
+def _call_id_of(outcome: edge_service_pb2.InvocationResult | BaseException) -> str:
+    """Return the ID of the call that has this outcome. Empty if it has none."""
+    if isinstance(outcome, edge_service_pb2.InvocationResult):
+        return outcome.response.call_id
+    return outcome.call_id if isinstance(outcome, problems.ProblemError) else ""

@@ -9,8 +9,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -20,18 +20,8 @@ from callback_edge.upstream.epoch_relay import EpochRelay
 from callback_edge.upstream.status import REFUSAL_CODES
 from callback_edge.upstream.unanswered import UnansweredCall, UnansweredCalls
 
-
-class StreamObserver(Protocol):
-    """Receiver of what happens on a stream."""
-
-    def stream_changed(self) -> None:
-        """React to a stream that became ready, stopped being ready, or can send a message."""
-
-    def call_ended(self, call: UnansweredCall, result: edge_service_pb2.InvocationResult) -> None:
-        """React to the result of a call."""
-
-    def call_lost(self, call: UnansweredCall) -> None:
-        """React to a call that was sent and will have no result."""
+OnResult = Callable[[UnansweredCall, edge_service_pb2.InvocationResult | None], None]
+"""Called with each call that was sent, and its result. None: it will have no result."""
 
 
 class InvocationStream:
@@ -40,15 +30,19 @@ class InvocationStream:
     Args:
         rpc: The gRPC stream, for requests that are serialized already.
         timeout_s: How long a call may wait for its result, in seconds.
-        observer: Receives what happens.
         epochs: Has what servers know of their store.
+        on_change: Called when the stream is ready, is ready no more, or can send a message.
+        on_result: Ends a call.
     """
 
-    def __init__(self, rpc: Any, timeout_s: float, observer: StreamObserver, epochs: EpochRelay) -> None:
+    def __init__(
+        self, rpc: Any, timeout_s: float, epochs: EpochRelay, on_change: Callable[[], None], on_result: OnResult
+    ) -> None:
         self._rpc = rpc
         self._epochs = epochs
         self._must_pass_epochs = False
-        self._observer = observer
+        self._on_change = on_change
+        self._on_result = on_result
         self._calls = UnansweredCalls(timeout_s, self._call_expired)
         self._outgoing = b""
         self._outgoing_calls: list[UnansweredCall] = []
@@ -104,7 +98,7 @@ class InvocationStream:
 
     def _call_expired(self, call: UnansweredCall) -> None:
         self._report_gone(call.number)
-        self._observer.call_lost(call)
+        self._on_result(call, None)
 
     async def _run(self) -> None:
         self._epochs.add(self._pass_epochs)
@@ -119,10 +113,10 @@ class InvocationStream:
             self._rpc.cancel()
             writing.cancel()
             for call in self._calls.take_all():
-                self._observer.call_lost(call)
+                self._on_result(call, None)
             self.readiness_known.set()
             self.needs_replacement.set()
-            self._observer.stream_changed()
+            self._on_change()
 
     async def _write(self) -> None:
         # An error here ends the stream, and `_run` reports it. gRPC raises INTERNAL if the connection breaks meanwhile.
@@ -151,17 +145,17 @@ class InvocationStream:
             for call in self._outgoing_calls:
                 call.written()
             self._outgoing_calls.clear()
-            self._observer.stream_changed()
+            self._on_change()
 
     def _handle(self, message: edge_service_pb2.StreamInvocationsResponse) -> None:
         if message.readiness == edge_service_pb2.READINESS_READY:
             self.is_ready = not self._is_stopped
             self.readiness_known.set()
-            self._observer.stream_changed()
+            self._on_change()
         elif message.readiness == edge_service_pb2.READINESS_NOT_READY:
             self.stop_sending()
             self.readiness_known.set()
-            self._observer.stream_changed()
+            self._on_change()
         if message.store_epochs:
             self._epochs.receive(message.store_epochs, self._pass_epochs)
         for result in message.results:
@@ -170,6 +164,6 @@ class InvocationStream:
             call = self._calls.remove(result.number)
             if call is not None:
                 call.report_gone = None
-                self._observer.call_ended(call, result)
+                self._on_result(call, result)
         if self._is_stopped and not self._calls:
             self._has_work.set()  # to close this side

@@ -6,6 +6,7 @@ from typing import Final
 
 from callback.v1 import edge_service_pb2
 from callback_edge.limits.body_budget import BodyReservation
+from callback_edge.problems import ProblemError
 
 MAX_BATCH_CALLS: Final = 64
 """Maximum number of calls in one message."""
@@ -40,8 +41,8 @@ class UnansweredCall:
         """Reservation of the body. None: there is none."""
         self.is_dropped = False
         """Whether the call is no longer in memory, so that it cannot be sent again."""
-        self.result: asyncio.Future[edge_service_pb2.InvokeResponse | None] = asyncio.get_running_loop().create_future()
-        """Result. None: the request that was looked up is to be sent with its body."""
+        self.result: asyncio.Future[edge_service_pb2.InvocationResult] = asyncio.get_running_loop().create_future()
+        """Result. It fails with a ProblemError."""
         self.is_caller_gone = False
         """Whether the caller will not get the result."""
         self.report_gone: Callable[[int], None] | None = None
@@ -50,6 +51,15 @@ class UnansweredCall:
         """Number of servers that refused this edge."""
         self.added_at = 0.0
         """Time at which the call was added to its current queue, by the loop's clock."""
+
+    def answer(self, outcome: edge_service_pb2.InvocationResult | ProblemError) -> None:
+        """Set the result, unless there is one or the caller has disconnected."""
+        if self.result.done():
+            return
+        if isinstance(outcome, ProblemError):
+            self.result.set_exception(outcome)
+        else:
+            self.result.set_result(outcome)
 
     def written(self) -> None:
         """Drop a large body: gRPC has sent it, and its call may run for minutes."""

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
+from callback_server import errors
+from callback_server.domain.call import CallFailure
 from callback_server.domain.response import Response
+
+_FAILURES: Final[Mapping[CallFailure, type[errors.CallFailedError]]] = {
+    CallFailure.HANDLER_ERROR: errors.HandlerFailedError,
+    CallFailure.HANDLER_LOST: errors.HandlerLostError,
+    CallFailure.DEADLINE_EXCEEDED: errors.HandlerDeadlineExceededError,
+    CallFailure.INVALID_RESPONSE: errors.ResponseInvalidError,
+    CallFailure.HANDLER_UNREACHABLE: errors.HandlerNotStartedError,
+    CallFailure.TOO_LARGE: errors.HandlerNotStartedError,
+    CallFailure.WORKERS_LOST: errors.HandlerLostError,
+}
 
 
 class CallAnswer(msgspec.Struct, frozen=True):
@@ -58,3 +72,8 @@ class ActiveCall:
         """Let the caller of a held call, or one that waits for another call, wait elsewhere: nowhere if it is gone."""
         if not self.released.done():
             self.released.set_result(None)
+
+
+def failed_error(failure: CallFailure | None, call_id: str) -> errors.CallFailedError:
+    """Return the error that a caller gets in place of the answer of a failed call."""
+    return _FAILURES[failure or CallFailure.INVALID_RESPONSE](call_id)

@@ -16,8 +16,6 @@ from typing import Final, assert_never
 
 from callback_process.logs import get_logger
 from callback_server import errors, metrics
-from callback_server.calls.deliveries import Deliveries
-from callback_server.calls.held import HeldCalls
 from callback_server.calls.preconditions import PendingCall, PreconditionChecker
 from callback_server.domain.call import Request, identity_of
 from callback_server.domain.guard import intent_of
@@ -69,8 +67,8 @@ class Claims:
         owner_rate: OwnerRateLimit | None,
         body_bytes: BodyBytes,
         max_per_minute_per_case: int | None,
-        held: HeldCalls,
-        deliveries: Deliveries,
+        replica: str,
+        can_deliver: Callable[[], bool],
     ) -> None:
         """Create the claims of a process.
 
@@ -83,8 +81,8 @@ class Claims:
             owner_rate: The limit on the calls of an owner. None: no limit.
             body_bytes: The limit on the bytes of bodies.
             max_per_minute_per_case: Maximum number of calls on a case in a minute. None: no limit.
-            held: The held calls, whose answers come to this process.
-            deliveries: The deliveries, of which one more can run or not.
+            replica: The id of this process, which is told of the end of calls that it waits for.
+            can_deliver: Returns whether this process can run one more delivery.
         """
         self._scripts = scripts
         self._preconditions = preconditions
@@ -94,8 +92,8 @@ class Claims:
         self._owner_rate = owner_rate
         self._body_bytes = body_bytes
         self._max_per_minute_per_case = max_per_minute_per_case
-        self._held = held
-        self._deliveries = deliveries
+        self._replica = replica
+        self._can_deliver = can_deliver
 
     async def look_up(self, pending: PendingCall) -> None:
         """Look a request up whose body was not read.
@@ -177,8 +175,8 @@ class Claims:
                     platform_url=self._platform_url,
                     calls_per_minute=self._max_per_minute_per_case,
                     limited_owners=self._limited_owners(has_body=bool(pending.request.body)),
-                    replica=self._held.replica,
-                    can_deliver=self._deliveries.has_capacity,
+                    replica=self._replica,
+                    can_deliver=self._can_deliver(),
                 ),
                 unsent_s=UNSENT_S,
                 unsure_s=self._leases.longest_ms / 1000,

@@ -82,11 +82,6 @@ class HeldCalls:
         self._waiting: dict[str, asyncio.Event] = {}
         replica_bus.receive(CallAnswered, self._on_answered)
 
-    @property
-    def replica(self) -> str:
-        """The replica id that the answer to a call held here is sent to."""
-        return self._replica_bus.replica
-
     async def wait(self, call_id: str, *, hold_time_left_s: float) -> HeldCall:
         """Wait until a held call has ended, with an answer or at the end of its hold time.
 

@@ -19,44 +19,35 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
-from collections.abc import Coroutine, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
 
 from msgspec.structs import replace
 
 from callback_process.logs import get_logger
 from callback_process.tasks import cancel_all
 from callback_server import errors, metrics
-from callback_server.calls.active_call import ActiveCall, CallAnswer
+from callback_server.calls.active_call import ActiveCall, CallAnswer, failed_error
+from callback_server.calls.attempts import HandlerAttempts
 from callback_server.calls.claims import Claims, pending_call, refusal_of
 from callback_server.calls.deliveries import Deliveries
-from callback_server.calls.finish import log_finished, merge_and_finish
 from callback_server.calls.held import HeldCalls
 from callback_server.calls.marks import CallerMarks, may_be_delivered
 from callback_server.calls.preconditions import PendingCall
 from callback_server.calls.repeats import Repeats
 from callback_server.calls.transition_log import log_call_ended
-from callback_server.calls.waiting import (
-    BROWSER_AFTER_MS,
-    HELD_AFTER_MS,
-    WAIT_S,
-    told_to_wait_after_ms,
-    wait_hash,
-    wait_path,
-)
-from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome, Request
+from callback_server.calls.waiting import first_of, told_to_wait_after_ms
+from callback_server.domain.call import CallStatus, DeliveryStatus, Grant, Outcome, Request
 from callback_server.domain.case import AnswerMode
 from callback_server.domain.ids import case_id_of_call, is_state
-from callback_server.domain.response import BARE_REJECTION, Response, ResponseType, complete
-from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult
+from callback_server.domain.response import BARE_REJECTION, Response, complete
+from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.limits.body_bytes import BodyBytes, BodyReservation
 from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.queries.read import HeldCall
-from callback_server.store.recording import Recording
-from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import (
     CaseClosed,
     ClaimRefusal,
@@ -64,19 +55,13 @@ from callback_server.store.transitions.claim_call import (
     EarlierCall,
     EarlierCallRuns,
 )
-from callback_server.store.transitions.follow_call import FallbackSent
+from callback_server.store.transitions.take_deliveries import DeliveryAttempt
 
 log = get_logger()
 
-_FAILURES: Final[Mapping[CallFailure, type[errors.CallFailedError]]] = {
-    CallFailure.HANDLER_ERROR: errors.HandlerFailedError,
-    CallFailure.HANDLER_LOST: errors.HandlerLostError,
-    CallFailure.DEADLINE_EXCEEDED: errors.HandlerDeadlineExceededError,
-    CallFailure.INVALID_RESPONSE: errors.ResponseInvalidError,
-    CallFailure.HANDLER_UNREACHABLE: errors.HandlerNotStartedError,
-    CallFailure.TOO_LARGE: errors.HandlerNotStartedError,
-    CallFailure.WORKERS_LOST: errors.HandlerLostError,
-}
+_Running = dict[asyncio.Task[CallAnswer], ActiveCall]
+AroundCall = Callable[..., ActiveCall]
+"""Starts a call. Its arguments are the method `invoke`, and the arguments of that method."""
 
 
 class CallInvoker:
@@ -84,52 +69,58 @@ class CallInvoker:
 
     def __init__(
         self,
-        scripts: Scripts,
         *,
         claims: Claims,
         dispatcher: HandlerDispatcher,
         held: HeldCalls,
         repeats: Repeats,
+        attempts: HandlerAttempts,
         deliveries: Deliveries,
-        recording: Recording,
+        marks: CallerMarks,
         owner_rate: OwnerRateLimit | None,
         body_bytes: BodyBytes,
         max_in_flight: int,
         max_waits: int,
+        around: AroundCall | None = None,
+        on_claim: Callable[[ActiveCall, Grant], None] | None = None,
     ) -> None:
         """Create an invoker.
 
         Args:
-            scripts: The scripts on the store.
             claims: Claims the cases for requests.
             dispatcher: Asks the handlers.
             held: The held calls.
-            repeats: The repeats that wait.
+            repeats: The requests that wait for the answer to another one.
+            attempts: Records the ends of calls that handlers decide.
             deliveries: Runs the deliveries of ACK cases.
-            recording: What is recorded of calls.
+            marks: Records what callers get before the ends of their calls, and that they are gone.
             owner_rate: The limit on the calls of an owner. None: no limit.
             body_bytes: The limit on the bytes of bodies.
             max_in_flight: Maximum number of calls that run at the same time.
             max_waits: Maximum number of requests that wait at the addresses of calls at the same time.
+            around: Starts each call by `invoke`, with a span around it, for example. None: there is none.
+            on_claim: Called with each request that has become a call, in its task. None: nothing is.
         """
-        self._scripts = scripts
+        if around is not None:
+            self.invoke = partial(around, self.invoke)  # type: ignore[method-assign]  # it takes the same arguments
         self._claims = claims
         self._dispatcher = dispatcher
         self._held = held
         self._repeats = repeats
+        self._attempts = attempts
         self._deliveries = deliveries
-        self._recording = recording
+        self._marks = marks
         self._owner_rate = owner_rate
         self._body_bytes = body_bytes
         self._max_in_flight = max_in_flight
         self._max_waits = max_waits
-        self._running: dict[asyncio.Task[CallAnswer], ActiveCall] = {}
-        self._waits: dict[asyncio.Task[CallAnswer], ActiveCall] = {}
+        self._on_claim = on_claim
+        self._running: _Running = {}
+        self._waits: _Running = {}
         """The requests that wait at the addresses of calls."""
         self._look_ups: set[asyncio.Task[None]] = set()
         self._decisions: set[asyncio.Task[Outcome]] = set()
         """The decisions of handlers on calls whose callers get something before: each continues after that."""
-        self._marks = CallerMarks(scripts, recording)
         metrics.CALLS_IN_FLIGHT.set_function(lambda: len(self._running))
         metrics.WAITS_IN_FLIGHT.set_function(lambda: len(self._waits))
         self._is_stopping = False
@@ -153,15 +144,7 @@ class CallInvoker:
         pending = pending_call(state, parameter, request)
         reservation = self._body_bytes.reserve(len(request.body))
         call = ActiveCall(pending.call_id, state, method=request.method, prefers_page=prefers_page)
-        task = asyncio.create_task(self._run(pending, reservation, call))
-        self._running[task] = call  # the loop itself holds tasks only weakly
-
-        def ended(task: asyncio.Task[CallAnswer]) -> None:
-            del self._running[task]
-            reservation.free()
-            self._ended(task, call)
-
-        task.add_done_callback(ended)
+        self._start(self._run(pending, reservation, call), call, self._running, reservation)
         return call
 
     def wait(self, call_id: str, token: str, *, without_answer: bool = False) -> ActiveCall:
@@ -182,14 +165,7 @@ class CallInvoker:
         if len(self._waits) >= self._max_waits:
             raise errors.TooManyCallsError("max_in_flight_waits")
         call = ActiveCall(call_id)
-        task = asyncio.create_task(self._wait(call, token, without_answer=without_answer))
-        self._waits[task] = call
-
-        def ended(task: asyncio.Task[CallAnswer]) -> None:
-            del self._waits[task]
-            self._ended(task, call)
-
-        task.add_done_callback(ended)
+        self._start(self._repeats.wait(call, token, without_answer=without_answer), call, self._waits, None)
         return call
 
     def look_up(self, state: str, parameter: str, request: Request) -> asyncio.Future[None]:
@@ -232,14 +208,6 @@ class CallInvoker:
             if call.is_claimed:
                 self._marks.start_gone(call.call_id)
 
-    async def mark_caller_gone(self, call_id: str) -> None:
-        """Mark that the caller of a call did not get its answer.
-
-        Raises:
-            StoreError: It is not known whether the call was marked.
-        """
-        await self._marks.mark_caller_gone(call_id)
-
     async def drain(self) -> None:
         """Refuse new calls, tell the callers of held calls to wait elsewhere, and wait for the calls that run."""
         self._is_stopping = True
@@ -257,7 +225,17 @@ class CallInvoker:
         await cancel_all({*self._running, *self._waits, *self._look_ups, *self._decisions})
         await self._marks.wait()
 
-    def _ended(self, task: asyncio.Task[CallAnswer], call: ActiveCall) -> None:
+    def _start(
+        self, work: Coroutine[Any, Any, CallAnswer], call: ActiveCall, running: _Running, body: BodyReservation | None
+    ) -> None:
+        task = asyncio.create_task(work)
+        running[task] = call  # the loop itself holds tasks only weakly
+        task.add_done_callback(partial(self._ended, running, body))
+
+    def _ended(self, running: _Running, body: BodyReservation | None, task: asyncio.Task[CallAnswer]) -> None:
+        call = running.pop(task)
+        if body is not None:
+            body.free()
         answer = call.answer
         error = None if task.cancelled() else task.exception()
         # A refusal was logged where it was raised. Any other exception is a bug of this server.
@@ -288,6 +266,8 @@ class CallInvoker:
                 self._marks.start_gone(call.call_id)
             if self._owner_rate is not None:
                 self._owner_rate.charge(result.owner)
+            if self._on_claim is not None:
+                self._on_claim(call, result)
             reservation.charge(result.owner)
             request = pending.request
             del pending
@@ -300,7 +280,7 @@ class CallInvoker:
             log.info("request_repeated", call_id=result.call_id, case_id=pending.case_id)
             del pending
             reservation.free()
-            return await self._repeat(result, call)
+            return await self._repeats.answer(result, call)
         if result is ClaimRefusal.HANDSHAKE and pending.handshake is not None:
             metrics.HANDSHAKES.labels(pending.verification.profile).inc()
             log.info("handshake_answered", case_id=pending.case_id, profile=pending.verification.profile)
@@ -317,66 +297,6 @@ class CallInvoker:
         cookie_host = self._dispatcher.cookie_host(closed.alternative_domain, closed.owner)
         return CallAnswer("", self._dispatcher.complete(response), cookie_host)
 
-    async def _repeat(self, earlier: EarlierCallRuns | EarlierCall, call: ActiveCall) -> CallAnswer:
-        """Return the answer of the call that is repeated, or raise its error. Tell the caller to wait if it runs."""
-        if isinstance(earlier, EarlierCall):
-            return replace(self._answer_of(earlier), repeated_call_id=earlier.call_id)
-        waiting = asyncio.create_task(self._repeats.wait(earlier.call_id, call.call_id))
-        try:
-            after_ms = BROWSER_AFTER_MS if call.prefers_page else HELD_AFTER_MS
-            await _first_of(waiting, call.released, 0 if earlier.told_to_wait else after_ms)
-            if not waiting.done() and call.is_caller_gone:
-                raise errors.OutcomeUnknownError("")  # which no caller gets
-            if not waiting.done() and (
-                path := await self._marks.mark_waiting(earlier.call_id, call, waiting, decides_here=False)
-            ):
-                return CallAnswer("", Response(), wait_path=path, repeated_call_id=earlier.call_id)
-            return replace(self._answer_of(await waiting), repeated_call_id=earlier.call_id)
-        finally:
-            waiting.cancel()
-
-    async def _wait(self, call: ActiveCall, token: str, *, without_answer: bool) -> CallAnswer:
-        """Return the answer to the call, or where to wait again."""
-        waiting = asyncio.create_task(
-            self._repeats.wait(
-                call.call_id, secrets.token_hex(8), wait_hash=wait_hash(token), without_answer=without_answer
-            )
-        )
-        try:
-            await _first_of(waiting, call.released, WAIT_S * 1000)
-            if not waiting.done():
-                return CallAnswer("", Response(), wait_path=wait_path(call.call_id, token))
-            return self._answer_of(await waiting)
-        except errors.CallFailedError as error:
-            error.retry_after_s = None  # the request to make again is another one
-            raise
-        finally:
-            waiting.cancel()
-
-    def _answer_of(self, found: EarlierCall | FallbackSent | None) -> CallAnswer:
-        """Return the answer of a call for another request, or raise its error. None: it was not asked for."""
-        if found is None:
-            return CallAnswer("", Response())
-        cookie_host = self._dispatcher.cookie_host(found.alternative_domain, found.owner)
-        if isinstance(found, FallbackSent):
-            return CallAnswer("", self._dispatcher.complete(found.fallback), cookie_host)
-        if found.status is CallStatus.INTERRUPTED:
-            raise errors.OutcomeUnknownError("")
-        if found.status in (CallStatus.FAILED, CallStatus.NOT_STARTED):
-            raise _FAILURES[found.failure or CallFailure.INVALID_RESPONSE]("")
-        answer = found.answer
-        if answer is None:
-            if found.code is None:
-                raise errors.AnswerNotRepeatedError
-            answer = complete(Response(type=ResponseType.RESPONSE, code=found.code), platform_url=None)
-        return CallAnswer(
-            "",
-            answer,
-            cookie_host,
-            rejected_without_response=found.status is CallStatus.REJECTED and answer == BARE_REJECTION,
-            request_method=found.method,
-        )
-
     async def _call(self, grant: Grant, request: Request, call: ActiveCall) -> CallAnswer:
         if grant.recorded:
             # The claim decided by the same rule: a redirect to /path is refused without a platform_url.
@@ -392,11 +312,11 @@ class CallInvoker:
                 activity=grant.activity,
                 attempt=grant.attempt,
             )
-            outcome = await self._by_answer_deadline(grant, request, call, self._decide_and_finish(grant, request))
+            outcome = await self._by_answer_deadline(grant, request, call)
         if outcome.response is None and grant.resolved is not None:
             raise errors.AnswerNotRepeatedError  # it was erased
         if outcome.response is None:
-            raise _FAILURES[outcome.failure or CallFailure.INVALID_RESPONSE](grant.call_id)
+            raise failed_error(outcome.failure, grant.call_id)
         return CallAnswer(
             grant.call_id,
             outcome.response,
@@ -404,14 +324,8 @@ class CallInvoker:
             rejected_without_response=outcome.status is CallStatus.REJECTED and outcome.response == BARE_REJECTION,
         )
 
-    async def _by_answer_deadline(
-        self,
-        grant: Grant,
-        request: Request,
-        call: ActiveCall,
-        work: Coroutine[Any, Any, Outcome],
-    ) -> Outcome:
-        """Return the outcome of `work`. At the answer deadline, give the caller the fallback, or tell it to wait.
+    async def _by_answer_deadline(self, grant: Grant, request: Request, call: ActiveCall) -> Outcome:
+        """Return the outcome of a call. At the answer deadline, give the caller the fallback, or tell it to wait.
 
         The call continues then; a held call does so in the store, and nothing here waits for its end, also once its
         caller is known to be gone. Such a caller gets neither, and any other call ends as if there were no deadline.
@@ -425,13 +339,13 @@ class CallInvoker:
             after_ms = fallback.after_ms
         is_held = grant.answer_mode is AnswerMode.HOLD
         if after_ms is None and not is_held:
-            return await work
-        task = asyncio.create_task(work)
+            return await self._decide_and_finish(grant, request)
+        task = asyncio.create_task(self._decide_and_finish(grant, request))
         if not is_held:
             self._decisions.add(task)
             task.add_done_callback(self._decisions.discard)
         try:
-            await _first_of(task, call.released if is_held else None, after_ms)
+            await first_of(task, call.released if is_held else None, after_ms)
             if not task.done() and not call.is_caller_gone:
                 if fallback is None or (is_held and call.released.done()):
                     if path := await self._marks.mark_waiting(grant.call_id, call, task, decides_here=not is_held):
@@ -456,46 +370,22 @@ class CallInvoker:
         lease_end = time.monotonic() + grant.lease_left_ms / 1000
         with metrics.HANDLER_SECONDS.time():
             result = await self._dispatcher.dispatch(grant, request)
-        with metrics.FINISH_SECONDS.time():
-            return await self._finish(grant, result, lease_end)
-
-    async def _finish(self, grant: Grant, result: HandlerResult, lease_end: float) -> Outcome:
+        # A delivery begins when the caller gets the fallback.
         fallback_ms = grant.fallback.after_ms if grant.fallback is not None else 0
-
-        def wait_ms(outcome: Outcome) -> int | None:
-            age_ms = grant.lease_left_ms - fallback_ms - round((lease_end - time.monotonic()) * 1000)
-            return self._deliveries.wait_ms(grant.activity, outcome, attempts=1, asked_before=0, age_ms=max(age_ms, 0))
-
+        attempt = DeliveryAttempt(grant, request, fencing_token=1, age_ms=-fallback_ms, is_call_running=True)
+        is_last = not may_be_delivered(grant)
         try:
-            outcome, finished = await merge_and_finish(
-                self._scripts,
-                self._dispatcher,
-                self._recording,
-                grant,
-                result,
-                lease_end=lease_end,
-                wait_ms=wait_ms if may_be_delivered(grant) else None,
-            )
+            with metrics.FINISH_SECONDS.time():
+                outcome, finished = await self._attempts.finish(attempt, result, lease_end, is_last=is_last)
         except StoreError as error:
             log.error("finish_unanswered", call_id=grant.call_id, error=str(error))
             raise errors.OutcomeUnknownError(grant.call_id) from error
         if finished is None:
             log.error("finish_too_late", call_id=grant.call_id, status=outcome.status)
             raise errors.OutcomeUnknownError(grant.call_id)
-        self._dispatcher.report(grant, result, outcome)
-        if finished.delivery is not None:  # its caller got a fallback, and this was the first attempt
-            grant = replace(grant, attempt=1)
-        log_finished(grant, outcome, finished)
         if finished.delivery is DeliveryStatus.PENDING:
             raise errors.OutcomeUnknownError(grant.call_id)
         return outcome
-
-
-async def _first_of(task: asyncio.Task[Any], released: asyncio.Future[None] | None, after_ms: float | None) -> None:
-    """Wait until a task is done, the caller is released, or the time is over. None: any time."""
-    waits = {task} if released is None else {task, released}
-    timeout_s = None if after_ms is None else after_ms / 1000
-    await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _outcome_of_held(call_id: str, held: HeldCall) -> Outcome:

@@ -1,4 +1,7 @@
-"""What a caller gets before the end of its call, and that it is gone: recorded on the call, each before it counts."""
+"""Records on a call what its caller got while it ran: the fallback, an address to wait at, or nothing (it is gone).
+
+The first two are recorded before they are sent, so that no process believes later that the caller still waits.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from callback_server import metrics
 from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Grant, Outcome
 from callback_server.domain.case import CaseEffect
 from callback_server.domain.ids import case_id_of_call
-from callback_server.domain.notification import Reason
+from callback_server.domain.notification import CallReason
 from callback_server.domain.timeouts import (
     CallResolved,
     EntryWithoutCase,
@@ -95,7 +95,7 @@ def log_call_ended(
 
 def log_delivery_tried(grant: Grant, status: DeliveryStatus, outcome: Outcome | None, wait_ms: int | None) -> None:
     """Log and count an attempt of a delivery, after its end is recorded. A dead one is a warning, with its owner."""
-    is_call = grant.reason is Reason.CALL
+    is_call = grant.reason is CallReason.CALL
     failure = (outcome and outcome.failure) or ""
     if is_call:
         metrics.deliveries_series(grant.activity, status, failure).inc()

@@ -9,9 +9,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
-from typing import Final
+from typing import Any, Final
 
 from callback_server.domain.call import Grant
 from callback_server.domain.case import AnswerMode
@@ -47,3 +48,10 @@ def told_to_wait_after_ms(grant: Grant, *, prefers_page: bool) -> int | None:
     elif after_ms is None and grant.answer_mode is AnswerMode.HOLD:
         after_ms = HELD_AFTER_MS
     return after_ms if after_ms is not None and after_ms < grant.lease_left_ms else None
+
+
+async def first_of(task: asyncio.Task[Any], released: asyncio.Future[None] | None, after_ms: float | None) -> None:
+    """Wait until a task is done, the caller is released, or the time is over. None: any time."""
+    waits = {task} if released is None else {task, released}
+    timeout_s = None if after_ms is None else after_ms / 1000
+    await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)

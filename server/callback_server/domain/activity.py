@@ -78,3 +78,9 @@ def deadline_ms(activities: Mapping[str, Activity], name: str) -> int:
     if declared is not None and declared.deadline_ms is not None:
         return declared.deadline_ms
     return DEFAULT_DEADLINE_MS
+
+
+def retries_of(activities: Mapping[str, Activity], name: str) -> Retries:
+    """Return the retries of the deliveries of an activity."""
+    declared = activities.get(name)
+    return DEFAULT_RETRIES if declared is None else declared.retries

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from callback_server.domain.case import AnswerMode, CaseEffect, Fallback, Settings
-from callback_server.domain.notification import Reason, reason_of
+from callback_server.domain.notification import CallReason, reason_of
 from callback_server.domain.response import Response
 
 
@@ -129,8 +129,10 @@ class Grant(msgspec.Struct, frozen=True):
     """The version of `response`, for the end of the call. A delivery whose call has ended does not need it."""
     resolved: Outcome | None = None
     """How the call has ended in its claim, because its case was resolved."""
-    reason: Reason = Reason.CALL
+    reason: CallReason = CallReason.CALL
     """Why the handler is asked."""
+    is_retry: bool = False
+    """Whether the handler was asked before, or may have been: by the first attempt, or before a replay."""
 
 
 class DeliveryStatus(enum.StrEnum):
@@ -211,6 +213,6 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """The principal that answered the held call, or resolved its case. Empty for every other call."""
 
     @property
-    def reason(self) -> Reason:
+    def reason(self) -> CallReason:
         """CALL, or the reason of the notification."""
         return reason_of(self.id)

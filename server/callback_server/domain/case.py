@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from callback_server.domain.activity import DEFAULT_HOLD_TIME_MS
-from callback_server.domain.notification import Reason
+from callback_server.domain.notification import CallReason
 from callback_server.domain.response import Response, ResponseType, problems
 from callback_server.errors import Violation
 
@@ -163,7 +163,7 @@ class NewCase(msgspec.Struct, frozen=True, kw_only=True):
     """How long after the end of a call the same request gets its answer again. 0: not at all, each is a call."""
     no_repeat: bool = False
     """No answer is given twice."""
-    notify: tuple[Reason, ...] = ()
+    notify: tuple[CallReason, ...] = ()
     """The reasons of the notifications that the handler gets."""
 
 
@@ -204,7 +204,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     """How long after the end of a call the same request gets its answer again. None: not at all, each is a call."""
     no_repeat: bool = False
     """No answer is given twice."""
-    notify: tuple[Reason, ...] = ()
+    notify: tuple[CallReason, ...] = ()
     """The reasons of the notifications that the handler gets."""
     reminders: int = 0
     """How many reminders were due."""

@@ -1,7 +1,7 @@
-"""Notifications: what the handler of a case is told without a call.
+"""Notifications: messages to the handler of a case without a call.
 
-A notification has an id of the form of a call id. It is counted, so it is made once, whatever is sent again. It has a
-delivery, as a call in ACK mode has.
+A notification has an id of the form of a call id. The id is counted, so the notification is made once, also if a script
+is sent again. It has a delivery, as a call in ACK mode has.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 
 
-class Reason(enum.StrEnum):
+class CallReason(enum.StrEnum):
     """Why a handler is asked. Every reason but CALL is that of a notification."""
 
     CALL = "CALL"
@@ -27,8 +27,8 @@ def expiry_id(case_id: str) -> str:
     return reminder_id(case_id, 255)
 
 
-def reason_of(call_id: str) -> Reason:
+def reason_of(call_id: str) -> CallReason:
     """Return the reason of a call or of a notification, which has an id of the same form (see notifications.lua)."""
     if call_id[33:46] != "0" * 13:
-        return Reason.CALL
-    return Reason.EXPIRY if call_id == expiry_id(call_id[:32]) else Reason.REMINDER
+        return CallReason.CALL
+    return CallReason.EXPIRY if call_id == expiry_id(call_id[:32]) else CallReason.REMINDER

@@ -7,9 +7,9 @@ NOT_STARTED.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
@@ -19,7 +19,7 @@ from callback_process.logs import get_logger
 from callback_server.domain.activity import LEASE_SLACK_MS, Activity, deadline_ms
 from callback_server.domain.call import NOT_ASKED, CallFailure, CallStatus, Grant, Outcome, Request
 from callback_server.domain.cookies import CookieDomains, cookie_problems
-from callback_server.domain.notification import Reason
+from callback_server.domain.notification import CallReason
 from callback_server.domain.response import REJECTION, Response, complete, overlay, problems
 from callback_server.errors import Violation
 from callback_server.handlers.handler import Decision, Handler, HandlerError, Reply
@@ -45,42 +45,51 @@ class HandlerResult(msgspec.Struct, frozen=True):
         return isinstance(self.decision, Decision) and self.decision.accepted
 
 
-Attempt = Callable[[Grant, Request], Awaitable[HandlerResult]]
+Attempt = Callable[[Grant, Request], Coroutine[Any, Any, HandlerResult]]
 """Asks the handler of a call for its decision."""
-AroundAttempt = Callable[[Attempt, Grant, Request, bool], Awaitable[HandlerResult]]
-"""Makes an attempt, and returns its result. The last argument says whether the handler may have been asked before."""
+AroundAttempt = Callable[[Attempt, Grant, Request], Coroutine[Any, Any, HandlerResult]]
+"""Makes an attempt, and returns its result."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HandlerDispatcher:
     """Finds the handler of a call, and maps its reply to an outcome."""
 
-    handlers: Mapping[str, Handler]
-    """The push handlers by activity."""
-    workers: Handler
-    """The handler of every other activity."""
-    activities: Mapping[str, Activity]
-    """The declared activities, with their deadlines."""
-    platform_url: str | None
-    """The target of redirects to `/path`. None: such redirects are refused."""
-    cookie_domains: CookieDomains
-    """The domains on which a decision may set cookies."""
-    around: AroundAttempt | None = None
-    """Makes each attempt by what it gets, with a span around it, for example. None: there is none."""
+    def __init__(
+        self,
+        *,
+        handlers: Mapping[str, Handler],
+        workers: Handler,
+        activities: Mapping[str, Activity],
+        platform_url: str | None,
+        cookie_domains: CookieDomains,
+        around: AroundAttempt | None = None,
+    ) -> None:
+        """Create a dispatcher.
+
+        Args:
+            handlers: The push handlers by activity.
+            workers: The handler of every other activity.
+            activities: The declared activities, with their deadlines.
+            platform_url: The target of redirects to `/path`. None: such redirects are refused.
+            cookie_domains: The domains on which a decision may set cookies.
+            around: Makes each attempt by `dispatch`, with a span around it, for example. None: there is none.
+        """
+        if around is not None:
+            self.dispatch = partial(around, self.dispatch)  # type: ignore[method-assign]  # it takes the same arguments
+        self._handlers = handlers
+        self._workers = workers
+        self._activities = activities
+        self._platform_url = platform_url
+        self._cookie_domains = cookie_domains
 
     def timeout_s(self, grant: Grant) -> float:
         """Return the seconds left for the decision of a handler; 0 or less if none are left."""
-        deadline = deadline_ms(self.activities, grant.activity)
+        deadline = deadline_ms(self._activities, grant.activity)
         return min(deadline, grant.lease_left_ms - LEASE_SLACK_MS) / 1000
 
-    async def dispatch(self, grant: Grant, request: Request, *, is_retry: bool = False) -> HandlerResult:
+    async def dispatch(self, grant: Grant, request: Request) -> HandlerResult:
         """Ask the handler of a call for its decision, within the deadline and the lease."""
-        if self.around is None:
-            return await self._ask(grant, request)
-        return await self.around(self._ask, grant, request, is_retry)
-
-    async def _ask(self, grant: Grant, request: Request) -> HandlerResult:
-        handler = self.handlers.get(grant.activity, self.workers)
+        handler = self._handlers.get(grant.activity, self._workers)
         timeout_s = self.timeout_s(grant)
         if timeout_s <= 0:
             return HandlerResult(
@@ -91,7 +100,7 @@ class HandlerDispatcher:
             async with asyncio.timeout(timeout_s + LATE_S):
                 reply = await handler.handle(grant, request, timeout_s=timeout_s)
             decided = decision(reply.answer)
-            if grant.reason is not Reason.CALL:
+            if grant.reason is not CallReason.CALL:
                 status = CallStatus.SUCCEEDED if decided.accepted else CallStatus.REJECTED
                 return HandlerResult(Outcome(status, close=decided.accepted and decided.close), reply)
             broken = cookie_problems(decided.override, self.cookie_host(grant.settings.alternative_domain, grant.owner))
@@ -121,7 +130,7 @@ class HandlerDispatcher:
 
     def cookie_host(self, alternative_domain: str, owner: str) -> str:
         """Return the host on which the response to a call may set cookies. Empty: nowhere."""
-        return self.cookie_domains.host(alternative_domain, owner)
+        return self._cookie_domains.host(alternative_domain, owner)
 
     def outcome_of_decision(self, base: Response, decision: Decision) -> Outcome:
         """Return the outcome of a decision; `base` is the case's response."""
@@ -143,11 +152,11 @@ class HandlerDispatcher:
 
     def problems(self, response: Response) -> list[Violation]:
         """Return why an effective response cannot be rendered; empty if it can."""
-        return problems(response, platform_url=self.platform_url, must_be_complete=True)
+        return problems(response, platform_url=self._platform_url, must_be_complete=True)
 
     def complete(self, response: Response) -> Response:
         """Return the response as it is sent. It must have no problems."""
-        return complete(response, platform_url=self.platform_url)
+        return complete(response, platform_url=self._platform_url)
 
 
 def _invalid(broken: list[Violation]) -> Outcome:

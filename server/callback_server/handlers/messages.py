@@ -11,7 +11,7 @@ from callback_server.contract.converters import response_from
 from callback_server.contract.validation import violations
 from callback_server.domain.call import CallFailure, Grant, Request
 from callback_server.domain.ids import case_id_of_call
-from callback_server.domain.notification import Reason
+from callback_server.domain.notification import CallReason
 from callback_server.handlers.handler import Decision, HandlerError
 
 
@@ -23,7 +23,7 @@ def question(grant: Grant, request: Request, *, timeout_s: float) -> handler_pb2
         request,
         grant.settings,
         case_id=case_id_of_call(grant.call_id),
-        response=grant.response if grant.reason is Reason.CALL else None,
+        response=grant.response if grant.reason is CallReason.CALL else None,
         deadline_ms=round((time.time() + timeout_s) * 1000),
         timeout_ms=round(timeout_s * 1000),
         verified=bool(request.verification_profile),

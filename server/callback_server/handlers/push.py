@@ -22,7 +22,7 @@ from callback_process.tasks import TaskSet
 from callback_server import metrics
 from callback_server.domain.activity import DEFAULT_DEADLINE_MS
 from callback_server.domain.call import CallFailure, Grant, Request
-from callback_server.domain.notification import Reason
+from callback_server.domain.notification import CallReason
 from callback_server.handlers.handler import HandlerError, Reply
 from callback_server.handlers.messages import question
 from callback_server.settings import ActivitySettings
@@ -85,14 +85,14 @@ class PushHandler:
         message = question(grant, request, timeout_s=left_s)
         metadata = (("traceparent", request.traceparent),) if request.traceparent else None
         try:
-            if grant.reason is Reason.CALL:
+            if grant.reason is CallReason.CALL:
                 answer = await connection.stub.HandleCallback(message, timeout=left_s, metadata=metadata)
             else:
                 notification = handler_pb2.HandleNotificationRequest(notification=message)
                 sent = connection.stub.HandleNotification(notification, timeout=left_s, metadata=metadata)
                 answer = (await sent).decision
         except grpc.aio.AioRpcError as error:
-            if grant.reason is not Reason.CALL and error.code() is grpc.StatusCode.UNIMPLEMENTED:
+            if grant.reason is not CallReason.CALL and error.code() is grpc.StatusCode.UNIMPLEMENTED:
                 detail = f"the handler of {self._activity} takes no notifications"
                 raise HandlerError(CallFailure.NO_HANDLER, detail) from error
             failure = _FAILURES.get(error.code(), CallFailure.HANDLER_ERROR)

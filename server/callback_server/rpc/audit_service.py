@@ -15,7 +15,7 @@ from callback_server.contract.conversion import from_message, member_of, to_mess
 from callback_server.domain.audit import AuditAction, AuditEntry, digest_of
 from callback_server.domain.audit_check import ChainResult, KnownHead
 from callback_server.rpc.method import rpc
-from callback_server.rpc.pages import ListQueue, milliseconds, page_that_fits, read_token
+from callback_server.rpc.paging import ListQueue, milliseconds, page_that_fits, read_token
 from callback_server.rpc.visible_cases import require_visible_owner
 from callback_server.store import keys
 from callback_server.store.queries.list_audit import AuditCursor, ListedEntry, list_audit

@@ -37,7 +37,7 @@ from callback_server.limits.open_cases import OpenCaseQuota
 from callback_server.rpc.grpc_aio.batcher import AdmissionBatcher
 from callback_server.rpc.method import Authenticate, require_valid, rpc, rpc_stream
 from callback_server.rpc.new_case import Policy, known_state, new_case
-from callback_server.rpc.pages import ListQueue, attempt, milliseconds, page_that_fits, read_token
+from callback_server.rpc.paging import ListQueue, attempt, milliseconds, page_that_fits, read_token
 from callback_server.rpc.visible_cases import VisibleCases, require_visible_owner
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend

@@ -18,6 +18,7 @@ from callback_server.access.authenticator import Authenticator
 from callback_server.access.roles import Principal, Role
 from callback_server.calls.active_call import ActiveCall, CallAnswer
 from callback_server.calls.invoke import CallInvoker
+from callback_server.calls.marks import CallerMarks
 from callback_server.contract import converters
 from callback_server.contract.conversion import content
 from callback_server.errors import CallbackError
@@ -39,9 +40,12 @@ _observe_look_up = metrics.LOOK_UP_SECONDS.observe
 class EdgeServicer(edge_grpc.EdgeServiceServicer):
     """Passes the requests of edges to the call path."""
 
-    def __init__(self, invoker: CallInvoker, authenticator: Authenticator, epochs: EpochExchange) -> None:
+    def __init__(
+        self, invoker: CallInvoker, marks: CallerMarks, authenticator: Authenticator, epochs: EpochExchange
+    ) -> None:
         self.authenticator = authenticator
         self._invoker = invoker
+        self._marks = marks
         self._epochs = epochs
         self._is_ready = True
         self._streams: set[_InvocationStream] = set()
@@ -76,7 +80,7 @@ class EdgeServicer(edge_grpc.EdgeServiceServicer):
         self, request: edge_pb2.ReportCallerGoneRequest, _caller: Principal
     ) -> edge_pb2.ReportCallerGoneResponse:
         """Record that a caller did not get the result of its call."""
-        await self._invoker.mark_caller_gone(request.call_id)
+        await self._marks.mark_caller_gone(request.call_id)
         return edge_pb2.ReportCallerGoneResponse()
 
 

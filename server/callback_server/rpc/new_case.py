@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Final
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as pb2
@@ -32,6 +34,9 @@ from callback_server.domain.url import normalize_origin
 from callback_server.errors import InvalidRequestError, RequestIdUnsupportedError, Violation
 from callback_server.settings import ServerSettings
 from callback_server.store.pointers import new_pointed_state, pointed_state
+
+creator_traceparent: Final = ContextVar("creator_traceparent", default="")
+"""The trace context that generates a callback. Empty: there is none, or this process does not trace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,7 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
             Settings,
             request,
             alternative_domain=domain,
+            traceparent=creator_traceparent.get(),
             answer_deadline_ms=answer_deadline_ms if fallback is None else None,
             remind_after_ms=tuple(sorted(each.ToMilliseconds() for each in remind_after)) if remind_after else (),
         ),

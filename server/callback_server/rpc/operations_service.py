@@ -23,7 +23,7 @@ from callback_server.handlers.served import ServedActivities
 from callback_server.handlers.workers.worker import notification_route
 from callback_server.operations.self_check import SelfCheck
 from callback_server.rpc.method import rpc
-from callback_server.rpc.pages import ListQueue, page_size
+from callback_server.rpc.paging import ListQueue, page_size
 from callback_server.rpc.visible_cases import require_visible_owner
 from callback_server.store.queries.count_work import Work, count_work
 from callback_server.store.queries.list_activities import list_activities

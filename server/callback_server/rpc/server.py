@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import grpc
@@ -18,7 +19,7 @@ from callback_server.rpc.callbacks_service import CallbacksServicer
 from callback_server.rpc.edge_service import EdgeServicer
 from callback_server.rpc.grpc_aio.listeners import Listeners, Options
 from callback_server.rpc.grpc_aio.log_filter import hide_received_data
-from callback_server.rpc.grpc_aio.method_router import MethodRouter
+from callback_server.rpc.grpc_aio.method_router import Around, MethodRouter
 from callback_server.rpc.health import Health
 from callback_server.rpc.method import Guarded, require_roles
 from callback_server.rpc.operations_service import OperationsServicer
@@ -53,6 +54,7 @@ def make_server(
     *,
     reflect: bool,
     max_in_flight: int,
+    around: Mapping[str, Around],
 ) -> Listeners:
     """Create the gRPC server with all its services. It does not listen yet.
 
@@ -67,6 +69,7 @@ def make_server(
         reflect: Whether clients can read the contract by server reflection.
         max_in_flight: The maximum number of concurrent calls. One connection may have as many RPCs, and 1,000 more,
             which are refused with a reason.
+        around: Functions that make the RPCs of some methods, by path.
     """
     hide_received_data()
     options = [*_OPTIONS, ("grpc.max_concurrent_streams", max_in_flight + 1000)]
@@ -87,6 +90,8 @@ def make_server(
     add_EdgeServiceServicer_to_server(edge, router.as_server)
     add_WorkerServiceServicer_to_server(workers, router.as_server)
     health_pb2_grpc.add_HealthServicer_to_server(health_status, router.as_server)
+    for path, wrapper in around.items():
+        router.wrap(path, wrapper)
     if reflect:
         add_reflection(router, (*NAMES, health.SERVICE_NAME))
     return Listeners(lambda more: grpc.aio.server(handlers=[router], options=[*options, *more]))

@@ -85,7 +85,7 @@ CALL_FIELDS: Final[Mapping[str, str]] = {
     "code": "of a call with a window: the status code of the answer, for a repeat once the answer is gone; empty or"
     " absent if a repeat gets none",
     "no_repeat": "flag: the answer is not given twice",
-    "waiters": "packed: the repeats that wait with the call, each with the end of its place and its replica; absent for"
+    "waiters": "packed: the repeats that wait with the call, each with the end of its wait and its replica; absent for"
     " none",
     "repeats": "how many repeats there were",
     "last_repeat": "the last repeat, which is not counted again if it is sent again",

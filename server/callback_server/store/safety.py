@@ -1,6 +1,6 @@
 """Checks that the settings, the version and the replicas of a store are safe: at start-up, and again while it serves.
 
-An acknowledged step must survive a crash and a power loss (README, "What is promised"), which depends on the store. A
+An acknowledged step must survive a crash and a power loss (README, "Promises"), which depends on the store. A
 store that may lose data is refused, and the error names the setting to change. A failover leads to another node, which
 may have other settings.
 """

@@ -1,8 +1,6 @@
 """The arguments of a script: declared in the header of its Lua file, and bound to locals of their names.
 
-The header declares each argument on a line of its own, in the order in which the script receives them. `?` behind the
-name says that it is mostly empty or 0; such an argument stands behind those that are mostly given, and 0 means the same
-as no value. Lists stand last. An argument that was not sent is empty in the script, a number 0.
+The header declares each argument on a line of its own, in the order in which the script receives them:
 
 - `---@param owner string`: what was sent. Also a number that the script only stores, passes on, or compares with
   stored text.
@@ -19,53 +17,36 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 LIST: Final = "string[]"
-_PARAM: Final = re.compile(r"^---@param (\w+)(\??) (string|number|boolean|string\[\]|\{.+?\})(?: .*)?$", re.MULTILINE)
+_PARAM: Final = re.compile(r"^---@param (\w+) (string|number|boolean|string\[\]|\{.+?\})(?: .*)?$", re.MULTILINE)
+_FIELD: Final = re.compile(r"(\w+): number")
+_VALUES: Final = {"string": "ARGV[{}]", "number": "tonumber(ARGV[{}])", "boolean": "ARGV[{}] == '1'"}
 
 
 class Argument(NamedTuple):
     """One argument of a script."""
 
     name: str
-    is_seldom: bool
-    """Whether it is mostly empty or 0."""
     type: str
-
-    @property
-    def fields(self) -> list[str]:
-        """The names of the numbers of a table."""
-        return re.findall(r"(\w+): number", self.type)
 
 
 def declared_arguments(header: str) -> list[Argument]:
     """Return the arguments that the header of a script declares."""
-    return [Argument(name, seldom == "?", type_) for name, seldom, type_ in _PARAM.findall(header)]
+    return [Argument(*found) for found in _PARAM.findall(header)]
 
 
 def argument_bindings(arguments: Sequence[Argument]) -> str:
-    """Return the Lua statements that bind the arguments to locals of their names."""
-    names, values, at = list[str](), list[str](), 1
-    for argument in arguments:
-        if argument.type != LIST:
-            names.append(argument.name)
-            values.append(_value(argument, at))
-            at += len(argument.fields) or 1
-    statements = [f"local {', '.join(names)} = {', '.join(values)}"] if names else []
-    count_at = str(at)
-    for argument in arguments:
-        if argument.type == LIST:
-            first, last = f"{argument.name}_first", f"{argument.name}_last"
-            statements.append(f"local {first} = {count_at} + 1")
-            statements.append(f"local {last} = {count_at} + tonumber(ARGV[{count_at}] or 0)")
-            count_at = f"{last} + 1"
-    return "\n".join(statements)
-
-
-def _value(argument: Argument, at: int) -> str:
-    match argument.type:
-        case "string":
-            return f"(ARGV[{at}] or '')"
-        case "number":
-            return f"(tonumber(ARGV[{at}]) or 0)"
-        case "boolean":
-            return f"ARGV[{at}] == '1'"
-    return f"{{{', '.join(f'{name} = tonumber(ARGV[{i}])' for i, name in enumerate(argument.fields, at))}}}"
+    """Return the Lua statements that bind the arguments to locals of their names, one on each line."""
+    lines, before, at = list[str](), "", 1
+    for name, type_ in arguments:
+        if type_ == LIST:
+            lines.append(f"local {name}_first, {name}_last = {before}{at + 1}, {before}{at} + ARGV[{before}{at}]")
+            before, at = f"{name}_last + ", 1
+        elif type_ in _VALUES:
+            lines.append(f"local {name} = {_VALUES[type_].format(f'{before}{at}')}")
+            at += 1
+        else:
+            fields = _FIELD.findall(type_)
+            values = [f"{field} = tonumber(ARGV[{before}{i}])" for i, field in enumerate(fields, at)]
+            lines.append(f"local {name} = {{{', '.join(values)}}}")
+            at += len(fields)
+    return "\n".join(lines)

@@ -18,8 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any, Final
 
-import msgspec
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from callback_server.domain.call import CallStatus
 from callback_server.domain.timeouts import (
@@ -48,8 +47,7 @@ _ENDS_OF_CALLS: Final[Mapping[bytes, type[LeaseEnded | HoldTimeEnded]]] = {
     b"HOLD_TIME_ENDED": HoldTimeEnded,
 }
 _DIRECTIVE: Final = re.compile(r"^-- @(?:include (\w+)|(arguments))$", re.MULTILINE)
-_RARELY: Final = re.compile(r"^-- @rarely\nlocal function (\w+)\((?:.*end|.*\n(?:(?!end$).*\n)*end)\n", re.MULTILINE)
-"""A function that most executions do not use: on one line, or up to an `end` at the beginning of a line."""
+_LINE_OF_ERROR: Final = re.compile(r"user_script:(\d+)")
 FOLDER: Final = resources.files("callback_server.store") / "lua"
 
 Packed = list[str | bytes | int]
@@ -61,8 +59,7 @@ class Script:
 
     The store gets the file as it is written, except that `-- @include NAME` stands for a file in `lua/includes/` or for
     a generated part (see generated_lua.py), each inserted once; `-- @arguments` stands for the locals that hold the
-    arguments; `-- @rarely` stands before a function that most executions do not use; and `case_key(id)` and so on stand
-    for the keys of the table in keys.py.
+    arguments; and `case_key(id)` and so on stand for the keys of the table in keys.py.
     """
 
     def __init__(
@@ -83,44 +80,32 @@ class Script:
         self.counts_steps = counts_steps
         written = (FOLDER / f"{name}.lua").read_text("utf-8")
         self.arguments = declared_arguments(written.partition("\n-- @arguments\n")[0])
-        types = [argument.type for argument in self.arguments]
-        self._bind = msgspec.defstruct(name, [argument.name for argument in self.arguments])
-        self._lists_at = len(types) - types.count(LIST)
-        self._seldom_at = next((at for at, each in enumerate(self.arguments) if each.is_seldom), self._lists_at)
-        self._booleans_at = [at for at, type_ in enumerate(types) if type_ == "boolean"]
-        self._often_booleans_at = [at for at in self._booleans_at if at < self._seldom_at]
-        self._tables_at = [at for at, each in reversed([*enumerate(self.arguments)]) if each.fields]
+        self._names = {argument.name for argument in self.arguments}
         self.code = _with_parts(written, self.arguments)
         """The code with everything that it includes."""
-        self.source = self.complete(self.code)
+        self.source = with_keys(self.code)
         """What the store gets."""
         self.is_durable = not is_transient and "no-writes" not in self.source.partition("\n")[0]
         """Whether its reply waits until the required replicas have confirmed what it wrote, or found written."""
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
-    def complete(self, code: str) -> str:
-        """Return the script that the store gets, from its code."""
-        return with_keys(_made_when_used(code))
-
     def pack(self, **arguments: Any) -> Packed:
         """Return arguments in the order and form in which the script receives them.
-
-        Each one costs here and in the store. So what is seldom given, and lists, are sent only if one is not empty.
 
         Raises:
             TypeError: An argument is missing or unknown.
         """
-        values = msgspec.structs.astuple(self._bind(**arguments))
-        lists = values[self._lists_at :]
-        sends_all = any(values[self._seldom_at :])
-        packed: list[Any] = [*values[: self._lists_at if sends_all else self._seldom_at]]
-        for at in self._booleans_at if sends_all else self._often_booleans_at:
-            packed[at] = "1" if packed[at] else ""
-        for at in self._tables_at:
-            packed[at : at + 1] = packed[at]
-        if sends_all:
-            for items in lists:
-                packed += (len(items), *items)
+        if arguments.keys() != self._names:
+            raise TypeError(f"{self.name}.lua: arguments missing or unknown: {sorted(arguments.keys() ^ self._names)}")
+        packed: Packed = []
+        for name, type_ in self.arguments:
+            value = arguments[name]
+            if type_ in ("string", "number"):
+                packed.append(value)
+            elif type_ == "boolean":
+                packed.append("1" if value else "")
+            else:
+                packed += (len(value), *value) if type_ == LIST else value
         return packed
 
 
@@ -140,26 +125,6 @@ def _with_parts(written: str, arguments: Sequence[Argument]) -> str:
         return _DIRECTIVE.sub(replacement, (FOLDER / "includes" / f"{part}.lua").read_text("utf-8"))
 
     return _DIRECTIVE.sub(replacement, written)
-
-
-def _made_when_used(code: str) -> str:
-    """Put the functions that are used rarely into one function, which makes them when the first of them is used.
-
-    Each execution of a script makes all of its functions before it does anything else. Most calls use none of these.
-    They stand where the last of them stood, so they can use every function before it.
-    """
-    functions = [*_RARELY.finditer(code)]
-    if not functions:
-        return code
-    names = [each[1] for each in functions]
-    uses = re.compile(rf"\b({'|'.join(names)})\(")
-    end = functions[-1].end()
-    table = ", ".join(f"{name} = {name}" for name in names)
-    made = "".join(each[0] for each in functions)
-    group = f"function rarely()\nif not rare then\n{made}rare = {{{table}}}\nend\nreturn rare\nend\n"
-    before, behind = (uses.sub(r"rarely().\1(", each) for each in (_RARELY.sub("", code[:end]), code[end:]))
-    shebang, _, before = before.partition("\n")
-    return f"{shebang}\nlocal rare, rarely\n{before}{group}{behind}"
 
 
 class Scripts:
@@ -277,9 +242,14 @@ class Scripts:
         """Run a script and return its reply. `sent` then has where it was sent."""
         send, is_durable = self._pipeline.send, script.is_durable
         try:
-            return await send(key, "EVALSHA", script.sha, 1, key, *packed, is_durable=is_durable, sent=sent)
-        except NoScriptError:
-            return await send(key, "EVAL", script.source, 1, key, *packed, is_durable=is_durable, sent=sent)
+            try:
+                return await send(key, "EVALSHA", script.sha, 1, key, *packed, is_durable=is_durable, sent=sent)
+            except NoScriptError:
+                return await send(key, "EVAL", script.source, 1, key, *packed, is_durable=is_durable, sent=sent)
+        except ResponseError as error:
+            if line := _LINE_OF_ERROR.search(str(error)):
+                error.add_note(f"script: {script.name}, line {line[1]} of `python3 tasks.py script {script.name}`")
+            raise
 
 
 def _report(word: bytes, name: bytes, activity: bytes, *facts: bytes) -> Report:

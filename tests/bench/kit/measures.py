@@ -17,7 +17,7 @@ from bench.kit.programs import NotInstalledError, Subject, charged, resident_byt
 from bench.kit.stage import CASES, PULL, PULL_GO, PULL_NODE, PUSH, PUSH_NODE, quotients
 from google.rpc.http_pb2 import HttpRequest
 from support.otlp import exporting_to, otlp_receiver
-from support.replicas import follows, running_stores
+from support.replicas import running_stores
 from support.wait import wait_until
 
 from callback_server.domain.case import CallMode, NewCase, Settings
@@ -51,7 +51,7 @@ COMPARED = {
     "restate-push-node": (PUSH_NODE, "restate", "all_us", 32),
     "restate-pull-node": (PULL_NODE, "restate", "all_us", 32),
 }
-"""By row: the subject, the subject to compare it with, the compared figure, and the number of connections."""
+"""By row: the subject, the subject to compare it with, the compared metric, and the number of connections."""
 
 
 async def calls(stage, rows):
@@ -64,7 +64,7 @@ async def calls(stage, rows):
         rounds = await stage.measure_in_rounds(
             {name: _measurement(stage, await stage.subject(name), connections) for name in names}
         )
-        values |= {row: quotients(rounds[a], rounds[b], figure) for row, (a, b, figure, _) in alike.items()}
+        values |= {row: quotients(rounds[a], rounds[b], metric) for row, (a, b, metric, _) in alike.items()}
         seen[str(connections)] = rounds
     return values, {"calls": seen}
 
@@ -346,7 +346,7 @@ async def replicated(stage, _rows):
     targets = {}
     primary, replica = stage.stack.enter_context(running_stores(stage.directory, 2))
     alone = stage.stack.enter_context(running_store(stage.directory / "store-alone"))
-    await follows(replica, f"127.0.0.1:{primary.port}")
+    await replica.follow(str(primary.address))
     for durability, store in (("always", alone), ("replicated:1", primary)):
         config = f'[server]\nstore_durability = "{durability}"\n'
         folder = stage.directory / f"fleet-{durability.partition(':')[0]}"

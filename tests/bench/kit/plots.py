@@ -9,7 +9,7 @@ mpl.rcParams.update({"svg.hashsalt": "callback", "figure.figsize": (9, 4), "axes
 
 
 def plots(seen, stem):
-    """Write the plots for which there are figures, and return their paths, which begin with the stem."""
+    """Write the plots for which there are results, and return their paths, which begin with the stem."""
     made = []
     if points := seen.get("connections"):
         made.append(_plot(points, "connections", f"{stem}-connections.svg"))

@@ -16,11 +16,12 @@ import httpx
 from bench.baselines.chain_server import CASES
 from support.installed import build_node, install_go, install_node
 from support.languages import language_problem
-from support.store import StoreProcess, accepts_connections, free_port
-from support.system import Process
+from support.store import StoreProcess, free_port
+from support.system import SystemLauncher
 from support.wait import wait_until
 
 from callback import AsyncCallbackClient, Response
+from callback_launcher.launcher import System
 from callback_server.access.roles import Role
 from callback_server.access.tokens import add_token
 
@@ -55,6 +56,16 @@ class Subject:
     port: int
     paths: list[str]
     processes: dict[str, int]
+
+
+async def accepts_connections(port):
+    """Return whether something listens on a port of loopback."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 class NotInstalledError(Exception):
@@ -207,7 +218,7 @@ def _npm_install(home):
         raise NotInstalledError(f"npm does not install it: {ran.stderr.strip()}")
 
 
-class Deployment:
+class Deployment(System):
     """Callback on a running store: servers and edges with access control, limits, recording, metrics and info logs.
 
     `client` is the client of an internal service. `tokens` are those of the principals, and `administrators` those of
@@ -231,27 +242,18 @@ class Deployment:
         edge_token.write_text(self.tokens["edge"])
         file = directory / "callback.toml"
         file.write_text(config)
-        self.grpc = [f"127.0.0.1:{free_port()}" for _ in range(servers)]
-        self.ports = [free_port() for _ in range(edges)]
-        self.servers = [
-            Process(
-                "callback_server", directory / f"server-{number}.log", interpreter=[sys.executable],
-                CALLBACK_CONFIG=str(file), CALLBACK_GRPC_BIND=address, CALLBACK_ADMIN_BIND="127.0.0.1:0",
-                CALLBACK_STORE_URL=store.url, CALLBACK_STATE_KEY="k" * 32,
-                CALLBACK_PRINCIPALS_FILE=str(principals), CALLBACK_DRAIN_S="0", **environment,
-            )
-            for number, address in enumerate(self.grpc, 1)
-        ]  # fmt: skip
-        self.edges = [
-            Process(
-                "callback_edge", directory / f"edge-{number}.log", interpreter=[sys.executable],
-                CALLBACK_CONFIG=str(file), CALLBACK_EDGE_BIND=f"127.0.0.1:{port}",
-                CALLBACK_EDGE_ADMIN_BIND="127.0.0.1:0", CALLBACK_EDGE_SERVER_TARGET=",".join(self.grpc),
-                CALLBACK_EDGE_SERVER_TOKEN_FILE=str(edge_token), CALLBACK_EDGE_TRUSTED_PROXIES="127.0.0.1/32",
-                CALLBACK_EDGE_DRAIN_S="0", **environment,
-            )
-            for number, port in enumerate(self.ports, 1)
-        ]  # fmt: skip
+        common = {"CALLBACK_CONFIG": str(file), **environment}
+        ours = SystemLauncher(directory, [sys.executable], server=common, edge=common)
+        super().__init__(
+            ours,
+            store.url,
+            servers=servers,
+            edges=edges,
+            server={"STATE_KEY": "k" * 32, "PRINCIPALS_FILE": principals, "DRAIN_S": 0},
+            edge={"SERVER_TOKEN_FILE": edge_token, "TRUSTED_PROXIES": "127.0.0.1/32", "DRAIN_S": 0},
+        )
+        self.grpc = self.target.removeprefix("ipv4:").split(",")
+        self.ports = [int(address.rpartition(":")[2]) for address in self.edge_addresses]
         self.client = None
 
     @property
@@ -284,8 +286,7 @@ async def running_deployment(directory, store, **options):
     try:
         for each in (*deployment.servers, *deployment.edges):
             await each.start()
-        target = f"ipv4:{','.join(deployment.grpc)}"
-        async with AsyncCallbackClient(target, token=deployment.tokens["service"]) as deployment.client:
+        async with AsyncCallbackClient(deployment.target, token=deployment.tokens["service"]) as deployment.client:
             yield deployment
     finally:
         for each in (*deployment.edges, *deployment.servers):

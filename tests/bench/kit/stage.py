@@ -155,6 +155,6 @@ def in_words(seen):
     return "  ".join(words)
 
 
-def quotients(ours, baseline, figure="per_second"):
-    """Return, for each round, Callback's figure divided by the baseline's."""
-    return [a[figure] / b[figure] for a, b in zip(ours, baseline, strict=True)]
+def quotients(ours, baseline, metric="per_second"):
+    """Return, for each round, Callback's metric divided by the baseline's."""
+    return [a[metric] / b[metric] for a, b in zip(ours, baseline, strict=True)]

@@ -28,7 +28,7 @@ from callback_server.contract.converters import content_attributes
 from callback_server.domain import ids
 from callback_server.domain.case import AnswerMode, CallMode, GetGuard, NewCase, Settings
 from callback_server.domain.guard import RequestIntent
-from callback_server.domain.notification import Reason
+from callback_server.domain.notification import CallReason
 from callback_server.domain.response import Response, ResponseType
 from callback_server.store import keys
 from callback_server.store.pointers import NONCE_BYTES
@@ -70,7 +70,7 @@ class Cases(System):
             verification_profile=profile, get_guard=guard,
             answer_mode=AnswerMode(answer), ordered=ordered, fallback=fallback, closed_response=closed_response,
             repeat_window_ms=WINDOW_MS if has_window else 0, no_repeat=no_repeat,
-            notify=tuple(Reason(each) for each in notify),
+            notify=tuple(CallReason(each) for each in notify),
         )  # fmt: skip
         stored = self.do(create_case(self.scripts, case))
         assert stored == CaseStored(self._expiry(case.id))

@@ -9,7 +9,7 @@ from store.machine.values import CAME, EARLY, LEASES, RECORDING, bodies
 
 from callback_server.domain import ids
 from callback_server.domain.call import CallStatus, DeliveryStatus, Outcome, Request
-from callback_server.domain.notification import Reason, reason_of
+from callback_server.domain.notification import CallReason, reason_of
 from callback_server.domain.response import Response, ResponseType
 from callback_server.store import keys
 from callback_server.store.packing import MAX_INLINE_BODY_BYTES
@@ -87,7 +87,7 @@ class Deliveries(System):
             for scores in found.values()
             for call_id, score in zip(scores[::2], scores[1::2], strict=True)
         ]
-        in_turn = sorted(in_time, key=lambda each: (reason_of(each[1]) is not Reason.CALL, each))
+        in_turn = sorted(in_time, key=lambda each: (reason_of(each[1]) is not CallReason.CALL, each))
         return [call_id for _, call_id in in_turn]
 
     def _make_due(self, call):
@@ -96,7 +96,7 @@ class Deliveries(System):
 
     def _finish_delivery(self, call_id, token, status, asked, now, body, *, close=False):
         asked = asked or status != DEAD
-        is_call = reason_of(call_id) is Reason.CALL
+        is_call = reason_of(call_id) is CallReason.CALL
         outcome = Outcome(
             CallStatus(SUCCEEDED),
             response=Response(type=ResponseType.RESPONSE, body=body) if is_call else None,

@@ -11,7 +11,7 @@ from model.life import ACK, CLOSED, DEAD, HOLD, LATER, MULTIPLE, RUNNING
 from store.machine.values import RECORDING
 
 from callback_server.domain import ids
-from callback_server.domain.notification import Reason, reason_of
+from callback_server.domain.notification import CallReason, reason_of
 from callback_server.store import keys
 from callback_server.store.packing import pack_content
 from callback_server.store.transitions.change_pauses import change_pauses
@@ -142,7 +142,7 @@ class System(RuleBasedStateMachine):
 
     def _due_key(self, call_id):
         case_id = ids.case_id_of_call(call_id)
-        name = "due" if reason_of(call_id) is Reason.CALL else "notification_due"
+        name = "due" if reason_of(call_id) is CallReason.CALL else "notification_due"
         return keys.key(keys.partition_of(case_id), name, self.new[case_id].activity)
 
     def _can_expire(self):

@@ -24,11 +24,43 @@ _LIFETIME: Final = timedelta(minutes=5)
 """Lifetime of a token and of an assertion."""
 _FORM: Final = ("content-type", "application/x-www-form-urlencoded")
 
-_ASSERTION: Final = "urn:oasis:names:tc:SAML:2.0:assertion"
-_PROTOCOL: Final = "urn:oasis:names:tc:SAML:2.0:protocol"
-_SIGNATURE: Final = "http://www.w3.org/2000/09/xmldsig#"
-_SUCCESS: Final = "urn:oasis:names:tc:SAML:2.0:status:Success"
-_EXCLUSIVE: Final = "http://www.w3.org/2001/10/xml-exc-c14n#"
+_ASSERTION: Final = """\
+<saml:Assertion xmlns:saml="urn:oasis:names:tc:SAML:2.0:assertion" ID="{id}" IssueInstant="{began}" Version="2.0">\
+<saml:Issuer>{issuer}</saml:Issuer>{signature}\
+<saml:Subject>\
+<saml:NameID Format="urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified">{name_id}</saml:NameID>\
+<saml:SubjectConfirmation Method="urn:oasis:names:tc:SAML:2.0:cm:bearer">\
+<saml:SubjectConfirmationData{asked} NotOnOrAfter="{until}" Recipient="{url}"></saml:SubjectConfirmationData>\
+</saml:SubjectConfirmation></saml:Subject>\
+<saml:Conditions NotBefore="{began}" NotOnOrAfter="{until}">\
+<saml:AudienceRestriction><saml:Audience>{audience}</saml:Audience></saml:AudienceRestriction></saml:Conditions>\
+<saml:AuthnStatement AuthnInstant="{began}" SessionIndex="{session}"><saml:AuthnContext>\
+<saml:AuthnContextClassRef>urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport</saml:AuthnContextClassRef>\
+</saml:AuthnContext></saml:AuthnStatement></saml:Assertion>"""
+"""An assertion in its canonical form (Exclusive XML Canonicalization 1.0): it is signed as it is."""
+_RESPONSE: Final = """\
+<samlp:Response xmlns:samlp="urn:oasis:names:tc:SAML:2.0:protocol" Destination="{url}" ID="{response_id}"{asked} \
+IssueInstant="{began}" Version="2.0">\
+<saml:Issuer xmlns:saml="urn:oasis:names:tc:SAML:2.0:assertion">{issuer}</saml:Issuer>\
+<samlp:Status><samlp:StatusCode Value="urn:oasis:names:tc:SAML:2.0:status:Success"></samlp:StatusCode></samlp:Status>\
+{assertion}</samlp:Response>"""
+_SIGNED_INFO: Final = """\
+<ds:SignedInfo xmlns:ds="http://www.w3.org/2000/09/xmldsig#">\
+<ds:CanonicalizationMethod Algorithm="http://www.w3.org/2001/10/xml-exc-c14n#"></ds:CanonicalizationMethod>\
+<ds:SignatureMethod Algorithm="http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"></ds:SignatureMethod>\
+<ds:Reference URI="#{id}"><ds:Transforms>\
+<ds:Transform Algorithm="http://www.w3.org/2000/09/xmldsig#enveloped-signature"></ds:Transform>\
+<ds:Transform Algorithm="http://www.w3.org/2001/10/xml-exc-c14n#"></ds:Transform></ds:Transforms>\
+<ds:DigestMethod Algorithm="http://www.w3.org/2001/04/xmlenc#sha256"></ds:DigestMethod>\
+<ds:DigestValue>{digest}</ds:DigestValue></ds:Reference></ds:SignedInfo>"""
+_SIGNATURE: Final = """\
+<ds:Signature xmlns:ds="http://www.w3.org/2000/09/xmldsig#">{info}\
+<ds:SignatureValue>{value}</ds:SignatureValue></ds:Signature>"""
+_IN_TEXT: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#xD;"})
+_IN_ATTRIBUTE: Final = str.maketrans(
+    {"&": "&amp;", "<": "&lt;", '"': "&quot;", "\t": "&#x9;", "\n": "&#xA;", "\r": "&#xD;"}
+)
+"""Escapes of the canonical form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,96 +124,37 @@ def _ideal(url: str, _secret: bytes, _now: float, values: Mapping[str, str]) -> 
 
 
 def _saml(url: str, secret: bytes, now: float, values: Mapping[str, str]) -> BrowserReturn:
-    """Return a response with a signed assertion, by the POST binding (saml-bindings-2.0-os, 3.5).
-
-    The assertion is written in its canonical form (Exclusive XML Canonicalization 1.0), so it is signed as it is.
-    """
+    """Return a response with a signed assertion, by the POST binding (saml-bindings-2.0-os, 3.5)."""
     key = read_private_key(secret)
     if not isinstance(key, rsa.RSAPrivateKey):
         raise ValueError("SAML needs an RSA key")
-    began = datetime.fromtimestamp(now, UTC)
+    began, asked = datetime.fromtimestamp(now, UTC), values.get("in_response_to")
     plain, _, query = url.partition("?")
-    issuer = _text(values.get("issuer", "https://login.example/saml"))
-    asked = {"InResponseTo": values["in_response_to"]} if "in_response_to" in values else {}
-    until = {"NotOnOrAfter": _xml_time(began + _LIFETIME)}
-    assertion_id = f"_{secrets.token_hex(16)}"
-    confirmed = _element("saml:SubjectConfirmationData", {**asked, **until, "Recipient": plain})
-    audience = _element("saml:AudienceRestriction", {}, _element("saml:Audience", {}, _text(values["audience"])))
-    name_format = "urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified"
-    context = "urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport"
-    parts = (
-        _element(
-            "saml:Subject",
-            {},
-            _element("saml:NameID", {"Format": name_format}, _text(values.get("name_id", "user-1"))),
-            _element("saml:SubjectConfirmation", {"Method": "urn:oasis:names:tc:SAML:2.0:cm:bearer"}, confirmed),
-        ),
-        _element("saml:Conditions", {"NotBefore": _xml_time(began), **until}, audience),
-        _element(
-            "saml:AuthnStatement",
-            {"AuthnInstant": _xml_time(began), "SessionIndex": secrets.token_hex(16)},
-            _element("saml:AuthnContext", {}, _element("saml:AuthnContextClassRef", {}, context)),
-        ),
-    )
-
-    def assertion(*after_issuer: str) -> str:
-        attributes = {"ID": assertion_id, "IssueInstant": _xml_time(began), "Version": "2.0"}
-        inner = (_element("saml:Issuer", {}, issuer), *after_issuer, *parts)
-        return _element("saml:Assertion", attributes, *inner, namespaces={"saml": _ASSERTION})
-
-    response = _element(
-        "samlp:Response",
-        {"Destination": plain, "ID": f"_{secrets.token_hex(16)}", **asked, "IssueInstant": _xml_time(began),
-         "Version": "2.0"},
-        _element("saml:Issuer", {}, issuer, namespaces={"saml": _ASSERTION}),
-        _element("samlp:Status", {}, _element("samlp:StatusCode", {"Value": _SUCCESS})),
-        assertion(_xml_signature(key, assertion_id, assertion())),
-        namespaces={"samlp": _PROTOCOL},
-    )  # fmt: skip
+    facts = {
+        "id": f"_{secrets.token_hex(16)}",
+        "response_id": f"_{secrets.token_hex(16)}",
+        "session": secrets.token_hex(16),
+        "began": _xml_time(began),
+        "until": _xml_time(began + _LIFETIME),
+        "url": plain.translate(_IN_ATTRIBUTE),
+        "asked": "" if asked is None else f' InResponseTo="{asked.translate(_IN_ATTRIBUTE)}"',
+        "issuer": values.get("issuer", "https://login.example/saml").translate(_IN_TEXT),
+        "audience": values["audience"].translate(_IN_TEXT),
+        "name_id": values.get("name_id", "user-1").translate(_IN_TEXT),
+    }
+    signature = _xml_signature(key, facts["id"], _ASSERTION.format_map({**facts, "signature": ""}))
+    assertion = _ASSERTION.format_map({**facts, "signature": signature})
+    response = _RESPONSE.format_map({**facts, "assertion": assertion})
     fields = urlencode({"SAMLResponse": base64.b64encode(response.encode()).decode()})
     return BrowserReturn(plain, [_FORM], "&".join(filter(None, (fields, query))))
 
 
 def _xml_signature(key: rsa.RSAPrivateKey, reference: str, signed: str) -> str:
     """Return an enveloped signature (XML Signature) of an element in its canonical form."""
-    transforms = "".join(
-        _element("ds:Transform", {"Algorithm": each}) for each in (f"{_SIGNATURE}enveloped-signature", _EXCLUSIVE)
-    )
     digest = base64.b64encode(hashlib.sha256(signed.encode()).digest()).decode()
-    info = _element(
-        "ds:SignedInfo",
-        {},
-        _element("ds:CanonicalizationMethod", {"Algorithm": _EXCLUSIVE}),
-        _element("ds:SignatureMethod", {"Algorithm": "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"}),
-        _element(
-            "ds:Reference",
-            {"URI": f"#{reference}"},
-            _element("ds:Transforms", {}, transforms),
-            _element("ds:DigestMethod", {"Algorithm": "http://www.w3.org/2001/04/xmlenc#sha256"}),
-            _element("ds:DigestValue", {}, digest),
-        ),
-        namespaces={"ds": _SIGNATURE},
-    )
+    info = _SIGNED_INFO.format(id=reference, digest=digest)
     value = base64.b64encode(key.sign(info.encode(), padding.PKCS1v15(), hashes.SHA256())).decode()
-    return _element("ds:Signature", {}, info, _element("ds:SignatureValue", {}, value), namespaces={"ds": _SIGNATURE})
-
-
-def _element(
-    name: str, attributes: Mapping[str, str], *content: str, namespaces: Mapping[str, str] | None = None
-) -> str:
-    """Return an element in its canonical form: namespaces first, sorted attributes, and an end tag."""
-    own = [f' xmlns:{prefix}="{address}"' for prefix, address in (namespaces or {}).items()]
-    own += [f' {each}="{_attribute(value)}"' for each, value in sorted(attributes.items())]
-    return f"<{name}{''.join(own)}>{''.join(content)}</{name}>"
-
-
-def _text(value: str) -> str:
-    return value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#xD;")
-
-
-def _attribute(value: str) -> str:
-    escapes = {"&": "&amp;", "<": "&lt;", '"': "&quot;", "\t": "&#x9;", "\n": "&#xA;", "\r": "&#xD;"}
-    return "".join(escapes.get(character, character) for character in value)
+    return _SIGNATURE.format(info=info, value=value)
 
 
 def _xml_time(when: datetime) -> str:

@@ -18,7 +18,7 @@ from quart.typing import ResponseReturnValue
 from callback import Call, Callback, CallFilter, CallStatus, PausedActivity
 from callback.masking import masked
 from callback_console.live import rendered_once
-from callback_console.request_context import client, done, page, session, time_of
+from callback_console.request_context import callbacks_of, client, done, page, session, time_of
 from callback_triage.reasons import FAILURES, why_dead, why_failed
 from callback_triage.replays import (
     FAILED_REASONS,
@@ -76,7 +76,7 @@ async def show() -> str:
     paused = await _paused()
     return await page(
         "dead.html",
-        groups=dead_groups(found.items, await _callbacks(found.items), owner),
+        groups=dead_groups(found.items, await callbacks_of(found.items), owner),
         paused=paused or (),
         paused_names=[each.activity for each in paused or ()],
         may_pause=paused is not None,
@@ -132,7 +132,7 @@ async def show_group() -> str:
             count, pages = count + len(found), pages + 1
             if pages == _PREVIEWED_PAGES:
                 break
-    callbacks = await _callbacks(newest)
+    callbacks = await callbacks_of(newest)
     shown = Group(calls, [_masked(each, callbacks[each.case_id]) for each in newest])
     paused = await _paused()
     return await page(
@@ -212,11 +212,6 @@ def _start(member: tuple[Call, Callback]) -> datetime:
 def _masked(call: Call, callback: Callback) -> tuple[Call, Callback]:
     """Return a call with credentials masked, which a handler can write into its detail, and its callback."""
     return masked(call, callback.state_query_parameter), callback
-
-
-async def _callbacks(calls: Sequence[Call]) -> Mapping[str, Callback]:
-    ids = list(dict.fromkeys(call.case_id for call in calls))
-    return dict(zip(ids, await asyncio.gather(*map(client().get_callback, ids)), strict=True))
 
 
 def _group(values: Mapping[str, str]) -> DeadCalls | FailedCalls:

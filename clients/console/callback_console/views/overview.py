@@ -57,7 +57,7 @@ class Minute:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """The figures of the page."""
+    """The metrics of the page."""
 
     minutes: Sequence[Minute]
     now_per_second: float
@@ -76,7 +76,7 @@ class Overview:
 
 @blueprint.get("/overview")
 async def show() -> str:
-    """Show the figures."""
+    """Show the metrics."""
     statistics = await client().get_statistics()
     owners = sorted(statistics.owners, key=lambda each: -each.open_callback_count)
     asked = [each.owner for each in owners if each.open_callback_count][:_OWNERS] or [""]
@@ -114,7 +114,7 @@ def worst_first(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def overview(statistics: Statistics) -> Overview:
-    """Return the figures and plots of statistics."""
+    """Return the metrics and plots of statistics."""
     minutes = [Minute(each, _by_outcome(each.outcomes)) for each in statistics.minutes]
     outcomes: Counter[tuple[str, str]] = Counter()
     refusals: Counter[str] = Counter()

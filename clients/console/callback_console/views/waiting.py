@@ -1,6 +1,5 @@
 """View *Waiting*: held calls, the one with the least time left first."""
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import Final
@@ -9,7 +8,7 @@ from quart import Blueprint, request
 
 from callback import Call, Callback, CallFilter
 from callback_console.live import rendered_once
-from callback_console.request_context import client, page
+from callback_console.request_context import callbacks_of, client, page
 
 blueprint: Final = Blueprint("waiting", __name__)
 
@@ -31,8 +30,7 @@ async def show() -> str:
     found = await client().list_owner_calls_page(
         CallFilter.WAITING, owner=owner, page_size=_PAGE_SIZE, page_token=token
     )
-    ids = list(dict.fromkeys(call.case_id for call in found.items))
-    callbacks = dict(zip(ids, await asyncio.gather(*map(client().get_callback, ids)), strict=True))
+    callbacks = await callbacks_of(found.items)
     held = [(seconds_left(call, callbacks[call.case_id]), call, callbacks[call.case_id]) for call in found.items]
     held.sort(key=itemgetter(0))
     return await page("waiting.html", held=held, owner=owner, next_page=found.next_page_token, is_first=not token)

@@ -13,6 +13,8 @@ from callback.client import _arguments
 from callback.client import _async_grpc as grpc_io
 from callback.client._async_methods import AsyncMethods
 from callback.connection._backoff import wait_backoff
+from callback.v1.audit_service_pb2_grpc import AuditServiceStub
+from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 
 
 class AsyncCallbackClient(AsyncMethods):
@@ -79,7 +81,7 @@ class AsyncCallbackClient(AsyncMethods):
         """
         request = _arguments.set_response_request(case_id, response, reset)
         reply = await self._call(
-            lambda channel: grpc_io.callbacks(channel).SetResponse, request, self._backoff(timeout)
+            lambda channel: CallbacksServiceStub(channel).SetResponse, request, self._backoff(timeout)
         )
         return callback_from_proto(reply.callback)
 
@@ -105,7 +107,9 @@ class AsyncCallbackClient(AsyncMethods):
             UnavailableError: No response arrived. Safe to send again.
         """
         request = _arguments.answer_call_request(call_id, answer)
-        reply = await self._call(lambda channel: grpc_io.callbacks(channel).AnswerCall, request, self._backoff(timeout))
+        reply = await self._call(
+            lambda channel: CallbacksServiceStub(channel).AnswerCall, request, self._backoff(timeout)
+        )
         return call_from_proto(reply.call)
 
     async def resolve_callback(
@@ -139,7 +143,7 @@ class AsyncCallbackClient(AsyncMethods):
         """
         request = _arguments.resolve_callback_request(case_id, answer)
         reply = await self._call(
-            lambda channel: grpc_io.callbacks(channel).ResolveCallback, request, self._backoff(timeout)
+            lambda channel: CallbacksServiceStub(channel).ResolveCallback, request, self._backoff(timeout)
         )
         return callback_from_proto(reply.callback)
 
@@ -165,7 +169,7 @@ class AsyncCallbackClient(AsyncMethods):
         while True:
             request = _arguments.verify_audit_request(kept, page_token=token)
             reply = await self._call(
-                lambda channel: grpc_io.audit(channel).VerifyAudit, request, self._backoff(timeout)
+                lambda channel: AuditServiceStub(channel).VerifyAudit, request, self._backoff(timeout)
             )
             chains += map(audit_chain_from_proto, reply.chains)
             token = reply.next_page_token

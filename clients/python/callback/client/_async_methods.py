@@ -47,11 +47,13 @@ from callback._values import (
     Response,
     Statistics,
 )
-from callback.client import _async_grpc as grpc_io
 from callback.client._arguments import message
 from callback.client._async_transport import AsyncCallWatch, AsyncTransport
 from callback.client._page import Page
 from callback.v1 import audit_service_pb2, callbacks_service_pb2, operations_service_pb2
+from callback.v1.audit_service_pb2_grpc import AuditServiceStub
+from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
+from callback.v1.operations_service_pb2_grpc import OperationsServiceStub
 
 
 class AsyncMethods(AsyncTransport):
@@ -154,8 +156,8 @@ class AsyncMethods(AsyncTransport):
                 if `allow_multiple_calls` is set. 0: the same request is another call. At most 7 days.
             no_repeat: Whether no answer is given twice, for example because it contains a secret: a repeat gets a
                 410. Default false.
-            remind_after: The times after the creation of the case at which the handler of the activity is told that
-                the case is neither closed nor resolved: a REMINDER. Needs REMINDER in `notify`. At most 10, each
+            remind_after: The times after the creation of the case at which the handler of the activity gets a
+                REMINDER, if the case is neither closed nor resolved then. Needs REMINDER in `notify`. At most 10, each
                 another one, from 1 second to 10 years. Default: none.
             notify: Selects the notifications that the handler of the activity gets. REMINDER: at each time of
                 `remind_after`, until the case is closed or resolved. EXPIRY: when the case closes with reason EXPIRED,
@@ -235,7 +237,7 @@ class AsyncMethods(AsyncTransport):
             callback_case_id=checks.text("case_id", case_id),
         )
         reply = await self._call(
-            lambda channel: grpc_io.callbacks(channel).CloseCallback, request, self._backoff(timeout)
+            lambda channel: CallbacksServiceStub(channel).CloseCallback, request, self._backoff(timeout)
         )
         return callback_from_proto(reply.callback)
 
@@ -248,8 +250,8 @@ class AsyncMethods(AsyncTransport):
     ) -> Callback:
         """Set the time at which a case that is not closed expires.
 
-        It can be later or earlier than before, or the first one. What is due has happened before: a case whose
-        `expire_time` has passed is closed. Reminders stay as they are. Sending the same time again has no effect.
+        It can be later or earlier than before, or the first one. A case whose `expire_time` has passed is closed
+        already. Reminders stay as they are. Sending the same time again has no effect.
 
         Args:
             case_id: The case.
@@ -268,7 +270,7 @@ class AsyncMethods(AsyncTransport):
             expire_time=to_timestamp(checks.time("expire_time", expire_time)),
         )
         reply = await self._call(
-            lambda channel: grpc_io.callbacks(channel).ExtendCallback, request, self._backoff(timeout)
+            lambda channel: CallbacksServiceStub(channel).ExtendCallback, request, self._backoff(timeout)
         )
         return callback_from_proto(reply.callback)
 
@@ -293,7 +295,7 @@ class AsyncMethods(AsyncTransport):
             callback_case_id=checks.text("case_id", case_id),
         )
         reply = await self._call(
-            lambda channel: grpc_io.callbacks(channel).GetCallback, request, self._backoff(timeout)
+            lambda channel: CallbacksServiceStub(channel).GetCallback, request, self._backoff(timeout)
         )
         return callback_from_proto(reply.callback)
 
@@ -406,7 +408,7 @@ class AsyncMethods(AsyncTransport):
             else to_timestamp(checks.time("created_before", created_before)),
         )
         reply = await self._call(
-            lambda channel: grpc_io.callbacks(channel).ListCallbacks, request, self._backoff(timeout)
+            lambda channel: CallbacksServiceStub(channel).ListCallbacks, request, self._backoff(timeout)
         )
         return Page(
             tuple(callback_from_proto(each) for each in reply.callbacks),
@@ -434,7 +436,7 @@ class AsyncMethods(AsyncTransport):
         request = callbacks_service_pb2.GetCallRequest(
             call_id=checks.text("call_id", call_id),
         )
-        reply = await self._call(lambda channel: grpc_io.callbacks(channel).GetCall, request, self._backoff(timeout))
+        reply = await self._call(lambda channel: CallbacksServiceStub(channel).GetCall, request, self._backoff(timeout))
         return call_from_proto(reply.call)
 
     async def list_calls(
@@ -493,7 +495,9 @@ class AsyncMethods(AsyncTransport):
             page_size=page_size,
             page_token=checks.text("page_token", page_token),
         )
-        reply = await self._call(lambda channel: grpc_io.callbacks(channel).ListCalls, request, self._backoff(timeout))
+        reply = await self._call(
+            lambda channel: CallbacksServiceStub(channel).ListCalls, request, self._backoff(timeout)
+        )
         return Page(tuple(call_from_proto(each) for each in reply.calls), reply.next_page_token)
 
     async def list_owner_calls(
@@ -570,7 +574,7 @@ class AsyncMethods(AsyncTransport):
             callback_activity=checks.text("activity", activity),
         )
         reply = await self._call(
-            lambda channel: grpc_io.callbacks(channel).ListOwnerCalls, request, self._backoff(timeout)
+            lambda channel: CallbacksServiceStub(channel).ListOwnerCalls, request, self._backoff(timeout)
         )
         return Page(tuple(call_from_proto(each) for each in reply.calls), reply.next_page_token)
 
@@ -600,7 +604,9 @@ class AsyncMethods(AsyncTransport):
         request = callbacks_service_pb2.EraseCallsRequest(
             callback_case_id=checks.text("case_id", case_id),
         )
-        reply = await self._call(lambda channel: grpc_io.callbacks(channel).EraseCalls, request, self._backoff(timeout))
+        reply = await self._call(
+            lambda channel: CallbacksServiceStub(channel).EraseCalls, request, self._backoff(timeout)
+        )
         return reply.erased_call_count
 
     async def replay_call(
@@ -630,7 +636,9 @@ class AsyncMethods(AsyncTransport):
         request = callbacks_service_pb2.ReplayCallRequest(
             call_id=checks.text("call_id", call_id),
         )
-        reply = await self._call(lambda channel: grpc_io.callbacks(channel).ReplayCall, request, self._backoff(timeout))
+        reply = await self._call(
+            lambda channel: CallbacksServiceStub(channel).ReplayCall, request, self._backoff(timeout)
+        )
         return call_from_proto(reply.call)
 
     def watch_calls(
@@ -712,7 +720,7 @@ class AsyncMethods(AsyncTransport):
             callback_activity=checks.text("activity", activity),
             reason=checks.text("reason", reason),
         )
-        await self._call(lambda channel: grpc_io.operations(channel).PauseActivity, request, self._backoff(timeout))
+        await self._call(lambda channel: OperationsServiceStub(channel).PauseActivity, request, self._backoff(timeout))
 
     async def resume_activity(
         self,
@@ -736,7 +744,7 @@ class AsyncMethods(AsyncTransport):
         request = operations_service_pb2.ResumeActivityRequest(
             callback_activity=checks.text("activity", activity),
         )
-        await self._call(lambda channel: grpc_io.operations(channel).ResumeActivity, request, self._backoff(timeout))
+        await self._call(lambda channel: OperationsServiceStub(channel).ResumeActivity, request, self._backoff(timeout))
 
     async def list_paused_activities(
         self,
@@ -756,7 +764,7 @@ class AsyncMethods(AsyncTransport):
         """
         request = operations_service_pb2.ListPausedActivitiesRequest()
         reply = await self._call(
-            lambda channel: grpc_io.operations(channel).ListPausedActivities, request, self._backoff(timeout)
+            lambda channel: OperationsServiceStub(channel).ListPausedActivities, request, self._backoff(timeout)
         )
         return tuple(paused_activity_from_proto(each) for each in reply.paused_activities)
 
@@ -828,7 +836,7 @@ class AsyncMethods(AsyncTransport):
             owner=checks.text("owner", owner),
         )
         reply = await self._call(
-            lambda channel: grpc_io.operations(channel).ListActivities, request, self._backoff(timeout)
+            lambda channel: OperationsServiceStub(channel).ListActivities, request, self._backoff(timeout)
         )
         return Page(tuple(activity_from_proto(each) for each in reply.activities), reply.next_page_token)
 
@@ -850,7 +858,7 @@ class AsyncMethods(AsyncTransport):
         """
         request = operations_service_pb2.GetStatisticsRequest()
         reply = await self._call(
-            lambda channel: grpc_io.operations(channel).GetStatistics, request, self._backoff(timeout)
+            lambda channel: OperationsServiceStub(channel).GetStatistics, request, self._backoff(timeout)
         )
         return statistics_from_proto(reply)
 
@@ -872,7 +880,7 @@ class AsyncMethods(AsyncTransport):
         """
         request = operations_service_pb2.ListFindingsRequest()
         reply = await self._call(
-            lambda channel: grpc_io.operations(channel).ListFindings, request, self._backoff(timeout)
+            lambda channel: OperationsServiceStub(channel).ListFindings, request, self._backoff(timeout)
         )
         return findings_from_proto(reply)
 
@@ -989,6 +997,6 @@ class AsyncMethods(AsyncTransport):
             else to_timestamp(checks.time("recorded_before", recorded_before)),
         )
         reply = await self._call(
-            lambda channel: grpc_io.audit(channel).ListAuditEntries, request, self._backoff(timeout)
+            lambda channel: AuditServiceStub(channel).ListAuditEntries, request, self._backoff(timeout)
         )
         return Page(tuple(audit_entry_from_proto(each) for each in reply.entries), reply.next_page_token)

@@ -13,6 +13,8 @@ from callback.client import _arguments
 from callback.client import _sync_grpc as grpc_io
 from callback.client._sync_methods import Methods
 from callback.connection._backoff import wait_backoff
+from callback.v1.audit_service_pb2_grpc import AuditServiceStub
+from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 
 
 class CallbackClient(Methods):
@@ -78,7 +80,7 @@ class CallbackClient(Methods):
             ValueError: `reset` names another attribute, or one that `response` sets.
         """
         request = _arguments.set_response_request(case_id, response, reset)
-        reply = self._call(lambda channel: grpc_io.callbacks(channel).SetResponse, request, self._backoff(timeout))
+        reply = self._call(lambda channel: CallbacksServiceStub(channel).SetResponse, request, self._backoff(timeout))
         return callback_from_proto(reply.callback)
 
     def answer_call(self, call_id: str, answer: Answer | Reject = None, *, timeout: float | None = None) -> Call:
@@ -103,7 +105,7 @@ class CallbackClient(Methods):
             UnavailableError: No response arrived. Safe to send again.
         """
         request = _arguments.answer_call_request(call_id, answer)
-        reply = self._call(lambda channel: grpc_io.callbacks(channel).AnswerCall, request, self._backoff(timeout))
+        reply = self._call(lambda channel: CallbacksServiceStub(channel).AnswerCall, request, self._backoff(timeout))
         return call_from_proto(reply.call)
 
     def resolve_callback(
@@ -136,7 +138,9 @@ class CallbackClient(Methods):
             ValueError: The answer keeps the case open, or closes it.
         """
         request = _arguments.resolve_callback_request(case_id, answer)
-        reply = self._call(lambda channel: grpc_io.callbacks(channel).ResolveCallback, request, self._backoff(timeout))
+        reply = self._call(
+            lambda channel: CallbacksServiceStub(channel).ResolveCallback, request, self._backoff(timeout)
+        )
         return callback_from_proto(reply.callback)
 
     def verify_audit(self, heads: Iterable[AuditHead] = (), *, timeout: float | None = None) -> tuple[AuditChain, ...]:
@@ -158,7 +162,7 @@ class CallbackClient(Methods):
         kept, chains, token = [*heads], list[AuditChain](), ""
         while True:
             request = _arguments.verify_audit_request(kept, page_token=token)
-            reply = self._call(lambda channel: grpc_io.audit(channel).VerifyAudit, request, self._backoff(timeout))
+            reply = self._call(lambda channel: AuditServiceStub(channel).VerifyAudit, request, self._backoff(timeout))
             chains += map(audit_chain_from_proto, reply.chains)
             token = reply.next_page_token
             if not token:

@@ -47,11 +47,13 @@ from callback._values import (
     Response,
     Statistics,
 )
-from callback.client import _sync_grpc as grpc_io
 from callback.client._arguments import message
 from callback.client._page import Page
 from callback.client._sync_transport import CallWatch, Transport
 from callback.v1 import audit_service_pb2, callbacks_service_pb2, operations_service_pb2
+from callback.v1.audit_service_pb2_grpc import AuditServiceStub
+from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
+from callback.v1.operations_service_pb2_grpc import OperationsServiceStub
 
 
 class Methods(Transport):
@@ -154,8 +156,8 @@ class Methods(Transport):
                 if `allow_multiple_calls` is set. 0: the same request is another call. At most 7 days.
             no_repeat: Whether no answer is given twice, for example because it contains a secret: a repeat gets a
                 410. Default false.
-            remind_after: The times after the creation of the case at which the handler of the activity is told that
-                the case is neither closed nor resolved: a REMINDER. Needs REMINDER in `notify`. At most 10, each
+            remind_after: The times after the creation of the case at which the handler of the activity gets a
+                REMINDER, if the case is neither closed nor resolved then. Needs REMINDER in `notify`. At most 10, each
                 another one, from 1 second to 10 years. Default: none.
             notify: Selects the notifications that the handler of the activity gets. REMINDER: at each time of
                 `remind_after`, until the case is closed or resolved. EXPIRY: when the case closes with reason EXPIRED,
@@ -234,7 +236,7 @@ class Methods(Transport):
         request = callbacks_service_pb2.CloseCallbackRequest(
             callback_case_id=checks.text("case_id", case_id),
         )
-        reply = self._call(lambda channel: grpc_io.callbacks(channel).CloseCallback, request, self._backoff(timeout))
+        reply = self._call(lambda channel: CallbacksServiceStub(channel).CloseCallback, request, self._backoff(timeout))
         return callback_from_proto(reply.callback)
 
     def extend_callback(
@@ -246,8 +248,8 @@ class Methods(Transport):
     ) -> Callback:
         """Set the time at which a case that is not closed expires.
 
-        It can be later or earlier than before, or the first one. What is due has happened before: a case whose
-        `expire_time` has passed is closed. Reminders stay as they are. Sending the same time again has no effect.
+        It can be later or earlier than before, or the first one. A case whose `expire_time` has passed is closed
+        already. Reminders stay as they are. Sending the same time again has no effect.
 
         Args:
             case_id: The case.
@@ -265,7 +267,9 @@ class Methods(Transport):
             callback_case_id=checks.text("case_id", case_id),
             expire_time=to_timestamp(checks.time("expire_time", expire_time)),
         )
-        reply = self._call(lambda channel: grpc_io.callbacks(channel).ExtendCallback, request, self._backoff(timeout))
+        reply = self._call(
+            lambda channel: CallbacksServiceStub(channel).ExtendCallback, request, self._backoff(timeout)
+        )
         return callback_from_proto(reply.callback)
 
     def get_callback(
@@ -288,7 +292,7 @@ class Methods(Transport):
         request = callbacks_service_pb2.GetCallbackRequest(
             callback_case_id=checks.text("case_id", case_id),
         )
-        reply = self._call(lambda channel: grpc_io.callbacks(channel).GetCallback, request, self._backoff(timeout))
+        reply = self._call(lambda channel: CallbacksServiceStub(channel).GetCallback, request, self._backoff(timeout))
         return callback_from_proto(reply.callback)
 
     def list_callbacks(
@@ -398,7 +402,7 @@ class Methods(Transport):
             if created_before is None
             else to_timestamp(checks.time("created_before", created_before)),
         )
-        reply = self._call(lambda channel: grpc_io.callbacks(channel).ListCallbacks, request, self._backoff(timeout))
+        reply = self._call(lambda channel: CallbacksServiceStub(channel).ListCallbacks, request, self._backoff(timeout))
         return Page(
             tuple(callback_from_proto(each) for each in reply.callbacks),
             reply.next_page_token,
@@ -425,7 +429,7 @@ class Methods(Transport):
         request = callbacks_service_pb2.GetCallRequest(
             call_id=checks.text("call_id", call_id),
         )
-        reply = self._call(lambda channel: grpc_io.callbacks(channel).GetCall, request, self._backoff(timeout))
+        reply = self._call(lambda channel: CallbacksServiceStub(channel).GetCall, request, self._backoff(timeout))
         return call_from_proto(reply.call)
 
     def list_calls(
@@ -483,7 +487,7 @@ class Methods(Transport):
             page_size=page_size,
             page_token=checks.text("page_token", page_token),
         )
-        reply = self._call(lambda channel: grpc_io.callbacks(channel).ListCalls, request, self._backoff(timeout))
+        reply = self._call(lambda channel: CallbacksServiceStub(channel).ListCalls, request, self._backoff(timeout))
         return Page(tuple(call_from_proto(each) for each in reply.calls), reply.next_page_token)
 
     def list_owner_calls(
@@ -558,7 +562,9 @@ class Methods(Transport):
             page_token=checks.text("page_token", page_token),
             callback_activity=checks.text("activity", activity),
         )
-        reply = self._call(lambda channel: grpc_io.callbacks(channel).ListOwnerCalls, request, self._backoff(timeout))
+        reply = self._call(
+            lambda channel: CallbacksServiceStub(channel).ListOwnerCalls, request, self._backoff(timeout)
+        )
         return Page(tuple(call_from_proto(each) for each in reply.calls), reply.next_page_token)
 
     def erase_calls(
@@ -587,7 +593,7 @@ class Methods(Transport):
         request = callbacks_service_pb2.EraseCallsRequest(
             callback_case_id=checks.text("case_id", case_id),
         )
-        reply = self._call(lambda channel: grpc_io.callbacks(channel).EraseCalls, request, self._backoff(timeout))
+        reply = self._call(lambda channel: CallbacksServiceStub(channel).EraseCalls, request, self._backoff(timeout))
         return reply.erased_call_count
 
     def replay_call(
@@ -617,7 +623,7 @@ class Methods(Transport):
         request = callbacks_service_pb2.ReplayCallRequest(
             call_id=checks.text("call_id", call_id),
         )
-        reply = self._call(lambda channel: grpc_io.callbacks(channel).ReplayCall, request, self._backoff(timeout))
+        reply = self._call(lambda channel: CallbacksServiceStub(channel).ReplayCall, request, self._backoff(timeout))
         return call_from_proto(reply.call)
 
     def watch_calls(
@@ -699,7 +705,7 @@ class Methods(Transport):
             callback_activity=checks.text("activity", activity),
             reason=checks.text("reason", reason),
         )
-        self._call(lambda channel: grpc_io.operations(channel).PauseActivity, request, self._backoff(timeout))
+        self._call(lambda channel: OperationsServiceStub(channel).PauseActivity, request, self._backoff(timeout))
 
     def resume_activity(
         self,
@@ -723,7 +729,7 @@ class Methods(Transport):
         request = operations_service_pb2.ResumeActivityRequest(
             callback_activity=checks.text("activity", activity),
         )
-        self._call(lambda channel: grpc_io.operations(channel).ResumeActivity, request, self._backoff(timeout))
+        self._call(lambda channel: OperationsServiceStub(channel).ResumeActivity, request, self._backoff(timeout))
 
     def list_paused_activities(
         self,
@@ -743,7 +749,7 @@ class Methods(Transport):
         """
         request = operations_service_pb2.ListPausedActivitiesRequest()
         reply = self._call(
-            lambda channel: grpc_io.operations(channel).ListPausedActivities, request, self._backoff(timeout)
+            lambda channel: OperationsServiceStub(channel).ListPausedActivities, request, self._backoff(timeout)
         )
         return tuple(paused_activity_from_proto(each) for each in reply.paused_activities)
 
@@ -813,7 +819,9 @@ class Methods(Transport):
             page_token=checks.text("page_token", page_token),
             owner=checks.text("owner", owner),
         )
-        reply = self._call(lambda channel: grpc_io.operations(channel).ListActivities, request, self._backoff(timeout))
+        reply = self._call(
+            lambda channel: OperationsServiceStub(channel).ListActivities, request, self._backoff(timeout)
+        )
         return Page(tuple(activity_from_proto(each) for each in reply.activities), reply.next_page_token)
 
     def get_statistics(
@@ -833,7 +841,9 @@ class Methods(Transport):
             PermissionDeniedError: The principal does not have the role that the request needs.
         """
         request = operations_service_pb2.GetStatisticsRequest()
-        reply = self._call(lambda channel: grpc_io.operations(channel).GetStatistics, request, self._backoff(timeout))
+        reply = self._call(
+            lambda channel: OperationsServiceStub(channel).GetStatistics, request, self._backoff(timeout)
+        )
         return statistics_from_proto(reply)
 
     def list_findings(
@@ -853,7 +863,7 @@ class Methods(Transport):
             PermissionDeniedError: The principal does not have the role that the request needs.
         """
         request = operations_service_pb2.ListFindingsRequest()
-        reply = self._call(lambda channel: grpc_io.operations(channel).ListFindings, request, self._backoff(timeout))
+        reply = self._call(lambda channel: OperationsServiceStub(channel).ListFindings, request, self._backoff(timeout))
         return findings_from_proto(reply)
 
     def list_audit_entries(
@@ -967,5 +977,5 @@ class Methods(Transport):
             if recorded_before is None
             else to_timestamp(checks.time("recorded_before", recorded_before)),
         )
-        reply = self._call(lambda channel: grpc_io.audit(channel).ListAuditEntries, request, self._backoff(timeout))
+        reply = self._call(lambda channel: AuditServiceStub(channel).ListAuditEntries, request, self._backoff(timeout))
         return Page(tuple(audit_entry_from_proto(each) for each in reply.entries), reply.next_page_token)

@@ -29,9 +29,10 @@ from callback.connection._backoff import (
 )
 from callback.connection._bearer_token import token_metadata, warn_of_plain_text
 from callback.connection._channel_options import CHANNEL_OPTIONS
-from callback.connection._tls import Tls, TlsFiles
+from callback.connection._tls import Tls, TlsFiles, open_channel
 from callback.v1 import callbacks_service_pb2 as messages
-from callback_shared.targets import DEFAULT_TARGET, channel_target, check_target
+from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
+from callback_shared.targets import DEFAULT_TARGET, check_target
 
 _log = logging.getLogger("callback.client")
 _Request = TypeVar("_Request")
@@ -87,17 +88,13 @@ class Transport:
         with self._opening:  # threads may share a synchronous client
             # Not in the constructor: a channel does not survive a fork of its process, and a channel of asyncio belongs
             # to the event loop that runs when it is created.
-            if self._tls is not None and (self._tls.reload_if_changed() or self._channel is None):
-                options = (*CHANNEL_OPTIONS, *self._tls.channel_options)
-                self._channel = grpc_io.secure_channel(
-                    channel_target(self._target), self._tls.credentials, options=options
-                )
-            elif self._channel is None:
-                self._channel = grpc_io.insecure_channel(channel_target(self._target), options=CHANNEL_OPTIONS)
+            has_changed = self._tls is not None and self._tls.reload_if_changed()
+            if self._channel is None or has_changed:
+                self._channel = open_channel(grpc_io.library, self._target, self._tls, CHANNEL_OPTIONS)
             return self._channel
 
     def _watch(self, request: messages.WatchCallsRequest) -> "grpc_io.WatchStream":
-        return grpc_io.callbacks(self._connection()).WatchCalls(request, metadata=self._metadata())
+        return CallbacksServiceStub(self._connection()).WatchCalls(request, metadata=self._metadata())
 
     def _raise_unless_resumable(self, failure: grpc.RpcError, backoff: Backoff) -> float:
         """Return the pause before a broken watch resumes, in seconds, or raise its error if it cannot in time."""
@@ -147,24 +144,20 @@ class Transport:
         has_id, backoff = bool(request.request_id), self._backoff(timeout)
         if self._retry and not has_id:
             request.request_id = str(uuid.uuid4())
-        try:
-            reply = self._call(
-                lambda channel: grpc_io.callbacks(channel).GenerateCallbackUrl,
-                request,
-                backoff,
-                traceparent=traceparent,
-            )
-        except RequestIdUnsupportedError:
-            if has_id:
-                raise
-            request.request_id = ""
-            reply = self._call(
-                lambda channel: grpc_io.callbacks(channel).GenerateCallbackUrl,
-                request,
-                backoff,
-                once=True,
-                traceparent=traceparent,
-            )
+        while True:
+            try:
+                reply = self._call(
+                    lambda channel: CallbacksServiceStub(channel).GenerateCallbackUrl,
+                    request,
+                    backoff,
+                    once=not request.request_id,
+                    traceparent=traceparent,
+                )
+                break
+            except RequestIdUnsupportedError:
+                if has_id or not request.request_id:
+                    raise
+                request.request_id = ""
         made = generated_callback_from_proto(reply)
         for warning in made.warnings:
             _log.warning("callback_warning case_id=%s text=%s", made.case_id, warning.text)

@@ -9,12 +9,15 @@ import logging
 import ssl
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import grpc
+
+from callback_shared.targets import channel_target
 
 _log = logging.getLogger("callback.connection")
 
@@ -141,6 +144,21 @@ class TlsFiles(_PemFiles):
     def channel_options(self) -> tuple[tuple[str, str], ...]:
         """The channel options that belong to the credentials."""
         return () if self._server_name is None else (("grpc.ssl_target_name_override", self._server_name),)
+
+
+def open_channel(library: Any, target: str, tls: TlsFiles | None, options: Sequence[tuple[str, Any]]) -> Any:
+    """Return a new channel.
+
+    Args:
+        library: `grpc` or `grpc.aio`.
+        target: The target of the server.
+        tls: Its files as they are now. None: plain text.
+        options: The options of the channel.
+    """
+    if tls is None:
+        return library.insecure_channel(channel_target(target), options=options)
+    options = (*options, *tls.channel_options)
+    return library.secure_channel(channel_target(target), tls.credentials, options=options)
 
 
 def server_credentials(tls: ServerTls) -> grpc.ServerCredentials:

@@ -311,8 +311,8 @@ class GenerateCallbackUrlRequest(_message.Message):
 
     @_builtins.property
     def remind_after(self) -> _containers.RepeatedCompositeFieldContainer[_duration_pb2.Duration]:
-        """remind_after are the times after the creation of the case at which the handler of the activity is told that the case
-        is neither closed nor resolved: a REMINDER. Needs REMINDER in `notify`. At most 10, each another one, from 1 second
+        """remind_after are the times after the creation of the case at which the handler of the activity gets a REMINDER, if the
+        case is neither closed nor resolved then. Needs REMINDER in `notify`. At most 10, each another one, from 1 second
         to 10 years. Default: none.
         """
 

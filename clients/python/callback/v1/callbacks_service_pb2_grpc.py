@@ -186,7 +186,7 @@ class CallbacksServiceServicer(object):
 
     def ExtendCallback(self, request, context):
         """ExtendCallback sets the time at which a case that is not closed expires. It can be later or earlier than before, or
-        the first one. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as
+        the first one. A case whose `expire_time` has passed is closed already. Reminders stay as
         they are. Sending the same time again has no effect.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

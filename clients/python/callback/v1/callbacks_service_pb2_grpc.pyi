@@ -73,7 +73,7 @@ class CallbacksServiceStub:
     """
     ExtendCallback: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.ExtendCallbackRequest, _callbacks_service_pb2.ExtendCallbackResponse]
     """ExtendCallback sets the time at which a case that is not closed expires. It can be later or earlier than before, or
-    the first one. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as
+    the first one. A case whose `expire_time` has passed is closed already. Reminders stay as
     they are. Sending the same time again has no effect.
     """
     GetCallback: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.GetCallbackRequest, _callbacks_service_pb2.GetCallbackResponse]
@@ -152,7 +152,7 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     """
     ExtendCallback: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.ExtendCallbackRequest, _callbacks_service_pb2.ExtendCallbackResponse]  # type: ignore[assignment]
     """ExtendCallback sets the time at which a case that is not closed expires. It can be later or earlier than before, or
-    the first one. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as
+    the first one. A case whose `expire_time` has passed is closed already. Reminders stay as
     they are. Sending the same time again has no effect.
     """
     GetCallback: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.GetCallbackRequest, _callbacks_service_pb2.GetCallbackResponse]  # type: ignore[assignment]
@@ -264,7 +264,7 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.ExtendCallbackResponse, _abc.Awaitable[_callbacks_service_pb2.ExtendCallbackResponse]]:
         """ExtendCallback sets the time at which a case that is not closed expires. It can be later or earlier than before, or
-        the first one. What is due has happened before: a case whose `expire_time` has passed is closed. Reminders stay as
+        the first one. A case whose `expire_time` has passed is closed already. Reminders stay as
         they are. Sending the same time again has no effect.
         """
 

@@ -285,16 +285,11 @@ class _Servicer(services.CallbackHandlerServiceServicer):
     ) -> messages.HandleCallbackResponse:
         """Run the handler of the activity, and return its decision."""
         await self._require_client_name(context)
-        handler = self._handlers.get(request.callback_activity)
+        activity = request.callback_activity
+        handler = self._handlers.get(activity)
         if handler is None:
-            activity, call_id = request.callback_activity, request.call_id
-            _log.error("handler_missing activity=%r call_id=%s", activity, call_id)
-            await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"no handler for the activity {activity!r} here")
-        try:
-            return await decide(handler, request, self._threads)
-        except HandlerFailedError as failure:
-            await context.abort(grpc.StatusCode.INTERNAL, str(failure))
-        raise AssertionError("abort does not return")
+            _log.error("handler_missing activity=%r call_id=%s", activity, request.call_id)
+        return await self._decision(handler, request, f"the activity {activity!r}", context)
 
     async def HandleNotification(  # noqa: N802  # the contract's name
         self,
@@ -304,17 +299,10 @@ class _Servicer(services.CallbackHandlerServiceServicer):
         """Run the handler of the notifications of the activity, and return its decision."""
         await self._require_client_name(context)
         activity = request.notification.callback_activity
-        handler = self._handlers.get_notification(activity)
-        if handler is None:
-            problem = f"no handler for the notifications of the activity {activity!r} here"
-            await context.abort(grpc.StatusCode.UNIMPLEMENTED, problem)
-        try:
-            return messages.HandleNotificationResponse(
-                decision=await decide(handler, request.notification, self._threads)
-            )
-        except HandlerFailedError as failure:
-            await context.abort(grpc.StatusCode.INTERNAL, str(failure))
-        raise AssertionError("abort does not return")
+        handler, what = self._handlers.get_notification(activity), f"the notifications of the activity {activity!r}"
+        return messages.HandleNotificationResponse(
+            decision=await self._decision(handler, request.notification, what, context)
+        )
 
     async def RefuseAnswer(  # noqa: N802  # the contract's name
         self,
@@ -325,6 +313,22 @@ class _Servicer(services.CallbackHandlerServiceServicer):
         await self._require_client_name(context)
         log_answer_refused(request)
         return messages.RefuseAnswerResponse()
+
+    async def _decision(
+        self,
+        handler: Handler | NotificationHandler | None,
+        request: messages.HandleCallbackRequest,
+        what: str,
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> messages.HandleCallbackResponse:
+        """Return the decision of a handler, or end the RPC if there is none."""
+        if handler is None:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"no handler for {what} here")
+        try:
+            return await decide(handler, request, self._threads)
+        except HandlerFailedError as failure:
+            await context.abort(grpc.StatusCode.INTERNAL, str(failure))
+        raise AssertionError("abort does not return")
 
     async def _require_client_name(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         """Refuse a client whose certificate has none of the accepted names."""

@@ -46,7 +46,7 @@ from callback._rpc_errors import from_rpc_error
 from callback.connection._backoff import Backoff
 from callback.connection._bearer_token import Metadata, token_metadata, warn_of_plain_text
 from callback.connection._channel_options import CHANNEL_OPTIONS, MAX_MESSAGE_BYTES
-from callback.connection._tls import Tls, TlsFiles
+from callback.connection._tls import Tls, TlsFiles, open_channel
 from callback.v1 import callback_handler_service_pb2 as handler_messages
 from callback.v1 import worker_service_pb2 as messages
 from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
@@ -54,7 +54,7 @@ from callback.worker._execution import HandlerFailedError, decide, is_notificati
 from callback.worker._handlers import DEFAULT_GRACE_S, Handlers
 from callback.worker._process import log_to_standard_error, stop_signals
 from callback.worker._threads import HandlerThreads
-from callback_shared.targets import DEFAULT_TARGET, channel_target, check_target
+from callback_shared.targets import DEFAULT_TARGET, check_target
 
 DEFAULT_MAX_CALLS = 100
 """The number of concurrent calls, unless another number is given."""
@@ -263,11 +263,10 @@ class Worker:
         _log.warning("worker_disconnected error=%s", error)
 
     def _channel(self) -> grpc.aio.Channel:
-        if self._tls is None:
-            return grpc.aio.insecure_channel(channel_target(self._target), options=_OPTIONS)
-        self._tls.reload_if_changed()  # each stream has its own channel, with the current files
-        options = (*_OPTIONS, *self._tls.channel_options)
-        return grpc.aio.secure_channel(channel_target(self._target), self._tls.credentials, options=options)
+        if self._tls is not None:
+            self._tls.reload_if_changed()  # each stream has its own channel, with the current files
+        channel: grpc.aio.Channel = open_channel(grpc.aio, self._target, self._tls, _OPTIONS)
+        return channel
 
     def _served(self) -> list[str]:
         """Return the activities whose calls or notifications the worker handles."""

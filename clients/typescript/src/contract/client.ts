@@ -68,8 +68,8 @@ export abstract class ContractClient {
 
   /**
    * Set the time at which a case that is not closed expires. It can be later or earlier than before, or the first
-   * one. What is due has happened before: a case whose `expireTime` has passed is closed. Reminders stay as they are.
-   * Sending the same time again has no effect.
+   * one. A case whose `expireTime` has passed is closed already. Reminders stay as they are. Sending the same time
+   * again has no effect.
    *
    * @param caseId The case.
    * @param expireTime The time at which the case closes with reason EXPIRED. Later than now, by the clock of the

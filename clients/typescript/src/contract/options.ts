@@ -115,8 +115,8 @@ export interface GenerateOptions extends RequestOptions {
    */
   readonly noRepeat?: boolean | undefined;
   /**
-   * The times after the creation of the case at which the handler of the activity is told that the case is neither
-   * closed nor resolved: a REMINDER. Needs REMINDER in `notify`. At most 10, each another one, from 1 second to 10
+   * The times after the creation of the case at which the handler of the activity gets a REMINDER, if the case is
+   * neither closed nor resolved then. Needs REMINDER in `notify`. At most 10, each another one, from 1 second to 10
    * years. Default: none.
    */
   readonly remindAfterMs?: readonly number[] | undefined;

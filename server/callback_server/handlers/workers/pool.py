@@ -20,7 +20,7 @@ from callback_process.logs import get_logger
 from callback_process.tasks import failures_logged
 from callback_server import metrics
 from callback_server.domain.call import CallFailure, Grant, Request
-from callback_server.domain.notification import Reason
+from callback_server.domain.notification import CallReason
 from callback_server.handlers.handler import HandlerError, Reply
 from callback_server.handlers.messages import question
 from callback_server.handlers.workers.assignment import Assignment, NotConfirmedError, wait_for_result
@@ -150,7 +150,7 @@ class WorkerPool:
         while not self._is_stopped and (left_s := until - loop.time()) > 0:
             # This cannot pass a queued call: a queued call takes a slot as soon as it is free.
             assignment = self._assign(call)
-            if assignment is None and grant.reason is not Reason.CALL and not self._is_served(route):
+            if assignment is None and grant.reason is not CallReason.CALL and not self._is_served(route):
                 await self._remote_workers.find_routes(max_age_s=min(left_s, ROUTES_AGE_S))
                 if not (self._is_stopped or self._is_served(route)):
                     raise HandlerError(CallFailure.NO_HANDLER, f"no worker takes notifications of {grant.activity}")

@@ -8,7 +8,8 @@ by its path, and refuses an RPC without a valid credential before its message is
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import functools
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
@@ -17,6 +18,9 @@ from google.protobuf.descriptor import ServiceDescriptor
 from callback_server.access.authenticator import Authenticator
 from callback_server.errors import CallbackError
 from callback_server.rpc.method import error_status, refuse
+
+Around = Callable[..., Awaitable[Any]]
+"""Makes an RPC. Its arguments are the method of the servicer, and the arguments of that method."""
 
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]  # subscriptable in the types alone
@@ -48,6 +52,15 @@ class MethodRouter(grpc.GenericRpcHandler):
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
         """Add the methods of a service."""
         self._handlers.update({f"/{service}/{name}": handler for name, handler in handlers.items()})
+
+    def wrap(self, path: str, around: Around) -> None:
+        """Let a function make each RPC of a method, by the method that it gets, in place of the method itself."""
+        handler = self._handlers[path]
+        self._handlers[path] = grpc.unary_unary_rpc_method_handler(
+            functools.partial(around, handler.unary_unary),
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
         """Return the handler of an RPC, or one that refuses without reading. None: there is no such method."""

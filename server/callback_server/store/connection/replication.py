@@ -11,7 +11,7 @@ A batch is followed by three commands on its connection, because the store count
    became a replica meanwhile.
 
 Too few means that it is not known whether the writes survive a failover. They were done, so they are not undone: the
-caller sends the step again with the same call id, and is told of it once it is confirmed.
+caller sends the step again with the same call id, and gets its result once it is confirmed.
 
 WAIT counts every replica, also one that cannot be elected (`replica-priority 0`, `cluster-replica-no-failover`). So
 only N = all replicas of a primary is safe (see safety.py). Sources: redis.io/commands/waitaof and /wait for the counts,

@@ -31,8 +31,18 @@ async def resend(send: Callable[[], Awaitable[T]], *, unsent_s: float = RPC_S, u
     Raises:
         StoreError: There was no answer in that time. `maybe_done` is about all attempts.
     """
-    answer, _ = await resend_knowing(send, unsent_s=unsent_s, unsure_s=unsure_s)
-    return answer
+    began = CLOCK()
+    maybe_done, pause_s = False, FIRST_PAUSE_S
+    while True:
+        try:
+            return await send()
+        except StoreError as error:
+            maybe_done = maybe_done or error.maybe_done
+            wait_s = pause_s * random.uniform(0.5, 1)  # noqa: S311  # spreads resends, guards nothing
+            if CLOCK() + wait_s - began >= (unsure_s if maybe_done else unsent_s):
+                raise StoreError(str(error), maybe_done=maybe_done) from error
+        await asyncio.sleep(wait_s)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
 async def resend_knowing(
@@ -45,15 +55,14 @@ async def resend_knowing(
     Raises:
         StoreError: There was no answer in that time.
     """
-    began = CLOCK()
-    maybe_done, pause_s = False, FIRST_PAUSE_S
-    while True:
+    maybe_done = False
+
+    async def send_once() -> T:
+        nonlocal maybe_done
         try:
-            return await send(), maybe_done
+            return await send()
         except StoreError as error:
             maybe_done = maybe_done or error.maybe_done
-            wait_s = pause_s * random.uniform(0.5, 1)  # noqa: S311  # spreads resends, guards nothing
-            if CLOCK() + wait_s - began >= (unsure_s if maybe_done else unsent_s):
-                raise StoreError(str(error), maybe_done=maybe_done) from error
-        await asyncio.sleep(wait_s)
-        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            raise
+
+    return await resend(send_once, unsent_s=unsent_s, unsure_s=unsure_s), maybe_done

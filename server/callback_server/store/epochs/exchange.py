@@ -1,8 +1,9 @@
-"""What servers tell each other of the store's epochs, through edges and workers: no process may remember all alone.
+"""Exchange of the store's epochs between servers, through edges and workers.
 
-The store cannot pass it on, because an old primary does not know it. Edges and workers are connected to several
-servers, one after the other. They keep the last message unread, and give it to each server. A server takes what is
-newer than its own knowledge, and then has a newer message itself.
+A server that has just started does not know the newest epoch, so another one tells it. The store cannot do that,
+because an old primary does not know the newest epoch either. Edges and workers are connected to several servers, one
+after the other. They keep the last message without reading it, and pass it to each server. A server takes each epoch
+that is newer than the one it knows, and its next message has that epoch.
 
 The message is signed with a key that is derived from `state_key`, which all servers share: an edge or a worker cannot
 make one. Without a `state_key`, nothing is passed on.

@@ -1,22 +1,26 @@
-"""Epochs: what this process knows of the primaries that each partition has had, so that an old one is recognized.
+"""Epochs: the memory of a process of the primaries that each partition has had, so that it recognizes an old primary.
 
-1. Each partition lists its epochs: a number, a random id, and how many events it had then. Who meets another primary
-   than the last one (by run id and replication id) begins the next epoch in one script, before it does anything else
-   there (see open_epoch.lua). A restart, a failover and a slot that has moved do that. Before it goes on, it asks for
-   all other partitions, so that an old primary is recognized in each of them, also where nothing happened since.
-2. A connection does nothing on a partition before the store has shown the newest epoch that is known here. A store
-   without it is an old primary that came back, or a backup: it is refused. The same number with another id is refused
-   too. First of all, and alone, a connection asks for one partition of each known primary. So an old primary is also
-   recognized if the connection to the next one broke before all other partitions were asked for there. A node of a
-   cluster answers MOVED for the partitions of other nodes, which says nothing about it.
-3. The number of the newest event is a count of the steps of a partition. Each acknowledged step shows it. An epoch that
-   begins with fewer events than were acknowledged before lost the difference. So a loss has an exact number.
-4. Two primaries can begin an epoch with the same number, if servers are led to both before they have told each other.
-   The one with the higher id counts (see open_epoch.lua), and the other one is refused from then on.
-5. A reply that was sent in an earlier epoch than the one known now acknowledges nothing: the step may be lost.
+A partition begins a new epoch whenever it has another primary.
 
-A raised epoch can itself be lost, by a failover a moment later. The replica that is promoted then shows the replication
-id of the primary that had it (`master_replid2`), and is taken.
+1. The store keeps a list of the epochs of each partition: the number of each, a random id, and how many events the
+   partition had when it began. A server that connects to another primary than the last one (by run id and replication
+   id) begins the next epoch in one script, before it does anything else there (see open_epoch.lua). That happens after
+   a restart, a failover, or a move of the slot. Then the server does the same on all other partitions, so that an old
+   primary is recognized on each of them, also where nothing was written since.
+2. A connection runs nothing on a partition until the store has shown the newest epoch that this process knows. A store
+   without that epoch is an old primary that came back, or a backup, and is refused. So is a store that has the same
+   number with another id. A new connection first checks one partition of each known primary. So it recognizes an old
+   primary also if the connection to the next primary broke before all partitions had begun an epoch there. A node of a
+   cluster replies MOVED for the partitions of other nodes, which proves nothing.
+3. A step is a change of a case or call, and writes one event. So the number of the newest event counts the steps of a
+   partition, and the reply to each step contains it. If an epoch begins with fewer events than were acknowledged
+   before, the difference is the number of lost steps.
+4. Two primaries can begin epochs with the same number, if some servers connect to one of them and others to the other.
+   The epoch with the higher id is valid (see open_epoch.lua), and the other primary is refused from then on.
+5. A reply to a command that was sent in an earlier epoch acknowledges nothing, because the step may be lost.
+
+A failover can also lose a new epoch. The promoted replica then has the replication id of the primary that had the epoch
+(`master_replid2`), and is accepted.
 """
 
 from __future__ import annotations

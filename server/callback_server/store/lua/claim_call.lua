@@ -16,18 +16,18 @@
 ---@param max_held_calls number how many calls of a case are held at a time
 ---@param repeat_bytes_per_case number
 ---@param limits {recorded_calls_per_case: number, recorded_bytes_per_case: number}
----@param replica string is told of the answer to a held call, or of the end of the call that a repeat waits with
+---@param replica string gets a message with the answer to a held call, or when the call that a repeat waits with ends
 ---@param platform_url string '' = none
 ---@param can_deliver boolean whether the sender can run a delivery at once
 ---@param request_body string what is recorded of its body
----@param parameter? string
----@param profile? string the verification profile that was passed, '' = none
----@param message_hash? string SHA-256 of the message id in hexadecimal digits, '' = none
----@param window_ms? number how long after its call a message with this id is the same one
----@param calls_per_minute? number rate limit of the case; 0 = any number
----@param whole_request? string the request as it came, which a held call keeps until its end and a delivery until it is
+---@param parameter string
+---@param profile string the verification profile that was passed, '' = none
+---@param message_hash string SHA-256 of the message id in hexadecimal digits, '' = none
+---@param window_ms number how long after its call a message with this id is the same one
+---@param calls_per_minute number rate limit of the case; 0 = any number
+---@param whole_request string the request as it came, which a held call keeps until its end and a delivery until it is
 --  delivered; '' = that is what is recorded
----@param whole_body? string its body
+---@param whole_body string its body
 ---@param declared_leases string[] pairs: activity, lease_ms
 ---@param limited_owners string[] triples: owner, wait_ms, limit
 -- Returns: the timeouts that were applied, then one of
@@ -46,8 +46,8 @@
 --          AGENT: the sender must find out whether a program sends the request;
 --          HANDSHAKE: the case is open, and no call was requested;
 --          LIMITED with wait_ms and limit, a setting or `held_calls`;
---          RUNS with the call_id of the earlier call of this request, which runs: the repeat has a place to wait with
---          it, or its caller got the fallback, or with 1: its caller was told to wait; BUSY if there is no place;
+--          RUNS with the call_id of the earlier call of this request, which runs: the repeat waits with it, or its
+--          caller got the fallback, or with 1: its caller was told to wait; BUSY if it has too many waiters;
 --          REPEATED with the call_id of that call, if it has ended and its answer counts for this request: its status,
 --          failure, the code of its answer, the method of its request, the answer ('' = it is not kept) and its
 --          platform_url, and owner and alternative_domain of the case.
@@ -62,7 +62,7 @@
 local HELD_WAIT_MS = 5000
 
 local case = load_case(case_id)
-local is_known = redis.call('HLEN', call_key(call_id)) > 0 -- rarely, so its fields are not looked for
+local is_known = redis.call('HLEN', call_key(call_id)) > 0 -- mostly not, so its fields are not looked for
 local known = is_known and redis.call('HMGET', call_key(call_id), 'status', 'attempt', 'response', 'response_body',
   'version', 'effect', 'answer_digest') or {}
 if not case and known[1] then return reply('STALE') end
@@ -146,10 +146,10 @@ if earlier then
   end
   if status == 'RUNNING' then
     -- After the fallback, a repeat gets it too and does not wait. Where the caller was told to wait, so is a repeat.
-    local told = redis.call('HMGET', call_key(earlier), 'fallback_sent', 'wait_hash')
-    if not told[1] and not told[2] and not keep_place(earlier, call_id, replica, now) then return reply('BUSY') end
+    local sent = redis.call('HMGET', call_key(earlier), 'fallback_sent', 'wait_hash')
+    if not sent[1] and not sent[2] and not add_waiter(earlier, call_id, replica, now) then return reply('BUSY') end
     count_repeat(earlier, call_id)
-    return reply('RUNS', earlier, not told[1] and told[2] and 1 or 0)
+    return reply('RUNS', earlier, not sent[1] and sent[2] and 1 or 0)
   end
   if case.status == 'CLOSED' or (status == 'SUCCEEDED' and (is_message or case.mode == 'MULTIPLE')) then
     count_repeat(earlier, call_id)

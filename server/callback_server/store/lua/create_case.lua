@@ -15,21 +15,21 @@
 ---@param code string of the response, '' = 200, 0 = a redirect
 ---@param needs_platform boolean the response has a URL that is a /path
 ---@param has_labels boolean
----@param body? string '' = none, or inside the content
----@param answer_mode? string '' = HANDLER
----@param hold_ms? string '' = the case holds no calls
----@param guard? string '' = OFF
----@param parameter? string
----@param pointer? string '' = no request id
----@param nonce? string raw
----@param fingerprint? string raw: the first half of its hash
----@param notify? string the reasons of the notifications, '' = none
----@param profile? string '' = none
----@param fallback? string '' = none
----@param closed_response? string '' = none
----@param no_repeat? boolean no answer is given twice
----@param is_ordered? boolean
----@param has_choices? boolean of its prompt
+---@param body string '' = none, or inside the content
+---@param answer_mode string '' = HANDLER
+---@param hold_ms string '' = the case holds no calls
+---@param guard string '' = OFF
+---@param parameter string
+---@param pointer string '' = no request id
+---@param nonce string raw
+---@param fingerprint string raw: the first half of its hash
+---@param notify string the reasons of the notifications, '' = none
+---@param profile string '' = none
+---@param fallback string '' = none
+---@param closed_response string '' = none
+---@param no_repeat boolean no answer is given twice
+---@param is_ordered boolean
+---@param has_choices boolean of its prompt
 -- Returns: the number of the newest event, then OK with the time at which the case expires (in milliseconds, 0 =
 --          never); KNOWN with a nonce and that time (an earlier request with this request id and content stored a case,
 --          and this nonce); CONFLICT (a case with this request id and other content exists).

@@ -20,17 +20,17 @@
 ---@param response string '' = none
 ---@param was_asked boolean whether the handler was asked
 ---@param response_body string
----@param answer_digest? string of the answer to a held call, '' = the call is not held
----@param answered_by? string the principal that answers it
----@param audit? string of such an answer, see includes/audit.lua
----@param wait_ms? string until the next attempt, '' = there is none
----@param failure? string
----@param detail? string
----@param close? boolean
----@param keep_open? boolean
----@param no_repeat? boolean whether the answer must not be given twice
----@param whole_response? string the whole answer, '' = that is what is recorded
----@param whole_body? string its body
+---@param answer_digest string of the answer to a held call, '' = the call is not held
+---@param answered_by string the principal that answers it
+---@param audit string of such an answer, see includes/audit.lua
+---@param wait_ms string until the next attempt, '' = there is none
+---@param failure string
+---@param detail string
+---@param close boolean
+---@param keep_open boolean
+---@param no_repeat boolean whether the answer must not be given twice
+---@param whole_response string the whole answer, '' = that is what is recorded
+---@param whole_body string its body
 -- Returns: the timeouts that were applied, then OK, or AGAIN (the call had ended so before), with the effect on the
 --          case ('' = none) and the status of the delivery ('' = none); PENDING (another attempt follows); STALE (the
 --          call has ended otherwise, another attempt has started, or the call is no longer kept); MERGE with version,
@@ -39,6 +39,7 @@
 -- Transition: the call's row of the life table. A case that was closed meanwhile stays closed. Of its delivery
 --             RUNNING -> DELIVERED, DEAD or PENDING.
 -- @include lifecycle
+-- @include audit
 -- @arguments
 
 local case = load_case(case_id)
@@ -70,7 +71,6 @@ if version ~= '' and version ~= case.version then
 end
 
 if audit ~= '' then
--- @include audit
   local appended, newest_id, newest_entry = append_audit(audit)
   if appended == 'MOVED' then return reply('HEAD_MOVED', newest_id, newest_entry) end
 end

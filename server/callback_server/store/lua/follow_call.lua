@@ -1,15 +1,15 @@
 #!lua flags=allow-oom
--- Reads the call that a repeat waits with, or a caller at its address. While the call runs, the repeat keeps its place.
+-- Reads the call that a repeat waits with, or a caller at its address. While the call runs, the repeat goes on waiting.
 --
 -- KEYS: partition
 -- ARGV:
 ---@param case_id string
 ---@param call_id string
 ---@param repeat_id string
----@param replica string it is told of the end of the call
+---@param replica string gets a message when the call ends
 ---@param wait_hash string SHA-256 of the token in the address, '' = a repeat
 ---@param without_answer boolean whether only the end of the call is asked for
--- Returns: RUNS; BUSY (the repeat has lost its place); FALLBACK with the fallback that the caller of the call got,
+-- Returns: RUNS; BUSY (the call has too many waiters); FALLBACK with the fallback that the caller of the call got,
 --          owner and alternative_domain of the case; ENDED with what REPEATED of claim_call has, or with nothing if the
 --          answer was not asked for; UNKNOWN (the call is not known any more).
 -- Transition: none.
@@ -26,6 +26,6 @@ if call[2] and not is_own then
   return {'FALLBACK', redis.call('GET', fallback_key(case_id)), case.owner,
     settings_of(redis.call('GET', content_key(case_id)))[SETTING_ALTERNATIVE_DOMAIN]}
 end
--- A caller at the address without a place goes on asking.
-if not keep_place(call_id, repeat_id, replica, math.floor(now_us() / 1000)) and not is_own then return {'BUSY'} end
+-- A caller at the address goes on following the call, also if it is not one of its waiters.
+if not add_waiter(call_id, repeat_id, replica, math.floor(now_us() / 1000)) and not is_own then return {'BUSY'} end
 return {'RUNS'}

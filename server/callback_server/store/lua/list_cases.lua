@@ -23,7 +23,8 @@ local LARGEST_BLOCK = 64
 
 local walked, labels = {}, {}
 for i = labels_first, labels_last, 2 do
-  local index = label_index(owner, ARGV[i], ARGV[i + 1])
+  local digest = label_digest(ARGV[i], ARGV[i + 1])
+  local index = label_key(owner, digest)
   labels[#labels + 1] = {index = index, size = redis.call('ZCARD', index)}
 end
 table.sort(labels, function(a, b) return a.size < b.size end)

@@ -20,7 +20,8 @@ local is_listed, every_activity = {}, activities_first > activities_last
 for i = activities_first, activities_last do is_listed[ARGV[i]] = true end
 local function fits(call_id)
   if every_activity then return true end
-  return is_listed[redis.call('HGET', case_key(string.sub(call_id, 1, 32)), 'activity')]
+  local case_id = string.sub(call_id, 1, 32)
+  return is_listed[redis.call('HGET', case_key(case_id), 'activity')]
 end
 
 local found, at = {0, ''}, 0

@@ -7,7 +7,7 @@
 ---@param call_id string
 ---@param wait_hash string SHA-256 of the token in the address, in hexadecimal digits
 ---@param method string of the request, in lower case
----@param is_own boolean whether the caller of the call itself is told
+---@param is_own boolean whether it is the caller of the call itself
 -- Returns: OK (the call was marked while it ran); STALE (it has ended).
 -- Transition: none.
 -- @arguments

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from callback_server.domain.call import Call, CallFailure, CallStatus, Delivery, DeliveryStatus, Outcome, Request
 from callback_server.domain.case import Case, CloseReason, GetGuard
 from callback_server.domain.ids import case_id_of_call
-from callback_server.domain.notification import Reason, expiry_id, reminder_id
+from callback_server.domain.notification import CallReason, expiry_id, reminder_id
 from callback_server.domain.response import Response, complete
 from callback_server.store import keys
 from callback_server.store.connection.errors import store_errors
@@ -108,7 +108,7 @@ def _case(
         fallback=unpack_fallback(fallback) if fallback else None,
         closed_response=unpack_response(closed_response) if closed_response else None,
         hold_time_ms=_number(fields.get(b"hold_ms")),
-        notify=tuple(Reason(word) for word in notify.split(",") if word),
+        notify=tuple(CallReason(word) for word in notify.split(",") if word),
         repeat_window_ms=_number(fields.get(b"repeat_window")),
     )
 
@@ -169,7 +169,7 @@ async def read_notifications(scripts: Scripts, case: Case) -> list[Call]:
         StoreError: The store did not answer.
     """
     ids = [reminder_id(case.id, number) for number in range(1, case.reminders + 1)]
-    if case.close_reason is CloseReason.EXPIRED and Reason.EXPIRY in case.notify:
+    if case.close_reason is CloseReason.EXPIRED and CallReason.EXPIRY in case.notify:
         ids.append(expiry_id(case.id))
     return await read_calls(scripts, ids)
 

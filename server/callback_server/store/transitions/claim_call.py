@@ -85,11 +85,11 @@ class RateLimited:
 
 @dataclass(frozen=True, slots=True)
 class EarlierCallRuns:
-    """The request is a repeat of a call that runs. It has a place to wait with that call."""
+    """The request is a repeat of a call that runs. It waits with that call."""
 
     call_id: str
     told_to_wait: bool = False
-    """The caller of that call was told to wait at its address, and so is the repeat, which has no place."""
+    """The caller of that call was told to wait at its address, and so is the repeat. It does not wait with the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +177,8 @@ async def claim_call(
         verification: What its verification found.
         calls_per_minute: The rate limit of the case. None: any number.
         limited_owners: Owners over a limit, each with its wait in milliseconds and the setting of the limit.
-        replica: The replica that is told of the answer if the call is held, or of the end of the call that a repeat
-            waits with.
+        replica: The replica that gets a message with the answer if the call is held, or when the call that a repeat
+            waits with ends.
         can_deliver: Whether this process can run a delivery at once.
 
     Raises:

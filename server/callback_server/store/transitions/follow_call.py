@@ -20,9 +20,9 @@ class FollowResult(enum.Enum):
     """The state of a call, without an answer for its repeat."""
 
     RUNS = b"RUNS"
-    """The call runs, and the repeat keeps its place."""
+    """The call runs, and the repeat waits with it."""
     BUSY = b"BUSY"
-    """The call runs, and the repeat has lost its place: it was not kept in time, and others have taken all places."""
+    """The call runs and has as many waiters as it may. This repeat is none of them any more."""
     UNKNOWN = b"UNKNOWN"
     """The call is no longer known, or has another address."""
     ENDED = b"ENDED"
@@ -51,7 +51,7 @@ async def follow_call(
         scripts: The scripts on the store.
         call_id: The call.
         repeat_id: The repeat: the id that was claimed with.
-        replica: The replica that is told of the end of the call.
+        replica: The replica that gets a message when the call ends.
         wait_hash: SHA-256 of the token in the address of the call. Empty: a repeat asks, and not a caller there.
         without_answer: Whether only the end of the call is asked for, so that its answer is not given yet.
 

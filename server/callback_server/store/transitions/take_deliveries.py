@@ -39,11 +39,6 @@ class DeliveryAttempt:
     """Whether the end of the delivery ends its call, because the caller got a fallback."""
 
     @property
-    def is_retry(self) -> bool:
-        """Whether the handler was asked before, or may have been: by the first attempt, or before a replay."""
-        return self.fencing_token > 1 or self.grant.replayed
-
-    @property
     def asked_before(self) -> int:
         """In how many of the attempts before it a handler was asked, since the delivery started or was replayed."""
         return self.number_since_start - self.not_asked_since_start - 1
@@ -116,6 +111,7 @@ def _attempt(
         replayed=replayed == b"1",
         version=version,
         reason=reason_of(id_),
+        is_retry=fencing_token > 1 or replayed == b"1",
     )
     return DeliveryAttempt(
         grant,

@@ -6,41 +6,35 @@
 -- of its running attempt is the lease of the call, so the call is in the list of its activity only while the delivery
 -- is PENDING.
 --
--- A notification has the id and the key of a call, and a delivery, but neither a status nor a place among the calls of
--- its case. It is in a list of its own, so that a server of a release without notifications never takes it for a call.
+-- A notification has the id and the key of a call, and a delivery, but no status, and is not among the calls of its
+-- case. It is in a list of its own, so that a server of a release without notifications never takes it for a call.
 
 -- Returns whether an id is that of a notification. The random part of the id of a call does not begin with so many
 -- zeros.
--- @rarely
 local function is_notification(call_id) return string.sub(call_id, 34, 46) == '0000000000000' end
 
 -- Returns the keys of the list of a delivery, and of the set of the activities that have such a list.
--- @rarely
 local function lists_of(case, call_id)
   if is_notification(call_id) then return notification_due_key(case.activity), notification_activities_key() end
   return due_key(case.activity), delivery_activities_key()
 end
 
 -- Returns the activities that have a list of deliveries, of calls or of notifications.
--- @rarely
 local function activities_with_due_list(notifications)
   return redis.call('SMEMBERS', notifications and notification_activities_key() or delivery_activities_key())
 end
 
 -- Returns the key of the list of deliveries of an activity, of calls or of notifications.
--- @rarely
 local function due_list(activity, notifications)
   return notifications and notification_due_key(activity) or due_key(activity)
 end
 
--- @rarely
 local function schedule(case, call_id, at)
   local due, activities = lists_of(case, call_id)
   redis.call('ZADD', due, at, call_id)
   redis.call('SADD', activities, case.activity)
 end
 
--- @rarely
 local function unschedule(case, call_id)
   local due, activities = lists_of(case, call_id)
   redis.call('ZREM', due, call_id)
@@ -48,13 +42,11 @@ local function unschedule(case, call_id)
 end
 
 -- Sets the status of a delivery. Nothing else changes it.
--- @rarely
 local function set_delivery_status(case, call_id, status)
   redis.call('HSET', call_key(call_id), 'delivery', status)
   emit_event(case, 'DELIVERY_CHANGED', call_id, redis.call('HGET', call_key(call_id), 'status'), status)
 end
 
--- @rarely
 local function start_attempt(case, call_id, lease_end)
   redis.call('HINCRBY', call_key(call_id), 'attempts_started', 1)
   redis.call('HDEL', call_key(call_id), 'next')
@@ -68,13 +60,11 @@ local function start_attempt(case, call_id, lease_end)
 end
 
 -- Records the failure of an attempt whose lease has ended.
--- @rarely
 local function fail_attempt_of_lost_server(call_id)
   redis.call('HSET', call_key(call_id), 'delivery_failure', 'HANDLER_LOST', 'delivery_detail',
     'the server that asked the handler was lost')
 end
 
--- @rarely
 local function schedule_attempt(case, call_id, at)
   redis.call('HSET', call_key(call_id), 'next', at)
   schedule(case, call_id, at)
@@ -83,7 +73,6 @@ end
 
 -- Starts a delivery: with its first attempt, if a lease is given and no earlier delivery of an ordered case is first.
 ---@return boolean running
--- @rarely
 local function start_delivery(case, call_id, now, lease_ms)
   redis.call('HSET', call_key(call_id), 'delivery_start', now)
   if case.ordered == '1' and redis.call('RPUSH', queue_key(case.id), call_id) > 1 then
@@ -102,7 +91,6 @@ end
 -- Ends a delivery as DELIVERED or DEAD, keeps its call for the retention, and makes the next call of an ordered case
 -- due. An erased call is not listed as dead, because nothing is left to replay. A notification is kept with its case.
 ---@return boolean is_next_due
--- @rarely
 local function end_delivery(case, call_id, status, now, limits)
   redis.call('HDEL', call_key(call_id), 'next')
   unschedule(case, call_id)

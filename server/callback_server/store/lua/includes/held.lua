@@ -10,7 +10,6 @@ local ANSWER_MS = 10000
 -- kept ('' = it was erased, and nothing is left of it), its code, how many bytes of answers the case may keep, '1' if
 -- it must not be given twice, and the principal that gave it. It is kept for `wait_ms` at least.
 ---@return string effect as of `end_call`
--- @rarely
 local function answer_held_call(case, call_id, digest, answer, wait_ms, now, limits)
   local status, response, response_body, whole, code, max_bytes, no_repeat, answered_by = unpack(answer, 1, 8)
   local call = redis.call('HMGET', call_key(call_id), 'size', 'response', 'response_body', 'request', 'window')
@@ -39,7 +38,6 @@ end
 ---@return string effect as of `end_call`
 ---@return string status of the call
 ---@return string answer whole, packed
--- @rarely
 local function end_resolved(case, call_id, wait_ms, now, limits)
   local answer = redis.call('HMGET', resolution_key(case.id), 'status', 'response', 'response_body', 'answer', 'code',
     'max_bytes', 'no_repeat', 'answered_by')
@@ -48,7 +46,6 @@ end
 
 -- Ends a held call at the end of its lease: with the answer of its case if that was resolved, else as FAILED, because
 -- it was not answered in time.
--- @rarely
 local function end_hold(case, call_id, now, limits)
   if case.resolved then
     local effect, status = end_resolved(case, call_id, ANSWER_MS, now, limits)

@@ -4,9 +4,6 @@
 -- Returns the name of a label in keys: a digest, because a value can be long and contain any character.
 local function label_digest(name, value) return redis.sha1hex(#name .. ':' .. name .. value) end
 
--- Returns the key of the index of an owner's cases with one label.
-local function label_index(owner, name, value) return label_key(owner, label_digest(name, value)) end
-
 -- Returns the keys of the label indexes that a case is in, and its labels as an event has them: the first 12 digits of
 -- the digest of each, concatenated.
 local function label_indexes(owner, content)

@@ -24,7 +24,6 @@ local function reply(...) return {TIMEOUTS, step_number(), ...} end
 -- may come back. The entry is due again after a minute, so that it does not block the others.
 ---@param list string name of the list, as in the table of keys
 ---@param due number at which score an entry is due now
--- @rarely
 local function report_absent(list, key, member, due)
   redis.call('ZADD', key, due + 60000, member)
   TIMEOUTS[#TIMEOUTS + 1] = {'ENTRY_WITHOUT_CASE', member, list}
@@ -35,7 +34,6 @@ local damaged = {} -- the cases of which a key has a wrong type, with the error
 -- Looks at the keys of entries whose time has come, before the first write. A case of which a key has a wrong type is
 -- left as it is, so that it stops no other.
 ---@param check function of the member of an entry: raises an error if a key has a wrong type
--- @rarely
 local function examine(members, check)
   for _, member in ipairs(members) do
     local is_sound, problem = pcall(check, member)
@@ -49,7 +47,6 @@ end
 ---@param list string name of the list, as in the table of keys
 ---@param due number at which score an entry is due now
 ---@return table members the others, in order
--- @rarely
 local function without_damaged(list, key, members, due)
   local sound = {}
   for _, member in ipairs(members) do
@@ -65,7 +62,6 @@ local function without_damaged(list, key, members, due)
 end
 
 ---@return boolean whether a call is there, and not only its tombstone
--- @rarely
 local function call_exists(call_id) return redis.call('HEXISTS', call_key(call_id), 'request') == 1 end
 
 -- Sets the status of a case, the index that goes with it, and other fields of the case.
@@ -89,7 +85,6 @@ end
 
 -- Removes the parts of a request that are not recorded. They were kept while the call ran, for the person or program
 -- that answers a held call, or for the delivery after a fallback.
--- @rarely
 local function trim_request(call_id)
   local call = redis.call('HMGET', call_key(call_id), 'recorded_request', 'request', 'request_body', 'drops_body')
   if not call[1] then return end
@@ -255,7 +250,6 @@ end
 
 -- Ends the lease of a running call: the call is INTERRUPTED, unless it was held. Only a call that has a delivery, and a
 -- handler that may run twice, goes on with the next attempt.
--- @rarely
 local function end_lease(case, call_id, now, limits)
   if case.answer_mode == 'HOLD' then return end_hold(case, call_id, now, limits) end
   local call = redis.call('HMGET', call_key(call_id), 'delivery', 'request')

@@ -1,27 +1,22 @@
--- Notifications: what the handler of a case is told without a call. A reminder is due at its time, the expiry when the
--- case closes as EXPIRED; neither once the case is decided. The ids are counted, so a notification is made once,
--- whatever is sent again.
+-- Notifications: messages to the handler of a case without a call. A reminder is due at its time, the expiry when the
+-- case closes as EXPIRED. Neither is sent once the case is decided. Their ids are counted, so that each is made once,
+-- also if a script is sent again.
 -- @include reminders
 
--- @rarely
 local function reminder_id(case, number) return string.format('%s-%016x', case.id, number) end
 
--- @rarely
 local function expiry_id(case) return reminder_id(case, 255) end
 
 -- Returns whether the owner asked for notifications with a reason.
--- @rarely
 local function notifies(case, reason) return string.find(case.notify or '', reason, 1, true) ~= nil end
 
 -- Returns whether a case is decided: closed, or resolved, so that each later call gets its answer.
 local function is_decided(case) return case.status == 'CLOSED' or case.resolved ~= nil end
 
 -- Returns how many reminders of a case were due.
--- @rarely
 local function reminder_count(case) return tonumber(redis.call('HGET', case_key(case.id), 'reminders') or 0) end
 
 -- Returns the ids of the notifications of a case, also of those that were dropped.
--- @rarely
 local function notifications_of(case)
   local ids = {}
   if not case.notify then return ids end
@@ -31,7 +26,6 @@ local function notifications_of(case)
 end
 
 -- Starts the delivery of a notification.
--- @rarely
 local function start_notification(case, call_id, now)
   redis.call('HSET', call_key(call_id), 'start', now, 'request', cmsgpack.pack({''}), 'size', 0, 'delivery_start', now)
   schedule_attempt(case, call_id, now)
@@ -45,7 +39,6 @@ local function start_reminder(case, now)
 end
 
 -- Deletes a reminder whose case is decided.
--- @rarely
 local function drop_reminder(case, call_id)
   unschedule(case, call_id)
   redis.call('ZREM', dead_key(case.owner), call_id)
@@ -54,7 +47,6 @@ end
 
 -- Drops the reminders of a case that is decided: those that are not due yet, and those that are not delivered. One that
 -- is with a handler now is dropped when its attempt fails.
--- @rarely
 local function drop_reminders(case)
   if not case.notify then return end
   redis.call('ZREM', reminders_key(), case.id)

@@ -6,8 +6,9 @@
 -- How many repeats may wait with one call.
 local MAX_WAITERS = 16
 
--- How long a repeat keeps its place without asking again: several times the interval at which it asks, in milliseconds.
-local PLACE_MS = 5000
+-- How long a repeat waits with a call without following it again: several times the interval at which it does, in
+-- milliseconds.
+local WAITER_MS = 5000
 
 -- How long an answer that was erased, or is larger than what the case may keep, is kept for a caller that was told to
 -- wait, until it asks again, in milliseconds. There is at most one for each caller that waited.
@@ -20,27 +21,25 @@ local GIVEN_ONCE_MS = 60000
 -- Returns a whole answer as it is kept: the content that pack_content returns, behind its length, and the body.
 local function packed_answer(content, body) return #content .. ':' .. content .. body end
 
--- Keeps a place for a repeat that waits with a running call. A place that is kept long enough is not written again.
----@return boolean has_place
--- @rarely
-local function keep_place(call_id, repeat_id, replica, now)
+-- Adds a repeat to the waiters of a running call, or renews it. One that stays long enough is not written again.
+---@return boolean waits not if the call has as many waiters as it may
+local function add_waiter(call_id, repeat_id, replica, now)
   local packed = redis.call('HGET', call_key(call_id), 'waiters')
   local known = packed and cmsgpack.unpack(packed) or {}
-  if known[repeat_id] and known[repeat_id][1] > now + PLACE_MS / 2 then return true end
-  local places, others = {}, 0
-  for id, place in pairs(known) do
-    if id ~= repeat_id and place[1] > now then
-      places[id], others = place, others + 1
+  if known[repeat_id] and known[repeat_id][1] > now + WAITER_MS / 2 then return true end
+  local waiters, others = {}, 0
+  for id, waiter in pairs(known) do
+    if id ~= repeat_id and waiter[1] > now then
+      waiters[id], others = waiter, others + 1
     end
   end
   if others >= MAX_WAITERS then return false end
-  places[repeat_id] = {now + PLACE_MS, replica}
-  redis.call('HSET', call_key(call_id), 'waiters', cmsgpack.pack(places))
+  waiters[repeat_id] = {now + WAITER_MS, replica}
+  redis.call('HSET', call_key(call_id), 'waiters', cmsgpack.pack(waiters))
   return true
 end
 
 -- Counts a repeat, once.
--- @rarely
 local function count_repeat(call_id, repeat_id)
   if redis.call('HGET', call_key(call_id), 'last_repeat') == repeat_id then return end
   redis.call('HINCRBY', call_key(call_id), 'repeats', 1)
@@ -50,7 +49,6 @@ end
 -- Returns what a repeat of an ended call gets, with the facts to render it. An answer that must not be given twice is
 -- for the first request at the address of the call, if its caller was sent there without one.
 ---@param asker string|nil the request, if it came to the address of the call
--- @rarely
 local function answer_again(case, call_id, asker)
   local call = redis.call('HMGET', call_key(call_id), 'status', 'failure', 'code', 'method', 'platform_url',
     'no_repeat', 'caller_waits', 'given_to')
@@ -70,7 +68,7 @@ end
 local function start_window(case, call_id, call_status, now, digest, window, waiters)
   if waiters then
     local replicas = {}
-    for _, place in pairs(cmsgpack.unpack(waiters)) do replicas[#replicas + 1] = place[2] end
+    for _, waiter in pairs(cmsgpack.unpack(waiters)) do replicas[#replicas + 1] = waiter[2] end
     TIMEOUTS[#TIMEOUTS + 1] = {'AWAITED_CALL_ENDED', call_id, case.activity, unpack(replicas)}
     redis.call('HDEL', call_key(call_id), 'waiters')
   end
@@ -114,16 +112,17 @@ local function keep_answer(case, call_id, answer, wait_ms, window_ms, now, max_b
     if not first[1] or (bytes <= max_bytes and tonumber(first[2]) > now) then break end
     bytes = bytes - string.sub(first[1], #call_id + 2)
     redis.call('ZREM', answers_key(case.id), first[1])
-    redis.call('UNLINK', answer_key(string.sub(first[1], 1, #call_id)))
+    local ended_first = string.sub(first[1], 1, #call_id)
+    redis.call('UNLINK', answer_key(ended_first))
   end
   redis.call('HSET', case_key(case.id), 'answer_bytes', bytes)
 end
 
 -- Erases the answers that a case keeps, also of calls that are no longer recorded.
--- @rarely
 local function erase_answers(case)
   for _, member in ipairs(redis.call('ZRANGE', answers_key(case.id), 0, -1)) do
-    redis.call('UNLINK', answer_key(string.match(member, '^[^:]+')))
+    local call_id = string.match(member, '^[^:]+')
+    redis.call('UNLINK', answer_key(call_id))
   end
   redis.call('UNLINK', answers_key(case.id))
   if case.call then redis.call('UNLINK', answer_key(case.call)) end

@@ -1,4 +1,4 @@
-"""Pace of large bodies and refusals: how many the edge handles in one turn of its event loop, over all connections.
+"""Turns of large bodies and refusals: how many the edge handles in one turn of its event loop, over all connections.
 
 A part of a body, or a refusal, takes about as much time as a small call. Without a limit, a turn with many of them
 takes so long that small calls wait for a hundred milliseconds at each step. Until its turn has come, a connection is
@@ -13,7 +13,7 @@ STEPS_PER_TURN: Final = 2
 """Number of steps in one turn. A step is a part of a body, of at most 64 KiB, or a refusal."""
 
 
-class Pace:
+class Turns:
     """Turns of such steps: callers take turns, and so do the connections of one caller."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Large bodies and refusals have a pace, and callers take turns."""
+"""Large bodies and refusals have turns, which callers take in order."""
 
 import asyncio
 import itertools
@@ -8,17 +8,17 @@ from support.edge import DEADLINE_S, chunk, http_request, one_answer, raw_reques
 from support.limits import limited
 from support.wait import wait_until
 
-from callback_edge.limits import pace as pace_of_an_edge
-from callback_edge.limits.pace import STEPS_PER_TURN, Pace
+from callback_edge.limits import turns as turns_of_an_edge
+from callback_edge.limits.turns import STEPS_PER_TURN, Turns
 
 
-async def steps(pace, group, count, log):
+async def steps(turns, group, count, log):
     for _ in range(count):
-        await pace.wait(group)
+        await turns.wait(group)
         log.append(group)
 
 
-async def turns(pace, work):
+async def count_turns(turns, work):
     """Run the work, and return the number of turns of the event loop that it took."""
     running = asyncio.gather(*work)
     count = 0
@@ -29,27 +29,27 @@ async def turns(pace, work):
 
 
 async def test_a_turn_of_the_loop_has_a_maximum_of_steps():
-    pace, log = Pace(), []
-    count = await turns(pace, [steps(pace, "a", 1, log) for _ in range(20 * STEPS_PER_TURN)])
+    turns, log = Turns(), []
+    count = await count_turns(turns, [steps(turns, "a", 1, log) for _ in range(20 * STEPS_PER_TURN)])
     assert len(log) == 20 * STEPS_PER_TURN
     assert count >= 20
 
 
 async def test_callers_take_turns_whatever_the_number_of_their_connections():
-    pace, log = Pace(), []
-    await turns(pace, [*(steps(pace, "flooder", 10, log) for _ in range(100)), steps(pace, "other", 20, log)])
+    turns, log = Turns(), []
+    await count_turns(turns, [*(steps(turns, "flooder", 10, log) for _ in range(100)), steps(turns, "other", 20, log)])
     last = len(log) - log[::-1].index("other")
     assert last < 20 * 2 * STEPS_PER_TURN
 
 
 async def test_a_step_that_is_no_longer_wanted_takes_no_turn():
-    pace, log = Pace(), []
-    tasks = [asyncio.create_task(steps(pace, "a", 1, log)) for _ in range(50)]
+    turns, log = Turns(), []
+    tasks = [asyncio.create_task(steps(turns, "a", 1, log)) for _ in range(50)]
     await asyncio.sleep(0)
     for task in tasks[STEPS_PER_TURN:]:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    await steps(pace, "a", 3 * STEPS_PER_TURN, log)
+    await steps(turns, "a", 3 * STEPS_PER_TURN, log)
     assert len(log) == 4 * STEPS_PER_TURN
 
 
@@ -80,13 +80,13 @@ async def test_a_turn_of_the_loop_has_a_maximum_of_answers_without_a_call(edge, 
         writer.close()
 
 
-async def test_what_is_discarded_after_the_last_answer_is_read_at_the_same_pace():
+async def test_what_is_discarded_after_the_last_answer_waits_for_turns_too():
     async with running_edge() as edge:
         reader, writer = await edge.connect()
         writer.write(raw_request("Transfer-Encoding: chunked", path="/nowhere"))
         answer = await one_answer(reader)
         assert (answer.status, answer["connection"]) == (404, "close")
-        with limited(pace_of_an_edge, STEPS_PER_TURN=0):  # nothing has its turn
+        with limited(turns_of_an_edge, STEPS_PER_TURN=0):  # nothing has its turn
             writer.write(chunk(b"x" * (1 << 16)) * 16)
-            await wait_until(lambda: edge.listener.pace.waiting, what="a part that waits for its turn")
+            await wait_until(lambda: edge.listener.turns.waiting, what="a part that waits for its turn")
         writer.close()

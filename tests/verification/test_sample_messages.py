@@ -10,7 +10,7 @@ from support.keys import ED25519, P256, RSA, pem, private_pem
 from support.verification import KEY_KINDS, Clock, profile_of, refused
 
 from callback_cli.verification.browser_returns import RETURNS
-from callback_cli.verification.imitation import ImitationError, imitate
+from callback_cli.verification.sample_message import SampleError, sample_message
 from callback_server.verification.providers import PROVIDERS
 
 NOW = 1_800_000_000
@@ -56,7 +56,7 @@ def verifying(name, folder, clock_at=NOW):
 def test_the_profile_of_a_provider_verifies_its_message(name, tmp_path):
     secret, _ = secrets_of(name)
     profile = verifying(name, tmp_path)
-    first, second = (imitate(name, URL, secret, NOW, values=values_of(name)) for _ in range(2))
+    first, second = (sample_message(name, URL, secret, NOW, values=values_of(name)) for _ in range(2))
     found = [profile.verify(each.request(), each.url) for each in (first, second)]
     has_own_id = found[0].message_id and "body-hash" not in str(PROVIDERS[name].profile.get("id", "body-hash"))
     if has_own_id:
@@ -66,7 +66,7 @@ def test_the_profile_of_a_provider_verifies_its_message(name, tmp_path):
 
 @pytest.mark.parametrize("name", [name for name, each in PROVIDERS.items() if each.sample.time])
 def test_a_message_has_the_present_time(name, tmp_path):
-    message = imitate(name, URL, secrets_of(name)[0], NOW, values=values_of(name))
+    message = sample_message(name, URL, secrets_of(name)[0], NOW, values=values_of(name))
     refused(verifying(name, tmp_path, NOW + 2 * 86_400), message.request(), message.url)
 
 
@@ -74,7 +74,7 @@ def test_a_message_has_the_present_time(name, tmp_path):
 def test_a_body_of_the_operator_is_signed_as_it_is(name, tmp_path):
     bodies = {"twilio": b"To=%2B1&Digits=12", "mailgun": b'{"event-data": {"event": "opened"}}'}
     body = bodies.get(name, b'{"id": "evt_own", "amount":  5}')
-    message = imitate(name, URL, secrets_of(name)[0], NOW, body=body, values={})
+    message = sample_message(name, URL, secrets_of(name)[0], NOW, body=body, values={})
     verifying(name, tmp_path).verify(message.request(), message.url)
     if name in ("linear", "mailgun"):  # the time is a member of it
         assert json.loads(body).items() <= json.loads(message.body).items()
@@ -101,24 +101,24 @@ def test_a_body_of_the_operator_is_signed_as_it_is(name, tmp_path):
     ],
 )
 def test_what_is_missing_or_unusable_is_said(name, secret, given, says):
-    with pytest.raises(ImitationError, match=says):
-        imitate(name, URL, secret, NOW, **{"values": {}} | given)
+    with pytest.raises(SampleError, match=says):
+        sample_message(name, URL, secret, NOW, **{"values": {}} | given)
 
 
 def test_a_login_returns_with_a_code_and_the_state():
-    message = imitate("oidc-return", RETURN_URL, b"", NOW, values={"iss": "https://login.example"})
+    message = sample_message("oidc-return", RETURN_URL, b"", NOW, values={"iss": "https://login.example"})
     query = parse_qs(urlsplit(message.url).query)
     assert (message.method, message.body) == ("get", b"")
     assert (query["state"], query["iss"]) == ([STATE], ["https://login.example"])
     assert len(query["code"][0]) >= 32
-    denied = imitate("oidc-return", RETURN_URL, b"", NOW, values={"error": "access_denied"})
+    denied = sample_message("oidc-return", RETURN_URL, b"", NOW, values={"error": "access_denied"})
     assert parse_qs(urlsplit(denied.url).query) == {"state": [STATE], "error": ["access_denied"]}
 
 
 @pytest.mark.parametrize(("kind", "algorithm"), [("rsa", "RS256"), ("ecdsa", "ES256")])
 def test_a_login_by_form_has_an_id_token_that_a_client_accepts(kind, algorithm):
     values = {"iss": "https://login.example", "aud": "shop", "sub": "ann", "nonce": "n"}
-    message = imitate("oidc-form-post", RETURN_URL, private_pem(KEYS[kind]), NOW, values=values)
+    message = sample_message("oidc-form-post", RETURN_URL, private_pem(KEYS[kind]), NOW, values=values)
     form = dict(parse_qsl(message.body.decode()))
     assert (message.method, message.url, form["state"]) == ("post", "https://box.example/cbq/state", STATE)
     assert message.request().is_form
@@ -130,7 +130,7 @@ def test_a_login_by_form_has_an_id_token_that_a_client_accepts(kind, algorithm):
 
 
 def test_a_visitor_returns_from_the_bank_with_the_transaction():
-    query = parse_qs(urlsplit(imitate("ideal", URL, b"", NOW, values={"trxid": "0050000000000001"}).url).query)
+    query = parse_qs(urlsplit(sample_message("ideal", URL, b"", NOW, values={"trxid": "0050000000000001"}).url).query)
     assert query["trxid"] == ["0050000000000001"]
     assert query["ec"]
 
@@ -138,7 +138,7 @@ def test_a_visitor_returns_from_the_bank_with_the_transaction():
 def test_the_values_of_each_return_are_those_that_it_uses():
     for name, kind in RETURNS.items():
         values = {each: f"own-{each}" for each in kind.values if each != "error"}
-        message = imitate(name, RETURN_URL, private_pem(RSA), NOW, values=values)
+        message = sample_message(name, RETURN_URL, private_pem(RSA), NOW, values=values)
         sent = message.url + message.body.decode()
         fields = dict(parse_qsl(sent.partition("?")[2] if message.method == "get" else message.body.decode()))
         if "id_token" in fields:

@@ -1,4 +1,4 @@
-"""Feeds of the console: live pages with the same token share a watch of the server, and what a view renders."""
+"""Live pages of the console with the same token share a watch of the server, and what a view renders."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ from support.clients import CASE
 from support.wait import wait_until
 
 from callback import AsyncCallbackClient, NotFoundError
-from callback_console import feeds
+from callback_console import shared_watch
 from callback_console.sessions import Identity, Sessions
 
 
@@ -48,10 +48,10 @@ class Server:
 
 @pytest.fixture
 async def identity(limits):
-    limits(feeds, PART_S=3600, PARTS_PER_S=1e6)
+    limits(shared_watch, PART_S=3600, PARTS_PER_S=1e6)
     made = Identity("token", Server())
     yield made
-    assert made.feeds == {}
+    assert made.watches == {}
 
 
 async def test_pages_share_a_watch_that_ends_with_the_last_one(identity):
@@ -68,7 +68,7 @@ async def test_pages_share_a_watch_that_ends_with_the_last_one(identity):
         watch.said.put_nowait(True)
         assert await second.receive()
         second_leaves.close()
-        assert identity.feeds == {}
+        assert identity.watches == {}
         await wait_until(lambda: watch.is_closed, what="the end of the watch")
     with identity.live_page(CASE):
         assert len(identity.client.watches) == 2
@@ -112,25 +112,25 @@ class View:
 async def test_a_part_is_rendered_once_after_a_change_for_all_who_ask(identity):
     view = View()
     with identity.live_page(CASE) as page:
-        feed = identity.feeds[CASE]
+        watch = identity.watches[CASE]
         identity.client.watches[0].said.put_nowait(True)
         assert await page.receive()
-        leaver, *asking = [asyncio.create_task(feed.part("a", view.render)) for _ in range(3)]
-        other = asyncio.create_task(feed.part("b", view.render))
+        leaver, *others = [asyncio.create_task(watch.part("a", view.render)) for _ in range(3)]
+        other = asyncio.create_task(watch.part("b", view.render))
         await asyncio.sleep(0)  # they begin
         await asyncio.sleep(0)  # what they render begins
         leaver.cancel()
         identity.client.watches[0].said.put_nowait(True)
         assert await page.receive()
-        again = asyncio.create_task(feed.part("a", view.render))
+        again = asyncio.create_task(watch.part("a", view.render))
         await wait_until(lambda: len(view.pages) == 3, what="the part after the change")
         for number, text in enumerate(("first", "of b", "second"), 0):
             view.pages[number].set_result(text)
-        assert [*await asyncio.gather(*asking), await other, await again] == ["first", "first", "of b", "second"]
+        assert [*await asyncio.gather(*others), await other, await again] == ["first", "first", "of b", "second"]
 
 
 class Turns:
-    """A pace whose turns come when a test puts them into `given`."""
+    """A limiter whose turns come when a test puts them into `given`."""
 
     def __init__(self):
         self.given = asyncio.Queue()
@@ -140,36 +140,36 @@ class Turns:
 
 
 async def test_a_part_waits_for_its_turn_once_for_all_who_ask_and_has_what_changed_meanwhile(identity):
-    identity.pace, view = Turns(), View()
+    identity.limiter, view = Turns(), View()
     with identity.live_page(CASE) as page:
-        feed = identity.feeds[CASE]
-        first = asyncio.create_task(feed.part("a", view.render))
+        watch = identity.watches[CASE]
+        first = asyncio.create_task(watch.part("a", view.render))
         await asyncio.sleep(0)
         identity.client.watches[0].said.put_nowait(True)
         assert await page.receive()
-        second = asyncio.create_task(feed.part("a", view.render))
+        second = asyncio.create_task(watch.part("a", view.render))
         for _ in range(2):
-            identity.pace.given.put_nowait(None)
+            identity.limiter.given.put_nowait(None)
         await wait_until(lambda: len(view.pages) == 1, what="its turn")
         view.pages[0].set_result("new")
         assert [await first, await second] == ["new", "new"]
         identity.client.watches[0].said.put_nowait(True)
         assert await page.receive()
-        third = asyncio.create_task(feed.part("a", view.render))
+        third = asyncio.create_task(watch.part("a", view.render))
         await wait_until(lambda: len(view.pages) == 2, what="its next turn")
         view.pages[1].set_result("newer")
         assert await third == "newer"
 
 
 async def test_the_more_parts_of_all_people_change_the_less_often_each_has_its_turn(limits):
-    limits(feeds, PARTS_PER_S=4)
+    limits(shared_watch, PARTS_PER_S=4)
     sessions = Sessions(lifetime_s=60)
     keys = [await sessions.open(each, AsyncCallbackClient("127.0.0.1:1", token=each)) for each in ("one", "other")]
-    one, other = (sessions.find(key).identity.pace for key in keys)
+    one, other = (sessions.find(key).identity.limiter for key in keys)
     began = time.monotonic()
-    for pace, key in ((one, "a"), (other, "b"), (one, "shown once")):
+    for limiter, key in ((one, "a"), (other, "b"), (one, "shown once")):
         with pytest.raises(StopIteration):  # it has not waited
-            pace.turn(key).send(None)
+            limiter.turn(key).send(None)
     await other.turn("b")
     assert time.monotonic() - began >= 0.24
     await one.turn("a")  # one of two that change
@@ -180,9 +180,9 @@ async def test_the_more_parts_of_all_people_change_the_less_often_each_has_its_t
 async def test_what_a_view_raises_reaches_all_who_ask(identity):
     view = View()
     with identity.live_page(CASE):
-        asking = [asyncio.create_task(identity.feeds[CASE].part("a", view.render)) for _ in range(2)]
+        readers = [asyncio.create_task(identity.watches[CASE].part("a", view.render)) for _ in range(2)]
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         view.pages[0].set_exception(ValueError("no"))
-        assert [str(each) for each in await asyncio.gather(*asking, return_exceptions=True)] == ["no", "no"]
+        assert [str(each) for each in await asyncio.gather(*readers, return_exceptions=True)] == ["no", "no"]
         await asyncio.sleep(0)

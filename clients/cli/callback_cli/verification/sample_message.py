@@ -1,4 +1,4 @@
-"""Imitation of a provider: a message that it could send, signed with a secret of the operator, for `callback send`.
+"""Sample message of a provider: one that it could send, signed with a secret of the operator, for `callback send`.
 
 The message is the example or the sample of the provider's file with a new time and a new id, or a body of the operator.
 The profile of the provider says where these are and what is signed, so the message is one that the profile verifies.
@@ -47,14 +47,14 @@ from callback_server.verification.standard_webhooks import V1
 from callback_server.verification.template import Template
 
 SENDERS: Final = (*PROVIDERS, *RETURNS)
-"""Names of those that can be imitated."""
+"""Names of the senders with a sample message."""
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 """A character that no value of a header has (RFC 9110, 5.5)."""
 _FILE: Final = Path("secret")
 """File in the settings, which is not read: its content is given."""
 
 
-class ImitationError(Exception):
+class SampleError(Exception):
     """A message cannot be made of what is given. The text says why."""
 
 
@@ -65,8 +65,12 @@ class Message:
     url: str
     method: str
     """In lower case."""
+    time: float
+    """The time of the message, in seconds since 1970."""
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytes = b""
+    has_own_body: bool = False
+    """Whether the body is the operator's. It then keeps its id."""
 
     def request(self) -> Request:
         """Return the request as a server gets it."""
@@ -82,7 +86,7 @@ class Message:
             return None
 
     def put(self, place: Place, value: str) -> None:
-        """Write a value to a place. Raise ImitationError if the message has no such place."""
+        """Write a value to a place. Raise SampleError if the message has no such place."""
         match place.kind:
             case "header":
                 others = [each for each in self.headers if each[0].lower() != place.name.lower()]
@@ -99,10 +103,10 @@ class Message:
             case "json":
                 self.body = _with_member(self.body, place.name, value)
             case _:
-                raise ImitationError(f"a message cannot be given the value at {place}")
+                raise SampleError(f"a message cannot be given the value at {place}")
 
 
-def imitate(
+def sample_message(
     name: str, url: str, secret: bytes, now: float, *, body: bytes | None = None, values: Mapping[str, str]
 ) -> Message:
     """Return a message of a sender.
@@ -117,17 +121,17 @@ def imitate(
         values: Values by name. `known_values` has the names.
 
     Raises:
-        ImitationError: The secret is not usable, or a value or a part of the body is missing.
+        SampleError: The secret is not usable, or a value or a part of the body is missing.
     """
     if unknown := [each for each in values if each not in known_values(name)]:
         known = ", ".join(known_values(name)) or "none"
-        raise ImitationError(f"{name} has no value {unknown[0]!r}; known: {known}")
+        raise SampleError(f"{name} has no value {unknown[0]!r}; known: {known}")
     try:
         if name in RETURNS:
             return _returned(RETURNS[name], url, secret, now, body, values)
         return _provided(name, PROVIDERS[name], url, secret, now, body, values)
     except (CredentialsError, VerificationError, ValueError) as error:
-        raise ImitationError(str(error)) from None
+        raise SampleError(str(error)) from None
 
 
 def known_values(name: str) -> tuple[str, ...]:
@@ -141,48 +145,50 @@ def _returned(
     kind: ReturnKind, url: str, secret: bytes, now: float, body: bytes | None, values: Mapping[str, str]
 ) -> Message:
     if body is not None:
-        raise ImitationError("a browser that returns has no body of yours")
+        raise SampleError("a browser that returns has no body of yours")
     if missing := [each for each in kind.required if each not in values]:
-        raise ImitationError(f"the value {missing[0]} must be given")
+        raise SampleError(f"the value {missing[0]} must be given")
     if kind.needs_secret and not secret:
-        raise ImitationError("the private key must be given")
+        raise SampleError("the private key must be given")
     made = kind.make(url, secret, now, values)
     if made.form is None:
-        return Message(made.url, "get", list(made.headers))
-    return Message(made.url, "post", list(made.headers), made.form.encode())
+        return Message(made.url, "get", now, list(made.headers))
+    return Message(made.url, "post", now, list(made.headers), made.form.encode())
 
 
 def _provided(
     name: str, provider: Provider, url: str, secret: bytes, now: float, body: bytes | None, values: Mapping[str, str]
 ) -> Message:
     if not secret:
-        raise ImitationError(f"the secret must be given: {provider.secret}")
+        raise SampleError(f"the secret must be given: {provider.secret}")
     example = provider.example
     message = Message(
         url,
         provider.sample.method,
+        now,
         [(each, value) for each, value in (*provider.sample.headers, *example.get("headers", ()))],
         example.get("body", provider.sample.body).encode() if body is None else body,
+        body is not None,
     )
     _give_content_type(message)
     settings = _settings(name, provider, values)
     match settings:
         case StandardWebhooksSettings():
-            _sign_hmac(message, V1, secret, now, is_own_body=body is not None)
+            _sign_hmac(message, V1, secret)
         case HmacSettings():
-            _sign_hmac(message, settings, secret, now, is_own_body=body is not None)
+            _sign_hmac(message, settings, secret)
         case PublicKeySettings():
-            _sign_with_key(message, settings, read_private_key(secret), now, is_own_body=body is not None)
+            _sign_with_key(message, settings, read_private_key(secret))
         case SharedSecretSettings():
             place = Place("header", settings.header) if settings.header else Place("query", settings.parameter or "")
             text = secret.decode("latin-1").rstrip("\r\n")
             if place.kind == "header" and _CONTROL.search(text):
-                raise ImitationError(f"the secret has a line break or a control character, which no {place} can have")
+                raise SampleError(f"the secret has a line break or a control character, which no {place} can have")
             message.put(place, text)
         case JwtSettings():
-            _add_token(message, settings, read_private_key(secret), now)
+            _add_token(message, settings, read_private_key(secret))
         case _:
-            raise ImitationError(f"the kind {settings.kind} cannot be imitated")
+            raise SampleError(f"the kind {settings.kind} has no sample message")
     return message
 
 
@@ -193,7 +199,7 @@ def _settings(name: str, provider: Provider, values: Mapping[str, str]) -> Any:
     if "handshake" in provider.needs:
         given["handshake"] = {"kind": "hub", "verify_token_files": [_FILE]}
     if missing := [each for each in provider.needs if each not in given]:
-        raise ImitationError(f"the value {missing[0]} must be given")
+        raise SampleError(f"the value {missing[0]} must be given")
     return ProviderSettings(kind=f"provider:{name}", **given).declared
 
 
@@ -203,7 +209,7 @@ def _give_content_type(message: Message) -> None:
         message.headers.append(("content-type", "application/json" if is_json else "text/plain"))
 
 
-def _sign_hmac(message: Message, settings: HmacSettings, content: bytes, now: float, *, is_own_body: bool) -> None:
+def _sign_hmac(message: Message, settings: HmacSettings, content: bytes) -> None:
     credential = Credential("the secret file", content)
     secret = secret_of(credential, settings.secret_encoding, settings.secret_prefix)
     verifier = make_hmac_signature(settings, [credential])
@@ -211,44 +217,32 @@ def _sign_hmac(message: Message, settings: HmacSettings, content: bytes, now: fl
     def sign(text: bytes) -> bytes:
         return hmac.digest(secret, text, settings.algorithm)
 
-    _sign(message, settings, now, verifier, sign, is_own_body=is_own_body)
+    _sign(message, settings, verifier, sign)
 
 
-def _sign_with_key(
-    message: Message, settings: PublicKeySettings, key: PrivateKey, now: float, *, is_own_body: bool
-) -> None:
+def _sign_with_key(message: Message, settings: PublicKeySettings, key: PrivateKey) -> None:
     algorithm = settings.algorithm
     if settings.algorithm_place is not None:
         name, algorithm = list(settings.algorithms.items())[-1]  # the newest one
         message.put(parse_place(settings.algorithm_place), name)
     if algorithm is None:
-        raise ImitationError("the profile names no algorithm")
+        raise SampleError("the profile names no algorithm")
     sign = _signer(algorithm, key)
     verifier = make_key_signature(settings, lambda _request, _url: [])
-    _sign(message, settings, now, verifier, sign, is_own_body=is_own_body)
+    _sign(message, settings, verifier, sign)
 
 
-def _sign(
-    message: Message,
-    settings: SignedSettings,
-    now: float,
-    verifier: Signature,
-    sign: Callable[[bytes], bytes],
-    *,
-    is_own_body: bool,
-) -> None:
+def _sign(message: Message, settings: SignedSettings, verifier: Signature, sign: Callable[[bytes], bytes]) -> None:
     """Write time, id and signature to a message.
 
     Args:
         message: The message.
         settings: The format.
-        now: The time, in seconds since 1970.
         verifier: The verifier of the format. It tells the bytes to sign once the message has a signature, whatever it
             is.
         sign: Returns the signature of bytes.
-        is_own_body: Whether the body is the operator's. It then keeps its id.
     """
-    time, place = _time(now, settings.timestamp_format), parse_place(settings.signature[0])
+    time, place = _time(message.time, settings.timestamp_format), parse_place(settings.signature[0])
     in_field = ""
     if settings.timestamp is not None:
         if (at := parse_place(settings.timestamp)).kind == "field":
@@ -260,7 +254,8 @@ def _sign(
         if at.kind == "body-hash":
             continue
         found = message.find(at)
-        if (found is None and is_id_signed and index == 0) or (found is not None and not (at.in_body and is_own_body)):
+        is_made = is_id_signed and index == 0 if found is None else not (at.in_body and message.has_own_body)
+        if is_made:
             message.put(at, _new_id(found or ""))
     name = "" if settings.signature_field is None else f"{settings.signature_field}="
     message.put(place, f"{in_field}{name}{settings.prefix}")
@@ -270,7 +265,7 @@ def _sign(
 
 
 def _signer(algorithm: KeyAlgorithm, key: PrivateKey) -> Callable[[bytes], bytes]:
-    """Return the function that signs. Raise ImitationError if the key is not for the algorithm."""
+    """Return the function that signs. Raise SampleError if the key is not for the algorithm."""
     kind, _, rest = algorithm.partition("-")
     match key:
         case ed25519.Ed25519PrivateKey() if kind == "ed25519":
@@ -283,17 +278,17 @@ def _signer(algorithm: KeyAlgorithm, key: PrivateKey) -> Callable[[bytes], bytes
             pss = padding.PSS(padding.MGF1(digest), padding.PSS.DIGEST_LENGTH)
             fill = pss if rest.startswith("pss-") else padding.PKCS1v15()
             return lambda text: key.sign(text, fill, digest)
-    raise ImitationError(f"the private key is not one for {algorithm}")
+    raise SampleError(f"the private key is not one for {algorithm}")
 
 
-def _add_token(message: Message, settings: JwtSettings, key: PrivateKey, now: float) -> None:
-    claims: dict[str, Any] = {"iat": int(now)}
+def _add_token(message: Message, settings: JwtSettings, key: PrivateKey) -> None:
+    claims: dict[str, Any] = {"iat": int(message.time)}
     if settings.body_hash_claim is not None:
         claims[settings.body_hash_claim] = hashlib.sha256(message.body).hexdigest()
     try:
         token = jwt.encode(claims, key, settings.algorithms[0])
     except (jwt.PyJWTError, TypeError, ValueError):
-        raise ImitationError(f"the private key is not one for {settings.algorithms[0]}") from None
+        raise SampleError(f"the private key is not one for {settings.algorithms[0]}") from None
     message.put(Place("header", settings.header or ""), token)
 
 
@@ -314,7 +309,7 @@ def _new_id(found: str) -> str:
 
 
 def _with_member(body: bytes, pointer: str, value: str) -> bytes:
-    """Return JSON with a text, or a number in place of a number, at a pointer. Raise ImitationError."""
+    """Return JSON with a text, or a number in place of a number, at a pointer. Raise SampleError."""
     *above, last = (token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:])
     try:
         content = json.loads(body)
@@ -323,5 +318,5 @@ def _with_member(body: bytes, pointer: str, value: str) -> bytes:
             member = member[int(token)] if isinstance(member, list) else member.setdefault(token, {})
         member[last] = int(value) if isinstance(member.get(last), int) else value
     except (ValueError, LookupError, AttributeError, TypeError):
-        raise ImitationError(f"the body must be JSON with a place for json:{pointer}") from None
+        raise SampleError(f"the body must be JSON with a place for json:{pointer}") from None
     return json.dumps(content).encode()

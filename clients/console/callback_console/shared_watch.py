@@ -1,9 +1,9 @@
-"""Feeds: changes, for the live pages of people with the same token.
+"""Watches that the live pages of people with the same token share.
 
-Such people see the same. So their pages share one watch of the server for each feed, and a view renders its part once
+Such people see the same. So their pages share one watch of a case, or of all cases, and a view renders its part once
 after a change, however many pages show it. People with different tokens share nothing, because only the server knows
-what each may see. So while changes continue, the parts of all people are rendered at a limited pace, and what a server
-has to do for live pages grows little with the number of people.
+what each may see. So while changes continue, the rate at which the parts of all people are rendered is limited, and the
+work of a server for live pages grows little with the number of people.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ _RECENT_S: Final = 10.0
 """For how long a part counts after its turn, in seconds. It is also the longest time from one turn to the next."""
 
 
-class Pace:
-    """Pace of the live parts of all people: the more of them change, the less often each is rendered.
+class RefreshLimiter:
+    """Rate limiter of the live parts of all people: the more of them change, the less often each is rendered.
 
     A part that was not rendered for a while has its turn at once.
     """
@@ -56,7 +56,7 @@ class LivePage:
         self._is_closed = False
 
     def tell(self, *, has_changed: bool) -> None:
-        """Tell it of a change, or only that the feed goes on."""
+        """Tell it of a change, or only that the watch goes on."""
         self._has_changed = self._has_changed or has_changed
         self._wake.set()
 
@@ -75,31 +75,33 @@ class LivePage:
         return has_changed
 
 
-class Feed:
+class SharedWatch:
     """Changes of one case, or of all that a person may see. It watches while it has pages.
 
     Args:
         client: The client of the person.
         case_id: Id of the case. Empty: all cases.
-        feeds: Feeds with pages, by the id of the case. It is one of them until it ends.
-        pace: Pace at which its parts are rendered.
+        watches: The watches that have pages, by the id of the case. It is one of them until it ends.
+        limiter: Limits how often its parts are rendered.
     """
 
-    def __init__(self, client: AsyncCallbackClient, case_id: str, feeds: "dict[str, Feed]", pace: Pace) -> None:
+    def __init__(
+        self, client: AsyncCallbackClient, case_id: str, watches: "dict[str, SharedWatch]", limiter: RefreshLimiter
+    ) -> None:
         self._pages: set[LivePage] = set()
         self._is_live = False
         self._parts: dict[Hashable, asyncio.Task[str]] = {}
         self._begun: set[Hashable] = set()
         """Parts whose turn has come: a change since then is not in them."""
-        self._pace = pace
+        self._limiter = limiter
         self._watch = client.watch_calls(case_id=case_id, latest_only=True)
         self._case_id = case_id
-        self._feeds = feeds
-        feeds[case_id] = self
+        self._watches = watches
+        watches[case_id] = self
         self._running = asyncio.create_task(self._run())
 
     def add(self, page: LivePage) -> None:
-        """Tell a page of each change, and of one at the beginning, for what changed before the feed was there."""
+        """Tell a page of each change, and of one at the beginning, for what changed before the watch was there."""
         self._pages.add(page)
         if self._is_live:
             page.tell(has_changed=True)
@@ -127,7 +129,7 @@ class Feed:
         return await asyncio.shield(self._parts[key])
 
     async def _render(self, key: Hashable, render: Callable[[], Coroutine[Any, Any, str]]) -> str:
-        await self._pace.turn((id(self), key))
+        await self._limiter.turn((id(self), key))
         self._begun.add(key)
         asyncio.get_running_loop().call_later(PART_S, self._forget, key, self._parts[key])
         return await render()
@@ -139,7 +141,7 @@ class Feed:
 
     async def _run(self) -> None:
         try:
-            # After an error the feed ends. Its pages then say that they are not live, and connect again.
+            # After an error the watch ends. Its pages then say that they are not live, and connect again.
             with contextlib.suppress(CallbackError):
                 async with self._watch:
                     self._is_live = True
@@ -152,8 +154,8 @@ class Feed:
                 page.close()
 
     def _leave(self) -> None:
-        if self._feeds.get(self._case_id) is self:
-            del self._feeds[self._case_id]
+        if self._watches.get(self._case_id) is self:
+            del self._watches[self._case_id]
 
     def _tell(self, *, has_changed: bool) -> None:
         if has_changed:
