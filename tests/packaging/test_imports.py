@@ -34,7 +34,7 @@ MAY_IMPORT = as_sets({
     "callback_api": f"{RPC} callback callback_process callback_shared connectrpc hypercorn protobuf",
     "callback_cli": f"{SHARED} callback callback_triage click rich google",
     "callback_cli.verification": (
-        "callback_process.credentials callback_server.domain callback_server.verification cryptography jwt"
+        "callback callback_process.credentials callback_server.domain callback_server.verification cryptography jwt"
     ),
     "callback_conform": "callback.v1 cryptography google grpc grpc_status",
     "callback_console": (

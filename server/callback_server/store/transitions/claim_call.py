@@ -218,11 +218,11 @@ async def claim_call(
         limited_owners=[value for each in limited_owners for value in each],
     )
     if word in (b"CLAIMED", b"RECORDED"):
-        attempt, owner, activity, lease_left_ms, content, response_body, version, effect, answer_mode, fallback = facts
+        number, owner, activity, lease_left_ms, content, response_body, version, effect, answer_mode, fallback = facts
         settings, response = unpack_content(content, response_body)
         return Grant(
             call_id=call_id,
-            attempt=attempt,
+            call_number=number,
             owner=owner.decode(),
             activity=activity.decode(),
             settings=settings,
@@ -235,11 +235,11 @@ async def claim_call(
             fallback=unpack_fallback(fallback) if fallback else None,
         )
     if word == b"RESOLVED":
-        attempt, owner, activity, content, effect, status, answer = facts
+        number, owner, activity, content, effect, status, answer = facts
         settings, response = unpack_content(content, b"")
         return Grant(
             call_id=call_id,
-            attempt=attempt,
+            call_number=number,
             owner=owner.decode(),
             activity=activity.decode(),
             settings=settings,
