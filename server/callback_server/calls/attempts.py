@@ -15,10 +15,11 @@ from msgspec.structs import replace
 from callback_process.logs import get_logger
 from callback_server.calls.transition_log import log_call_ended, log_delivery_tried
 from callback_server.domain.activity import Activity, retries_of
-from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Outcome
+from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Outcome, failed
 from callback_server.domain.case import CloseReason
 from callback_server.domain.ids import case_id_of_call
-from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult, failed
+from callback_server.domain.rendering import ResponseRenderer
+from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
 from callback_server.store.recording import Recording
@@ -38,12 +39,14 @@ class HandlerAttempts:
         scripts: Scripts,
         *,
         dispatcher: HandlerDispatcher,
+        renderer: ResponseRenderer,
         activities: Mapping[str, Activity],
         recording: Recording,
     ) -> None:
         """Create it. The declared activities have the retries of deliveries."""
         self._scripts = scripts
         self._dispatcher = dispatcher
+        self._renderer = renderer
         self._activities = activities
         self._recording = recording
 
@@ -95,7 +98,7 @@ class HandlerAttempts:
             result = HandlerResult(replace(result.decision, status=CallStatus.FAILED))
         response, version = grant.response, grant.version
         while True:
-            outcome = self._dispatcher.outcome(result, response)
+            outcome = self._renderer.outcome_of_decision(response, result.decision)
             left_s = lease_end - time.monotonic()
             finished = await resend(
                 functools.partial(
@@ -133,7 +136,7 @@ class HandlerAttempts:
         grant = attempt.grant
         outcome, status, backoff_ms = None, DeliveryStatus.DEAD, None
         if result is not None:
-            outcome = self._dispatcher.outcome(result, grant.response)
+            outcome = self._renderer.outcome_of_decision(grant.response, result.decision)
             self._dispatcher.report(grant, result, outcome)
             status, backoff_ms = self._next_step(attempt, outcome, lease_end)
         left_s = lease_end - time.monotonic()
