@@ -53,7 +53,7 @@ from callback_server.store.transitions.claim_call import (
     CaseClosed,
     ClaimRefusal,
     ConfirmationRequired,
-    EarlierCall,
+    EarlierCallEnded,
     EarlierCallRuns,
 )
 from callback_server.store.transitions.take_deliveries import DeliveryAttempt
@@ -279,7 +279,7 @@ class CallInvoker:
                 request = replace(request, body=b"")
                 reservation.free()
             return await self._call(result, request, call)
-        if isinstance(result, EarlierCallRuns | EarlierCall):
+        if isinstance(result, EarlierCallRuns | EarlierCallEnded):
             metrics.REPEATS.labels(pending.verification.profile).inc()
             log.info("request_repeated", call_id=result.call_id, case_id=pending.case_id)
             del pending
@@ -302,7 +302,7 @@ class CallInvoker:
         return CallAnswer("", self._renderer.complete(response), cookie_host)
 
     async def _call(self, grant: Grant, request: Request, call: ActiveCall) -> CallAnswer:
-        if grant.recorded:
+        if grant.ended_at_claim:
             # The claim decided by the same rule: a redirect to /path is refused without a platform_url.
             outcome = grant.resolved or self._renderer.outcome_of_response(grant.response)
             log_call_ended(grant.call_id, grant.activity, outcome, grant.effect, owner=grant.owner)

@@ -30,7 +30,7 @@ from callback_server.domain.timeouts import AwaitedCallEnded
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.replica_bus import ReplicaBus, ReplicaMessage
 from callback_server.store.scripts import Scripts
-from callback_server.store.transitions.claim_call import EarlierCall, EarlierCallRuns
+from callback_server.store.transitions.claim_call import EarlierCallEnded, EarlierCallRuns
 from callback_server.store.transitions.follow_call import FallbackSent, FollowResult, follow_call
 
 log = get_logger()
@@ -82,13 +82,13 @@ class Repeats:
         for replica in ended.replicas:
             self._replica_bus.send(replica, RepeatedCallEnded(ended.call_id))
 
-    async def answer(self, earlier: EarlierCallRuns | EarlierCall, call: ActiveCall) -> CallAnswer:
+    async def answer(self, earlier: EarlierCallRuns | EarlierCallEnded, call: ActiveCall) -> CallAnswer:
         """Return the answer of the call that is repeated, or raise its error. Tell the caller to wait if it runs.
 
         Raises:
             CallbackError: The call has failed, or it is not known how it ends.
         """
-        if isinstance(earlier, EarlierCall):
+        if isinstance(earlier, EarlierCallEnded):
             return replace(self._answer_of(earlier), repeated_call_id=earlier.call_id)
         waiting = asyncio.create_task(self._follow(earlier.call_id, call.call_id))
         try:
@@ -129,7 +129,7 @@ class Repeats:
         finally:
             waiting.cancel()
 
-    def _answer_of(self, found: EarlierCall | FallbackSent | None) -> CallAnswer:
+    def _answer_of(self, found: EarlierCallEnded | FallbackSent | None) -> CallAnswer:
         """Return the answer of a call for another request, or raise its error. None: it was not asked for."""
         if found is None:
             return NO_ANSWER
@@ -155,7 +155,7 @@ class Repeats:
 
     async def _follow(
         self, call_id: str, repeat_id: str, *, token_hash: str = "", without_answer: bool = False
-    ) -> EarlierCall | FallbackSent | None:
+    ) -> EarlierCallEnded | FallbackSent | None:
         """Wait until a call has ended, or its caller got the fallback.
 
         Args:

@@ -119,10 +119,10 @@ class Grant(msgspec.Struct, frozen=True):
     """The response of the case as it was at the claim."""
     lease_left_ms: int
     """The rest of the lease when the store answered, in milliseconds."""
-    recorded: bool
+    ended_at_claim: bool
     """The call has ended already, because the case answers it: activity `record`, ACK, or the case was resolved."""
     effect: CaseEffect | None = None
-    """The effect of a recorded call on the case. None: the case is as it was."""
+    """The effect on the case of a call that ended at its claim. None: the case is as it was."""
     answer_mode: AnswerMode = AnswerMode.HANDLER
     fallback: Fallback | None = None
     replayed: bool = False

@@ -31,15 +31,16 @@
 ---@param declared_leases string[] pairs: activity, lease_ms
 ---@param limited_owners string[] triples: owner, retry_after_ms, limit
 -- Returns: the timeouts that were applied, then one of
---          CLAIMED or RECORDED with number of the call, owner, activity, lease_left_ms (of RECORDED: of the delivery
+--          CLAIMED or ENDED with number of the call, owner, activity, lease_left_ms (of ENDED: of the delivery
 --          that the sender is to run, 0 = none), content and body as they were at the claim, with their version, the
---          effect of a recorded call on its case ('' = none), answer mode ('' = HANDLER) and fallback ('' = none);
+--          effect of a call that has ended on its case ('' = none), answer mode ('' = HANDLER) and fallback ('' =
+--          none);
 --          RESOLVED with number of the call, owner, activity, content, the effect on the case, status and answer ('' =
 --          it was erased, and nothing is left of it): the call has ended with the answer of its case;
 --          UNKNOWN: no case is reached by this hash and parameter;
 --          CLOSED with its reason, its closed response ('' = none), owner and alternative_domain;
 --          BUSY: another call runs on a single-use case;
---          STALE: this call has ended already, or it is a recorded call that was erased, and the case has another
+--          STALE: this call has ended already, or it ended at its claim and was erased, and the case has another
 --          response;
 --          VERIFY with profile and alternative_domain: the case needs a profile that was not passed;
 --          CONFIRM with content: a person must confirm, or make a choice;
@@ -99,9 +100,9 @@ if known[1] == 'RUNNING' then
   if left <= 0 then return reply('STALE') end
   return grant('CLAIMED', known[2], left, known[3], known[4], known[5])
 elseif known[1] and ends_at_claim(case) and known[3] then
-  return grant('RECORDED', known[2], delivery_left_ms(), known[3], known[4], known[5], known[6])
+  return grant('ENDED', known[2], delivery_left_ms(), known[3], known[4], known[5], known[6])
 elseif known[1] and ends_at_claim(case) and known[5] == case.version then -- erased, and the case has the same response
-  return grant('RECORDED', known[2], delivery_left_ms(), redis.call('GET', content_key(case_id)),
+  return grant('ENDED', known[2], delivery_left_ms(), redis.call('GET', content_key(case_id)),
     redis.call('GET', body_key(case_id)), known[5], known[6])
 elseif known[1] and case.resolved and known[7] == case.resolved then
   return resolved(known[2], known[6], known[1], redis.call('HGET', resolution_key(case_id), 'answer'))
@@ -242,7 +243,7 @@ if ends_at_claim(case) then
     can_deliver = can_deliver and redis.call('HEXISTS', pauses_key(), case.activity) == 0
     running = case.answer_mode == 'ACK' and start_delivery(case, call_id, now, can_deliver and lease_ms or nil)
   end
-  return grant('RECORDED', number, running and lease_ms or 0, content, body, case.version, effect)
+  return grant('ENDED', number, running and lease_ms or 0, content, body, case.version, effect)
 end
 redis.call('HSET', call_key(call_id), 'status', 'RUNNING', unpack(call_fields))
 if is_held and case.resolved then return resolved(number, end_resolved(case, call_id, 0, now, limits)) end
