@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, get_args
 
 import grpc
 
@@ -51,7 +51,7 @@ from callback_server.calls.repeats import Repeats
 from callback_server.calls.sweeper import Sweeper
 from callback_server.calls.transition_log import log_report
 from callback_server.calls.watch import WatchHub
-from callback_server.domain.timeouts import AwaitedCallEnded, Report
+from callback_server.domain.reports import AwaitedCallEnded, LoggedReport
 from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.handlers.handler import Handler
 from callback_server.handlers.push import PushHandler
@@ -163,11 +163,12 @@ class ControlPlane:
         self._epoch_exchange = EpochExchange(epochs, files.state_key)
         self.scripts = Scripts(
             self.client,
-            self._report,
             replicas=durability.replicas,
             epochs=epochs,
             guard=EpochGuard(epochs, replicas=durability.replicas),
         )
+        for kind in get_args(LoggedReport):
+            self.scripts.receive(kind, log_report)
         self._bus_client = connect(files.store_url)
         self.replica_bus = ReplicaBus(self.scripts, self._bus_client)
         self.workers = WorkerPool(self.scripts, self.replica_bus, checks_workers=settings.check_workers)
@@ -187,6 +188,7 @@ class ControlPlane:
             marks=marks,
             patience_s=leases.longest_ms / 1000,
         )
+        self.scripts.receive(AwaitedCallEnded, self.repeats.send_end)
         self.audit = AuditLog(self.scripts, files.state_key, retention_ms=settings.audit_retention_s * 1000)
         self.held = HeldCalls(self.scripts, self.replica_bus, self.dispatcher, recording, self.audit)
         take = partial(take_deliveries, self.scripts, leases=leases, recording=recording)
@@ -297,13 +299,6 @@ class ControlPlane:
         self.port = 0
         """The port of the gRPC server, once started."""
         self._is_stopped = False
-
-    def _report(self, report: Report) -> None:
-        """React to what a transition reports."""
-        if isinstance(report, AwaitedCallEnded):
-            self.repeats.send_end(report)
-        else:
-            log_report(report)
 
     @property
     def has_tls(self) -> bool:

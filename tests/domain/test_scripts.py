@@ -87,12 +87,12 @@ def test_a_script_uses_its_arguments_by_name_alone():
         assert [each for each in script.arguments if not {each.name, f"{each.name}_first"} & words] == [], name
 
 
-def test_the_header_and_every_reply_of_a_script_begin_with_timeouts_or_none_does():
+def test_the_header_and_every_reply_of_a_script_begin_with_reports_or_none_does():
     for name, script in ALL.items():
-        assert ("timeouts that were applied" in header(name, "Returns")) is script.applies_timeouts, name
+        assert header(name, "Returns").startswith("reports, then ") is script.sends_reports, name
         code = re.sub(r"--.*", "", written(name))
-        assert ("return reply(" in code) is script.applies_timeouts, name
-        assert not (script.applies_timeouts and re.search(r"return \{'", code)), name
+        assert ("return reply(" in code) is script.sends_reports, name
+        assert not (script.sends_reports and re.search(r"return \{'", code)), name
 
 
 def test_every_include_is_used_and_none_is_left_open():

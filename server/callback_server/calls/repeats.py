@@ -24,8 +24,8 @@ from callback_server.calls.active_call import ActiveCall, CallAnswer, failed_err
 from callback_server.calls.marks import CallerMarks
 from callback_server.calls.waiting import BROWSER_AFTER_MS, HELD_AFTER_MS, WAIT_S, first_of, wait_hash, wait_path
 from callback_server.domain.call import CallStatus
+from callback_server.domain.reports import AwaitedCallEnded
 from callback_server.domain.response import BARE_REJECTION, Response, ResponseType, complete
-from callback_server.domain.timeouts import AwaitedCallEnded
 from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.replica_bus import ReplicaBus, ReplicaMessage

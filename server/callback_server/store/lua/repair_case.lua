@@ -17,7 +17,8 @@
 --          the key there, and its case or call; for a call that does not exist and holds the case NO_CALL, `call`, and
 --          its id.
 -- Transition: none.
--- @include lifecycle
+-- @include entries
+-- @include notifications
 -- @include labels
 -- @arguments
 
