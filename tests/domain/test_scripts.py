@@ -101,6 +101,13 @@ def test_every_include_is_used_and_none_is_left_open():
     assert not [name for name, script in ALL.items() if re.search(r"^-- @include", script.source, re.MULTILINE)]
 
 
+def test_includes_are_at_the_top_of_a_file():
+    for path in LUA.rglob("*.lua"):
+        assert not re.search(r"^(local|if|return) .*^-- @include", path.read_text(), re.MULTILINE | re.DOTALL), (
+            path.name
+        )
+
+
 def test_a_function_of_a_script_is_made_before_it_is_used():
     for name, script in ALL.items():
         code = re.sub(r"--.*", "", script.source)

@@ -12,9 +12,9 @@
 --          below the limit means: nothing is left, but perhaps what damaged cases kept from this step.
 -- Transition: CLOSED -> nothing
 -- @include entries
--- @include types
 -- @include labels
 -- @include status_lists
+-- @include types
 -- @arguments
 
 local now = math.floor(now_us() / 1000)

@@ -54,9 +54,9 @@
 -- Transition: OPEN -> the status during a call (life table); a call that ends here: its row of the life table. A
 --             redirect to /path without a platform fails. Timeouts are applied first, except where a profile was not
 --             passed.
+-- @include rate_limit
 -- @include timeouts
 -- @include types
--- @include rate_limit
 -- @arguments
 
 -- How long a caller is to wait where the case holds as many calls as it may, in milliseconds.

@@ -10,10 +10,10 @@
 -- Returns: reports, then OK; ALREADY (it was closed before); UNKNOWN (no such case of this
 --          owner); HEAD_MOVED with id and text of the newest entry of the audit.
 -- Transition: OPEN, IN_PROGRESS -> CLOSED (CLOSED_BY_OWNER). Timeouts are applied first.
+-- @include audit
 -- @include timeouts
 -- @include types
 -- @arguments
--- @include audit
 
 local case = load_owned_case(case_id, owner)
 if not case then return reply('UNKNOWN') end

@@ -20,10 +20,10 @@
 --          owner); HEAD_MOVED with id and text of the newest entry of the audit.
 -- Transition: of a delivery PENDING -> DEAD, which ends its call if that still runs; of each held call of a resolved
 --             case its row of the life table.
+-- @include audit
 -- @include timeouts
 -- @include types
 -- @arguments
--- @include audit
 
 local case = load_owned_case(case_id, owner)
 if not case then return reply('UNKNOWN') end

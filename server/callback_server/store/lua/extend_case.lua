@@ -13,10 +13,10 @@
 --          (the time is not later than now); TOO_LATE; SAME (the case expires then already); HEAD_MOVED with id and
 --          text of the newest entry of the audit.
 -- Transition: none. Timeouts are applied first.
+-- @include audit
 -- @include timeouts
 -- @include types
 -- @arguments
--- @include audit
 
 local case = load_owned_case(case_id, owner)
 if not case then return reply('UNKNOWN') end

@@ -38,9 +38,9 @@
 --          of the newest entry of the audit.
 -- Transition: the call's row of the life table. A case that was closed meanwhile stays closed. Of its delivery
 --             RUNNING -> DELIVERED, DEAD or PENDING.
+-- @include audit
 -- @include timeouts
 -- @include types
--- @include audit
 -- @arguments
 
 local case = load_case(case_id)

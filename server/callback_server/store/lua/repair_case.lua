@@ -18,8 +18,8 @@
 --          its id.
 -- Transition: none.
 -- @include entries
--- @include notifications
 -- @include labels
+-- @include notifications
 -- @arguments
 
 -- The keys of a case that are there for it alone, and a command that reads each.

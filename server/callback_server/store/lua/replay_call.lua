@@ -14,9 +14,9 @@
 --          has no handler); OBSOLETE (it is a reminder, and its case is decided); HEAD_MOVED with id and text of
 --          the newest entry of the audit.
 -- Transition: of a delivery none, DELIVERED or DEAD -> PENDING.
+-- @include audit
 -- @include types
 -- @arguments
--- @include audit
 
 local case = load_owned_case(case_id, owner)
 local call = redis.call('HMGET', call_key(call_id), 'status', 'request', 'partial', 'delivery', 'size',

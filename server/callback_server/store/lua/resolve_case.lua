@@ -34,10 +34,10 @@
 --          answer); CLOSED with its reason (and no held calls); MERGE with version, content and body of the response
 --          that the case has now; HEAD_MOVED with id and text of the newest entry of the audit.
 -- Transition: of each held call its row of the life table. Timeouts are applied first.
+-- @include audit
 -- @include timeouts
 -- @include types
 -- @arguments
--- @include audit
 
 local case = load_owned_case(case_id, owner)
 if not case then return reply('UNKNOWN') end

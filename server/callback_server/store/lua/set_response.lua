@@ -15,10 +15,10 @@
 -- Returns: reports, then OK; UNKNOWN (no such case of this owner); CLOSED with its reason;
 --          CONFLICT (the response has another version); HEAD_MOVED with id and text of the newest entry of the audit.
 -- Transition: none. Timeouts are applied first.
+-- @include audit
 -- @include timeouts
 -- @include types
 -- @arguments
--- @include audit
 
 local case = load_owned_case(case_id, owner)
 if not case then return reply('UNKNOWN') end

@@ -16,9 +16,9 @@
 -- Transition: of a call RUNNING -> INTERRUPTED with its row of the life table; of the delivery of such a call
 --             RUNNING -> PENDING in place of that, where the handler may run twice; of a case to CLOSED (EXPIRED).
 -- @include entries
+-- @include pauses
 -- @include timeouts
 -- @include types
--- @include pauses
 -- @arguments
 
 -- How old the kept time may be while something waits for its time, in microseconds.
