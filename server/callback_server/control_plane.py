@@ -86,8 +86,7 @@ from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import Leases
 from callback_server.store.transitions.take_deliveries import take_deliveries
 from callback_server.verification.fetcher import Fetcher
-from callback_server.verification.profile import Profile
-from callback_server.verification.profiles import Profiles
+from callback_server.verification.profiles import Profile, Profiles
 
 if TYPE_CHECKING:
     from callback_server.tracing import Tracing
@@ -164,7 +163,6 @@ class ControlPlane:
         self.scripts = Scripts(
             self.client,
             replicas=durability.replicas,
-            epochs=epochs,
             guard=EpochGuard(epochs, replicas=durability.replicas),
         )
         for kind in get_args(LoggedReport):
@@ -259,18 +257,7 @@ class ControlPlane:
             owners=authenticator.owners,
             count_unserved=served.count_unserved,
         )
-        policy = Policy(
-            box_url=settings.box_url,
-            platform_url=settings.platform_url,
-            alternative_domains=settings.alternative_domains,
-            cookie_domains=cookie_domains,
-            activities=activities,
-            profiles=profiles.keys(),
-            state_key=files.state_key,
-            default_time_to_live_s=settings.default_time_to_live_s,
-            max_time_to_live_s=settings.max_time_to_live_s,
-            max_hold_time_s=settings.max_hold_time_s,
-        )
+        policy = Policy(settings, cookie_domains, activities, profiles=profiles.keys(), state_key=files.state_key)
         max_open = settings.max_open_cases_per_owner
         lists = ListQueue()
         self._server = make_server(

@@ -61,7 +61,7 @@ class Cases:
     def __init__(self, client, *, leases=LEASES, recording=RECORDING, replicas=0, epochs=None):
         self.client = client
         guard = None if epochs is None else EpochGuard(epochs, replicas=replicas)
-        self.scripts = Scripts(client, replicas=replicas, epochs=epochs, guard=guard)
+        self.scripts = Scripts(client, replicas=replicas, guard=guard)
         self.due = reports_of(self.scripts)
         self.leases, self.recording = leases, recording
 

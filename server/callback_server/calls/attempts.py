@@ -87,7 +87,7 @@ class HandlerAttempts:
             StoreError: It is not known whether the end was recorded.
         """
         grant, was_given_up = attempt.grant, result is None
-        was_asked_before = attempt.fencing_token > 1 and grant.attempt > 1
+        was_asked_before = grant.attempt > 1
         if result is None:
             failure = CallFailure.HANDLER_LOST if was_asked_before else CallFailure.HANDLER_UNREACHABLE
             result = HandlerResult(failed(failure, "the attempts or the time of the delivery have run out"))
@@ -118,9 +118,7 @@ class HandlerAttempts:
         if finished is not None:
             self._dispatcher.report(grant, result, outcome)
             if finished.delivery is not None:
-                # The first attempt is that of the call, whose grant has the number of the call among those of its case.
-                tried = replace(grant, attempt=1) if attempt.fencing_token == 1 else grant
-                log_delivery_tried(tried, finished.delivery, outcome, finished.wait_ms)
+                log_delivery_tried(grant, finished.delivery, outcome, finished.wait_ms)
             if finished.delivery is not DeliveryStatus.PENDING:
                 log_call_ended(grant.call_id, grant.activity, outcome, finished.effect, owner=grant.owner)
         return outcome, finished

@@ -24,7 +24,7 @@ from callback_server.limits.body_bytes import BodyBytes
 from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
-from callback_server.store.queries.look_up_request import LookUpRefusal, look_up_request
+from callback_server.store.queries.look_up_request import look_up_request
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import (
@@ -33,6 +33,7 @@ from callback_server.store.transitions.claim_call import (
     ClaimResult,
     ConfirmationRequired,
     Leases,
+    LookUpRefusal,
     RateLimited,
     VerificationRequired,
     claim_call,

@@ -14,8 +14,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, Final
 
-from msgspec.structs import replace
-
 from callback_process.logs import get_logger
 from callback_process.tasks import cancel_all, failures_logged
 from callback_server import metrics
@@ -78,7 +76,7 @@ class Deliveries:
 
     def start_first_attempt(self, grant: Grant, request: Request) -> None:
         """Run the first attempt of a call whose claim has also taken its delivery."""
-        self._start(DeliveryAttempt(replace(grant, attempt=1), request, fencing_token=1))
+        self._start(DeliveryAttempt(grant, request, fencing_token=1))
 
     def notify_due(self, partition: int) -> None:
         """Take what is due in a partition as soon as there is capacity."""

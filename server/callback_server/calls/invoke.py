@@ -29,7 +29,7 @@ from msgspec.structs import replace
 from callback_process.logs import get_logger
 from callback_process.tasks import cancel_all
 from callback_server import errors, metrics
-from callback_server.calls.active_call import ActiveCall, CallAnswer, failed_error
+from callback_server.calls.active_call import NO_ANSWER, ActiveCall, CallAnswer, failed_error
 from callback_server.calls.attempts import HandlerAttempts
 from callback_server.calls.claims import Claims, pending_call, refusal_of
 from callback_server.calls.deliveries import Deliveries
@@ -248,8 +248,8 @@ class CallInvoker:
         if answer.done():  # with the fallback, or the address where to wait
             return
         is_marked = call.is_claimed and call.is_caller_gone
-        if isinstance(error, errors.OutcomeUnknownError) and call.state and not is_marked:
-            self._marks.start_gone(call.call_id)  # its caller gets a 503, whatever is recorded
+        if isinstance(error, errors.OutcomeUnknownError) and error.call_id and not is_marked:
+            self._marks.start_gone(error.call_id)  # the caller gets a 503, whatever is recorded
         if task.cancelled():
             answer.cancel()
         elif error is not None:
@@ -310,9 +310,12 @@ class CallInvoker:
                 call_id=grant.call_id,
                 case_id=case_id_of_call(grant.call_id),
                 activity=grant.activity,
-                attempt=grant.attempt,
+                call_number=grant.call_number,
             )
-            outcome = await self._by_answer_deadline(grant, request, call)
+            decided = await self._by_answer_deadline(grant, request, call)
+            if decided is None:
+                return NO_ANSWER
+            outcome = decided
         if outcome.response is None and grant.resolved is not None:
             raise errors.AnswerNotRepeatedError  # it was erased
         if outcome.response is None:
@@ -324,11 +327,12 @@ class CallInvoker:
             rejected_without_response=outcome.status is CallStatus.REJECTED and outcome.response == BARE_REJECTION,
         )
 
-    async def _by_answer_deadline(self, grant: Grant, request: Request, call: ActiveCall) -> Outcome:
+    async def _by_answer_deadline(self, grant: Grant, request: Request, call: ActiveCall) -> Outcome | None:
         """Return the outcome of a call. At the answer deadline, give the caller the fallback, or tell it to wait.
 
-        The call continues then; a held call does so in the store, and nothing here waits for its end, also once its
-        caller is known to be gone. Such a caller gets neither, and any other call ends as if there were no deadline.
+        The call continues then. A held call does so in the store, and nothing here waits for its end (None), also once
+        its caller is known to be gone. Such a caller gets neither, and any other call ends as if there were no
+        deadline.
         The caller of a held call is told to wait earlier if this process or the edge stops.
         """
         fallback = grant.fallback
@@ -356,7 +360,7 @@ class CallInvoker:
                     cookie_host = self._dispatcher.cookie_host(grant.settings.alternative_domain, grant.owner)
                     call.answer.set_result(CallAnswer(grant.call_id, response, cookie_host))
             if is_held and not task.done() and (call.answer.done() or call.is_caller_gone):
-                raise errors.OutcomeUnknownError(grant.call_id)  # which no caller gets
+                return None
             return await task
         finally:
             if is_held:

@@ -30,7 +30,8 @@ from callback_server.store.transitions.claim_call import (
     Verification,
     VerificationRequired,
 )
-from callback_server.verification.profile import FailureReason, Profile, VerificationError
+from callback_server.verification.profile import FailureReason, VerificationError
+from callback_server.verification.profiles import Profile
 
 log = get_logger()
 

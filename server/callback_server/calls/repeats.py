@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from callback_process.logs import get_logger
 from callback_server import errors
-from callback_server.calls.active_call import ActiveCall, CallAnswer, failed_error
+from callback_server.calls.active_call import NO_ANSWER, ActiveCall, CallAnswer, failed_error
 from callback_server.calls.marks import CallerMarks
 from callback_server.calls.waiting import BROWSER_AFTER_MS, HELD_AFTER_MS, WAIT_S, first_of, wait_hash, wait_path
 from callback_server.domain.call import CallStatus
@@ -95,7 +95,7 @@ class Repeats:
             after_ms = BROWSER_AFTER_MS if call.prefers_page else HELD_AFTER_MS
             await first_of(waiting, call.released, 0 if earlier.told_to_wait else after_ms)
             if not waiting.done() and call.is_caller_gone:
-                raise errors.OutcomeUnknownError("")  # which no caller gets
+                return NO_ANSWER
             if not waiting.done() and (
                 path := await self._marks.mark_waiting(earlier.call_id, call, waiting, decides_here=False)
             ):
@@ -132,7 +132,7 @@ class Repeats:
     def _answer_of(self, found: EarlierCall | FallbackSent | None) -> CallAnswer:
         """Return the answer of a call for another request, or raise its error. None: it was not asked for."""
         if found is None:
-            return CallAnswer("", Response())
+            return NO_ANSWER
         cookie_host = self._dispatcher.cookie_host(found.alternative_domain, found.owner)
         if isinstance(found, FallbackSent):
             return CallAnswer("", self._dispatcher.complete(found.fallback), cookie_host)

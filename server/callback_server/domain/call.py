@@ -109,7 +109,8 @@ class Grant(msgspec.Struct, frozen=True):
     """A granted claim: the call holds the case until its lease ends."""
 
     call_id: str
-    attempt: int
+    call_number: int
+    """Its number among the calls of its case. 0: it is a later attempt of a delivery, or a notification."""
     owner: str
     activity: str
     settings: Settings
@@ -131,6 +132,8 @@ class Grant(msgspec.Struct, frozen=True):
     """How the call has ended in its claim, because its case was resolved."""
     reason: CallReason = CallReason.CALL
     """Why the handler is asked."""
+    attempt: int = 1
+    """The number of this attempt among those in which a handler was asked."""
     is_retry: bool = False
     """Whether the handler was asked before, or may have been: by the first attempt, or before a replay."""
 
@@ -190,7 +193,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     status: CallStatus | None
     """None: it is a notification, which has a delivery and nothing else."""
-    attempt: int = 0
+    call_number: int = 0
     """Its number among the calls of its case. 0: it is a notification."""
     request: Request
     request_body_size: int

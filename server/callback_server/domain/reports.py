@@ -12,33 +12,27 @@ from callback_server.domain.case import CaseEffect
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseEnded:
+class _CallEnded:
+    """A transition has ended a call that it was not asked for."""
+
+    call_id: str
+    activity: str
+    effect: CaseEffect | None
+    """The effect on the case. None: the case is as it was."""
+
+
+class LeaseEnded(_CallEnded):
     """A call is INTERRUPTED, because its lease ended before its end was recorded."""
 
-    call_id: str
-    activity: str
-    effect: CaseEffect | None
-    """The effect on the case. None: the case is as it was."""
 
-
-@dataclass(frozen=True, slots=True)
-class HoldTimeEnded:
+class HoldTimeEnded(_CallEnded):
     """A held call FAILED, because it was not answered within the hold time of its case."""
 
-    call_id: str
-    activity: str
-    effect: CaseEffect | None
-    """The effect on the case. None: the case is as it was."""
-
 
 @dataclass(frozen=True, slots=True)
-class CallResolved:
+class CallResolved(_CallEnded):
     """A held call ended with the answer of its case."""
 
-    call_id: str
-    activity: str
-    effect: CaseEffect | None
-    """The effect on the case. None: the case is as it was."""
     status: CallStatus
 
 

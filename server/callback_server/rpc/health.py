@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from callback_server import metrics
 from callback_server.rpc.edge_service import EdgeServicer
-from callback_server.rpc.services import EDGE_SERVICE, NAMES
+from callback_server.rpc.services import NAMES
 
 _NAMES: Final = ("", *NAMES)
 """The names that a health check can use: the process as a whole (""), or one service. Edges follow the health of
@@ -38,7 +38,7 @@ class Health(health_pb2_grpc.HealthServicer):
         self._store_up: bool | None = None
         self._stopping = False
 
-    async def Check(  # noqa: N802  # gRPC's name
+    async def Check(
         self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> health_pb2.HealthCheckResponse:
         """Return the status of a service."""
@@ -46,7 +46,7 @@ class Health(health_pb2_grpc.HealthServicer):
             await context.abort(grpc.StatusCode.NOT_FOUND)
         return health_pb2.HealthCheckResponse(status=self._statuses[request.service])
 
-    async def Watch(  # noqa: N802  # gRPC's name
+    async def Watch(
         self, request: health_pb2.HealthCheckRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncGenerator[health_pb2.HealthCheckResponse, None]:
         """Send the status of a service, now and after each change. A slow client misses those in between."""
@@ -77,7 +77,7 @@ class Health(health_pb2_grpc.HealthServicer):
     def drain(self) -> None:
         """Tell edges to use other servers. Everything else continues."""
         self._stopping = True
-        self._tell((EDGE_SERVICE.full_name,), is_ready=False)
+        self._tell(("callback.v1.EdgeService",), is_ready=False)
 
     def stop(self) -> None:
         """Tell all health checks that this process accepts no new work."""

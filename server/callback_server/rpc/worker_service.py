@@ -18,12 +18,13 @@ from callback_server.errors import ActivityNotAllowedError, InvalidRequestError,
 from callback_server.handlers.workers.pool import WorkerPool
 from callback_server.handlers.workers.worker import DEFAULT_MAX_MESSAGE_BYTES, MAX_BATCH_MESSAGES, Worker
 from callback_server.rpc.grpc_aio.stream_reading import StreamReading
-from callback_server.rpc.message_size import MAX_MESSAGE_BYTES
-from callback_server.rpc.method import Authenticate, require_valid, rpc_duplex
+from callback_server.rpc.method import Authenticate, require_valid, rpc_stream
 from callback_server.store.epochs.exchange import EpochExchange
 
 log = get_logger()
 
+MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+"""The maximum size of a message, in bytes: a request with its body, whatever the limit of the edge."""
 HELLO_TIMEOUT_S: Final = 10.0
 """How long a worker may take to send Hello after it has opened its stream, in seconds."""
 MAX_STREAM_AGE_S: Final = 3600
@@ -44,8 +45,8 @@ class WorkerServicer(worker_grpc.WorkerServiceServicer):
         self.authenticator = authenticator
         self._reading = StreamReading()
 
-    @rpc_duplex(Role.WORKER)
-    async def Work(  # noqa: N802  # gRPC's name
+    @rpc_stream(Role.WORKER)
+    async def Work(
         self, requests: AsyncIterator[worker_pb2.WorkRequest], authenticate: Authenticate
     ) -> AsyncGenerator[worker_pb2.WorkResponse, None]:
         """Serve a worker for as long as it is connected."""

@@ -35,7 +35,6 @@ from callback_server.store.connection.client import StoreClient
 from callback_server.store.connection.errors import store_errors
 from callback_server.store.connection.guard import Guard, Sent
 from callback_server.store.connection.pipeline import Pipeline
-from callback_server.store.epochs.known import Epochs
 from callback_server.store.generated_lua import PARTS, with_keys
 from callback_server.store.packing import unpack_effect
 from callback_server.store.script_arguments import LIST, Argument, argument_bindings, declared_arguments
@@ -132,7 +131,6 @@ class Scripts:
         client: StoreClient,
         *,
         replicas: int = 0,
-        epochs: Epochs | None = None,
         guard: Guard | None = None,
     ) -> None:
         """Make a runner.
@@ -140,13 +138,12 @@ class Scripts:
         Args:
             client: The client of the store.
             replicas: How many replicas must confirm what a script writes.
-            epochs: The memory of the store's epochs. None: any primary is taken.
-            guard: The guard with that memory.
+            guard: Decides which primary to work on. None: any is taken.
         """
         self.client = client
         self.replicas = replicas
         self._receivers: dict[type[Any], Callable[[Any], None]] = {}
-        self._epochs = epochs
+        self._guard = guard
         self._pipeline = Pipeline(client, replicas=replicas, guard=guard)
         self._reads = Pipeline(client, guard=guard)
         """Connections for reads of many keys. Calls have others, so that they do not wait behind these."""
@@ -171,9 +168,9 @@ class Scripts:
                 report = _report(*words)
                 if receiver := self._receivers.get(type(report)):
                     receiver(report)
-        if self._epochs is not None:
+        if self._guard is not None:
             with store_errors():
-                self._epochs.acknowledge(tag, sent.epoch, newest_event)
+                self._guard.acknowledge(tag, sent.epoch, newest_event)
         return reply
 
     async def run_on(self, script: Script, key: str, /, **arguments: Any) -> Any:
@@ -199,8 +196,8 @@ class Scripts:
         sent = Sent(keys.tag_of(key))
         with store_errors():
             reply = await self._pipeline.send(key, *command, is_durable=is_confirmed, sent=sent)
-            if self._epochs is not None and sent.tag:
-                self._epochs.acknowledge(sent.tag, sent.epoch)
+            if self._guard is not None and sent.tag:
+                self._guard.acknowledge(sent.tag, sent.epoch)
         return reply
 
     async def run_on_partitions(self, script: Script, packed: Mapping[int, Packed]) -> dict[int, list[Any]]:

@@ -60,11 +60,12 @@ class Claims(System):
             assert reply.resolved is not None
             (_, _, _, whole, _) = self.model[ids.case_id_of_call(reply.call_id)].resolution
             assert (reply.resolved.status, reply.resolved.response) == (fact.status, whole)
-            assert (reply.recorded, reply.attempt, reply.effect) == (True, fact.attempt, fact.effect)
+            assert (reply.recorded, reply.call_number, reply.effect) == (True, fact.attempt, fact.effect)
         elif word in ("CLAIMED", "RECORDED"):
             assert isinstance(reply, Grant), (reply, expected)
             assert reply.resolved is None
-            assert (reply.recorded, reply.attempt, reply.response) == (word == "RECORDED", fact.attempt, fact.response)
+            assert (reply.recorded, reply.call_number) == (word == "RECORDED", fact.attempt)
+            assert reply.response == fact.response
             assert reply.effect == (fact.effect if reply.recorded else None)
             assert reply.version == fact.version
             mine = fact.delivery == RUNNING and fact.attempts_started == 1 and fact.at_once and fact.due == LATER

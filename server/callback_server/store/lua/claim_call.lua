@@ -31,11 +31,11 @@
 ---@param declared_leases string[] pairs: activity, lease_ms
 ---@param limited_owners string[] triples: owner, wait_ms, limit
 -- Returns: reports, then one of
---          CLAIMED or RECORDED with attempt, owner, activity, lease_left_ms (of RECORDED: of the delivery that the
---          sender is to run, 0 = none), content and body as they were at the claim, with their version, the effect of
---          a recorded call on its case ('' = none), answer mode ('' = HANDLER) and fallback ('' = none);
---          RESOLVED with attempt, owner, activity, content, the effect on the case, status and answer ('' = it was
---          erased, and nothing is left of it): the call has ended with the answer of its case;
+--          CLAIMED or RECORDED with number of the call, owner, activity, lease_left_ms (of RECORDED: of the delivery
+--          that the sender is to run, 0 = none), content and body as they were at the claim, with their version, the
+--          effect of a recorded call on its case ('' = none), answer mode ('' = HANDLER) and fallback ('' = none);
+--          RESOLVED with number of the call, owner, activity, content, the effect on the case, status and answer ('' =
+--          it was erased, and nothing is left of it): the call has ended with the answer of its case;
 --          UNKNOWN: no case is reached by this hash and parameter;
 --          CLOSED with its reason, its closed response ('' = none), owner and alternative_domain;
 --          BUSY: another call runs on a single-use case;
@@ -77,14 +77,14 @@ if intent == 'OPTIONS' then return reply('UNKNOWN') end
 
 local now = math.floor(now_us() / 1000)
 
-local function grant(word, attempt, lease_left_ms, content, body, version, effect)
+local function grant(word, number, lease_left_ms, content, body, version, effect)
   local fallback = word == 'CLAIMED' and case.fallback and redis.call('GET', fallback_key(case_id)) or ''
-  return reply(word, tonumber(attempt), case.owner, case.activity, lease_left_ms, content, body or '',
+  return reply(word, tonumber(number), case.owner, case.activity, lease_left_ms, content, body or '',
     tonumber(version), effect or '', case.answer_mode or '', fallback)
 end
 
-local function resolved(attempt, effect, status, answer)
-  return reply('RESOLVED', tonumber(attempt), case.owner, case.activity, redis.call('GET', content_key(case_id)),
+local function resolved(number, effect, status, answer)
+  return reply('RESOLVED', tonumber(number), case.owner, case.activity, redis.call('GET', content_key(case_id)),
     effect or '', status, answer)
 end
 
@@ -190,10 +190,10 @@ local recorded_request, recorded_body = request, request_body
 local is_kept_while_held = partial and is_held
 if is_kept_while_held then request, request_body = whole_request, whole_body end
 local body = redis.call('GET', body_key(case_id)) or ''
-local attempt = case.call_count + 1
+local number = case.call_count + 1
 local size = #request + #request_body + #content + #body
 
-local call_fields = {'attempt', attempt, 'start', now, 'request', request, 'request_body', request_body, 'response',
+local call_fields = {'attempt', number, 'start', now, 'request', request, 'request_body', request_body, 'response',
   content, 'version', case.version, 'size', size}
 local function set_call_field(name, value)
   call_fields[#call_fields + 1], call_fields[#call_fields + 2] = name, value
@@ -216,11 +216,11 @@ if arrival then redis.call('HSET', case_key(case_id), 'arrival', arrival) end
 local ends_now = ends_at_claim(case) or (is_held and case.resolved)
 local status = ends_now and case.status or status_during_call(case.mode)
 if status ~= case.status then
-  set_case_status(case, status, 'call_count', attempt, 'call', call_id, 'unfinished', case.unfinished)
+  set_case_status(case, status, 'call_count', number, 'call', call_id, 'unfinished', case.unfinished)
 else
-  redis.call('HSET', case_key(case_id), 'call_count', attempt, 'call', call_id, 'unfinished', case.unfinished)
+  redis.call('HSET', case_key(case_id), 'call_count', number, 'call', call_id, 'unfinished', case.unfinished)
 end
-redis.call('ZADD', calls_key(case_id), attempt, call_id)
+redis.call('ZADD', calls_key(case_id), number, call_id)
 
 if ends_at_claim(case) then
   local effect, running
@@ -243,15 +243,15 @@ if ends_at_claim(case) then
     can_deliver = can_deliver and redis.call('HEXISTS', pauses_key(), case.activity) == 0
     running = case.answer_mode == 'ACK' and start_delivery(case, call_id, now, can_deliver and lease_ms or nil)
   end
-  return grant('RECORDED', attempt, running and lease_ms or 0, content, body, case.version, effect)
+  return grant('RECORDED', number, running and lease_ms or 0, content, body, case.version, effect)
 end
 redis.call('HSET', call_key(call_id), 'status', 'RUNNING', unpack(call_fields))
-if is_held and case.resolved then return resolved(attempt, end_resolved(case, call_id, 0, now, limits)) end
+if is_held and case.resolved then return resolved(number, end_resolved(case, call_id, 0, now, limits)) end
 redis.call('ZADD', leases_key(), now + lease_ms, call_id)
 if is_held then
   redis.call('HSET', call_key(call_id), 'replica', replica)
-  redis.call('ZADD', held_key(case_id), attempt, call_id)
+  redis.call('ZADD', held_key(case_id), number, call_id)
   redis.call('ZADD', waiting_key(case.owner), now, call_id)
 end
 emit_event(case, 'CALL_STARTED', call_id, 'RUNNING')
-return grant('CLAIMED', attempt, lease_ms, content, body, case.version)
+return grant('CLAIMED', number, lease_ms, content, body, case.version)

@@ -22,7 +22,7 @@
 ---@param erased_response string what is left of the answer once it is erased
 ---@param code string of the answer, '' = a repeat gets none without the whole answer
 ---@param version string of the response of the case that the answer was merged with, '' = it does not depend on one
----@param up_to string the last call that a rejection of a retryable case ends, by its attempt
+---@param up_to string the last call that a rejection of a retryable case ends, by its number
 ---@param limit number
 ---@param repeat_bytes_per_case number
 ---@param no_repeat boolean whether the answer must not be given twice

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from callback_server.domain.activity import DEFAULT_DEADLINE_MS, LEASE_SLACK_MS, Activity
 from callback_server.domain.call import CallFailure, CallStatus, Grant, Outcome, Request, RequestIdentity, identity_of
@@ -124,16 +124,9 @@ class Verification:
 
 
 UNVERIFIED: Final = Verification()
-ClaimResult = (
-    Grant
-    | CaseClosed
-    | ConfirmationRequired
-    | VerificationRequired
-    | RateLimited
-    | EarlierCallRuns
-    | EarlierCall
-    | ClaimRefusal
-)
+LookUpRefusal = CaseClosed | VerificationRequired | RateLimited | ClaimRefusal
+"""Why a request is refused, whatever its body is."""
+ClaimResult = Grant | ConfirmationRequired | EarlierCallRuns | EarlierCall | LookUpRefusal
 
 
 class Leases:
@@ -225,11 +218,11 @@ async def claim_call(
         limited_owners=[value for each in limited_owners for value in each],
     )
     if word in (b"CLAIMED", b"RECORDED"):
-        attempt, owner, activity, lease_left_ms, content, response_body, version, effect, answer_mode, fallback = facts
+        number, owner, activity, lease_left_ms, content, response_body, version, effect, answer_mode, fallback = facts
         settings, response = unpack_content(content, response_body)
         return Grant(
             call_id=call_id,
-            attempt=attempt,
+            call_number=number,
             owner=owner.decode(),
             activity=activity.decode(),
             settings=settings,
@@ -242,11 +235,11 @@ async def claim_call(
             fallback=unpack_fallback(fallback) if fallback else None,
         )
     if word == b"RESOLVED":
-        attempt, owner, activity, content, effect, status, answer = facts
+        number, owner, activity, content, effect, status, answer = facts
         settings, response = unpack_content(content, b"")
         return Grant(
             call_id=call_id,
-            attempt=attempt,
+            call_number=number,
             owner=owner.decode(),
             activity=activity.decode(),
             settings=settings,
@@ -257,23 +250,29 @@ async def claim_call(
             answer_mode=AnswerMode.HOLD,
             resolved=Outcome(CallStatus(status.decode()), unpack_answer(answer) if answer else None),
         )
-    if word == b"CLOSED":
-        reason, closed_response, owner, domain = facts
-        if not closed_response:
-            return CaseClosed(CloseReason(reason.decode()))
-        return CaseClosed(
-            CloseReason(reason.decode()), unpack_response(closed_response), owner.decode(), domain.decode()
-        )
     if word == b"CONFIRM":
         return ConfirmationRequired(unpack_content(facts[0], None)[0].prompt)
-    if word == b"VERIFY":
-        return VerificationRequired(facts[0].decode(), facts[1].decode())
-    if word == b"LIMITED":
-        return RateLimited(facts[0], facts[1].decode())
     if word == b"RUNS":
         return EarlierCallRuns(facts[0].decode(), told_to_wait=facts[1] == 1)
     if word == b"REPEATED":
         return earlier_call(facts)
+    return refusal_of(word, facts)
+
+
+def refusal_of(word: bytes, facts: Sequence[Any]) -> LookUpRefusal:
+    """Return the refusal of a claim or of a look-up."""
+    if word == b"CLOSED":
+        reason, *more = facts
+        if not (more and more[0]):
+            return CaseClosed(CloseReason(reason.decode()))
+        closed_response, owner, domain = more
+        return CaseClosed(
+            CloseReason(reason.decode()), unpack_response(closed_response), owner.decode(), domain.decode()
+        )
+    if word == b"VERIFY":
+        return VerificationRequired(facts[0].decode(), facts[1].decode())
+    if word == b"LIMITED":
+        return RateLimited(facts[0], facts[1].decode())
     return ClaimRefusal(word)
 
 

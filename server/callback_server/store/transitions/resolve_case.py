@@ -69,7 +69,7 @@ async def resolve_case(
         answered_by: The principal that gives it.
         outcome: The end of each call: SUCCEEDED or REJECTED, with the whole answer.
         version: The version of the case's response that it was merged with. None: it does not depend on it.
-        up_to: The attempt of the newest call when the case was read: a rejection of a retryable case ends no later one.
+        up_to: The number of the newest call when the case was read: a rejection of a retryable case ends no later one.
         recording: What is recorded of the answer and of ended calls.
         audit: The entry of the audit (see audit_argument.py).
 

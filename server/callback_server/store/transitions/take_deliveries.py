@@ -100,7 +100,7 @@ def _attempt(
     settings, response = unpack_content(content, body)
     grant = Grant(
         call_id=id_,
-        attempt=fencing_token - attempts_not_asked,
+        call_number=0,
         owner=owner.decode(),
         activity=activity.decode(),
         settings=settings,
@@ -111,6 +111,7 @@ def _attempt(
         replayed=replayed == b"1",
         version=version,
         reason=reason_of(id_),
+        attempt=fencing_token - attempts_not_asked,
         is_retry=fencing_token > 1 or replayed == b"1",
     )
     return DeliveryAttempt(
