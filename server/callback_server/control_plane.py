@@ -237,7 +237,11 @@ class ControlPlane:
             deliveries_due=self.deliveries.notify_due,
             notifications_due=self.notifications.notify_due,
         )
-        self.health = Health()
+        authenticator = Authenticator(
+            principals, issuers=files.issuers, asks_certificates=settings.tls_client_ca_file is not None
+        )
+        edge = EdgeServicer(self.invoker, marks, authenticator, self._epoch_exchange)
+        self.health = Health(edge.set_ready)
         self._probe = StoreProbe(
             self.scripts,
             recording,
@@ -245,9 +249,6 @@ class ControlPlane:
             durability=durability,
             tolerance_s=UNSENT_S,
             report=self.health.set_store_up,
-        )
-        authenticator = Authenticator(
-            principals, issuers=files.issuers, asks_certificates=settings.tls_client_ca_file is not None
         )
         served = ServedActivities(self.scripts, self.workers, handlers.keys(), replica=self.replica_bus.replica)
         metrics.add_activities((*served.without_workers, *settings.activities))
@@ -275,7 +276,7 @@ class ControlPlane:
             ),
             OperationsServicer(self.scripts, authenticator, self.audit, served, SelfCheck(settings), lists),
             AuditServicer(self.scripts, authenticator, self.audit, lists),
-            EdgeServicer(self.invoker, marks, authenticator, self._epoch_exchange),
+            edge,
             WorkerServicer(self.workers, authenticator, handlers, self._epoch_exchange),
             self.health,
             authenticator,
