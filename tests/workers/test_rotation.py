@@ -118,7 +118,7 @@ class Held:
 async def rotated(request, store_of, tmp_path, limits):
     limits(worker_service, CHECK_S=0.05)
     known = {"now": principals("old", "other")}
-    store, settings = store_of(), {"activities": ACTIVITIES, "principals": lambda: known["now"]}
+    store, settings = store_of(), {"activities": ACTIVITIES, "principals": lambda: known["now"], "sweeps": True}
     async with contextlib.AsyncExitStack() as stack:
         here = await stack.enter_async_context(running_services(store, **settings))
         is_local = request.param == "local"
