@@ -43,6 +43,8 @@ class FaultyWorker:
         """The tasks of the calls of all streams."""
         self.store_epochs = b""
         self._has_been_welcome = False
+        self._serving = None
+        """The last stream that was welcome."""
         self._is_stopping = False
         self._running = asyncio.create_task(self._run())
 
@@ -99,7 +101,7 @@ class FaultyWorker:
             self._streams.add(stream)
             tasks.add(task)
             task.add_done_callback(lambda _, stream=stream: self._streams.discard(stream))
-            await stream.leaving.wait()
+            await self._until_leaving(stream)
             if stream.is_welcome:
                 self._has_been_welcome = True
                 pause_s = pause_s if self.fault == "pauses that only grow" else 0.2
@@ -115,6 +117,22 @@ class FaultyWorker:
             await asyncio.sleep(pause_s * factor)
             pause_s = min(2 * pause_s, 5)
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _until_leaving(self, stream):
+        while not (stream.leaving.is_set() or (stream.is_welcome and self._has_new_token())):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stream.leaving.wait(), 0.2)
+        if self.fault == "leaves before Welcome" and not stream.leaving.is_set():
+            stream.drain()
+
+    def _has_new_token(self):
+        token = Path(self._variables["CALLBACK_TOKEN_FILE"]).read_text()
+        return token != self._token and self.fault not in ("no look at the token file", "the token of the start")
+
+    def on_welcome(self, stream):
+        if self._serving is not None and not self._serving.leaving.is_set():
+            self._serving.drain()
+        self._serving = stream
 
     def _channel(self):
         options = [
@@ -273,6 +291,7 @@ class _Stream:
                     return
             elif kind == "welcome":
                 self.program.keep_store_epochs(message.welcome.store_epochs)
+                self.program.on_welcome(self)
             elif kind == "store_epochs":
                 self.program.keep_store_epochs(message.store_epochs)
             elif kind == "drain":

@@ -236,16 +236,19 @@ async def test_a_delivery_of_a_worker_that_is_revoked_is_tried_again(rotated):
 
 
 @pytest.mark.parametrize(
-    ("fields", "reason"),
-    [({"activities": ["another"]}, "ACTIVITY_NOT_ALLOWED"), ({"revoked": ["old"]}, "UNAUTHENTICATED"), ({}, None)],
+    ("tokens", "fields", "reason"),
+    [
+        (["other"], {}, "UNAUTHENTICATED"),
+        (["old"], {"expires_in_s": -1}, "UNAUTHENTICATED"),
+        (["old"], {"activities": ["another"]}, "ACTIVITY_NOT_ALLOWED"),
+        (["old"], {"revoked": ["old"]}, "UNAUTHENTICATED"),
+    ],
 )
-async def test_an_idle_worker_hears_why_it_may_work_no_longer(rotated, fields, reason):
+async def test_an_idle_worker_hears_why_it_may_work_no_longer(rotated, tokens, fields, reason):
     async with rotated.raw_worker("old") as worker:
-        rotated.know("old", **fields)
-        if reason is None:
-            rotated.at.control_plane.workers.drain()
+        rotated.know(*tokens, **fields)
         await worker.over.wait()
-        assert (worker.error and await reason_of(worker.error)) == reason
+        assert await reason_of(worker.error) == reason
         assert len(worker.of("drain")) == ("revoked" not in fields)
 
 

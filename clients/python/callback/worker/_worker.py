@@ -272,7 +272,7 @@ class Worker:
             CallbackError: The server refused the first connection of this worker (`first`).
         """
         if not stream.leaving.is_set():
-            _log.info("credentials_changed target=%s", self._target)
+            _log.info("files_changed target=%s", self._target)
             return
         if stream.failure is None:
             _log.info("server_draining target=%s", self._target)
