@@ -93,6 +93,11 @@ FAULTS = {
         "no look at the token file",
         "no 2 attempts",
     ),
+    "the file with the authorities changes: the worker opens another stream and leaves the first one": (
+        "S11",
+        "no look at the authorities",
+        "no stream",
+    ),
     "a refusal of the token after the first Welcome is not final": ("S3", "each refusal is final", "attempts"),
     "the refusal UNAUTHENTICATED before the first Welcome is final": (
         "S3",
