@@ -201,7 +201,7 @@ class Principals:
 
 def _check_revoked(principal: Principal) -> None:
     if principal.revoked:
-        raise RevokedError(f"the credential is revoked, or all of {principal.name} are")
+        raise RevokedError(f"the credential, or its principal {principal.name}, is revoked")
 
 
 class UnreadableError(SettingsError):
