@@ -24,7 +24,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, get_args
 
 import grpc
 
@@ -51,7 +51,7 @@ from callback_server.calls.sweeper import Sweeper
 from callback_server.calls.transition_log import log_report
 from callback_server.calls.watch import WatchHub
 from callback_server.domain.rendering import ResponseRenderer
-from callback_server.domain.timeouts import AwaitedCallEnded, Report
+from callback_server.domain.reports import AwaitedCallEnded, LoggedReport
 from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.handlers.handler import Handler
 from callback_server.handlers.push import PushHandler
@@ -161,10 +161,11 @@ class ControlPlane:
         self._epoch_exchange = EpochExchange(epochs, files.state_key)
         self.scripts = Scripts(
             self.client,
-            self._report,
             replicas=durability.replicas,
             guard=EpochGuard(epochs, replicas=durability.replicas),
         )
+        for kind in get_args(LoggedReport):
+            self.scripts.receive(kind, log_report)
         self._bus_client = connect(files.store_url)
         self.replica_bus = ReplicaBus(self.scripts, self._bus_client)
         self.workers = WorkerPool(self.scripts, self.replica_bus, checks_workers=settings.check_workers)
@@ -184,6 +185,7 @@ class ControlPlane:
             marks=marks,
             patience_s=leases.longest_ms / 1000,
         )
+        self.scripts.receive(AwaitedCallEnded, self.repeats.send_end)
         self.audit = AuditLog(self.scripts, files.state_key, retention_ms=settings.audit_retention_s * 1000)
         self.held = HeldCalls(self.scripts, self.replica_bus, renderer, recording, self.audit)
         attempts = HandlerAttempts(
@@ -245,7 +247,11 @@ class ControlPlane:
             deliveries_due=self.deliveries.wake_due,
             notifications_due=self.notifications.wake_due,
         )
-        self.health = Health()
+        authenticator = Authenticator(
+            principals, issuers=files.issuers, asks_certificates=settings.tls_client_ca_file is not None
+        )
+        edge = EdgeServicer(self.invoker, marks, authenticator, self._epoch_exchange)
+        self.health = Health(edge.set_ready)
         self._probe = StoreProbe(
             self.scripts,
             recording,
@@ -253,9 +259,6 @@ class ControlPlane:
             durability=durability,
             tolerance_s=UNSENT_S,
             report=self.health.set_store_up,
-        )
-        authenticator = Authenticator(
-            principals, issuers=files.issuers, asks_certificates=settings.tls_client_ca_file is not None
         )
         served = ServedActivities(self.scripts, self.workers, handlers.keys(), replica=self.replica_bus.replica)
         metrics.add_activities((*served.without_workers, *settings.activities))
@@ -283,7 +286,7 @@ class ControlPlane:
             ),
             OperationsServicer(self.scripts, authenticator, self.audit, served, SelfCheck(settings), lists),
             AuditServicer(self.scripts, authenticator, self.audit, lists),
-            EdgeServicer(self.invoker, marks, authenticator, self._epoch_exchange),
+            edge,
             WorkerServicer(self.workers, authenticator, handlers, self._epoch_exchange),
             self.health,
             authenticator,
@@ -294,13 +297,6 @@ class ControlPlane:
         self.port = 0
         """The port of the gRPC server, once started."""
         self._is_stopped = False
-
-    def _report(self, report: Report) -> None:
-        """React to what a transition reports."""
-        if isinstance(report, AwaitedCallEnded):
-            self.repeats.send_end(report)
-        else:
-            log_report(report)
 
     @property
     def has_tls(self) -> bool:

@@ -16,8 +16,8 @@ from callback_server.domain.activity import Pause, PausedActivities
 from callback_server.domain.call import CallStatus, DeliveryStatus, Outcome, Request
 from callback_server.domain.case import AnswerMode, CallMode, Fallback, Settings
 from callback_server.domain.notification import CallReason, reminder_id
+from callback_server.domain.reports import WrongType
 from callback_server.domain.response import Response, ResponseType
-from callback_server.domain.timeouts import WrongType
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
 from callback_server.store.queries.read import read_case

@@ -252,7 +252,7 @@ class Exchange:
             return HttpAnswer(204, [("allow", ALLOW)])
 
     async def _read_request(self, target: Target) -> edge_service_pb2.StreamInvocationsRequest:
-        """Read the body, and return the request as a message for a server (rule 6)."""
+        """Read the body, and return the request as a message for a server (rule 5)."""
         if self._declared_bytes <= _LARGE_BODY_BYTES and not self._sender.awaits_continue:
             self._body.grow(self._declared_bytes)
             await self._read_parts(_LARGE_BODY_BYTES)

@@ -1,8 +1,8 @@
 """Deliveries: run handlers after the caller got its response, with retries, at least once.
 
-The store has two lists of deliveries: of calls, and of notifications. A process takes due deliveries of each while it
-has capacity, each with a lease, and records the result (see `attempts`). If the process dies, the lease ends and
-another process takes the delivery.
+The store has two lists of deliveries: of calls, and of notifications. The sweeper finds those that are due, also the
+next attempt of one. A process takes due deliveries of each while it has capacity, each with a lease, and records the
+result (see `attempts`). If the process dies, the lease ends and another process takes the delivery.
 """
 
 from __future__ import annotations

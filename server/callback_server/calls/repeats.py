@@ -25,8 +25,8 @@ from callback_server.calls.marks import CallerMarks
 from callback_server.calls.waiting import BROWSER_AFTER_MS, HELD_AFTER_MS, WAIT_S, first_of, wait_hash, wait_path
 from callback_server.domain.call import CallStatus
 from callback_server.domain.rendering import ResponseRenderer
+from callback_server.domain.reports import AwaitedCallEnded
 from callback_server.domain.response import BARE_REJECTION, Response, ResponseType, complete
-from callback_server.domain.timeouts import AwaitedCallEnded
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.replica_bus import ReplicaBus, ReplicaMessage
 from callback_server.store.scripts import Scripts

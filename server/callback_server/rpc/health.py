@@ -7,14 +7,13 @@ that does not read would keep all others from their answers, and this process fr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 from typing import Any, Final
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from callback_server import metrics
-from callback_server.rpc.edge_service import EdgeServicer
 from callback_server.rpc.services import NAMES
 
 _NAMES: Final = ("", *NAMES)
@@ -29,9 +28,9 @@ _UNKNOWN: Final = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 class Health(health_pb2_grpc.HealthServicer):
     """Whether this process stops, and the store responds and is safe."""
 
-    def __init__(self) -> None:
-        self.edges: EdgeServicer | None = None
-        """The servicer that tells connected edges as well."""
+    def __init__(self, set_edges_ready: Callable[[bool], None]) -> None:
+        """Create it. `set_edges_ready` is called with each change, to tell the connected edges as well."""
+        self._set_edges_ready = set_edges_ready
         self._statuses: dict[str, int] = dict.fromkeys(_NAMES, _NOT_SERVING)
         self._changed = asyncio.Event()
         """Set, and replaced by another one, with each change."""
@@ -88,5 +87,4 @@ class Health(health_pb2_grpc.HealthServicer):
         self._statuses.update(dict.fromkeys(names, _SERVING if is_ready else _NOT_SERVING))
         self._changed.set()
         self._changed = asyncio.Event()
-        if self.edges is not None:
-            self.edges.set_ready(is_ready)
+        self._set_edges_ready(is_ready)

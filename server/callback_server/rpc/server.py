@@ -79,7 +79,6 @@ def make_server(
         # off.
         grace_ms = (MAX_STREAM_AGE_S + 400) * 1000
         options += [("grpc.max_connection_age_ms", 3_600_000), ("grpc.max_connection_age_grace_ms", grace_ms)]
-    health_status.edges = edge
     servicers: tuple[Guarded, ...] = (callbacks, operations, audit, edge, workers)
     for service, servicer in zip(GUARDED, servicers, strict=True):
         require_roles(service, servicer)

@@ -30,7 +30,7 @@
 ---@param whole_body string its body
 ---@param declared_leases string[] pairs: activity, lease_ms
 ---@param limited_owners string[] triples: owner, retry_after_ms, limit
--- Returns: the timeouts that were applied, then one of
+-- Returns: reports, then one of
 --          CLAIMED or ENDED with number of the call, owner, activity, lease_left_ms (of ENDED: of the delivery
 --          that the sender is to run, 0 = none), content and body as they were at the claim, with their version, the
 --          effect of a call that has ended on its case ('' = none), answer mode ('' = HANDLER) and fallback ('' =
@@ -55,8 +55,9 @@
 -- Transition: OPEN -> the status during a call (life table); a call that ends here: its row of the life table. A
 --             redirect to /path without a platform fails. Timeouts are applied first, except where a profile was not
 --             passed.
--- @include lifecycle
 -- @include rate_limit
+-- @include timeouts
+-- @include types
 -- @arguments
 
 -- How long a caller is to wait where the case holds as many calls as it may, in milliseconds.

@@ -31,15 +31,16 @@
 ---@param no_repeat boolean whether the answer must not be given twice
 ---@param whole_response string the whole answer, '' = that is what is recorded
 ---@param whole_body string its body
--- Returns: the timeouts that were applied, then OK, or AGAIN (the call had ended so before), with the effect on the
+-- Returns: reports, then OK, or AGAIN (the call had ended so before), with the effect on the
 --          case ('' = none) and the status of the delivery ('' = none); PENDING (another attempt follows); STALE (the
 --          call has ended otherwise, another attempt has started, or the call is no longer kept); MERGE with version,
 --          content and body of the response that the case has now; HEAD_MOVED with id and text
 --          of the newest entry of the audit.
 -- Transition: the call's row of the life table. A case that was closed meanwhile stays closed. Of its delivery
 --             RUNNING -> DELIVERED, DEAD or PENDING.
--- @include lifecycle
 -- @include audit
+-- @include timeouts
+-- @include types
 -- @arguments
 
 local case = load_case(case_id)

@@ -19,13 +19,14 @@
 ---@param was_asked boolean whether the handler was asked
 ---@param was_tried boolean whether the attempt was made; otherwise it was given up before
 ---@param limits {recorded_calls_per_case: number, recorded_bytes_per_case: number}
--- Returns: the timeouts that were applied, then OK, with 1 if the next delivery of an ordered case is due now, else 0,
+-- Returns: reports, then OK, with 1 if the next delivery of an ordered case is due now, else 0,
 --          and 1 if the case is closed by this delivery, else 0; STALE (another attempt has started, or the call is no
 --          longer kept).
 -- Transition: of a delivery RUNNING -> the status. A delivery whose call was erased is DEAD in place of PENDING. A
 --             reminder whose case is decided is dropped, unless it is DELIVERED. With `close`, of the case OPEN or
 --             IN_PROGRESS -> CLOSED; its timeouts are applied first.
--- @include lifecycle
+-- @include timeouts
+-- @include types
 -- @arguments
 
 local call = redis.call('HMGET', call_key(call_id), 'delivery', 'attempts_started', 'ended_fencing_token', 'request',

@@ -13,8 +13,8 @@
 -- Returns: UNKNOWN, CLOSED, BUSY, VERIFY or LIMITED as claim_call does; else OPEN.
 -- @include life_constants
 -- @include partition
--- @include settings
 -- @include rate_limit
+-- @include settings
 -- @arguments
 
 local case = load_case(case_id)

@@ -17,8 +17,9 @@
 --          the key there, and its case or call; for a call that does not exist and holds the case NO_CALL, `call`, and
 --          its id.
 -- Transition: none.
--- @include lifecycle
+-- @include entries
 -- @include labels
+-- @include notifications
 -- @arguments
 
 -- The keys of a case that are there for it alone, and a command that reads each.

@@ -25,7 +25,7 @@ from callback_server.store.packing import (
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("claim_call", applies_timeouts=True)
+SCRIPT: Final = Script("claim_call", sends_reports=True)
 DEFAULT_LEASE_MS: Final = DEFAULT_DEADLINE_MS + LEASE_SLACK_MS
 MAX_HELD_CALLS: Final = 100
 """How many calls of a case are held at a time."""

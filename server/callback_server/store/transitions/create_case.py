@@ -11,7 +11,7 @@ from callback_server.store import keys
 from callback_server.store.packing import pack_content, pack_fallback, pack_response, stored_code
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("create_case", counts_steps=True)
+SCRIPT: Final = Script("create_case", sends_reports=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from callback_server.store import keys
 from callback_server.store.audit_argument import require_head
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("erase_calls", applies_timeouts=True)
+SCRIPT: Final = Script("erase_calls", sends_reports=True)
 LIMIT: Final = 100
 """How many calls one script erases. It blocks the store meanwhile."""
 

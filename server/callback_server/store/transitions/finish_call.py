@@ -17,7 +17,7 @@ from callback_server.store.packing import pack_both, unpack_content, unpack_effe
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("finish_call", applies_timeouts=True)
+SCRIPT: Final = Script("finish_call", sends_reports=True)
 
 
 class FinishResult(msgspec.Struct, frozen=True):

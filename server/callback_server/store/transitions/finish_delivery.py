@@ -13,7 +13,7 @@ from callback_server.store.packing import pack_content, pack_request
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("finish_delivery", applies_timeouts=True)
+SCRIPT: Final = Script("finish_delivery", sends_reports=True)
 
 
 @dataclass(frozen=True, slots=True)

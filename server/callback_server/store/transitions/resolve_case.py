@@ -18,7 +18,7 @@ from callback_server.store.scripts import Script, Scripts
 from callback_server.store.transitions.claim_call import CaseClosed
 from callback_server.store.transitions.finish_call import ResponseReplaced
 
-SCRIPT: Final = Script("resolve_case", applies_timeouts=True)
+SCRIPT: Final = Script("resolve_case", sends_reports=True)
 BATCH_CALLS: Final = 64
 """How many held calls end in one execution."""
 

@@ -13,7 +13,7 @@ from callback_server.store.recording import Recording
 from callback_server.store.scripts import Script, Scripts
 from callback_server.store.transitions.claim_call import Leases
 
-SCRIPT: Final = Script("take_deliveries", applies_timeouts=True)
+SCRIPT: Final = Script("take_deliveries", sends_reports=True)
 LIMIT: Final = 50
 """How many deliveries one script takes. It blocks the store meanwhile."""
 MAX_REQUEST_BYTES: Final = 4 * 1024 * 1024

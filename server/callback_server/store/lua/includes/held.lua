@@ -1,5 +1,6 @@
 -- A held call: it waits in the store until it is answered, its case is resolved, or its hold time ends. Until then it
 -- is in the list of the held calls of its case, and its lease is the rest of its hold time.
+-- @include end_call
 
 -- How long the whole answer to a held call is kept for the process where its caller waits, in milliseconds: much longer
 -- than the interval at which that looks for it. Only the number of held calls limits the bytes of these answers: each
@@ -49,11 +50,11 @@ end
 local function end_hold(case, call_id, now, limits)
   if case.resolved then
     local effect, status = end_resolved(case, call_id, ANSWER_MS, now, limits)
-    TIMEOUTS[#TIMEOUTS + 1] = {'RESOLVED', call_id, case.activity, effect, status}
+    REPORTS[#REPORTS + 1] = {'RESOLVED', call_id, case.activity, effect, status}
   else
     redis.call('HSET', call_key(call_id), 'failure', 'DEADLINE_EXCEEDED', 'detail',
       'the call was not answered within the hold_time of its callback')
     local effect = end_call(case, call_id, 'FAILED', now, limits)
-    TIMEOUTS[#TIMEOUTS + 1] = {'HOLD_TIME_ENDED', call_id, case.activity, effect}
+    REPORTS[#REPORTS + 1] = {'HOLD_TIME_ENDED', call_id, case.activity, effect}
   end
 end

@@ -1,3 +1,6 @@
+-- The rate limit of a case.
+-- @include partition
+
 -- Applies the rate limit of a case (GCRA): calls may arrive up to one minute ahead of an even rate.
 ---@return number arrival what to store if the call is made
 ---@return number retry_after_ms until the call is allowed; 0 or less if it is allowed now

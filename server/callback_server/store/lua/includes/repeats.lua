@@ -2,6 +2,8 @@
 -- its claim until its window is over, which begins at its end. A call that was NOT_STARTED is not found any more.
 --
 -- The whole answer is kept for the window, apart from what is recorded. Its code stays as long as the call is found.
+-- @include reports
+-- @include settings
 
 -- How many repeats may wait with one call.
 local MAX_WAITERS = 16
@@ -9,6 +11,9 @@ local MAX_WAITERS = 16
 -- How long a repeat waits with a call without following it again: several times the interval at which it does, in
 -- milliseconds.
 local WAITER_MS = 5000
+
+-- How long an answer is kept for a caller that was told to wait for it, in milliseconds.
+local WAITED_MS = 24 * 3600 * 1000
 
 -- How long an answer that was erased, or is larger than what the case may keep, is kept for a caller that was told to
 -- wait, until it asks again, in milliseconds. There is at most one for each caller that waited.
@@ -69,7 +74,7 @@ local function start_window(case, call_id, call_status, now, digest, window, wai
   if waiters then
     local replicas = {}
     for _, waiter in pairs(cmsgpack.unpack(waiters)) do replicas[#replicas + 1] = waiter[2] end
-    TIMEOUTS[#TIMEOUTS + 1] = {'AWAITED_CALL_ENDED', call_id, case.activity, unpack(replicas)}
+    REPORTS[#REPORTS + 1] = {'AWAITED_CALL_ENDED', call_id, case.activity, unpack(replicas)}
     redis.call('HDEL', call_key(call_id), 'waiters')
   end
   if not digest then return end

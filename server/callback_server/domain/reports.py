@@ -1,6 +1,6 @@
-"""Timeouts of cases and calls. Every transition on a case applies those that are due, whatever it was asked for.
+"""Reports: what a transition did or found besides what it was asked for.
 
-A transition also reports the end of a call that repeats wait with, whatever ended it.
+Every transition on a case applies the timeouts of the case and its calls that are due.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class HoldTimeEnded(_CallEnded):
 
 @dataclass(frozen=True, slots=True)
 class CallResolved(_CallEnded):
-    """A held call ended with the answer of its case. It is no timeout; a transition reports it in the same way."""
+    """A held call ended with the answer of its case."""
 
     status: CallStatus
 
@@ -75,6 +75,5 @@ class WrongType:
     """What the store said."""
 
 
-Timeout = LeaseEnded | HoldTimeEnded | CallResolved | CaseExpired
-Report = Timeout | AwaitedCallEnded | EntryWithoutCase | WrongType
-"""What a transition reports besides its answer."""
+LoggedReport = LeaseEnded | HoldTimeEnded | CallResolved | CaseExpired | EntryWithoutCase | WrongType
+Report = LoggedReport | AwaitedCallEnded
