@@ -18,10 +18,10 @@ from callback_process.logs import get_logger
 from callback_process.tasks import cancel_all, failures_logged
 from callback_server import metrics
 from callback_server.domain.call import Grant, Request
+from callback_server.domain.delivery_attempt import DeliveryAttempt
 from callback_server.domain.ids import case_id_of_call
 from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
-from callback_server.store.transitions.take_deliveries import DeliveryAttempt
 
 log = get_logger()
 
