@@ -52,6 +52,7 @@ from callback_server.calls.sweeper import Sweeper
 from callback_server.calls.transition_log import log_report
 from callback_server.calls.watch import WatchHub
 from callback_server.domain.activity import Leases
+from callback_server.domain.rendering import ResponseRenderer
 from callback_server.domain.reports import AwaitedCallEnded, LoggedReport
 from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.handlers.handler import Handler
@@ -170,27 +171,29 @@ class ControlPlane:
         self._bus_client = connect(files.store_url)
         self.replica_bus = ReplicaBus(self.scripts, self._bus_client)
         self.workers = WorkerPool(self.scripts, self.replica_bus, checks_workers=settings.check_workers)
+        renderer = ResponseRenderer(platform_url=settings.platform_url, cookie_domains=cookie_domains)
         self.dispatcher = HandlerDispatcher(
             handlers=handlers,
             workers=self.workers,
             activities=activities,
-            platform_url=settings.platform_url,
-            cookie_domains=cookie_domains,
+            renderer=renderer,
             around=None if tracing is None else tracing.around_attempt,
         )
         marks = CallerMarks(self.scripts, recording)
         self.repeats = Repeats(
             self.scripts,
             self.replica_bus,
-            dispatcher=self.dispatcher,
+            renderer=renderer,
             marks=marks,
             patience_s=leases.longest_ms / 1000,
         )
         self.scripts.receive(AwaitedCallEnded, self.repeats.send_end)
         self.audit = AuditLog(self.scripts, files.state_key, retention_ms=settings.audit_retention_s * 1000)
-        self.held = HeldCalls(self.scripts, self.replica_bus, self.dispatcher, recording, self.audit)
+        self.held = HeldCalls(self.scripts, self.replica_bus, renderer, recording, self.audit)
         take = partial(take_deliveries, self.scripts, leases=leases, recording=recording)
-        attempts = HandlerAttempts(self.scripts, dispatcher=self.dispatcher, activities=activities, recording=recording)
+        attempts = HandlerAttempts(
+            self.scripts, dispatcher=self.dispatcher, renderer=renderer, activities=activities, recording=recording
+        )
         most = settings.max_in_flight_deliveries
         self.deliveries = Deliveries(take, attempts.run, max_in_flight=most)
         self.notifications = Deliveries(
@@ -217,6 +220,7 @@ class ControlPlane:
         self.invoker = CallInvoker(
             claims=claims,
             dispatcher=self.dispatcher,
+            renderer=renderer,
             held=self.held,
             repeats=self.repeats,
             attempts=attempts,

@@ -203,6 +203,10 @@ class UnauthenticatedError(CallbackError):
     reason = "UNAUTHENTICATED"
 
 
+class RevokedError(UnauthenticatedError):
+    """The credential, or its principal, is revoked: what uses it ends now."""
+
+
 class SubjectUnknownError(UnauthenticatedError):
     """The ID token is valid, and no principal has its subject."""
 

@@ -156,7 +156,7 @@ ROOMS_OF_SERVER = as_sets({
     "limits": "errors metrics",
     "settings": "contract domain store verification",
     "access": "domain errors metrics settings store verification",
-    "handlers": "contract domain errors metrics settings store",
+    "handlers": "contract domain metrics settings store",
     "operations": "access handlers settings store verification",
     "calls": "access domain errors handlers limits metrics operations store verification",
     "rpc": "access calls contract domain errors handlers limits metrics operations settings store",

@@ -106,7 +106,7 @@ async def test_a_store_that_refuses_changes_nothing_and_callers_may_come_again(t
             with pytest.raises(UnavailableError) as refused:
                 await system.client.generate_callback_url("record", Response("ok"))
             assert word not in str(refused.value)
-            refusals = system.server.events("claim_unanswered")
+            refusals = system.server.events("claim_not_confirmed")
             assert len(refusals) == [answer.json()["code"] for answer in answers].count("store_unavailable")
             assert all(word in event["error"] and not event["maybe_done"] for event in refusals)
         await client.delete("unrelated")

@@ -20,7 +20,7 @@ from callback_server.store.queries.list_cases import list_cases
 from callback_server.store.queries.read import list_calls, read_call, read_case
 from callback_server.store.recording import Recording
 from callback_server.store.transitions import apply_retention
-from callback_server.store.transitions.claim_call import EarlierCall
+from callback_server.store.transitions.claim_call import EarlierCallEnded
 
 DAY_MS = 24 * 3600 * 1000
 ONE = Recording(calls_per_case=1)
@@ -135,5 +135,5 @@ async def test_a_message_is_known_for_its_window_after_its_call_was_deleted(case
     left_ms = await cases.client.pttl(keys.key(keys.partition_of(case.id), "call", granted.call_id))
     assert DAY_MS - 600_000 < left_ms <= DAY_MS
     again = await cases.claim(case, recording=ONE, verification=message)
-    assert isinstance(again, EarlierCall)
+    assert isinstance(again, EarlierCallEnded)
     assert again.call_id == granted.call_id

@@ -189,7 +189,8 @@ BUGS = {
         "local lease = call[1] == 'RUNNING' and tonumber", "local lease = 1e15 or tonumber"),
     "a fallback is sent after the end of the lease": ("if not lease or lease <= now then return reply('STALE') end",
                                                       "if not lease then return reply('STALE') end"),
-    "a delivery after a fallback ends its call too early": ("if may_run_again and wait_ms ~= '' and", "if false and"),
+    "a delivery after a fallback ends its call too early": (
+        "if may_run_again and backoff_ms ~= '' and", "if false and"),
     "a handler that must not run twice is asked again after a fallback": (
         "(status == 'FAILED' and case.mode ~= 'SINGLE')", "status == 'FAILED'"),
     "a handler that must not run twice is asked again after its server was lost": (
@@ -199,10 +200,10 @@ BUGS = {
     "a lease ends, and what was erased is delivered again": (
         "if call[1] and case.mode ~= 'SINGLE' and call[2] ~= '' then", "if call[1] and case.mode ~= 'SINGLE' then"),
     "what was erased is delivered again after a fallback": (
-        "if may_run_again and wait_ms ~= '' and call[5] ~= '' then", "if may_run_again and wait_ms ~= '' then"),
+        "if may_run_again and backoff_ms ~= '' and call[5] ~= '' then", "if may_run_again and backoff_ms ~= '' then"),
     "a call that waits for its next attempt keeps its lease": (
-        "    redis.call('ZREM', leases_key(), call_id)\n    schedule_attempt(case, call_id, now + wait_ms)",
-        "    schedule_attempt(case, call_id, now + wait_ms)"),
+        "    redis.call('ZREM', leases_key(), call_id)\n    schedule_attempt(case, call_id, now + backoff_ms)",
+        "    schedule_attempt(case, call_id, now + backoff_ms)"),
     "a fallback that does not accept the request starts a delivery": "if not accepts then return reply('OK') end",
     "a fallback that accepts the request starts no delivery": (
         "if not accepts then return reply('OK') end", "if true then return reply('OK') end"),
@@ -357,7 +358,8 @@ BUGS = {
     "a request that failed is not accepted again": ("(status == 'SUCCEEDED' and (is_message", "(true and (is_message"),
     "a repeat finds its case closed": (
         "  if case.status == 'CLOSED' or (status == 'SUCC", "  if case.status ~= 'CLOSED' and (status == 'SUCC"),
-    "a repeat passes the limits on calls": ("  local wait_ms, limit = limited()\n", "  local wait_ms, limit = 0, ''\n"),
+    "a repeat passes the limits on calls": (
+        "  local retry_after_ms, limit = limited()\n", "  local retry_after_ms, limit = 0, ''\n"),
     "a handshake is a repeat": ("window_ms > 0 and intent ~= 'HANDSHAKE' and", "window_ms > 0 and"),
     "a message is recognized by its content": ("is_message and message_hash or request_hash", "request_hash"),
     "a repeat of any call is recognized": ("if not is_message then window_ms = tonumber(case.repeat_window) end",

@@ -116,10 +116,10 @@ async def _set_response(made):
     await set_response(made.scripts, case, RESPONSE, owner=None, recording=RECORDING)
 
 
-def finish_first_delivery(made, outcome, status, wait_ms):
+def finish_first_delivery(made, outcome, status, backoff_ms):
     return finish_delivery(
         made.scripts, call_id=made.delivered[0], fencing_token=1, request=Request("post"), outcome=outcome,
-        status=status, wait_ms=wait_ms, recording=RECORDING,
+        status=status, backoff_ms=backoff_ms, recording=RECORDING,
     )  # fmt: skip
 
 

@@ -69,8 +69,8 @@ def add_token(
     Raises:
         ValueError: The name cannot be the name of a principal.
         SettingsError: The file cannot be read or written, is wrong, or has the principal with other roles or
-            activities, or without `answers`. Or the principal is new and the call gives no roles, or what does not
-            belong to its roles.
+            activities, without `answers`, or revoked. Or the principal is new and the call gives no roles, or what does
+            not belong to its roles.
     """
     check_name(name)
     path = path.resolve()  # replaces the file, not a link to it
@@ -128,6 +128,8 @@ def _with_token(path: Path, given: _Given, entry: Mapping[str, str | datetime]) 
     old = known.get(name)
     if old is None and not roles:
         raise SettingsError([f"{path}: {name} is not in the file yet: give its roles"])
+    if old is not None and old.revoked:
+        raise SettingsError([f"{path}: {name} is revoked, so no token of it works; remove revoked = true there"])
     if old is not None and roles and old.roles != roles:
         raise SettingsError([f"{path}: {name} has other roles: {', '.join(sorted(old.roles))}; change them there"])
     if old is not None and activities and old.activities != activities:

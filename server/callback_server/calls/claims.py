@@ -121,7 +121,7 @@ class Claims:
                 unsure_s=UNSENT_S,
             )
         except StoreError as error:
-            log.error("look_up_unanswered", call_id=pending.call_id, error=str(error))
+            log.error("request_not_looked_up", call_id=pending.call_id, error=str(error))
             raise errors.StoreUnavailableError from error
 
     def _limited_owners(self, *, has_body: bool) -> Sequence[tuple[str, int, str]]:
@@ -180,7 +180,7 @@ class Claims:
                 unsure_s=self._leases.longest_ms / 1000,
             )
         except StoreError as error:
-            log.error("claim_unanswered", call_id=pending.call_id, error=str(error), maybe_done=error.maybe_done)
+            log.error("claim_not_confirmed", call_id=pending.call_id, error=str(error), maybe_done=error.maybe_done)
             if error.maybe_done:
                 raise errors.OutcomeUnknownError(pending.call_id) from error
             raise errors.StoreUnavailableError from error
@@ -197,8 +197,8 @@ def refusal_of(
             return errors.CaseClosedError(reason)
         case ConfirmationRequired(prompt):
             return errors.ConfirmationRequiredError(prompt)
-        case RateLimited(wait_ms, limit):
-            return errors.TooManyRequestsError(math.ceil(wait_ms / 1000), limit)
+        case RateLimited(retry_after_ms, limit):
+            return errors.TooManyRequestsError(math.ceil(retry_after_ms / 1000), limit)
         case VerificationRequired():
             # The case has another profile now, because it was generated again after the verification.
             return errors.VerificationUnavailableError()

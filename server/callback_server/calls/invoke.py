@@ -43,6 +43,7 @@ from callback_server.domain.call import CallStatus, DeliveryStatus, Grant, Outco
 from callback_server.domain.case import AnswerMode
 from callback_server.domain.delivery_attempt import DeliveryAttempt
 from callback_server.domain.ids import case_id_of_call, is_state
+from callback_server.domain.rendering import ResponseRenderer
 from callback_server.domain.response import BARE_REJECTION, Response, complete
 from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.limits.body_bytes import BodyBytes, BodyReservation
@@ -53,7 +54,7 @@ from callback_server.store.transitions.claim_call import (
     CaseClosed,
     ClaimRefusal,
     ConfirmationRequired,
-    EarlierCall,
+    EarlierCallEnded,
     EarlierCallRuns,
 )
 
@@ -72,6 +73,7 @@ class CallInvoker:
         *,
         claims: Claims,
         dispatcher: HandlerDispatcher,
+        renderer: ResponseRenderer,
         held: HeldCalls,
         repeats: Repeats,
         attempts: HandlerAttempts,
@@ -89,6 +91,7 @@ class CallInvoker:
         Args:
             claims: Claims the cases for requests.
             dispatcher: Asks the handlers.
+            renderer: Renders responses.
             held: The held calls.
             repeats: The requests that wait for the answer to another one.
             attempts: Records the ends of calls that handlers decide.
@@ -105,6 +108,7 @@ class CallInvoker:
             self.invoke = partial(around, self.invoke)  # type: ignore[method-assign]  # it takes the same arguments
         self._claims = claims
         self._dispatcher = dispatcher
+        self._renderer = renderer
         self._held = held
         self._repeats = repeats
         self._attempts = attempts
@@ -275,7 +279,7 @@ class CallInvoker:
                 request = replace(request, body=b"")
                 reservation.free()
             return await self._call(result, request, call)
-        if isinstance(result, EarlierCallRuns | EarlierCall):
+        if isinstance(result, EarlierCallRuns | EarlierCallEnded):
             metrics.REPEATS.labels(pending.verification.profile).inc()
             log.info("request_repeated", call_id=result.call_id, case_id=pending.case_id)
             del pending
@@ -292,15 +296,15 @@ class CallInvoker:
         raise refusal_of(result, pending.call_id)
 
     def _answer_closed(self, pending: PendingCall, closed: CaseClosed, response: Response) -> CallAnswer:
-        if self._dispatcher.problems(response):  # a `/path`, and this server has no platform_url any more
+        if self._renderer.problems(response):  # a `/path`, and this server has no platform_url any more
             raise refusal_of(closed, pending.call_id)
-        cookie_host = self._dispatcher.cookie_host(closed.alternative_domain, closed.owner)
-        return CallAnswer("", self._dispatcher.complete(response), cookie_host)
+        cookie_host = self._renderer.cookie_host(closed.alternative_domain, closed.owner)
+        return CallAnswer("", self._renderer.complete(response), cookie_host)
 
     async def _call(self, grant: Grant, request: Request, call: ActiveCall) -> CallAnswer:
-        if grant.recorded:
+        if grant.ended_at_claim:
             # The claim decided by the same rule: a redirect to /path is refused without a platform_url.
-            outcome = grant.resolved or self._dispatcher.outcome_of_response(grant.response)
+            outcome = grant.resolved or self._renderer.outcome_of_response(grant.response)
             log_call_ended(grant.call_id, grant.activity, outcome, grant.effect, owner=grant.owner)
             if grant.lease_left_ms:
                 self._deliveries.start_first_attempt(grant, request)
@@ -323,7 +327,7 @@ class CallInvoker:
         return CallAnswer(
             grant.call_id,
             outcome.response,
-            self._dispatcher.cookie_host(grant.settings.alternative_domain, grant.owner),
+            self._renderer.cookie_host(grant.settings.alternative_domain, grant.owner),
             rejected_without_response=outcome.status is CallStatus.REJECTED and outcome.response == BARE_REJECTION,
         )
 
@@ -336,7 +340,7 @@ class CallInvoker:
         The caller of a held call is told to wait earlier if this process or the edge stops.
         """
         fallback = grant.fallback
-        if fallback is not None and self._dispatcher.problems(fallback.response):
+        if fallback is not None and self._renderer.problems(fallback.response):
             fallback = None
         after_ms = told_to_wait_after_ms(grant, prefers_page=call.prefers_page)
         if fallback is not None:
@@ -356,8 +360,8 @@ class CallInvoker:
                         call.answer.set_result(CallAnswer(grant.call_id, Response(), wait_path=path))
                 elif await self._marks.mark_fallback(grant, request, call, task, decides_here=not is_held):
                     log.info("fallback_sent", call_id=grant.call_id, case_id=case_id_of_call(grant.call_id))
-                    response = self._dispatcher.complete(fallback.response)
-                    cookie_host = self._dispatcher.cookie_host(grant.settings.alternative_domain, grant.owner)
+                    response = self._renderer.complete(fallback.response)
+                    cookie_host = self._renderer.cookie_host(grant.settings.alternative_domain, grant.owner)
                     call.answer.set_result(CallAnswer(grant.call_id, response, cookie_host))
             if is_held and not task.done() and (call.answer.done() or call.is_caller_gone):
                 return None
@@ -382,7 +386,7 @@ class CallInvoker:
             with metrics.FINISH_SECONDS.time():
                 outcome, finished = await self._attempts.finish(attempt, result, lease_end, is_last=is_last)
         except StoreError as error:
-            log.error("finish_unanswered", call_id=grant.call_id, error=str(error))
+            log.error("finish_not_confirmed", call_id=grant.call_id, error=str(error))
             raise errors.OutcomeUnknownError(grant.call_id) from error
         if finished is None:
             log.error("finish_too_late", call_id=grant.call_id, status=outcome.status)

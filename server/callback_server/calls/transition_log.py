@@ -93,8 +93,13 @@ def log_call_ended(
         log.info("call_ended", **fields)
 
 
-def log_delivery_tried(grant: Grant, status: DeliveryStatus, outcome: Outcome | None, wait_ms: int | None) -> None:
-    """Log and count an attempt of a delivery, after its end is recorded. A dead one is a warning, with its owner."""
+def log_delivery_tried(
+    grant: Grant, status: DeliveryStatus, outcome: Outcome | None, backoff_ms: int | None, *, was_given_up: bool
+) -> None:
+    """Log and count an attempt of a delivery, after its end is recorded. A dead one is a warning, with its owner.
+
+    One that was given up before the handler was asked has an event of its own.
+    """
     is_call = grant.reason is CallReason.CALL
     failure = (outcome and outcome.failure) or ""
     if is_call:
@@ -108,10 +113,12 @@ def log_delivery_tried(grant: Grant, status: DeliveryStatus, outcome: Outcome | 
         "attempt": grant.attempt,
         "status": status,
         **({} if is_call else {"reason": grant.reason}),
-        **({"wait_ms": wait_ms} if status is DeliveryStatus.PENDING else {}),
+        **({"backoff_ms": backoff_ms} if status is DeliveryStatus.PENDING else {}),
         **({"failure": outcome.failure, "detail": outcome.failure_detail} if outcome and outcome.failure else {}),
     }
-    if status is DeliveryStatus.DEAD:
+    if was_given_up:
+        log.warning("delivery_given_up", **fields, owner=grant.owner)
+    elif status is DeliveryStatus.DEAD:
         log.warning("delivery_tried", **fields, owner=grant.owner)
     else:
         log.info("delivery_tried", **fields)

@@ -14,8 +14,6 @@ LEASE_SLACK_MS: Final = 10_000
 """How much longer a lease is than the deadline of the handler, in milliseconds."""
 DEFAULT_DEADLINE_MS: Final = 8_000
 """The deadline of a handler whose activity declares none, in milliseconds."""
-DEFAULT_HOLD_TIME_MS: Final = 300_000
-"""How long a held call waits for its answer, where its case does not say, in milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)

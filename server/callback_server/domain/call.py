@@ -11,6 +11,7 @@ import msgspec
 from callback_server.domain.case import AnswerMode, CaseEffect, Fallback, Settings
 from callback_server.domain.notification import CallReason, reason_of
 from callback_server.domain.response import Response
+from callback_server.errors import Violation
 
 
 class CallStatus(enum.StrEnum):
@@ -118,10 +119,10 @@ class Grant(msgspec.Struct, frozen=True):
     """The response of the case as it was at the claim."""
     lease_left_ms: int
     """The rest of the lease when the store answered, in milliseconds."""
-    recorded: bool
+    ended_at_claim: bool
     """The call has ended already, because the case answers it: activity `record`, ACK, or the case was resolved."""
     effect: CaseEffect | None = None
-    """The effect of a recorded call on the case. None: the case is as it was."""
+    """The effect on the case of a call that ended at its claim. None: the case is as it was."""
     answer_mode: AnswerMode = AnswerMode.HANDLER
     fallback: Fallback | None = None
     replayed: bool = False
@@ -185,6 +186,35 @@ class Outcome(msgspec.Struct, frozen=True):
     def was_asked(self) -> bool:
         """Whether a handler was asked, or may have been."""
         return self.failure not in NOT_ASKED
+
+
+def failed(failure: CallFailure, detail: str) -> Outcome:
+    """Return the outcome of a call without a decision."""
+    status = CallStatus.NOT_STARTED if failure in NOT_ASKED else CallStatus.FAILED
+    return Outcome(status, failure=failure, failure_detail=detail[:500])
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """The decision of a handler on a call."""
+
+    accepted: bool
+    """False: incorrect data was sent."""
+    override: Response
+    """The attributes that replace those of the case's response; None for each that does not."""
+    keep_open: bool = False
+    """Whether to keep the case open after this success."""
+    close: bool = False
+    """Whether to close the case with this success."""
+    no_repeat: bool = False
+    """Whether the answer must not be given twice."""
+
+    def problems(self) -> list[Violation]:
+        """Return why the decision contradicts itself; empty if it does not."""
+        if self.close and self.keep_open:
+            return [Violation("close", "exclusive", "cannot be combined with keep_open")]
+        if self.close and not self.accepted:
+            return [Violation("close", "verdict", "needs the verdict ACCEPTED")]
+        return []
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,11 +9,11 @@ from callback.v1 import callbacks_service_pb2 as callbacks_pb2
 from callback_server.contract.conversion import from_message, to_message
 from callback_server.contract.converters import response_from
 from callback_server.contract.validation import violations
-from callback_server.domain.call import CallFailure, Grant, Request
+from callback_server.domain.call import CallFailure, Decision, Grant, Request
 from callback_server.domain.case import AnswerMode
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.notification import CallReason
-from callback_server.handlers.handler import Decision, HandlerError
+from callback_server.handlers.handler import HandlerError
 
 
 def question(grant: Grant, request: Request, *, timeout_s: float) -> handler_pb2.HandleCallbackRequest:

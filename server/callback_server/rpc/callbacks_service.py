@@ -23,14 +23,13 @@ from callback_server.contract import converters
 from callback_server.contract.conversion import member_of, to_message, word_of
 from callback_server.domain import ids
 from callback_server.domain.audit import AuditAction, Change
-from callback_server.domain.call import CallStatus
+from callback_server.domain.call import CallStatus, Decision
 from callback_server.domain.case import AnswerMode, Case, CaseStatus, CloseReason, NewCase
 from callback_server.domain.cookies import cookie_problems
 from callback_server.domain.event import EventFilter
 from callback_server.domain.response import FIELDS, in_field
 from callback_server.domain.url import callback_url
 from callback_server.errors import InvalidRequestError, Violation
-from callback_server.handlers.handler import Decision
 from callback_server.handlers.messages import decision_from
 from callback_server.handlers.served import ServedActivities
 from callback_server.limits.open_cases import OpenCaseQuota

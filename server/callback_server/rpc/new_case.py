@@ -15,8 +15,9 @@ from callback_server.contract.conversion import from_message, member_of
 from callback_server.contract.converters import response_from
 from callback_server.contract.validation import violations
 from callback_server.domain import ids
-from callback_server.domain.activity import DEFAULT_HOLD_TIME_MS, Activity, deadline_ms
+from callback_server.domain.activity import Activity, deadline_ms
 from callback_server.domain.case import (
+    DEFAULT_HOLD_TIME_MS,
     DEFAULT_REPEAT_WINDOW_MS,
     FORM,
     RECORD,

@@ -23,7 +23,7 @@
 ---@param answer_digest string of the answer to a held call, '' = the call is not held
 ---@param answered_by string the principal that answers it
 ---@param audit string of such an answer, see includes/audit.lua
----@param wait_ms string until the next attempt, '' = there is none
+---@param backoff_ms string until the next attempt, '' = there is none
 ---@param failure string
 ---@param detail string
 ---@param close boolean
@@ -81,9 +81,9 @@ if delivery then
     'delivery_detail', call[5] ~= '' and detail or '')
   if not was_asked then redis.call('HINCRBY', call_key(call_id), 'attempts_not_asked', 1) end
   local may_run_again = not was_asked or (status == 'FAILED' and case.mode ~= 'SINGLE')
-  if may_run_again and wait_ms ~= '' and call[5] ~= '' then
+  if may_run_again and backoff_ms ~= '' and call[5] ~= '' then
     redis.call('ZREM', leases_key(), call_id)
-    schedule_attempt(case, call_id, now + wait_ms)
+    schedule_attempt(case, call_id, now + backoff_ms)
     return reply('PENDING')
   end
 end

@@ -14,7 +14,7 @@
 ---@param response_body string
 ---@param request string what is kept of it after the delivery, '' = as it is
 ---@param request_body string the same of its body
----@param wait_ms number until the next attempt
+---@param backoff_ms number until the next attempt
 ---@param close boolean whether a DELIVERED closes the case
 ---@param was_asked boolean whether the handler was asked
 ---@param was_tried boolean whether the attempt was made; otherwise it was given up before
@@ -58,7 +58,7 @@ elseif was_tried then
   redis.call('HSET', call_key(call_id), 'size', size)
 end
 if status == 'PENDING' then
-  schedule_attempt(case, call_id, now + wait_ms)
+  schedule_attempt(case, call_id, now + backoff_ms)
   return reply('OK', 0, 0)
 end
 local closes = false

@@ -1,4 +1,4 @@
-"""The transition that claims a case for a call. A recorded call also ends in it."""
+"""The transition that claims a case for a call. Some calls also end in it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class VerificationRequired:
 class RateLimited:
     """The case or its owner has more calls, or more bytes of bodies, than a limit allows."""
 
-    wait_ms: int
+    retry_after_ms: int
     limit: str
     """The setting of the limit."""
 
@@ -93,7 +93,7 @@ class EarlierCallRuns:
 
 
 @dataclass(frozen=True, slots=True)
-class EarlierCall:
+class EarlierCallEnded:
     """The request is a repeat of a call that has ended, and gets what is left of its answer."""
 
     call_id: str
@@ -113,7 +113,7 @@ class EarlierCall:
 
 LookUpRefusal = CaseClosed | VerificationRequired | RateLimited | ClaimRefusal
 """Why a request is refused, whatever its body is."""
-ClaimResult = Grant | ConfirmationRequired | EarlierCallRuns | EarlierCall | LookUpRefusal
+ClaimResult = Grant | ConfirmationRequired | EarlierCallRuns | EarlierCallEnded | LookUpRefusal
 
 
 async def claim_call(
@@ -190,7 +190,7 @@ async def claim_call(
         declared_leases=leases.pairs,
         limited_owners=[value for each in limited_owners for value in each],
     )
-    if word in (b"CLAIMED", b"RECORDED"):
+    if word in (b"CLAIMED", b"ENDED"):
         number, owner, activity, lease_left_ms, content, response_body, version, effect, answer_mode, fallback = facts
         settings, response = unpack_content(content, response_body)
         return Grant(
@@ -202,7 +202,7 @@ async def claim_call(
             response=response,
             version=version,
             lease_left_ms=lease_left_ms,
-            recorded=word == b"RECORDED",
+            ended_at_claim=word == b"ENDED",
             effect=unpack_effect(effect),
             answer_mode=AnswerMode(answer_mode.decode() or AnswerMode.HANDLER),
             fallback=unpack_fallback(fallback) if fallback else None,
@@ -218,7 +218,7 @@ async def claim_call(
             settings=settings,
             response=response,
             lease_left_ms=0,
-            recorded=True,
+            ended_at_claim=True,
             effect=unpack_effect(effect),
             answer_mode=AnswerMode.HOLD,
             resolved=Outcome(CallStatus(status.decode()), unpack_answer(answer) if answer else None),
@@ -249,10 +249,10 @@ def refusal_of(word: bytes, facts: Sequence[Any]) -> LookUpRefusal:
     return ClaimRefusal(word)
 
 
-def earlier_call(facts: Sequence[bytes]) -> EarlierCall:
+def earlier_call(facts: Sequence[bytes]) -> EarlierCallEnded:
     """Return the ended call that a script found for a repeat."""
     call_id, status, failure, code, method, answer, platform_url, owner, domain = facts
-    return EarlierCall(
+    return EarlierCallEnded(
         call_id=call_id.decode(),
         status=CallStatus(status.decode()),
         failure=CallFailure(failure.decode()) if failure else None,

@@ -82,7 +82,7 @@ def _attempt(
         settings=settings,
         response=response,
         lease_left_ms=lease_ms,
-        recorded=False,
+        ended_at_claim=False,
         answer_mode=AnswerMode.HANDLER if is_call_running else AnswerMode.ACK,
         replayed=replayed == b"1",
         version=version,

@@ -90,15 +90,15 @@ local function start_window(case, call_id, call_status, now, digest, window, wai
   end
 end
 
--- Keeps the whole answer to a call that has ended: for a caller that waits (`wait_ms`), and for the window, if it fits
+-- Keeps the whole answer to a call that has ended: for a caller that waits (`keep_ms`), and for the window, if it fits
 -- into what a case may keep. The answers whose windows end first go first.
-local function keep_answer(case, call_id, answer, wait_ms, window_ms, now, max_bytes)
+local function keep_answer(case, call_id, answer, keep_ms, window_ms, now, max_bytes)
   local call = redis.call('HMGET', call_key(call_id), 'wait_hash', 'request', 'no_repeat', 'caller_waits')
   local is_awaited = call[1] and (call[4] or not call[3])
-  if is_awaited then wait_ms = math.max(wait_ms, WAITED_BRIEFLY_MS) end
+  if is_awaited then keep_ms = math.max(keep_ms, WAITED_BRIEFLY_MS) end
   if is_awaited and call[2] ~= '' then window_ms = math.max(window_ms, WAITED_MS) end
   if #answer > max_bytes then window_ms = 0 end
-  local kept_ms = math.max(wait_ms, window_ms)
+  local kept_ms = math.max(keep_ms, window_ms)
   if kept_ms <= 0 then return end
   redis.call('SET', answer_key(call_id), answer, 'PX', kept_ms)
   local count = window_ms > 0 and redis.call('ZCARD', answers_key(case.id)) or 0
