@@ -50,6 +50,7 @@ from callback_server.calls.repeats import Repeats
 from callback_server.calls.sweeper import Sweeper
 from callback_server.calls.transition_log import log_report
 from callback_server.calls.watch import WatchHub
+from callback_server.domain.activity import Leases
 from callback_server.domain.rendering import ResponseRenderer
 from callback_server.domain.reports import AwaitedCallEnded, LoggedReport
 from callback_server.handlers.dispatch import HandlerDispatcher
@@ -83,7 +84,6 @@ from callback_server.store.queries.count_open_cases import count_open_cases
 from callback_server.store.replica_bus import ReplicaBus
 from callback_server.store.safety import UnsafeStoreError
 from callback_server.store.scripts import Scripts
-from callback_server.store.transitions.claim_call import Leases
 from callback_server.verification.fetcher import Fetcher
 from callback_server.verification.profiles import Profile, Profiles
 

@@ -13,13 +13,14 @@ from callback_server.calls.sweeper import Sweeper
 from callback_server.domain import ids
 from callback_server.domain.call import CallStatus, Grant
 from callback_server.domain.case import AnswerMode, CallMode, CaseStatus
+from callback_server.domain.verification import Verification
 from callback_server.store import keys, scripts
 from callback_server.store.connection.errors import StoreError, store_errors
 from callback_server.store.queries.list_cases import list_cases
 from callback_server.store.queries.read import list_calls, read_call, read_case
 from callback_server.store.recording import Recording
 from callback_server.store.transitions import apply_retention
-from callback_server.store.transitions.claim_call import EarlierCallEnded, Verification
+from callback_server.store.transitions.claim_call import EarlierCallEnded
 
 DAY_MS = 24 * 3600 * 1000
 ONE = Recording(calls_per_case=1)

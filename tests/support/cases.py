@@ -4,18 +4,19 @@ import contextlib
 from typing import get_args
 
 from callback_server.domain import ids
-from callback_server.domain.activity import Activity
+from callback_server.domain.activity import Activity, Leases
 from callback_server.domain.call import CallStatus, Outcome, Request
 from callback_server.domain.case import CallMode, NewCase, Settings
 from callback_server.domain.reports import Report
 from callback_server.domain.response import Response, ResponseType
+from callback_server.domain.verification import UNVERIFIED
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
 from callback_server.store.epochs.guard import EpochGuard
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.apply_retention import apply_retention
-from callback_server.store.transitions.claim_call import UNVERIFIED, Leases, claim_call
+from callback_server.store.transitions.claim_call import claim_call
 from callback_server.store.transitions.close_case import close_case
 from callback_server.store.transitions.create_case import create_case
 from callback_server.store.transitions.erase_calls import erase_calls

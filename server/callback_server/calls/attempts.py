@@ -17,6 +17,7 @@ from callback_server.calls.transition_log import log_call_ended, log_delivery_tr
 from callback_server.domain.activity import Activity, retries_of
 from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Outcome, failed
 from callback_server.domain.case import CloseReason
+from callback_server.domain.delivery_attempt import DeliveryAttempt
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.rendering import ResponseRenderer
 from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult
@@ -26,7 +27,6 @@ from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.finish_call import FinishResult, ResponseReplaced, finish_call
 from callback_server.store.transitions.finish_delivery import finish_delivery
-from callback_server.store.transitions.take_deliveries import DeliveryAttempt
 
 log = get_logger()
 

@@ -16,10 +16,9 @@ from typing import Final, assert_never
 
 from callback_process.logs import get_logger
 from callback_server import errors, metrics
-from callback_server.calls.preconditions import PendingCall, PreconditionChecker
-from callback_server.domain.call import Request, identity_of
-from callback_server.domain.guard import intent_of
-from callback_server.domain.ids import case_id_of, new_call_id, state_hash
+from callback_server.calls.pending_call import PendingCall
+from callback_server.calls.preconditions import PreconditionChecker
+from callback_server.domain.activity import Leases
 from callback_server.limits.body_bytes import BodyBytes
 from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.store.connection.errors import StoreError
@@ -32,7 +31,6 @@ from callback_server.store.transitions.claim_call import (
     ClaimRefusal,
     ClaimResult,
     ConfirmationRequired,
-    Leases,
     LookUpRefusal,
     RateLimited,
     VerificationRequired,
@@ -188,13 +186,6 @@ class Claims:
             raise errors.StoreUnavailableError from error
         finally:
             metrics.CLAIM_SECONDS.observe(time.perf_counter() - began)
-
-
-def pending_call(state: str, parameter: str, request: Request) -> PendingCall:
-    """Return a request, as a call with an id of its own that has passed no checks."""
-    state_sha256 = state_hash(state)
-    call_id = new_call_id(case_id_of(state_sha256))
-    return PendingCall(call_id, state, state_sha256, parameter, request, identity_of(request), intent_of(request))
 
 
 def refusal_of(

@@ -17,14 +17,15 @@ from callback_process.logs import get_logger
 from callback_process.tasks import cancel_all, failures_logged
 from callback_server import metrics
 from callback_server.calls.attempts import HandlerAttempts
+from callback_server.domain.activity import Leases
 from callback_server.domain.call import Grant, Request
+from callback_server.domain.delivery_attempt import DeliveryAttempt
 from callback_server.domain.ids import case_id_of_call
 from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
-from callback_server.store.transitions.claim_call import Leases
-from callback_server.store.transitions.take_deliveries import DeliveryAttempt, take_deliveries
+from callback_server.store.transitions.take_deliveries import take_deliveries
 
 log = get_logger()
 

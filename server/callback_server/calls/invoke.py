@@ -31,16 +31,17 @@ from callback_process.tasks import cancel_all
 from callback_server import errors, metrics
 from callback_server.calls.active_call import NO_ANSWER, ActiveCall, CallAnswer, failed_error
 from callback_server.calls.attempts import HandlerAttempts
-from callback_server.calls.claims import Claims, pending_call, refusal_of
+from callback_server.calls.claims import Claims, refusal_of
 from callback_server.calls.deliveries import Deliveries
 from callback_server.calls.held import HeldCalls
 from callback_server.calls.marks import CallerMarks, may_be_delivered
-from callback_server.calls.preconditions import PendingCall
+from callback_server.calls.pending_call import PendingCall, pending_call
 from callback_server.calls.repeats import Repeats
 from callback_server.calls.transition_log import log_call_ended
 from callback_server.calls.waiting import first_of, told_to_wait_after_ms
 from callback_server.domain.call import CallStatus, DeliveryStatus, Grant, Outcome, Request
 from callback_server.domain.case import AnswerMode
+from callback_server.domain.delivery_attempt import DeliveryAttempt
 from callback_server.domain.ids import case_id_of_call, is_state
 from callback_server.domain.rendering import ResponseRenderer
 from callback_server.domain.response import BARE_REJECTION, Response, complete
@@ -56,7 +57,6 @@ from callback_server.store.transitions.claim_call import (
     EarlierCallEnded,
     EarlierCallRuns,
 )
-from callback_server.store.transitions.take_deliveries import DeliveryAttempt
 
 log = get_logger()
 

@@ -26,6 +26,22 @@ class Activity:
     retries: Retries = DEFAULT_RETRIES
 
 
+class Leases:
+    """The leases of calls that handlers decide: the default, and those that activities declare."""
+
+    def __init__(
+        self, activities: Mapping[str, Activity], default_ms: int = DEFAULT_DEADLINE_MS + LEASE_SLACK_MS
+    ) -> None:
+        self.default_ms = default_ms
+        declared = {
+            activity.name: activity.deadline_ms + LEASE_SLACK_MS
+            for activity in activities.values()
+            if activity.deadline_ms is not None
+        }
+        self.longest_ms = max([default_ms, *declared.values()])
+        self.pairs: tuple[str | int, ...] = tuple(value for pair in declared.items() for value in pair)
+
+
 class Pause(msgspec.Struct, frozen=True, array_like=True):
     """The pause of one activity: who, why and when.
 

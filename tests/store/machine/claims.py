@@ -11,6 +11,7 @@ from callback_server.domain.call import Grant, RequestIdentity
 from callback_server.domain.case import CloseReason, GetGuard
 from callback_server.domain.guard import RequestIntent
 from callback_server.domain.response import complete
+from callback_server.domain.verification import Verification
 from callback_server.store import keys
 from callback_server.store.transitions.claim_call import (
     CaseClosed,
@@ -19,7 +20,6 @@ from callback_server.store.transitions.claim_call import (
     EarlierCallEnded,
     EarlierCallRuns,
     RateLimited,
-    Verification,
     VerificationRequired,
     claim_call,
 )

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from callback_server.domain.activity import DEFAULT_DEADLINE_MS, LEASE_SLACK_MS, Activity
+from callback_server.domain.activity import Leases
 from callback_server.domain.call import CallFailure, CallStatus, Grant, Outcome, Request, RequestIdentity, identity_of
 from callback_server.domain.case import AnswerMode, CloseReason, Prompt
 from callback_server.domain.guard import RequestIntent
 from callback_server.domain.ids import case_id_of
 from callback_server.domain.response import Response
+from callback_server.domain.verification import UNVERIFIED, Verification
 from callback_server.store import keys
 from callback_server.store.packing import (
     pack_request,
@@ -26,7 +27,6 @@ from callback_server.store.recording import Recording
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script("claim_call", sends_reports=True)
-DEFAULT_LEASE_MS: Final = DEFAULT_DEADLINE_MS + LEASE_SLACK_MS
 MAX_HELD_CALLS: Final = 100
 """How many calls of a case are held at a time."""
 
@@ -111,36 +111,9 @@ class EarlierCallEnded:
     """The domain of the case's URL. Empty: the common one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """What the verification of a request found, before its claim."""
-
-    profile: str = ""
-    """The verification profile that the request has passed. Empty: none."""
-    message_sha256: str = ""
-    """SHA-256 of the message id, in hexadecimal digits. Empty: messages have no id."""
-    window_ms: int = 0
-    """How long after the end of its call a message with this id is the same one, in milliseconds."""
-
-
-UNVERIFIED: Final = Verification()
 LookUpRefusal = CaseClosed | VerificationRequired | RateLimited | ClaimRefusal
 """Why a request is refused, whatever its body is."""
 ClaimResult = Grant | ConfirmationRequired | EarlierCallRuns | EarlierCallEnded | LookUpRefusal
-
-
-class Leases:
-    """The leases of calls that handlers decide: the default, and those that activities declare."""
-
-    def __init__(self, activities: Mapping[str, Activity], default_ms: int = DEFAULT_LEASE_MS) -> None:
-        self.default_ms = default_ms
-        declared = {
-            activity.name: activity.deadline_ms + LEASE_SLACK_MS
-            for activity in activities.values()
-            if activity.deadline_ms is not None
-        }
-        self.longest_ms = max([default_ms, *declared.values()])
-        self.pairs: tuple[str | int, ...] = tuple(value for pair in declared.items() for value in pair)
 
 
 async def claim_call(
