@@ -13,7 +13,7 @@ from callback_edge import metrics
 from callback_process import logs
 from callback_process.credentials import Contents, CredentialsError, FileReloader, tls_files, tls_reloader
 from callback_process.settings import TlsSettings
-from callback_shared.targets import channel_target
+from callback_shared.addresses import Addresses
 
 log = logs.get_logger()
 
@@ -29,11 +29,11 @@ class Tls:
     """Name in the server's certificate. None: the name of the target."""
     credentials: grpc.ChannelCredentials
 
-    def channel(self, target: str, options: tuple[tuple[str, Any], ...]) -> grpc.aio.Channel:
+    def channel(self, addresses: Addresses, options: tuple[tuple[str, Any], ...]) -> grpc.aio.Channel:
         """Create a channel with these credentials."""
-        if self.server_name is not None:
-            options = (*options, ("grpc.ssl_target_name_override", self.server_name))
-        return grpc.aio.secure_channel(channel_target(target), self.credentials, options=options)
+        name = self.server_name
+        of_name = addresses.options if name is None else (("grpc.ssl_target_name_override", name),)
+        return grpc.aio.secure_channel(addresses.target, self.credentials, options=(*options, *of_name))
 
 
 def token(file: Path | None) -> FileReloader[str]:

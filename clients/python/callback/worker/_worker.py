@@ -54,6 +54,7 @@ from callback.worker._execution import HandlerFailedError, decide, is_notificati
 from callback.worker._handlers import DEFAULT_GRACE_S, Handlers
 from callback.worker._process import log_to_standard_error, stop_signals
 from callback.worker._threads import HandlerThreads
+from callback_shared.addresses import Addresses
 from callback_shared.targets import DEFAULT_TARGET, check_target
 
 DEFAULT_MAX_CALLS = 100
@@ -123,6 +124,7 @@ class Worker:
         check_target(target, needs_name=tls is not None and tls.server_name is None)
         self._handlers = handlers
         self._target = target
+        self._addresses = Addresses(target)
         self._tls = None if tls is None else TlsFiles(tls)
         self._metadata = token_metadata(token, token_file)
         warn_of_plain_text(target, tls, has_token=token is not None or token_file is not None)
@@ -216,6 +218,7 @@ class Worker:
         """Keep a stream to a server, and open another one when it ends or the server is draining."""
         backoff, unexplained = _backoff(), 0
         while True:
+            await self._addresses.look_up_within(WELCOME_TIMEOUT_S)
             try:
                 stream = _Stream(
                     self._channel(),
@@ -265,7 +268,7 @@ class Worker:
     def _channel(self) -> grpc.aio.Channel:
         if self._tls is not None:
             self._tls.reload_if_changed()  # each stream has its own channel, with the current files
-        channel: grpc.aio.Channel = open_channel(grpc.aio, self._target, self._tls, _OPTIONS)
+        channel: grpc.aio.Channel = open_channel(grpc.aio, self._addresses, self._tls, _OPTIONS)
         return channel
 
     def _served(self) -> list[str]:
