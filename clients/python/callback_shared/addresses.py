@@ -65,8 +65,7 @@ class Addresses:
 
         This does not wait.
         """
-        if time.monotonic() >= self._due_at:
-            self.look_up()
+        self._look_up_if_due()
         order = [place for host in self._hosts for place in self._places.get(host, ())]
         if not order or self._used == set(order):
             return False
@@ -75,9 +74,9 @@ class Addresses:
         return True
 
     def failed(self) -> None:
-        """Look up the names soon, because no server was reachable."""
-        if time.monotonic() >= self._started_at + FAILURE_INTERVAL_S:
-            self.look_up()
+        """Look up the names now, or as soon as they may be, because no server was reachable."""
+        self._due_at = min(self._due_at, self._started_at + FAILURE_INTERVAL_S)
+        self._look_up_if_due()
 
     def look_up(self) -> Future[None]:
         """Start a look-up, unless one runs, and return its end. It never fails."""
@@ -97,6 +96,10 @@ class Addresses:
         if self._hosts:
             await asyncio.wait([asyncio.wrap_future(self.look_up())], timeout=timeout_s)
             self.refresh()
+
+    def _look_up_if_due(self) -> None:
+        if time.monotonic() >= self._due_at:
+            self.look_up()
 
     def _find(self, search: Future[None]) -> None:
         try:

@@ -119,7 +119,8 @@ class Transport:
     def _error_from(self, failure: grpc.RpcError) -> CallbackError:
         error = from_rpc_error(failure, self._target)
         if isinstance(error, UnavailableError):
-            self._addresses.failed()
+            with self._opening:
+                self._addresses.failed()
         return error
 
     def _closed_error(self) -> CallbackError:

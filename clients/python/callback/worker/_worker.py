@@ -61,6 +61,8 @@ DEFAULT_MAX_CALLS = 100
 """The number of concurrent calls, unless another number is given."""
 WELCOME_TIMEOUT_S = 10.0
 """How long a server may take to welcome a worker, in seconds. The worker then tries another one."""
+LOOK_UP_TIMEOUT_S = 2.0
+"""How long each connection waits for the addresses of the target, in seconds. Then it uses the last known ones."""
 FIRST_PAUSE_S = 0.2
 """The first pause before reconnecting, in seconds."""
 LONGEST_PAUSE_S = 5.0
@@ -90,6 +92,7 @@ class Worker:
     Args:
         handlers: The handlers. The worker announces their activities to the server when it connects.
         target: `host:port`, or another gRPC target such as `dns:///callback:50051`, with any number of addresses.
+            Names are looked up for each connection.
         tls: The authorities to trust, and the worker's certificate. Default: no TLS. A token then crosses the network
             in plain text, which is logged as a warning unless the target is on this machine.
         token: The bearer token, or a function that returns it and is called with every connection.
@@ -218,7 +221,7 @@ class Worker:
         """Keep a stream to a server, and open another one when it ends or the server is draining."""
         backoff, unexplained = _backoff(), 0
         while True:
-            await self._addresses.look_up_within(WELCOME_TIMEOUT_S)
+            await self._addresses.look_up_within(LOOK_UP_TIMEOUT_S)
             try:
                 stream = _Stream(
                     self._channel(),
