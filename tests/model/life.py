@@ -473,23 +473,26 @@ class ModelCase:
         return [call for call in taken if not call.erased]
 
     def finish_delivery(self, call_id, fencing_token, status, *, asked, now, close=False):
-        """Return whether the next delivery is due now, and whether the case closes. None: another attempt decides."""
+        """Return whether the next delivery is due now, whether the case closes, and the recorded status.
+
+        That is None for a reminder that is dropped. None alone: another attempt decides.
+        """
         call = self.calls.get(call_id) or self.gone.get(call_id) or self.notifications.get(call_id)
         if call is None:  # a reminder that was dropped
             return None
         if call.ended_fencing_token == fencing_token:
-            return False, False
+            return False, False, status if call.delivery == RUNNING else call.delivery
         if call.delivery != RUNNING or call.attempts_started != fencing_token:
             return None
         if status != DELIVERED and self._is_obsolete(call):
             del self.notifications[call_id]
-            return False, False
+            return False, False, None
         call.ended_fencing_token = fencing_token
         call.attempts_not_asked += not asked
         if status == PENDING and not call.erased:
             call.delivery, call.due = PENDING, NOW if now else LATER
             self.tell("DELIVERY_CHANGED", call)
-            return False, False
+            return False, False, PENDING
         if status == DELIVERED and not call.erased and call_id not in self.notifications:
             call.partial = call.partial or self.strips
         closes = False
@@ -499,7 +502,8 @@ class ModelCase:
         if closes:
             self._close("CONSUMED")
             self.tell("CASE_CLOSED")
-        return self.end_delivery(call, DELIVERED if status == DELIVERED else DEAD), closes
+        ended = DELIVERED if status == DELIVERED else DEAD
+        return self.end_delivery(call, ended), closes, ended
 
     def end_delivery(self, call, status, *, trims=True):
         """End a delivery and return whether the next one of an ordered case is due now."""

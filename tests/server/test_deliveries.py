@@ -292,6 +292,27 @@ async def test_an_erased_pending_delivery_becomes_dead_with_a_reason(store_of, s
     assert stub.requests(name) == []
 
 
+async def test_the_log_says_dead_where_a_failed_attempt_of_an_erased_call_has_no_successor(delivering):
+    gate = asyncio.Event()
+
+    async def fails(_request, context):
+        await gate.wait()
+        await context.abort(grpc.StatusCode.INTERNAL, "broken")
+
+    name = delivering.stub.play(fails)
+    made = await generate(delivering, name)
+    answer = await delivering.call(made, body=b"body")
+    await delivering.delivery(answer.call_id, RUNNING)
+    await wait_until(lambda: delivering.stub.requests(name), what="the request")
+    await delivering.erase(made)
+    with capture_logs() as logs:
+        gate.set()
+        await delivering.delivery(answer.call_id, DEAD)
+        await wait_until(lambda: [each for each in logs if each["event"] == "delivery_tried"], what="the log")
+    (tried,) = [each for each in logs if each["event"] == "delivery_tried"]
+    assert (tried["status"], tried["log_level"], "backoff_ms" in tried) == ("DEAD", "warning", False)
+
+
 async def test_erased_calls_are_not_listed_as_dead(delivering):
     made = await generate(delivering, delivering.stub.play(answering(reject())), allow_multiple_calls=True)
     answer = await delivering.call(made, body=b"body")

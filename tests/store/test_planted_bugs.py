@@ -150,7 +150,7 @@ BUGS = {
         "if call[1] ~= 'RUNNING' or call[2] ~= fencing_token then return reply('STALE') end",
         "if call[1] ~= 'RUNNING' then return reply('STALE') end"),
     "the end of an attempt that is sent again counts twice": (
-        "if call[3] == fencing_token then return reply('OK', 0, 0) end"),
+        "if call[3] == fencing_token then return reply('OK', 0, 0, call[1] == 'RUNNING' and status or call[1]) end"),
     "a lease of a delivery that ended is not taken": (
         "redis.call('ZRANGE', due_list(activity, notifications), '-inf', now",
         "redis.call('ZRANGE', due_list(activity, notifications), 1000, now"),

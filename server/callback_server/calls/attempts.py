@@ -156,7 +156,8 @@ class HandlerAttempts:
         )
         if finished is None:
             return None
-        log_delivery_tried(grant, status, outcome, backoff_ms, was_given_up=result is None)
+        if finished.status is not None:
+            log_delivery_tried(grant, finished.status, outcome, backoff_ms, was_given_up=result is None)
         if finished.is_case_closed:
             case_id = case_id_of_call(grant.call_id)
             log.info("case_closed", case_id=case_id, close_reason=CloseReason.CONSUMED, call_id=grant.call_id)

@@ -20,8 +20,8 @@
 ---@param was_tried boolean whether the attempt was made; otherwise it was given up before
 ---@param limits {recorded_calls_per_case: number, recorded_bytes_per_case: number}
 -- Returns: reports, then OK, with 1 if the next delivery of an ordered case is due now, else 0,
---          and 1 if the case is closed by this delivery, else 0; STALE (another attempt has started, or the call is no
---          longer kept).
+--          1 if the case is closed by this delivery, else 0, and the status that was recorded ('' = the reminder was
+--          dropped); STALE (another attempt has started, or the call is no longer kept).
 -- Transition: of a delivery RUNNING -> the status. A delivery whose call was erased is DEAD in place of PENDING. A
 --             reminder whose case is decided is dropped, unless it is DELIVERED. With `close`, of the case OPEN or
 --             IN_PROGRESS -> CLOSED; its timeouts are applied first.
@@ -31,7 +31,7 @@
 
 local call = redis.call('HMGET', call_key(call_id), 'delivery', 'attempts_started', 'ended_fencing_token', 'request',
   'request_body', 'delivery_response', 'delivery_body', 'size')
-if call[3] == fencing_token then return reply('OK', 0, 0) end
+if call[3] == fencing_token then return reply('OK', 0, 0, call[1] == 'RUNNING' and status or call[1]) end
 if call[1] ~= 'RUNNING' or call[2] ~= fencing_token then return reply('STALE') end
 local case = load_case(case_id)
 if not case then return reply('STALE') end
@@ -40,7 +40,7 @@ local now = math.floor(now_us() / 1000)
 
 if status ~= 'DELIVERED' and is_obsolete(case, call_id) then
   drop_reminder(case, call_id)
-  return reply('OK', 0, 0)
+  return reply('OK', 0, 0, '')
 end
 redis.call('HSET', call_key(call_id), 'ended_fencing_token', fencing_token)
 if was_tried then redis.call('HSET', call_key(call_id), 'delivery_failure', failure) end
@@ -59,7 +59,7 @@ elseif was_tried then
 end
 if status == 'PENDING' then
   schedule_attempt(case, call_id, now + backoff_ms)
-  return reply('OK', 0, 0)
+  return reply('OK', 0, 0, status)
 end
 local closes = false
 if close and status == 'DELIVERED' then
@@ -71,4 +71,4 @@ if closes then
   close_case(case, CONSUMED, now)
   emit_event(case, 'CASE_CLOSED')
 end
-return reply('OK', end_delivery(case, call_id, status, now, limits) and 1 or 0, closes and 1 or 0)
+return reply('OK', end_delivery(case, call_id, status, now, limits) and 1 or 0, closes and 1 or 0, status)

@@ -24,6 +24,9 @@ class DeliveryFinished:
     """Whether the next delivery of an ordered case is due now."""
     is_case_closed: bool
     """Whether the handler has closed the case with this delivery."""
+    status: DeliveryStatus | None
+    """The status of the delivery from now on: DEAD in place of PENDING if its call was erased. None: it was a reminder
+    of a case that is decided, and was dropped."""
 
 
 async def finish_delivery(
@@ -79,4 +82,9 @@ async def finish_delivery(
         was_asked=outcome is not None and outcome.was_asked,
         was_tried=outcome is not None,
     )
-    return DeliveryFinished(*map(bool, facts)) if word == b"OK" else None
+    if word != b"OK":
+        return None
+    next_is_due, is_case_closed, recorded = facts
+    return DeliveryFinished(
+        bool(next_is_due), bool(is_case_closed), DeliveryStatus(recorded.decode()) if recorded else None
+    )
