@@ -6,6 +6,7 @@ import grpc
 import pytest
 from prometheus_client import REGISTRY
 from support.edge_calls import EdgeCalls, answers_of, response_of
+from support.principals import by, principals_of
 from support.proxy import StoreProxy, script_of
 from support.services import calls_in_flight, refusal, response, running_services
 from support.wait import wait_until
@@ -188,6 +189,25 @@ async def test_an_edge_that_loses_its_role_has_new_calls_refused_and_gets_the_re
         assert calls_in_flight() == 0
         listed = await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(), metadata=token("owner"))
         assert [each.callback_activity for each in listed.callbacks].count("record") == 2  # unchanged
+
+
+async def test_the_stream_of_an_edge_that_is_revoked_ends_and_its_calls_run_on(store_of, limits):
+    limits(edge_service, CHECK_S=0.05)
+    fields = {"owner": {"roles": {Role.OWNER}}, "edge": {"roles": {Role.EDGE}}}
+    known = principals_of(**fields)
+    async with running_services(store_of(), principals=lambda: known) as services:
+        stream = services.edge.StreamInvocations(metadata=by("edge"))
+        await stream.read()
+        await send(stream, await case(services, activity="form", metadata=by("owner")))
+        await services.running(metadata=by("owner"))
+        known = principals_of(**fields | {"edge": {"roles": {Role.EDGE}, "revoked": True}})
+
+        async def read_to_the_end():
+            while await stream.read() is not grpc.aio.EOF:
+                pass
+
+        assert (await refusal(read_to_the_end())).reason == "UNAUTHENTICATED"
+        await services.running(metadata=by("owner"))
 
 
 async def wait_until_repeated(services, call):

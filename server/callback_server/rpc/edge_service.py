@@ -21,7 +21,7 @@ from callback_server.calls.invoke import CallInvoker
 from callback_server.calls.marks import CallerMarks
 from callback_server.contract import converters
 from callback_server.contract.conversion import content
-from callback_server.errors import CallbackError
+from callback_server.errors import CallbackError, RevokedError
 from callback_server.rpc.grpc_aio.stream_reading import StreamReading
 from callback_server.rpc.method import Authenticate, error_status, require_valid, rpc, rpc_stream
 from callback_server.store.epochs.exchange import EpochExchange
@@ -32,6 +32,8 @@ _MAX_BATCH_BYTES: Final = 256 * 1024
 """The maximum size of the bodies in one message, in bytes. A larger body is sent alone."""
 MAX_UNSENT_BYTES: Final = 16 * 1024 * 1024
 """How many bytes of bodies may wait for an edge that does not read. Beyond it, the server does not read from it."""
+CHECK_S: Final = 1.0
+"""How often the server checks whether the credential of a connected edge is revoked, in seconds."""
 
 _observe_call = metrics.REQUEST_SECONDS.labels(metrics.INVOKE_METHOD).observe
 _observe_look_up = metrics.LOOK_UP_SECONDS.observe
@@ -65,13 +67,17 @@ class EdgeServicer(edge_grpc.EdgeServiceServicer):
         """Run the calls that an edge sends. They run to their recorded end even if this RPC is cancelled."""
         stream = _InvocationStream(self._invoker, authenticate, self._epochs, is_ready=self._is_ready)
         reading = self._reading.start(stream.read(requests))
+        checking = asyncio.create_task(stream.check())
         self._streams.add(stream)
         try:
             with self._epochs.listening(stream.send_epochs):
                 async for response in stream.responses():
                     yield response
+            if stream.revoked is not None:
+                raise stream.revoked
             reading.result()
         finally:
+            checking.cancel()
             self._streams.discard(stream)
             stream.close()
 
@@ -89,7 +95,8 @@ class _InvocationStream:
 
     A call whose result does not reach the edge has lost its caller: the edge answers it with an error, or is gone.
 
-    If the edge loses its role, its new calls are refused, and the calls that run get their results.
+    If the edge loses its role, its new calls are refused, and the calls that run get their results. If its credential
+    is revoked, the stream ends at once.
     """
 
     def __init__(
@@ -106,6 +113,8 @@ class _InvocationStream:
         self._unsent: deque[tuple[int, CallAnswer | status_pb2.Status | None]] = deque()
         """The results to send, with the numbers of their calls. None: send the body."""
         self._unsent_bytes = 0
+        self.revoked: RevokedError | None = None
+        """Why the server ends the stream."""
         self._is_read = False
         """Whether the edge has closed its side."""
         self._is_closed = False
@@ -153,9 +162,21 @@ class _InvocationStream:
             self._is_read = True
             self._changed.set()
 
+    async def check(self) -> None:
+        """End the stream when the credential of the edge is revoked, until cancelled."""
+        while self.revoked is None:
+            await asyncio.sleep(CHECK_S)
+            try:
+                self._authenticate()
+            except RevokedError as error:
+                self.revoked = error
+                self._changed.set()
+            except CallbackError:
+                continue  # its next calls are refused
+
     async def responses(self) -> AsyncIterator[edge_pb2.StreamInvocationsResponse]:
-        """Yield the messages to the edge, until all its calls have their results."""
-        while self._unsent_readiness or self._unsent or self._calls or not self._is_read:
+        """Yield the messages to the edge, until all its calls have their results, or it is revoked."""
+        while self.revoked is None and (self._unsent_readiness or self._unsent or self._calls or not self._is_read):
             if self._unsent_readiness or self._unsent or self._must_send_epochs:
                 message = self._next_batch()
                 yield message
