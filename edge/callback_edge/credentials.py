@@ -19,7 +19,7 @@ from callback_process.credentials import (
     tls_reloader,
 )
 from callback_process.settings import TlsSettings
-from callback_shared.targets import channel_target
+from callback_shared.addresses import Addresses
 
 _TOKEN: Final = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
 """Syntax of a token (RFC 6750, section 2.1)."""
@@ -33,11 +33,11 @@ class Tls:
     """Name in the server's certificate. None: the name of the target."""
     credentials: grpc.ChannelCredentials
 
-    def channel(self, target: str, options: tuple[tuple[str, Any], ...]) -> grpc.aio.Channel:
+    def channel(self, addresses: Addresses, options: tuple[tuple[str, Any], ...]) -> grpc.aio.Channel:
         """Create a channel with these credentials."""
-        if self.server_name is not None:
-            options = (*options, ("grpc.ssl_target_name_override", self.server_name))
-        return grpc.aio.secure_channel(channel_target(target), self.credentials, options=options)
+        name = self.server_name
+        of_name = addresses.options if name is None else (("grpc.ssl_target_name_override", name),)
+        return grpc.aio.secure_channel(addresses.target, self.credentials, options=(*options, *of_name))
 
 
 def token(file: Path | None) -> FileReloader[str]:

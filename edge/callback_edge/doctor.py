@@ -24,6 +24,7 @@ from callback_process.certificates import check_tls
 from callback_process.credentials import CredentialsError
 from callback_process.effective import mask_url
 from callback_process.findings import Finding, check_secret_file, unreachable
+from callback_shared.addresses import Addresses
 from callback_shared.targets import is_local, servers_of
 
 _SERVICE: Final = "callback.v1.EdgeService"
@@ -109,8 +110,11 @@ async def check_server(settings: EdgeSettings) -> AsyncIterator[Finding]:
     default = "" if "server_target" in settings.model_fields_set else ", the default,"
     has_certificate = settings.server_tls is not None and settings.server_tls.cert_file is not None
     for target in servers_of(settings.server_target):
-        channel = grpc.aio.insecure_channel(target, options=_OPTIONS) if tls is None else tls.channel(target, _OPTIONS)
-        async with channel:
+        async with (
+            grpc.aio.insecure_channel(target, options=_OPTIONS)
+            if tls is None
+            else tls.channel(Addresses(target), _OPTIONS)
+        ) as channel:
             finding = await _check_health("edge server_target", target, channel, default)
             yield finding
             if finding.is_problem:

@@ -38,8 +38,7 @@ class EdgeSettings(ProcessSettings):
     """Address of `/healthz`, `/readyz` and `/metrics`. Callers must not reach it. Port 0 picks a free port."""
     server_target: Annotated[str, Field(min_length=1), AfterValidator(_grpc_target)] = "127.0.0.1:50051"
     """Servers: `HOST:PORT`, where a host may resolve to several addresses, or several as `HOST:PORT,HOST:PORT`. The
-    edge spreads calls over those that are serving. It resolves a single name again when a connection is lost, and the
-    names of a list once, at the start."""
+    edge spreads calls over those that are serving. It looks the names up every 5 seconds, and after a failure."""
     server_token_file: Path | None = None
     """File with the token of a principal that has the role `edge`. The edge reads it again when it changes. None: the
     edge sends no token."""

@@ -24,7 +24,6 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Final, Self, get_args
 
 import grpc
@@ -85,7 +84,6 @@ from callback_server.store.queries.count_open_cases import count_open_cases
 from callback_server.store.replica_bus import ReplicaBus
 from callback_server.store.safety import UnsafeStoreError
 from callback_server.store.scripts import Scripts
-from callback_server.store.transitions.take_deliveries import take_deliveries
 from callback_server.verification.fetcher import Fetcher
 from callback_server.verification.profiles import Profile, Profiles
 
@@ -190,16 +188,24 @@ class ControlPlane:
         self.scripts.receive(AwaitedCallEnded, self.repeats.send_end)
         self.audit = AuditLog(self.scripts, files.state_key, retention_ms=settings.audit_retention_s * 1000)
         self.held = HeldCalls(self.scripts, self.replica_bus, renderer, recording, self.audit)
-        take = partial(take_deliveries, self.scripts, leases=leases, recording=recording)
         attempts = HandlerAttempts(
             self.scripts, dispatcher=self.dispatcher, renderer=renderer, activities=activities, recording=recording
         )
-        most = settings.max_in_flight_deliveries
-        self.deliveries = Deliveries(take, attempts.run, max_in_flight=most)
+        self.deliveries = Deliveries(
+            self.scripts,
+            attempts,
+            notifications=False,
+            leases=leases,
+            recording=recording,
+            max_in_flight=settings.max_in_flight_deliveries,
+        )
         self.notifications = Deliveries(
-            partial(take, notifications=True),
-            attempts.run,
-            max_in_flight=most,
+            self.scripts,
+            attempts,
+            notifications=True,
+            leases=leases,
+            recording=recording,
+            max_in_flight=settings.max_in_flight_deliveries,
             max_per_second=settings.max_notifications_per_second,
         )
         owner_calls = settings.max_calls_per_minute_per_owner
@@ -238,8 +244,8 @@ class ControlPlane:
             self.scripts,
             recording,
             retention_ms=settings.retention_s * 1000,
-            deliveries_due=self.deliveries.notify_due,
-            notifications_due=self.notifications.notify_due,
+            deliveries_due=self.deliveries.wake_due,
+            notifications_due=self.notifications.wake_due,
         )
         authenticator = Authenticator(
             principals, issuers=files.issuers, asks_certificates=settings.tls_client_ca_file is not None

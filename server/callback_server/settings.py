@@ -123,8 +123,9 @@ class ActivitySettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     target: Annotated[str, AfterValidator(_grpc_target)] | None = None
-    """The address of the handler: `host:port`, several as `host:port,host:port` (the first one that can be reached is
-    used), or a gRPC target (`dns:///orders:50051`). None: workers serve it."""
+    """The address of the handler: `host:port`, several as `host:port,host:port`, or a gRPC target
+    (`dns:///orders:50051`). The server spreads calls over all addresses that can be reached, and looks the names up
+    every 5 seconds. None: workers serve it."""
     deadline_s: float | None = Field(default=None, gt=0, le=300)
     """The deadline of the handler, in seconds. None: 8."""
     connect_timeout_s: float = Field(default=2, gt=0, le=60)

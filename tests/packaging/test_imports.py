@@ -14,7 +14,7 @@ VALUES = (
     "callback._checks callback._conversion callback._converters callback._decisions callback._enums callback._errors"
     " callback._reason_errors callback._reasons callback._rpc_errors callback._values"
 )
-SHARED = "callback_shared.fields callback_shared.targets"
+SHARED = "callback_shared.addresses callback_shared.fields callback_shared.targets"
 CLIENT = f"google grpc {SHARED} callback.json_form callback.v1 {VALUES}"
 SETTINGS = "pydantic pydantic_core pydantic_settings callback_process"
 KEYS = "certifi cryptography http_message_signatures http_sf httpcore jwt"
@@ -27,7 +27,9 @@ def as_sets(rules):
 MAY_IMPORT = as_sets({
     "callback": f"google grpc grpc_health grpc_status {SHARED}",
     "callback.client": f"{CLIENT} callback.connection",
-    "callback.connection": "grpc callback._errors callback._reason_errors callback_shared.targets",
+    "callback.connection": (
+        "grpc callback._errors callback._reason_errors callback_shared.addresses callback_shared.targets"
+    ),
     "callback.worker": f"{CLIENT} grpc_health callback.connection",
     "callback.testing": "callback",
     "callback.testing.fixtures": "callback pytest",
@@ -130,7 +132,7 @@ LAYERS = as_sets({
     "callback_prove": "callback callback_launcher callback_process",
     "callback_conform": "callback.v1",
     "callback_triage": "callback",
-    "callback_api": "callback callback.v1 callback_process",
+    "callback_api": "callback callback.v1 callback_process callback_shared",
     "callback_console": "callback callback.v1 callback_api callback_process callback_shared callback_triage",
     "callback_cli": (
         "callback callback_conform callback_console callback_edge callback_process callback_prove callback_server"

@@ -1,6 +1,7 @@
 """Push handlers: the request that they receive, their failures, and TLS."""
 
 import asyncio
+import collections
 import contextlib
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import pytest
 import trustme
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
+from support.names import changing_names
 from support.services import refusal, running_services
 from support.store import free_port
 from support.system import Process
@@ -264,6 +266,45 @@ async def test_other_tls_files_take_over_and_the_call_under_way_ends(limits, sto
         await wait_for(seen, b"second.example")
         gate.set()
         assert await waiting == b"first.example"
+
+
+async def test_calls_are_spread_over_the_addresses_of_a_name_and_follow_their_changes(limits, store_of, told):
+    limits(push, FILES_INTERVAL_S=0.02)
+    names = changing_names(limits, **{"handler.test": ["127.0.0.2", "127.0.0.3"]})
+    counts, held, gate, port = collections.Counter(), asyncio.Event(), asyncio.Event(), free_port()
+
+    def serving(ip):
+        async def handle(request, _context):
+            counts[ip] += 1
+            if request.request_query_string == "held":
+                held.set()
+                await gate.wait()
+            return handler_pb.HandleCallbackResponse(verdict=1, response=pb.Response(response_body=ip.encode()))
+
+        return listening(handle, address=f"{ip}:{port}")
+
+    activity = ActivitySettings(target=f"handler.test:{port}", deadline_s=60)
+    async with (
+        serving("127.0.0.2"),
+        serving("127.0.0.3"),
+        serving("127.0.0.4"),
+        running_services(store_of(), activities={"act": activity}) as services,
+    ):
+
+        async def call(**request):
+            return (await services.call(await services.generate("act"), **request)).response.response_body.decode()
+
+        async def goes_to(*ips):
+            return {await call() for _ in range(8)} == {*ips}
+
+        await wait_until(lambda: goes_to("127.0.0.2", "127.0.0.3"))
+        running = asyncio.create_task(call(request_query_string="held"))
+        await held.wait()
+        names["handler.test"] = ["127.0.0.4"]
+        await wait_until(lambda: goes_to("127.0.0.4"))
+        gate.set()
+        assert await running in {"127.0.0.2", "127.0.0.3"}
+    assert told("handler_addresses_changed")[-1]["addresses"] == f"ipv4:127.0.0.4:{port}"
 
 
 @pytest.mark.parametrize(

@@ -282,11 +282,11 @@ class ScriptedEdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
             while not condition():
                 await self.changed.wait()
 
-    async def start(self, port=0, credentials=None):
+    async def start(self, port=0, credentials=None, *, ip="127.0.0.1"):
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0), *PINGS_WELCOME])
         edge_service_pb2_grpc.add_EdgeServiceServicer_to_server(self, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
-        address = f"127.0.0.1:{port or free_port()}"  # its own: it can come back to it
+        address = f"{ip}:{port or free_port()}"  # its own: it can come back to it
         if credentials:
             self.port = self._server.add_secure_port(address, credentials)
         else:
@@ -316,9 +316,9 @@ class ScriptedEdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
 
 
 @contextlib.asynccontextmanager
-async def control_plane(credentials=None, *, plane=None) -> AsyncIterator[ScriptedEdgeService]:
+async def control_plane(credentials=None, *, plane=None, port=0, ip="127.0.0.1") -> AsyncIterator[ScriptedEdgeService]:
     plane = plane or ScriptedEdgeService()
-    await plane.start(credentials=credentials)
+    await plane.start(port, credentials, ip=ip)
     try:
         yield plane
     finally:

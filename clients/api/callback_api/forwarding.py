@@ -28,6 +28,7 @@ from callback.v1 import audit_service_pb2, callbacks_service_pb2, operations_ser
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 from callback_api.codecs import Received
 from callback_api.errors import as_connect_errors, refusal
+from callback_shared.addresses import Addresses
 
 _FILES: Final = (callbacks_service_pb2, operations_service_pb2, audit_service_pb2)
 """The services that the API serves, as modules."""
@@ -68,7 +69,7 @@ class Forwarding(MetadataInterceptor[None]):
     """
 
     def __init__(self, target: str, tls: Tls | None, *, is_local: bool) -> None:
-        self._target = target
+        self._addresses = Addresses(target)
         self._tls = None if tls is None else TlsFiles(tls)
         self._is_local = is_local
         self._channel: grpc.aio.Channel | None = None
@@ -93,6 +94,8 @@ class Forwarding(MetadataInterceptor[None]):
         """
         with as_connect_errors():
             metadata = _metadata(context)
+            if not self._addresses.is_known:
+                await self._addresses.look_up_within(PROBE_TIMEOUT_S)
             stub = CallbacksServiceStub(self._connection())
             if not self._is_local and time.monotonic() >= self._has_principals_until:
                 await self._require_principals(stub)
@@ -216,10 +219,11 @@ class Forwarding(MetadataInterceptor[None]):
                 raise
 
     def _connection(self) -> grpc.aio.Channel:
-        """Return the channel. The first request opens it, and changed files of TLS replace it."""
-        has_changed = self._tls is not None and self._tls.reload_if_changed()
+        """Return the channel. The first request opens it; changed addresses, and changed files of TLS, replace it."""
+        has_changed = self._addresses.refresh()
+        has_changed |= self._tls is not None and self._tls.reload_if_changed()
         if self._channel is None or has_changed:
-            self._channel = open_channel(grpc.aio, self._target, self._tls, CHANNEL_OPTIONS)
+            self._channel = open_channel(grpc.aio, self._addresses, self._tls, CHANNEL_OPTIONS)
         return self._channel
 
 

@@ -68,7 +68,7 @@ class ConsoleSettings(ProcessSettings):
     are refused. None: `http://` and the address of `bind`."""
     server_target: Annotated[str, Field(min_length=1), AfterValidator(_target)] = DEFAULT_TARGET
     """Server: `HOST:PORT`, where a host may resolve to several addresses, or several as `HOST:PORT,HOST:PORT`: the
-    first one that can be reached is used. The names of a list are resolved once."""
+    first one that can be reached is used. While it is in use, the console looks the names up every 5 seconds."""
     server_tls: TlsSettings | None = None
     """TLS to the server. `{}` trusts the system's certificate authorities. Without a client certificate: each request
     has the identity of the person who signed in. None: plain text."""

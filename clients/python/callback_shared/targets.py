@@ -5,7 +5,6 @@ A target must name its port because gRPC would silently use port 443. A token in
 
 import ipaddress
 import re
-import socket
 
 DEFAULT_TARGET = "127.0.0.1:50051"
 """The address at which `callback up` listens."""
@@ -60,31 +59,16 @@ def servers_of(target: str) -> list[str]:
     return [f"{scheme}:{each}" if scheme else each for each in servers.split(",")]
 
 
-def channel_target(target: str) -> str:
-    """Return a valid target as gRPC takes it: it knows no list of names, so `a:1,b:1` becomes a list of addresses.
+def hosts_of(target: str) -> list[tuple[str, str]]:
+    """Return the hosts of a valid target with their ports, in order. Empty: gRPC finds the server in a way of its own.
 
-    The names are looked up now. A name without an address is left out; if none has one, gRPC is left to say so.
+    That is a Unix socket, addresses (`ipv4:`), or a name with the DNS server to ask (`dns://SERVER/HOST:PORT`).
     """
     scheme, servers = _parts(target)
-    if scheme or "," not in servers or _WITHOUT_PORT.fullmatch(target):
-        return target
-    found: list[str] = []
-    of_ipv4, has_ipv6_only = [], False
-    for server in servers.split(","):
-        host, _, port = server.rpartition(":")
-        try:
-            places = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
-        except OSError:
-            continue
-        ipv4 = [str(place[0]) for family, *_, place in places if family is socket.AF_INET]
-        ipv6 = [str(place[0]) for family, *_, place in places if family is socket.AF_INET6]
-        has_ipv6_only |= not ipv4
-        of_ipv4 += [f"{each}:{port}" for each in ipv4]
-        # A list has addresses of one kind. An IPv6 socket reaches IPv4 by mapped addresses (RFC 4291, 2.5.5.2).
-        found += [f"[{each}]:{port}" for each in ([f"::ffff:{one}" for one in ipv4] or ipv6)]
-    if not found:
-        return f"dns:///{servers.partition(',')[0]}"
-    return f"ipv6:{','.join(dict.fromkeys(found))}" if has_ipv6_only else f"ipv4:{','.join(dict.fromkeys(of_ipv4))}"
+    if _WITHOUT_PORT.fullmatch(target) or scheme in ("ipv4", "ipv6") or re.match("dns://[^/]", target):
+        return []
+    pairs = (server.rpartition(":") for server in servers.split(","))
+    return [(host, port) for host, _, port in pairs]
 
 
 def is_local(target: str) -> bool:

@@ -24,7 +24,7 @@ from callback_edge.upstream.epoch_relay import EpochRelay
 from callback_edge.upstream.stream import InvocationStream, OnResult
 from callback_process import logs
 from callback_process.credentials import FileReloader
-from callback_shared.targets import channel_target
+from callback_shared.addresses import Addresses
 
 log = logs.get_logger()
 
@@ -48,7 +48,7 @@ _CHANNEL_OPTIONS: Final = (
     ("grpc.service_config_disable_resolution", 1),  # so that DNS cannot turn them on again
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
     ("grpc.enable_http_proxy", 0),  # a proxy of the environment is for the web, and servers are not on the web
-    ("grpc.dns_min_time_between_resolutions_ms", 2000),  # a replaced server has another address
+    ("grpc.dns_min_time_between_resolutions_ms", 2000),  # for a target that gRPC looks up itself
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 2000),  # in effect the timeout of an attempt to connect
     ("grpc.max_reconnect_backoff_ms", 500),  # a restarted server is back before the next one drains
@@ -64,7 +64,7 @@ class ServerChannel:
     """Channel with its streams, from its creation on a running loop to `close`.
 
     Args:
-        target: The servers, as a gRPC target.
+        addresses: The servers, as they are known now.
         tls: TLS of the connections; None is plain text.
         token: This edge's token. Empty if a certificate identifies it, or nothing does.
         timeout_s: How long a call may wait for its result, in seconds.
@@ -76,7 +76,7 @@ class ServerChannel:
 
     def __init__(
         self,
-        target: str,
+        addresses: Addresses,
         tls: Tls | None,
         token: FileReloader[str],
         timeout_s: float,
@@ -86,9 +86,10 @@ class ServerChannel:
         on_result: OnResult,
     ) -> None:
         if tls is None:
-            self._channel = grpc.aio.insecure_channel(channel_target(target), options=_CHANNEL_OPTIONS)
+            options = (*_CHANNEL_OPTIONS, *addresses.options)
+            self._channel = grpc.aio.insecure_channel(addresses.target, options=options)
         else:
-            self._channel = tls.channel(target, _CHANNEL_OPTIONS)
+            self._channel = tls.channel(addresses, _CHANNEL_OPTIONS)
         self._edge_service = edge_service_pb2_grpc.EdgeServiceStub(self._channel)
         # The same as the stub's method, without a serializer: the messages are bytes already.
         self._stream_invocations: Any = self._channel.stream_stream(

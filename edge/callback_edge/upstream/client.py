@@ -11,8 +11,8 @@
    that it has.
 5. If a caller does not get the result of its call, the edge reports that to the server, and waits for nothing: at once
    over the stream of the call, or by the call's ID if the edge has the result already.
-6. Changed TLS files make a new channel. It takes over once it is ready; the earlier one returns the results that it
-   owes.
+6. Changed TLS files, and changed addresses of the servers, make a new channel. It takes over once it is ready; the
+   earlier one returns the results that it owes.
 7. Concurrent calls are batched: they go in one message on one stream.
 8. A request is looked up in the same way, before its body is read: a server refuses it whatever its body is, or wants
    the body. That is no call: without a result it may be repeated.
@@ -37,6 +37,7 @@ from callback_edge.upstream.epoch_relay import EpochRelay
 from callback_edge.upstream.status import REFUSAL_CODES, UNREACHABLE_RETRY_S, problem_error_from, reason_of
 from callback_edge.upstream.unanswered import UnansweredCall, UnansweredCalls
 from callback_process import logs
+from callback_shared.addresses import Addresses
 
 log = logs.get_logger()
 
@@ -47,6 +48,8 @@ _MAX_REFUSALS: Final = 6
 be the same again."""
 FILE_CHECK_S: Final = 1.0
 """Interval, in seconds, at which the edge reads its files again."""
+_FIRST_LOOK_UP_S: Final = 5.0
+"""How long the start waits for the addresses of the servers, in seconds."""
 _REPORT_TIMEOUT_S: Final = 5.0
 _MAX_REPORTS: Final = 100
 """Maximum number of reports at the same time; the edge drops the others."""
@@ -60,7 +63,7 @@ class ServerClient:
     """
 
     def __init__(self, settings: EdgeSettings) -> None:
-        self._target = settings.server_target
+        self._addresses = Addresses(settings.server_target)
         self._invoke_timeout_s = settings.invoke_timeout_s
         self._max_in_flight = settings.max_requests_in_flight
         self._max_waits = settings.max_waits_in_flight
@@ -83,12 +86,13 @@ class ServerClient:
         self._streams_changed = asyncio.Event()
         self._is_idle = asyncio.Event()
         self._is_idle.set()
+        await self._addresses.look_up_within(_FIRST_LOOK_UP_S)
         self._channel = self._new_channel()
         self._draining: set[ServerChannel] = set()
         """Earlier channels that wait for results."""
         self._replacement: asyncio.Task[None] | None = None
         self._releases_callers = False
-        self._start(self._follow_files())
+        self._start(self._follow_changes())
         return self
 
     async def __aexit__(self, *_error: object) -> None:
@@ -250,7 +254,7 @@ class ServerClient:
 
     def _new_channel(self) -> ServerChannel:
         return ServerChannel(
-            self._target,
+            self._addresses,
             self._tls.value,
             self._token,
             self._invoke_timeout_s,
@@ -260,12 +264,17 @@ class ServerClient:
             on_result=self._call_ended,
         )
 
-    async def _follow_files(self) -> None:
+    async def _follow_changes(self) -> None:
+        """Follow the files, and the addresses of the servers."""
         while True:
             await asyncio.sleep(FILE_CHECK_S)
             if self._token.reload():
                 self._channel.replace_streams()
-            if self._tls.reload():
+            if not self._channel.is_ready:
+                self._addresses.failed()
+            if has_moved := self._addresses.refresh():
+                log.info("server_addresses_changed", addresses=self._addresses.target)
+            if self._tls.reload() or has_moved:
                 if self._replacement:
                     self._replacement.cancel()
                 self._replacement = self._start(self._replace_channel())

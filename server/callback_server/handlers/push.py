@@ -2,7 +2,8 @@
 
 A call that never left this process is distinguished from one that may have left it. The connection is therefore made
 first, and the call is sent, once, only when the connection is ready. gRPC's own retries are off. When the TLS files
-change, a new connection is made and takes over once it is ready; the old one still receives the decisions on its calls.
+or the addresses of the target change, a new connection is made and takes over once it is ready; the old one still
+receives the decisions on its calls.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from callback_server.domain.notification import CallReason
 from callback_server.handlers.handler import HandlerError, Reply
 from callback_server.handlers.messages import question
 from callback_server.settings import ActivitySettings
-from callback_shared.targets import channel_target
+from callback_shared.addresses import Addresses
 
 log = get_logger()
 
@@ -38,6 +39,7 @@ _OPTIONS: Final[list[tuple[str, Any]]] = [
     ("grpc.enable_retries", 0),
     ("grpc.enable_http_proxy", 0),  # the proxy in the environment is for the web, and handlers are internal
     ("grpc.service_config_disable_resolution", 1),
+    ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),  # over all addresses of the target
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
@@ -60,6 +62,7 @@ class PushHandler:
         self._activity = activity
         self._settings = settings
         self._credentials = credentials(activity, settings)
+        self._addresses = Addresses(settings.target or "")
         self._next: HandlerConnection | None = None
         """The connection that takes over once it is ready."""
         self._tasks = TaskSet()
@@ -67,8 +70,9 @@ class PushHandler:
 
     async def __aenter__(self) -> Self:
         self._changed = asyncio.Event()
+        self._addresses.look_up()  # the start does not wait for it
         self._connection = self._new_connection()
-        self._tasks.start(self._follow_files())
+        self._tasks.start(self._follow_changes())
         return self
 
     async def __aexit__(self, *_error: object) -> None:
@@ -120,16 +124,23 @@ class PushHandler:
             raise HandlerError(CallFailure.HANDLER_UNREACHABLE, "the server stopped before it could send the call")
         return self._connection
 
-    async def _follow_files(self) -> None:
+    async def _follow_changes(self) -> None:
+        """Follow the TLS files and the addresses of the target."""
         while True:
             await asyncio.sleep(FILES_INTERVAL_S)
-            if self._credentials.reload():
+            if not self._connection.is_ready:
+                self._addresses.failed()
+            if has_moved := self._addresses.refresh():
+                log.info("handler_addresses_changed", activity=self._activity, addresses=self._addresses.target)
+            if self._credentials.reload() or has_moved:
                 abandoned, self._next = self._next, self._new_connection()
                 if abandoned is not None:
                     await abandoned.close()
 
     def _new_connection(self) -> HandlerConnection:
-        return HandlerConnection(make_channel(self._settings, self._credentials.value), self._connection_changed)
+        return HandlerConnection(
+            make_channel(self._settings, self._addresses, self._credentials.value), self._connection_changed
+        )
 
     def _connection_changed(self) -> None:
         if self._next is not None and self._next.is_ready:
@@ -203,13 +214,16 @@ def credentials(activity: str, settings: ActivitySettings) -> FileReloader[grpc.
     return tls_reloader(tls_files(f"activities.{activity}.tls", settings.tls), grpc.ssl_channel_credentials, on_reload)
 
 
-def make_channel(settings: ActivitySettings, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
-    """Return a channel to a handler; without credentials it is in plain text."""
+def make_channel(
+    settings: ActivitySettings, addresses: Addresses, credentials: grpc.ChannelCredentials | None
+) -> grpc.aio.Channel:
+    """Return a channel to a handler at its addresses of now; without credentials it is in plain text."""
     # In spite of its name, this option limits the duration of one attempt to connect.
     options = [*_OPTIONS, ("grpc.min_reconnect_backoff_ms", round(settings.connect_timeout_s * 1000))]
-    target = channel_target(settings.target or "")
-    if credentials is None:
-        return grpc.aio.insecure_channel(target, options=options)
     if settings.tls is not None and settings.tls.server_name is not None:
         options.append(("grpc.ssl_target_name_override", settings.tls.server_name))
-    return grpc.aio.secure_channel(target, credentials, options=options)
+    else:
+        options += addresses.options
+    if credentials is None:
+        return grpc.aio.insecure_channel(addresses.target, options=options)
+    return grpc.aio.secure_channel(addresses.target, credentials, options=options)

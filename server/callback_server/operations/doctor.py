@@ -51,6 +51,7 @@ from callback_server.verification.profiles import Profiles, profile_files
 from callback_server.verification.settings.profiles import ProviderSettings
 from callback_server.verification.settings.signed import HmacSettings, PublicKeySettings
 from callback_server.verification.settings.token import JwtSettings
+from callback_shared.addresses import Addresses
 
 CLOCK_SKEW_S: Final = 1.0
 """The accepted difference between two clocks, in seconds."""
@@ -516,7 +517,9 @@ async def check_handlers(settings: ServerSettings) -> AsyncIterator[Finding]:
 async def _check_handler(name: str, activity: ActivitySettings) -> Finding:
     check = f"activities.{name}"
     try:
-        channel = make_channel(activity, credentials(name, activity).value)
+        addresses = Addresses(str(activity.target))
+        await addresses.look_up_within(activity.connect_timeout_s)
+        channel = make_channel(activity, addresses, credentials(name, activity).value)
     except CredentialsError as error:
         return Finding.problem(check, str(error), "correct that file")
     async with channel:

@@ -36,7 +36,7 @@ from callback_server.limits.open_cases import OpenCaseQuota
 from callback_server.rpc.grpc_aio.batcher import AdmissionBatcher
 from callback_server.rpc.method import Authenticate, require_valid, rpc, rpc_stream
 from callback_server.rpc.new_case import Policy, known_state, new_case
-from callback_server.rpc.paging import ListQueue, attempt, milliseconds, page_that_fits, read_token
+from callback_server.rpc.paging import ListQueue, call_number, milliseconds, page_that_fits, read_token
 from callback_server.rpc.visible_cases import VisibleCases, require_visible_owner
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
@@ -312,7 +312,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     async def ListCalls(self, request: pb2.ListCallsRequest, caller: Principal) -> pb2.ListCallsResponse:
         """Return a page of the calls of a case."""
         case = await self._visible.case(request.callback_case_id, caller)
-        before = read_token(attempt, request.page_token)
+        before = read_token(call_number, request.page_token)
 
         async def read(limit: int) -> pb2.ListCallsResponse:
             calls, more = await list_calls(self.scripts, case.id, before=before, limit=limit)

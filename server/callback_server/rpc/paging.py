@@ -63,8 +63,8 @@ async def page_that_fits(
     return page
 
 
-def attempt(token: str) -> int:
-    """Return the position in the calls of a case that a page token names, or raise ValueError."""
+def call_number(token: str) -> int:
+    """Return the number of the call of a case that a page token names, or raise ValueError."""
     if not re.fullmatch("[1-9][0-9]{0,15}", token):
         raise ValueError("not a page token")
     return int(token)

@@ -1,6 +1,7 @@
 """What `_async_client.py` uses of asyncio and of gRPC for asyncio. `_sync_grpc.py` has the same names for threads."""
 
 import asyncio
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 import grpc
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     UnaryMethod = UnaryUnaryMultiCallable
     WatchStream = UnaryStreamCall[messages.WatchCallsRequest, messages.WatchCallsResponse]
 
-__all__ = ["CANCELLED", "Channel", "is_being_cancelled", "library", "sleep"]
+__all__ = ["CANCELLED", "Channel", "is_being_cancelled", "library", "sleep", "wait"]
 
 CANCELLED = asyncio.CancelledError
 """Raised by gRPC for a request whose channel or stream was closed, and by asyncio in a task that is cancelled."""
@@ -24,3 +25,8 @@ library = grpc.aio
 """The library that opens a channel."""
 sleep = asyncio.sleep
 """Pause, in seconds."""
+
+
+async def wait(end: Future[None], timeout: float) -> None:  # a wait that expires is no error
+    """Wait for an end, at most for the timeout in seconds."""
+    await asyncio.wait([asyncio.wrap_future(end)], timeout=timeout)

@@ -40,7 +40,8 @@ class CallbackClient(Methods):
 
     Args:
         target: `host:port`, or another gRPC target such as `dns:///callback:50051` or `unix:/run/callback.sock`. With
-            several, as in `a:50051,b:50051`, it uses the first one that it can reach; names are looked up once.
+            several, as in `a:50051,b:50051`, it uses the first one that it can reach; of the addresses of one name,
+            any of them. While it is in use, it looks the names up every 5 seconds, and after a failure.
         tls: The authorities to trust, and the client's certificate. Default: no TLS. A token then crosses the network
             in plain text, which is logged once as a warning unless the target is on this machine.
         token: The bearer token, or a function that returns it and is called with every request.

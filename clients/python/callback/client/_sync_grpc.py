@@ -1,5 +1,7 @@
 """What `_sync_client.py` uses of gRPC for threads. `_async_grpc.py` has the same names for asyncio."""
 
+import concurrent.futures
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,11 @@ library = grpc
 """The library that opens a channel."""
 sleep = time.sleep
 """Pause, in seconds."""
+
+
+def wait(end: concurrent.futures.Future[None], timeout: float) -> None:
+    """Wait for an end, at most for the timeout in seconds."""
+    concurrent.futures.wait([end], min(timeout, threading.TIMEOUT_MAX))
 
 
 def is_being_cancelled() -> bool:

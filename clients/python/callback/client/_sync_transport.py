@@ -32,8 +32,14 @@ from callback.connection._channel_options import CHANNEL_OPTIONS
 from callback.connection._tls import Tls, TlsFiles, open_channel
 from callback.v1 import callbacks_service_pb2 as messages
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
-from callback_shared.targets import DEFAULT_TARGET, check_target
+from callback_shared.addresses import Addresses
+from callback_shared.targets import DEFAULT_TARGET, check_target, has_several
 
+_SPREAD_OPTIONS = (
+    *CHANNEL_OPTIONS,
+    ("grpc.service_config", '{"loadBalancingConfig": [{"pick_first": {"shuffleAddressList": true}}]}'),
+)
+"""Options of a channel to one address of a name, any of them. A list has an order: the first one comes first."""
 _log = logging.getLogger("callback.client")
 _Request = TypeVar("_Request")
 _Reply = TypeVar("_Reply")
@@ -54,6 +60,8 @@ class Transport:
     ) -> None:
         check_target(target, needs_name=tls is not None and tls.server_name is None)
         self._target = target
+        self._addresses = Addresses(target)
+        self._options = CHANNEL_OPTIONS if has_several(target) else _SPREAD_OPTIONS
         self._tls = None if tls is None else TlsFiles(tls)
         self._metadata = token_metadata(token, token_file)
         self._timeout = finite_timeout(timeout)
@@ -78,30 +86,42 @@ class Transport:
         if self._channel is not None:
             self._channel.close()
 
-    def _connection(self) -> grpc_io.Channel:
-        """Return the channel. The first request creates it, and changed files of `tls` replace it.
+    def _connection(self, timeout: float) -> grpc_io.Channel:
+        """Return the channel. The first request creates it; changed addresses, and changed files of `tls`, replace it.
 
-        gRPC closes a replaced channel once its requests have ended.
+        gRPC closes a replaced channel once its requests have ended. Only the first request waits for the addresses, at
+        most for the timeout in seconds.
         """
+        if not self._addresses.is_known:
+            grpc_io.wait(self._addresses.look_up(), timeout)
         if self._closed:
             raise self._closed_error()
         with self._opening:  # threads may share a synchronous client
             # Not in the constructor: a channel does not survive a fork of its process, and a channel of asyncio belongs
             # to the event loop that runs when it is created.
-            has_changed = self._tls is not None and self._tls.reload_if_changed()
+            has_changed = self._addresses.refresh()
+            has_changed |= self._tls is not None and self._tls.reload_if_changed()
             if self._channel is None or has_changed:
-                self._channel = open_channel(grpc_io.library, self._target, self._tls, CHANNEL_OPTIONS)
+                self._channel = open_channel(grpc_io.library, self._addresses, self._tls, self._options)
             return self._channel
 
-    def _watch(self, request: messages.WatchCallsRequest) -> "grpc_io.WatchStream":
-        return CallbacksServiceStub(self._connection()).WatchCalls(request, metadata=self._metadata())
+    def _watch(self, request: messages.WatchCallsRequest, timeout: float) -> "grpc_io.WatchStream":
+        channel = self._connection(timeout)
+        return CallbacksServiceStub(channel).WatchCalls(request, metadata=self._metadata())
 
     def _raise_unless_resumable(self, failure: grpc.RpcError, backoff: Backoff) -> float:
         """Return the pause before a broken watch resumes, in seconds, or raise its error if it cannot in time."""
-        error = from_rpc_error(failure, self._target)
+        error = self._error_from(failure)
         if not self._retry or not can_resume_watch(error) or backoff.remaining <= 0:
             raise error from failure
         return backoff.next_pause(error.retry_after)
+
+    def _error_from(self, failure: grpc.RpcError) -> CallbackError:
+        error = from_rpc_error(failure, self._target)
+        if isinstance(error, UnavailableError):
+            with self._opening:
+                self._addresses.failed()
+        return error
 
     def _closed_error(self) -> CallbackError:
         return CallbackError(f"this {type(self).__name__} is closed", code=grpc.StatusCode.CANCELLED)
@@ -121,7 +141,7 @@ class Transport:
         """Send a request, with retries until its timeout. Raise every gRPC error as a `CallbackError`."""
         traced = (("traceparent", traceparent),) if traceparent else ()
         while True:
-            rpc = method(self._connection())
+            rpc = method(self._connection(backoff.remaining))
             try:
                 return rpc(request, timeout=backoff.remaining, metadata=(*self._metadata(), *traced))
             except grpc_io.CANCELLED as failure:
@@ -131,7 +151,7 @@ class Transport:
             except grpc.RpcError as failure:
                 if self._closed:
                     raise self._closed_error() from failure
-                error = from_rpc_error(failure, self._target)
+                error = self._error_from(failure)
                 pause = backoff.next_pause(error.retry_after)
                 if once or not self._retry or not is_retryable(error) or pause >= backoff.remaining:
                     raise error from failure
@@ -249,7 +269,7 @@ class CallWatch(Iterator[CallEvent]):
         while not self._closed:
             try:
                 if self._stream is None:
-                    self._stream = self._client._watch(self._request)  # noqa: SLF001  # same module
+                    self._stream = self._client._watch(self._request, self._timeout)  # noqa: SLF001  # same module
                 message = next(iter(self._stream), None)
             except grpc_io.CANCELLED as failure:
                 if not (self._closed or self._client._closed) or grpc_io.is_being_cancelled():  # noqa: SLF001  # same module

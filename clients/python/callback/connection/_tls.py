@@ -17,7 +17,7 @@ from typing import Any
 
 import grpc
 
-from callback_shared.targets import channel_target
+from callback_shared.addresses import Addresses
 
 _log = logging.getLogger("callback.connection")
 
@@ -140,25 +140,25 @@ class TlsFiles(_PemFiles):
         """The credentials of a new channel."""
         return grpc.ssl_channel_credentials(*self.contents)
 
-    @property
-    def channel_options(self) -> tuple[tuple[str, str], ...]:
-        """The channel options that belong to the credentials."""
-        return () if self._server_name is None else (("grpc.ssl_target_name_override", self._server_name),)
+    def name_options(self, addresses: Addresses) -> tuple[tuple[str, str], ...]:
+        """Return the channel options that say which name the certificate must have."""
+        name = self._server_name
+        return addresses.options if name is None else (("grpc.ssl_target_name_override", name),)
 
 
-def open_channel(library: Any, target: str, tls: TlsFiles | None, options: Sequence[tuple[str, Any]]) -> Any:
+def open_channel(library: Any, addresses: Addresses, tls: TlsFiles | None, options: Sequence[tuple[str, Any]]) -> Any:
     """Return a new channel.
 
     Args:
         library: `grpc` or `grpc.aio`.
-        target: The target of the server.
+        addresses: The servers, as they are known now.
         tls: Its files as they are now. None: plain text.
         options: The options of the channel.
     """
     if tls is None:
-        return library.insecure_channel(channel_target(target), options=options)
-    options = (*options, *tls.channel_options)
-    return library.secure_channel(channel_target(target), tls.credentials, options=options)
+        return library.insecure_channel(addresses.target, options=(*options, *addresses.options))
+    options = (*options, *tls.name_options(addresses))
+    return library.secure_channel(addresses.target, tls.credentials, options=options)
 
 
 def server_credentials(tls: ServerTls) -> grpc.ServerCredentials:

@@ -57,12 +57,15 @@ from callback.worker._execution import HandlerFailedError, decide, is_notificati
 from callback.worker._handlers import DEFAULT_GRACE_S, Handlers
 from callback.worker._process import log_to_standard_error, stop_signals
 from callback.worker._threads import HandlerThreads
+from callback_shared.addresses import Addresses
 from callback_shared.targets import DEFAULT_TARGET, check_target
 
 DEFAULT_MAX_CALLS = 100
 """The number of concurrent calls, unless another number is given."""
 WELCOME_TIMEOUT_S = 10.0
 """How long a server may take to welcome a worker, in seconds. The worker then tries another one."""
+LOOK_UP_TIMEOUT_S = 2.0
+"""How long each connection waits for the addresses of the target, in seconds. Then it uses the last known ones."""
 FIRST_PAUSE_S = 0.2
 """The first pause before reconnecting, in seconds."""
 LONGEST_PAUSE_S = 5.0
@@ -94,6 +97,7 @@ class Worker:
     Args:
         handlers: The handlers. The worker announces their activities to the server when it connects.
         target: `host:port`, or another gRPC target such as `dns:///callback:50051`, with any number of addresses.
+            Names are looked up for each connection.
         tls: The authorities to trust, and the worker's certificate. Default: no TLS. A token then crosses the network
             in plain text, which is logged as a warning unless the target is on this machine.
         token: The bearer token, or a function that returns it and is called with every connection. The server asks for
@@ -129,6 +133,7 @@ class Worker:
         check_target(target, needs_name=tls is not None and tls.server_name is None)
         self._handlers = handlers
         self._target = target
+        self._addresses = Addresses(target)
         self._tls = None if tls is None else TlsFiles(tls)
         self._metadata = token_metadata(token, token_file)
         warn_of_plain_text(target, tls, has_token=token is not None or token_file is not None)
@@ -223,6 +228,7 @@ class Worker:
         backoff, unexplained = _backoff(), 0
         serving: _Stream | None = None
         while True:
+            await self._addresses.look_up_within(LOOK_UP_TIMEOUT_S)
             try:
                 stream = _Stream(
                     self._channel(),
@@ -288,7 +294,7 @@ class Worker:
     def _channel(self) -> grpc.aio.Channel:
         if self._tls is not None:
             self._tls.reload_if_changed()  # each stream has its own channel, with the current files
-        channel: grpc.aio.Channel = open_channel(grpc.aio, self._target, self._tls, _OPTIONS)
+        channel: grpc.aio.Channel = open_channel(grpc.aio, self._addresses, self._tls, _OPTIONS)
         return channel
 
     def _served(self) -> list[str]:
