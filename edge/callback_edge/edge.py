@@ -68,8 +68,8 @@ class Edge:
         self.app = create_app(settings)
         self.listener: HttpListener
         """Server of the callers, from the start on."""
-        self.pages: Pages
-        """Rendered pages, from the start on."""
+        self.exchanges: Exchanges
+        """What the exchanges of its requests use, from the start on."""
         self.address: Address
         """Address for callers, from the start on."""
         self.admin_address: Address
@@ -83,15 +83,15 @@ class Edge:
                 tracing = self._tracing
                 parts.push_async_callback(lambda: tracing.stop(self._flush_s))
             try:
-                self.pages = await Pages.render(self.app, self._settings.load_brand())
+                pages = await Pages.render(self.app, self._settings.load_brand())
                 public = parts.enter_context(self._listening or passed_socket() or listen(self._settings.bind))
                 admin = parts.enter_context(listen(self._settings.admin_bind))
             except (BrandError, TemplatesError, OSError) as error:
                 raise StartError(str(error)) from error
             self.address, self.admin_address = address_of(public), address_of(admin)
             await parts.enter_async_context(self.upstream)
-            exchanges = Exchanges(self.app, self.pages, self.upstream, self._settings, observe)
-            self.listener = HttpListener(exchanges, self._settings)
+            self.exchanges = Exchanges(self.app, pages, self.upstream, self._settings, observe)
+            self.listener = HttpListener(self.exchanges, self._settings)
             await self.listener.start(public)
             parts.push_async_callback(self.listener.stop, 0)
             parts.enter_context(AdminServer(admin, self._why_not_ready))

@@ -292,7 +292,7 @@ class ControlPlane:
             authenticator,
             reflect=settings.reflection,
             max_in_flight=settings.max_in_flight_calls,
-            around={} if tracing is None else {tracing.GENERATION: tracing.around_generation},
+            around_generation=None if tracing is None else tracing.around_generation,
         )
         self.port = 0
         """The port of the gRPC server, once started."""

@@ -73,9 +73,6 @@ _FAULTS: Final = frozenset(
 class Tracing(Traces):
     """The traces of a server, and what makes its spans."""
 
-    GENERATION = f"/{_GENERATE}"
-    """The path of the RPC that `around_generation` makes."""
-
     def __init__(self, declared: Mapping[str, ActivitySettings]) -> None:
         """Create the traces. The declared activities have the targets of push handlers."""
         super().__init__("callback-server")

@@ -8,7 +8,7 @@ from callback.v1 import callback_pb2 as pb
 from callback.v1 import edge_service_pb2 as edge_pb2
 from callback_edge import problems as edge_problems
 from callback_edge.call.answer import render
-from callback_edge.call.request import HttpRequest, Target, can_look_up, to_invocation
+from callback_edge.call.request import Target, can_look_up, to_invocation
 from callback_edge.page_content import Choice, PromptContent
 from callback_edge.pages.page_checks import check_confirmation, has_prompt
 from callback_server.domain.call import Request
@@ -28,9 +28,9 @@ FORM = "application/x-www-form-urlencoded"
 
 
 def edge_takes_state(state):
-    request = HttpRequest(method="GET", headers=(), query_string=b"", body=b"", client_address="")
+    request = {"method": "GET", "headers": (), "query": b"", "body": b"", "client_address": "", "traceparent": ""}
     try:
-        to_invocation(Target(parameter="", segment=state), request)
+        to_invocation(Target(parameter="", segment=state), **request, look_up=False, prefers_page=False)
     except edge_problems.ProblemError:
         return False
     return True

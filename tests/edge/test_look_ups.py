@@ -121,7 +121,7 @@ async def test_the_time_in_which_the_edge_does_not_read_is_not_the_senders(plane
     async with running_edge(plane.target, body_timeout_s=2) as edge:
         with limited(turns, STEPS_PER_TURN=0):  # no connection has its turn
             call = asyncio.create_task(ask(edge, method="POST", body=BODY))
-            await wait_until(lambda: edge.listener.turns.waiting)
+            await wait_until(lambda: edge.exchanges.turns.waiting)
             await asyncio.sleep(2.5)
         await ask(edge, "/nowhere")  # the turns begin again
         assert (await call).status == 200

@@ -121,7 +121,7 @@ async def test_a_refusal_that_waits_for_its_turn_needs_no_memory_for_what_its_cl
                 for client in clients:
                     client.setblocking(False)
                     client.send(post("/nowhere"))  # what the system takes; this process keeps none of it
-                await wait_until(lambda: sum(map(len, edge.listener.turns.waiting.values())) >= len(clients) - 2)
+                await wait_until(lambda: sum(map(len, edge.exchanges.turns.waiting.values())) >= len(clients) - 2)
                 await wait_until(lambda: tracemalloc.get_traced_memory()[0] - before < len(clients) * PART)
         finally:
             tracemalloc.stop()

@@ -49,9 +49,9 @@ def show(edge, by_path):
     async def shown(_name):
         content, headers = by_path.get(request.path, problems.NOT_FOUND), request.scope["headers"]
         if isinstance(content, problems.Problem):
-            answer = edge.pages.answer(content, headers, reference=REFERENCE)
+            answer = edge.exchanges.pages.answer(content, headers, reference=REFERENCE)
         else:
-            show = edge.pages.respond if isinstance(content, PageContent) else edge.pages.confirm
+            show = edge.exchanges.pages.respond if isinstance(content, PageContent) else edge.exchanges.pages.confirm
             answer = await show(content, headers)
         return Response(answer.body, answer.status, answer.headers)
 

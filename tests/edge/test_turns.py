@@ -88,5 +88,5 @@ async def test_what_is_discarded_after_the_last_answer_waits_for_turns_too():
         assert (answer.status, answer["connection"]) == (404, "close")
         with limited(turns_of_an_edge, STEPS_PER_TURN=0):  # nothing has its turn
             writer.write(chunk(b"x" * (1 << 16)) * 16)
-            await wait_until(lambda: edge.listener.turns.waiting, what="a part that waits for its turn")
+            await wait_until(lambda: edge.exchanges.turns.waiting, what="a part that waits for its turn")
         writer.close()

@@ -5,8 +5,9 @@ from typing import get_args
 
 from callback_server.domain import ids
 from callback_server.domain.activity import Activity, Leases
-from callback_server.domain.call import CallStatus, Outcome, Request
+from callback_server.domain.call import CallStatus, Outcome, Request, identity_of
 from callback_server.domain.case import CallMode, NewCase, Settings
+from callback_server.domain.guard import RequestIntent
 from callback_server.domain.reports import Report
 from callback_server.domain.response import Response, ResponseType
 from callback_server.domain.verification import UNVERIFIED
@@ -74,10 +75,12 @@ class Cases:
 
     async def claim(self, case, call_id=None, *, body=b"", recording=None, verification=UNVERIFIED):
         """Claim a case for a request."""
+        request = Request("post", body=body)
         return await claim_call(
             self.scripts, call_id=call_id or ids.new_call_id(case.id), state_sha256=case.state_sha256, parameter="",
-            request=Request("post", body=body), leases=self.leases, recording=recording or self.recording,
-            platform_url=None, verification=verification,
+            request=request, sent=identity_of(request), intent=RequestIntent.CALL, verification=verification,
+            leases=self.leases, recording=recording or self.recording, platform_url=None, calls_per_minute=None,
+            limited_owners=[], replica="", can_deliver=False,
         )  # fmt: skip
 
     async def finish(self, call_id, *, recording=None, outcome=DONE):

@@ -128,7 +128,7 @@ async def test_messages_after_the_end_have_no_effect(state, end):
 @pytest.fixture
 def worker():
     """A worker with two slots. `notified` is its number of free slots at each notification."""
-    made = Worker(["act"], 2, on_slot_free=lambda each: made.notified.append(each.free_slots))
+    made = Worker(["act"], 2, on_slot_free=lambda: made.notified.append(made.free_slots))
     made.notified = []
     return made
 

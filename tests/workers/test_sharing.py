@@ -140,7 +140,7 @@ async def test_a_call_that_ends_in_the_moment_in_which_it_gets_a_slot_gives_it_b
     grant = Grant("call", 1, "shop", "act", Settings(), response, lease_left_ms=60_000, ended_at_claim=False)
     ending = asyncio.create_task(pool.handle(grant, Request("post"), timeout_s=60))
     await wait_until(lambda: pool.waiting, what="the call waiting")
-    worker = Worker(["act"], 1, on_slot_free=pool.on_slot_free)
+    worker = Worker(["act"], 1, on_slot_free=pool.assign_waiting)
     pool.join(worker)
     assert worker.free_slots == 0
     ending.cancel()

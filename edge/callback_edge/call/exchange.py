@@ -29,7 +29,6 @@ from callback_edge.call.answer import render
 from callback_edge.call.request import (
     ALLOW,
     CALL_METHODS,
-    HttpRequest,
     Target,
     can_look_up,
     is_handshake,
@@ -291,9 +290,17 @@ class Exchange:
         if not look_up:
             body = bytes(self._received)
             self._received.clear()
-        method, query, address = self._scope["method"], self._scope["query_string"], self._record.caller.address
-        request = HttpRequest(method, self._headers, query, body, address, self._record.traceparent)
-        return to_invocation(target, request, look_up=look_up, prefers_page=prefers_page(self._headers))
+        return to_invocation(
+            target,
+            method=self._scope["method"],
+            headers=self._headers,
+            query=self._scope["query_string"],
+            body=body,
+            client_address=self._record.caller.address,
+            traceparent=self._record.traceparent,
+            look_up=look_up,
+            prefers_page=prefers_page(self._headers),
+        )
 
     async def _read_parts(self, until_bytes: int, *, keep: bool = True) -> None:
         """Read the body until it is complete, or until more than so many of its bytes were read."""

@@ -45,23 +45,6 @@ class Target:
         return self.parameter != ""
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
-    """Complete request, as the client sent it."""
-
-    method: str
-    """Method in upper case."""
-    headers: Sequence[tuple[bytes, bytes]]
-    """Headers of the client in their order, with names in lower case."""
-    query_string: bytes
-    """Query as it was sent, without the `?`. ASCII: the connection accepts nothing else."""
-    body: bytes
-    client_address: str
-    """Address of the caller. Empty if unknown."""
-    traceparent: str = ""
-    """Trace context of the request. Empty: it is not traced."""
-
-
 def parse_path(raw_path: bytes) -> Target | None:
     """Return the target of a path. Return None if it is not a callback URL."""
     if match := _CB_PATH.fullmatch(raw_path):
@@ -107,13 +90,27 @@ def can_look_up(target: Target, method: str, headers: Sequence[tuple[bytes, byte
 
 
 def to_invocation(
-    target: Target, request: HttpRequest, *, look_up: bool = False, prefers_page: bool = False
+    target: Target,
+    *,
+    method: str,
+    headers: Sequence[tuple[bytes, bytes]],
+    query: bytes,
+    body: bytes,
+    client_address: str,
+    traceparent: str,
+    look_up: bool,
+    prefers_page: bool,
 ) -> edge_service_pb2.StreamInvocationsRequest:
     """Make the message for the server: one invocation, still without a number.
 
     Args:
         target: The target of the request.
-        request: The request.
+        method: The method in upper case.
+        headers: The headers of the client in their order, with names in lower case.
+        query: The query as it was sent, without the `?`. ASCII: the connection accepts nothing else.
+        body: The body. Empty for a look-up.
+        client_address: The address of the caller. Empty if unknown.
+        traceparent: The trace context of the request. Empty: it is not traced.
         look_up: Whether it is looked up only, before its body is read.
         prefers_page: Whether the caller is a browser, which shows a page while it waits.
 
@@ -121,26 +118,26 @@ def to_invocation(
         ProblemError: The state is absent, appears twice in one place or with two values (`/cbq/` only), or is not a
             canonical UUID. The last is STATE_UNKNOWN, because it must look the same as a state that no case has.
     """
-    state = _find_state(target.parameter, request) if target.is_shared else target.segment
+    state = _find_state(target.parameter, method, headers, query, body) if target.is_shared else target.segment
     if not _STATE.fullmatch(state):
         raise problems.ProblemError(problems.STATE_UNKNOWN)
-    query_string = request.query_string.decode("ascii")
+    query_string = query.decode("ascii")
     batch = edge_service_pb2.StreamInvocationsRequest()
     # The request is made in its place in the batch: each copy of it would be a copy of its body.
     invocation = batch.invocations.add(look_up=look_up)
     message = invocation.request
     message.state = state
     message.state_query_parameter = target.parameter
-    message.request_method = request.method.lower()
+    message.request_method = method.lower()
     message.request_query_string = query_string
-    message.request_body = request.body
-    message.client_address = request.client_address
+    message.request_body = body
+    message.client_address = client_address
     message.prefers_page = prefers_page
-    if request.traceparent:
-        message.traceparent = request.traceparent
+    if traceparent:
+        message.traceparent = traceparent
     # `add` creates each item in its place. A query can have 8,000 pairs; to create and then copy them costs several
     # times as much.
-    for name, value in request.headers:
+    for name, value in headers:
         message.request_headers.add(name=name.decode("latin-1"), value=value.decode("latin-1"))
     if query_string:
         for parameter, text in parse_qsl(query_string, keep_blank_values=True, errors="replace"):
@@ -148,10 +145,10 @@ def to_invocation(
     return batch
 
 
-def _find_state(parameter: str, request: HttpRequest) -> str:
-    places = [request.query_string]
-    if request.method == "POST" and _is_form(request.headers):
-        places.append(request.body)
+def _find_state(parameter: str, method: str, headers: Sequence[tuple[bytes, bytes]], query: bytes, body: bytes) -> str:
+    places = [query]
+    if method == "POST" and _is_form(headers):
+        places.append(body)
     found: set[str] = set()
     for place in places:
         values = [value[1] or b"" for value in islice(_pattern_of(parameter).finditer(b"&" + place), 2)]

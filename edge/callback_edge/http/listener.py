@@ -60,8 +60,6 @@ class HttpListener:
         self._config = EdgeConfig(settings)
         self._callers = CallerResolver(settings.trusted_proxies or ())
         self._context = EdgeContext(self._callers, exchanges)
-        self.turns = exchanges.turns
-        """Turns of its large bodies and refusals."""
         self._max_connections = settings.max_connections
         applies = settings.trusted_proxies is not None  # else any peer may be a proxy for all callers
         self._max_per_group = settings.max_connections_per_address if applies else 0

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from callback.v1 import callback_pb2, callbacks_service_pb2, edge_service_pb2, operations_service_pb2, options_pb2
+from callback.v1 import callback_pb2, options_pb2
 from callback_server.contract.conversion import from_message, to_message
-from callback_server.domain.activity import Pause
-from callback_server.domain.call import Call, CallStatus, Delivery, DeliveryStatus, Outcome, Request
+from callback_server.domain.call import Call, CallStatus, Delivery, DeliveryStatus, Outcome
 from callback_server.domain.case import CallMode, Case
-from callback_server.domain.event import Event
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.response import Response
 from callback_shared.fields import short_name
@@ -24,11 +22,6 @@ def response_from(message: callback_pb2.Response) -> Response:
         return from_message(Response, message)
     headers = tuple((header.name, header.value.strip(" \t")) for header in message.response_headers.headers)
     return from_message(Response, message, headers=headers)
-
-
-def request_from(message: edge_service_pb2.InvokeRequest) -> Request:
-    """Convert the HTTP request of an edge."""
-    return from_message(Request, message)
 
 
 def content_attributes(*, bodies: bool, headers: bool) -> frozenset[str]:
@@ -95,13 +88,3 @@ def _why_dead(delivery: Delivery, *, erased: bool) -> str:
     if erased:
         return "the recorded data of its call was erased"
     return "the handler rejected it" if delivery.failure is None else ""
-
-
-def pause_to(activity: str, pause: Pause) -> operations_service_pb2.PausedActivity:
-    """Convert the pause of an activity, for an administrator."""
-    return to_message(operations_service_pb2.PausedActivity, pause, activity=activity)
-
-
-def event_to(event: Event, resume_token: str) -> callbacks_service_pb2.CallEvent:
-    """Convert an event, for a watcher."""
-    return to_message(callbacks_service_pb2.CallEvent, event, resume_token=resume_token)

@@ -404,7 +404,8 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
                 if authenticate() != principal:
                     return  # the client watches again, and gets the events that it may see now
                 yield pb2.WatchCallsResponse(
-                    events=[converters.event_to(*event) for event in events], resume_token=token
+                    events=[to_message(pb2.CallEvent, event, resume_token=each) for event, each in events],
+                    resume_token=token,
                 )
 
     def _check_cookies(self, decision: Decision, case: Case) -> None:

@@ -19,8 +19,8 @@ from callback_server.access.roles import Principal, Role
 from callback_server.calls.active_call import ActiveCall, CallAnswer
 from callback_server.calls.invoke import CallInvoker
 from callback_server.calls.marks import CallerMarks
-from callback_server.contract import converters
-from callback_server.contract.conversion import content
+from callback_server.contract.conversion import content, from_message
+from callback_server.domain.call import Request
 from callback_server.errors import CallbackError, RevokedError
 from callback_server.rpc.grpc_aio.stream_reading import StreamReading
 from callback_server.rpc.method import Authenticate, error_status, require_valid, rpc, rpc_stream
@@ -221,7 +221,7 @@ class _InvocationStream:
             return call.answer
         request = invocation.request
         require_valid(request)
-        arguments = request.state, request.state_query_parameter, converters.request_from(request)
+        arguments = request.state, request.state_query_parameter, from_message(Request, request)
         if invocation.look_up:
             return self._invoker.look_up(*arguments)
         call = self._calls[invocation.number] = self._invoker.invoke(*arguments, prefers_page=request.prefers_page)

@@ -15,7 +15,6 @@ from callback_server.access.audit_log import AuditLog
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.roles import Principal, Role
 from callback_server.calls.call_statistics import Stage, Statistics, read_call_statistics
-from callback_server.contract import converters
 from callback_server.contract.conversion import to_message
 from callback_server.domain.audit import AuditAction, Change
 from callback_server.errors import InvalidRequestError, Violation
@@ -82,7 +81,9 @@ class OperationsServicer(pb2_grpc.OperationsServiceServicer):
         """Return the paused activities."""
         paused = await read_pauses(self.scripts)
         return pb2.ListPausedActivitiesResponse(
-            paused_activities=[converters.pause_to(*each) for each in paused.pauses.items()]
+            paused_activities=[
+                to_message(pb2.PausedActivity, pause, activity=activity) for activity, pause in paused.pauses.items()
+            ]
         )
 
     @rpc(Role.OWNER, or_answers=True)

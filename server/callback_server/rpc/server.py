@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 import grpc
@@ -54,7 +53,7 @@ def make_server(
     *,
     reflect: bool,
     max_in_flight: int,
-    around: Mapping[str, Around],
+    around_generation: Around | None,
 ) -> Listeners:
     """Create the gRPC server with all its services. It does not listen yet.
 
@@ -69,7 +68,7 @@ def make_server(
         reflect: Whether clients can read the contract by server reflection.
         max_in_flight: The maximum number of concurrent calls. One connection may have as many RPCs, and 1,000 more,
             which are refused with a reason.
-        around: Functions that make the RPCs of some methods, by path.
+        around_generation: Makes each GenerateCallbackUrl. None: the servicer alone does.
     """
     hide_received_data()
     options = [*_OPTIONS, ("grpc.max_concurrent_streams", max_in_flight + 1000)]
@@ -89,8 +88,8 @@ def make_server(
     add_EdgeServiceServicer_to_server(edge, router.as_server)
     add_WorkerServiceServicer_to_server(workers, router.as_server)
     health_pb2_grpc.add_HealthServicer_to_server(health_status, router.as_server)
-    for path, wrapper in around.items():
-        router.wrap(path, wrapper)
+    if around_generation is not None:
+        router.wrap("/callback.v1.CallbacksService/GenerateCallbackUrl", around_generation)
     if reflect:
         add_reflection(router, (*NAMES, health.SERVICE_NAME))
     return Listeners(lambda more: grpc.aio.server(handlers=[router], options=[*options, *more]))

@@ -75,7 +75,7 @@ class WorkerServicer(worker_grpc.WorkerServiceServicer):
         worker = Worker(
             hello.callback_activities,
             hello.max_calls,
-            on_slot_free=self._pool.on_slot_free,
+            on_slot_free=self._pool.assign_waiting,
             notification_activities=hello.notification_activities,
             max_message_bytes=min(hello.max_message_bytes or DEFAULT_MAX_MESSAGE_BYTES, MAX_MESSAGE_BYTES),
             name=hello.name,

@@ -16,10 +16,11 @@ from callback_server.domain.response import Response, code_alone, complete
 
 MAX_INLINE_BODY_BYTES: Final = 1024
 """The largest body of a response that is stored inside the content, in bytes."""
-_encode = msgspec.msgpack.Encoder().encode
+pack = msgspec.msgpack.Encoder().encode
+"""Packs a fallback or a response, with its body."""
+unpack_fallback = msgspec.msgpack.Decoder(Fallback).decode
+unpack_response = msgspec.msgpack.Decoder(Response).decode
 _decode_content = msgspec.msgpack.Decoder(tuple[Settings, Response]).decode
-_decode_fallback = msgspec.msgpack.Decoder(Fallback).decode
-_decode_response = msgspec.msgpack.Decoder(Response).decode
 _decode_request = msgspec.msgpack.Decoder(Request).decode
 
 
@@ -29,7 +30,7 @@ def pack_content(settings: Settings, response: Response) -> tuple[bytes, bytes]:
     inside, apart = (None, body) if len(body) > MAX_INLINE_BODY_BYTES else (body or None, b"")
     if inside != response.body:
         response = msgspec.structs.replace(response, body=inside)
-    return _encode((settings, response)), apart
+    return pack((settings, response)), apart
 
 
 def unpack_content(content: bytes, body: bytes | None) -> tuple[Settings, Response]:
@@ -53,16 +54,6 @@ def unpack_effect(effect: bytes) -> CaseEffect | None:
     return CaseEffect(CaseStatus.CLOSED, CloseReason(effect.decode()))
 
 
-def pack_fallback(fallback: Fallback) -> bytes:
-    """Return the packed fallback of a case, with its body."""
-    return _encode(fallback)
-
-
-def unpack_fallback(packed: bytes) -> Fallback:
-    """Return what :func:`pack_fallback` packed."""
-    return _decode_fallback(packed)
-
-
 def pack_both(response: Response, recorded: Response) -> tuple[bytes, bytes, bytes, bytes]:
     """Return what :func:`pack_content` makes of what is recorded of an answer, and of the whole answer.
 
@@ -83,19 +74,9 @@ def unpack_answer(packed: bytes, platform_url: str = "") -> Response:
     return complete(answer, platform_url=platform_url)
 
 
-def pack_response(response: Response) -> bytes:
-    """Return a packed response, with its body."""
-    return _encode(response)
-
-
-def unpack_response(packed: bytes) -> Response:
-    """Return what :func:`pack_response` packed."""
-    return _decode_response(packed)
-
-
 def pack_request(request: Request) -> tuple[bytes, bytes]:
     """Return the packed request, and its body."""
-    return _encode(msgspec.structs.replace(request, body=b"") if request.body else request), request.body
+    return pack(msgspec.structs.replace(request, body=b"") if request.body else request), request.body
 
 
 def unpack_request(request: bytes, body: bytes) -> Request:

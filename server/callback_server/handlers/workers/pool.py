@@ -91,7 +91,7 @@ class WorkerPool:
         self._has_workers = asyncio.Event()
         self.draining = False
         """Whether the pool accepts no more workers."""
-        self._remote_workers = RemoteWorkers(scripts, replica_bus, self._assign_waiting)
+        self._remote_workers = RemoteWorkers(scripts, replica_bus, self.assign_waiting)
         self._remote_assignment_host = RemoteAssignmentHost(
             replica_bus, self._is_too_large, self._assign_locally, self._refuse_answer
         )
@@ -106,7 +106,7 @@ class WorkerPool:
         for route in worker.routes:
             self._serving[route][worker] = None
         self._has_workers.set()
-        self._assign_waiting()
+        self.assign_waiting()
 
     def leave(self, worker: Worker) -> None:
         """Remove a worker, if it is still in the pool. Its confirmed calls are lost; the others go to other workers."""
@@ -118,16 +118,12 @@ class WorkerPool:
             if not self._serving[route]:
                 del self._serving[route]
         worker.disconnect(by_server=self._is_stopped)
-        self._assign_waiting()
-
-    def on_slot_free(self, _worker: Worker) -> None:
-        """Assign waiting calls, because a worker may have a free slot."""
-        self._assign_waiting()
+        self.assign_waiting()
 
     def drain(self) -> None:
         """Ask every worker to connect to another server, once no queued call could use it."""
         self.draining = True
-        self._assign_waiting()
+        self.assign_waiting()
 
     def stop(self) -> None:
         """Start no more handlers: a call that was not confirmed to a worker ends, and its handler has not started."""
@@ -138,7 +134,7 @@ class WorkerPool:
         for assignment in self._assigned:
             if not assignment.confirmed:
                 assignment.withdraw()
-        self._assign_waiting()  # lets the drained workers go
+        self.assign_waiting()  # lets the drained workers go
 
     async def handle(self, grant: Grant, request: Request, *, timeout_s: float) -> Reply:
         """Let a worker decide on a call or notification. See `Handler`."""
@@ -232,7 +228,7 @@ class WorkerPool:
         """Wait for a slot for a call, in order. Return None if there was none within `timeout_s` seconds."""
         waiting.assignment = asyncio.get_running_loop().create_future()
         bisect.insort(self.waiting, waiting, key=lambda each: each.order)
-        self._assign_waiting()
+        self.assign_waiting()
         try:
             await asyncio.wait((waiting.assignment,), timeout=timeout_s)
             return waiting.assignment.result() if waiting.assignment.done() else None
@@ -245,7 +241,7 @@ class WorkerPool:
             if not waiting.assignment.done():
                 self.waiting.remove(waiting)
 
-    def _assign_waiting(self) -> None:
+    def assign_waiting(self) -> None:
         """Give free slots to waiting calls, the oldest call first."""
         exhausted: set[str] = set()
         left = []

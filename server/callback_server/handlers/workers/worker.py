@@ -46,7 +46,7 @@ class Worker:
         activities: Collection[str],
         max_calls: int,
         *,
-        on_slot_free: Callable[[Worker], None],
+        on_slot_free: Callable[[], None],
         notification_activities: Collection[str] = (),
         max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
         name: str = "",
@@ -123,7 +123,7 @@ class Worker:
                 if (assignment := self._assignments.get(message.accept.call_id)) is not None:
                     if assignment in self._unanswered:
                         self._unanswered.remove(assignment)
-                        self._on_slot_free(self)
+                        self._on_slot_free()
                     assignment.accept()
             case "result":
                 if (assignment := self._assignments.pop(message.result.call_id, None)) is not None:
@@ -133,7 +133,7 @@ class Worker:
                     elif not assignment.withdrawn:
                         self._pause()
                     assignment.complete(message.result)
-                    self._on_slot_free(self)
+                    self._on_slot_free()
                     self._close_if_drained()
             case "drain":
                 self.draining = True
@@ -189,7 +189,7 @@ class Worker:
     def give_back(self, assignment: LocalAssignment) -> None:
         """Free the slot of a call that was not offered, unless the stream has ended since."""
         if self._assignments.pop(assignment.call_id, None) is not None:
-            self._on_slot_free(self)
+            self._on_slot_free()
             self._close_if_drained()
 
     async def responses(self) -> AsyncIterator[worker_pb2.WorkResponse]:
@@ -238,7 +238,7 @@ class Worker:
 
     def _resume(self) -> None:
         self._is_paused = False
-        self._on_slot_free(self)
+        self._on_slot_free()
 
 
 def notification_route(activity: str) -> str:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from callback_server.domain.activity import Leases
-from callback_server.domain.call import CallFailure, CallStatus, Grant, Outcome, Request, RequestIdentity, identity_of
+from callback_server.domain.call import CallFailure, CallStatus, Grant, Outcome, Request, RequestIdentity
 from callback_server.domain.case import AnswerMode, CloseReason, Prompt
 from callback_server.domain.guard import RequestIntent
 from callback_server.domain.ids import case_id_of
 from callback_server.domain.response import Response
-from callback_server.domain.verification import UNVERIFIED, Verification
+from callback_server.domain.verification import Verification
 from callback_server.store import keys
 from callback_server.store.packing import (
     pack_request,
@@ -126,13 +126,13 @@ async def claim_call(
     leases: Leases,
     recording: Recording,
     platform_url: str | None,
-    sent: RequestIdentity | None = None,
-    intent: RequestIntent = RequestIntent.CALL,
-    verification: Verification = UNVERIFIED,
-    calls_per_minute: int | None = None,
-    limited_owners: Sequence[tuple[str, int, str]] = (),
-    replica: str = "",
-    can_deliver: bool = False,
+    sent: RequestIdentity,
+    intent: RequestIntent,
+    verification: Verification,
+    calls_per_minute: int | None,
+    limited_owners: Sequence[tuple[str, int, str]],
+    replica: str,
+    can_deliver: bool,
 ) -> ClaimResult:
     """Claim the case with this state for `call_id`, durably. Safe to send again: the same call gets the same grant.
 
@@ -145,7 +145,7 @@ async def claim_call(
         leases: The leases of calls.
         recording: What is recorded of the request and of ended calls.
         platform_url: The base of a `/path` in a response.
-        sent: The identity of the request as it was sent, to recognize it when it is sent again. Default: of `request`.
+        sent: The identity of the request as it was sent, to recognize it when it is sent again.
         intent: What the request asks for.
         verification: What its verification found.
         calls_per_minute: The rate limit of the case. None: any number.
@@ -158,7 +158,6 @@ async def claim_call(
         StoreError: It is not known whether the case was claimed, unless `maybe_done` is False.
     """
     case_id = case_id_of(state_sha256)
-    sent = sent or identity_of(request)
     kept = recording.of_request(request)
     kept_request, kept_body = pack_request(kept)
     whole_request, whole_body = (b"", b"") if kept is request else pack_request(request)

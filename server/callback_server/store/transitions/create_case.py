@@ -8,7 +8,7 @@ from typing import Final
 from callback_server.domain.case import AnswerMode, GetGuard, NewCase
 from callback_server.domain.response import needs_platform
 from callback_server.store import keys
-from callback_server.store.packing import pack_content, pack_fallback, pack_response, stored_code
+from callback_server.store.packing import pack, pack_content, stored_code
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script("create_case", sends_reports=True)
@@ -60,7 +60,7 @@ async def create_case(scripts: Scripts, case: NewCase) -> CaseStored | KnownRequ
         profile=case.verification_profile,
         guard="" if case.get_guard is GetGuard.OFF else case.get_guard,
         answer_mode="" if case.answer_mode is AnswerMode.HANDLER else case.answer_mode,
-        fallback=b"" if case.fallback is None else pack_fallback(case.fallback),
+        fallback=b"" if case.fallback is None else pack(case.fallback),
         hold_ms=case.hold_time_ms if case.answer_mode is AnswerMode.HOLD else "",
         pointer=case.pointer,
         nonce=case.nonce,
@@ -71,7 +71,7 @@ async def create_case(scripts: Scripts, case: NewCase) -> CaseStored | KnownRequ
         needs_platform=needs_platform(case.response),
         has_labels=bool(case.settings.labels),
         is_ordered=case.ordered,
-        closed_response=b"" if case.closed_response is None else pack_response(case.closed_response),
+        closed_response=b"" if case.closed_response is None else pack(case.closed_response),
         has_choices=case.settings.prompt is not None and bool(case.settings.prompt.choices),
     )
     if reply[0] == b"KNOWN":
