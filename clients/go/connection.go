@@ -40,6 +40,15 @@ func newConnection(target string, given *settings) (*connection, error) {
 	return &connection{target: target, settings: given}, nil
 }
 
+// haveFilesChanged returns whether the file of the token, or those for TLS, have changed since they were last read.
+func (c *connection) haveFilesChanged() bool {
+	if c.tokenFile != nil && c.tokenFile.hasChanged() {
+		return true
+	}
+	given, isFiles := c.credentials.(*fileCredentials)
+	return isFiles && given.files.hasChanged()
+}
+
 // open returns a connection of gRPC, which connects with its first request.
 func (c *connection) open(more ...grpc.DialOption) (*grpc.ClientConn, error) {
 	transport := c.credentials

@@ -79,6 +79,7 @@ type settings struct {
 	credentials       credentials.TransportCredentials
 	serverName        string
 	token             func(context.Context) (string, error)
+	tokenFile         *tokenFile
 	dialOptions       []grpc.DialOption
 	timeout           time.Duration
 	retry             bool
@@ -128,7 +129,8 @@ func WithTLS(config *tls.Config) ConnectionOption {
 }
 
 // WithTLSFiles connects with TLS by PEM files. They are read with each connection, so that a new certificate takes
-// effect without a restart. While they are unusable, the last ones stay in use.
+// effect without a restart, and a worker connects again when they change. While they are unusable, the last ones stay in
+// use.
 func WithTLSFiles(files TLSFiles) ConnectionOption {
 	return option(func(given *settings) (err error) {
 		given.serverName = files.ServerName
@@ -148,7 +150,7 @@ func WithToken(token string) ConnectionOption {
 }
 
 // WithTokenSource sets a function that returns the bearer token. It is called with each request, and with each
-// connection of a worker.
+// connection of a worker: the server asks a worker for another connection before its token expires.
 func WithTokenSource(token func(context.Context) (string, error)) ConnectionOption {
 	return option(func(given *settings) error {
 		if token == nil {
@@ -164,8 +166,8 @@ func WithTokenSource(token func(context.Context) (string, error)) ConnectionOpti
 	})
 }
 
-// WithTokenFile sets a file with the bearer token. It is read with each request, and with each connection of a worker,
-// so that a new token takes effect without a restart. While it is unusable, the last token stays in use.
+// WithTokenFile sets a file with the bearer token. It is read with each request, so that a new token takes effect
+// without a restart. A worker connects again when it changes. While it is unusable, the last token stays in use.
 func WithTokenFile(path string) ConnectionOption {
 	return option(func(given *settings) error {
 		file := &tokenFile{path: path, logger: func() *slog.Logger { return given.logger }}
@@ -173,6 +175,7 @@ func WithTokenFile(path string) ConnectionOption {
 		if file.last, err = file.read(); err != nil {
 			return err
 		}
+		given.tokenFile = file
 		return given.setToken(file.token)
 	})
 }
@@ -295,6 +298,15 @@ func (f *tokenFile) token(context.Context) (string, error) {
 		f.logger().Error("token_file_unusable", "action", "keep_last_token", "error", err)
 	}
 	return f.last, nil
+}
+
+// hasChanged returns whether the file has another token than when it was last read.
+func (f *tokenFile) hasChanged() bool {
+	f.mutex.Lock()
+	last := f.last
+	f.mutex.Unlock()
+	current, _ := f.token(context.Background())
+	return current != last
 }
 
 func (f *tokenFile) read() (string, error) {

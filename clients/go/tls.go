@@ -1,6 +1,7 @@
 package callback
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -65,6 +66,18 @@ func (r *reloading) config() *tls.Config {
 		r.logger().Error("tls_files_unusable", "action", "keep_last_files", "error", err)
 	}
 	return r.last
+}
+
+// hasChanged returns whether the files have another certificate or other authorities than when they were last read.
+func (r *reloading) hasChanged() bool {
+	r.mutex.Lock()
+	last := r.last
+	r.mutex.Unlock()
+	current := r.config()
+	return !current.RootCAs.Equal(last.RootCAs) || !slices.EqualFunc(current.Certificates, last.Certificates,
+		func(one, other tls.Certificate) bool {
+			return slices.EqualFunc(one.Certificate, other.Certificate, bytes.Equal)
+		})
 }
 
 // fileCredentials are credentials of gRPC that read their files with each handshake.

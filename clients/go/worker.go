@@ -23,6 +23,7 @@ const (
 	welcomeTimeout     = 10 * time.Second
 	firstWorkerPause   = 200 * time.Millisecond
 	longestWorkerPause = 5 * time.Second
+	lookAtFiles        = time.Second // how often a connected worker looks whether its files have changed
 	maxBatchMessages   = 64
 	maxBatchBytes      = 256 << 10
 	maxFieldBytes      = 6                      // tag and length of a message in a batch
@@ -40,6 +41,9 @@ const (
 //  3. A call occupies a slot until its handler has returned, also after its deadline.
 //  4. The worker reconnects by itself, with exponential backoff and jitter. It detects a server that vanished within 15
 //     seconds.
+//  5. When its token file or its TLS files have changed, which the worker looks for every second, it opens another stream
+//     with them. Once that is welcome, it finishes the calls of the old stream and leaves that. Until then it keeps the old
+//     one: the server may not know the new token yet.
 type Worker struct {
 	connection *connection
 	handlers   *Handlers
@@ -170,20 +174,19 @@ func stop(finished <-chan struct{}, grace time.Duration, unfinished func() int, 
 	return nil
 }
 
-// stayConnected keeps a stream to a server until ctx ends, and opens another one when it ends or the server is draining.
-// It returns an error if a server refuses the first connection.
+// stayConnected keeps a stream to a server until ctx ends, and opens another one when it ends, the server is draining, or
+// files change. It returns an error if a server refuses the first connection.
 func (w *Worker) stayConnected(ctx, serving context.Context) error {
 	newPauses := func() *pauses { return &pauses{next: firstWorkerPause, longest: longestWorkerPause} }
 	pauses := newPauses()
+	var last *workerStream // the last one that was welcome
 	for {
-		stream := w.open(serving)
-		select {
-		case <-stream.leaving:
-		case <-ctx.Done():
+		stream := w.open(serving, last)
+		if !w.needsAnother(ctx, stream) {
 			return nil
 		}
 		if stream.isWelcome() {
-			pauses = newPauses()
+			pauses, last = newPauses(), stream
 		}
 		if err := w.logEnd(stream); err != nil {
 			return err
@@ -194,10 +197,29 @@ func (w *Worker) stayConnected(ctx, serving context.Context) error {
 	}
 }
 
-// open starts a stream to a server.
-func (w *Worker) open(serving context.Context) *workerStream {
+// needsAnother waits until the worker needs another stream than this one. It returns false if ctx ends before.
+func (w *Worker) needsAnother(ctx context.Context, stream *workerStream) bool {
+	look := time.NewTicker(lookAtFiles)
+	defer look.Stop()
+	for {
+		select {
+		case <-stream.leaving:
+			return true
+		case <-ctx.Done():
+			return false
+		case <-look.C:
+			if stream.isWelcome() && w.connection.haveFilesChanged() {
+				return true
+			}
+		}
+	}
+}
+
+// open starts a stream to a server, in place of an earlier one if there is one.
+func (w *Worker) open(serving context.Context, earlier *workerStream) *workerStream {
 	stream := &workerStream{
 		worker:  w,
+		earlier: earlier,
 		calls:   map[string]*workerCall{},
 		wake:    make(chan struct{}, 1),
 		leaving: make(chan struct{}),
@@ -223,7 +245,11 @@ func (w *Worker) logEnd(stream *workerStream) error {
 	select {
 	case <-stream.ended:
 	default:
-		w.connection.logger.Info("server_draining", "target", w.connection.target)
+		event := "server_draining"
+		if stream.isServing() {
+			event = "files_changed"
+		}
+		w.connection.logger.Info(event, "target", w.connection.target)
 		return nil
 	}
 	var refused *Error
@@ -265,6 +291,8 @@ func (w *Worker) hello() *v1.Hello {
 // workerStream is a stream to a server, from Hello to its end.
 type workerStream struct {
 	worker *Worker
+	// earlier is the stream that this one replaces when it is welcome. It may have ended.
+	earlier *workerStream
 	// ctx is the context of the handlers: it ends with the stream, and not before.
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -436,6 +464,10 @@ func (s *workerStream) onWelcome(welcome *v1.Welcome) {
 		return slices.Contains(welcome.GetUnroutableActivities(), activity)
 	})
 	connection.logger.Info("worker_connected", "target", connection.target, "activities", served)
+	if s.earlier != nil && s.earlier.isServing() { // files have changed
+		s.earlier.drain()
+	}
+	s.earlier = nil // and with it the one before that
 	s.worker.readyOnce.Do(func() { close(s.worker.ready) })
 }
 

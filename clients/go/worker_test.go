@@ -339,6 +339,35 @@ func TestAWorkerKeepsItsLastTokenWhileTheFileIsUnusable(t *testing.T) {
 	}
 }
 
+func TestAWorkerTakesANewTokenFromItsFileAndFinishesItsCallsOnTheOldStream(t *testing.T) {
+	server, handler := newScriptedServer(t), newHandling()
+	file := filepath.Join(t.TempDir(), "token")
+	must(t, os.WriteFile(file, []byte("token-1"), 0o600))
+	worker := runWorker(t, server.target, handler.handle, callback.WithTokenFile(file))
+	first := server.welcomed()
+	first.run("1")
+	receive(t, handler.started)
+	must(t, os.WriteFile(file, []byte("token-2"), 0o600))
+	server.next().ending <- status.Error(codes.Unauthenticated, "not known yet")
+	first.run("2")
+	receive(t, handler.started)
+	if token := server.welcomed().metadata.Get("authorization"); !slices.Equal(token, []string{"Bearer token-2"}) {
+		t.Fatal(token)
+	}
+	if first.message().GetDrain() == nil {
+		t.Fatal("no drain")
+	}
+	close(handler.finish)
+	for range 2 {
+		if result := first.message().GetResult(); result.GetResponse().GetVerdict() != v1.Verdict_VERDICT_ACCEPTED {
+			t.Fatal(result)
+		}
+	}
+	if log := worker.log.String(); !strings.Contains(log, "files_changed") || strings.Contains(log, "token-") {
+		t.Fatal(log)
+	}
+}
+
 func TestAServerWithoutWorkersIsAnErrorOfTheFirstConnection(t *testing.T) {
 	server := newScriptedServer(t)
 	worker := runWorker(t, server.target, accepting)

@@ -1,7 +1,6 @@
 """Credentials of this edge and its trust in servers: a token and TLS, from files that it reads again."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -10,12 +9,17 @@ import grpc
 import grpc.aio
 
 from callback_edge import metrics
-from callback_process import logs
-from callback_process.credentials import Contents, CredentialsError, FileReloader, tls_files, tls_reloader
+from callback_process.credentials import (
+    Contents,
+    CredentialsError,
+    FileReloader,
+    OnReload,
+    reload_logger,
+    tls_files,
+    tls_reloader,
+)
 from callback_process.settings import TlsSettings
 from callback_shared.addresses import Addresses
-
-log = logs.get_logger()
 
 _TOKEN: Final = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
 """Syntax of a token (RFC 6750, section 2.1)."""
@@ -70,12 +74,5 @@ def tls(settings: TlsSettings | None) -> FileReloader[Tls | None]:
     return tls_reloader(tls_files("server_tls", settings), create, _reporter("server_tls"))
 
 
-def _reporter(file: str) -> Callable[[str | None], None]:
-    def report(problem: str | None) -> None:
-        if problem is None:
-            log.info("file_reloaded", file=file)
-        else:
-            metrics.RELOADS_FAILED.labels(file).inc()
-            log.error("file_not_reloaded", problem=problem)
-
-    return report
+def _reporter(file: str) -> OnReload:
+    return reload_logger(metrics.RELOADS_FAILED.labels(file), "file_reloaded", "file_not_reloaded", file=file)

@@ -145,11 +145,9 @@ def _unreachable(check: str, target: str, error: grpc.aio.AioRpcError) -> Findin
 
 async def _check_role(check: str, target: str, channel: grpc.aio.Channel, token: str) -> Finding:
     """Open a stream for calls without sending any."""
-    metadata = (("authorization", f"Bearer {token}"),) if token else ()
     target = mask_url(target)
-    stream = edge_service_pb2_grpc.EdgeServiceStub(channel).StreamInvocations(timeout=TIMEOUT_S, metadata=metadata)
     try:
-        first = await stream.read()
+        readiness = await _readiness(channel, token)
     except grpc.aio.AioRpcError as error:
         match error.code():
             case grpc.StatusCode.UNAUTHENTICATED:
@@ -167,25 +165,28 @@ async def _check_role(check: str, target: str, channel: grpc.aio.Channel, token:
                 )
             case code:
                 return Finding.problem(check, f"{target} answers {code.name}: {error.details()}", "see its log")
-    finally:
-        stream.cancel()
-    if (
-        not isinstance(first, edge_service_pb2.StreamInvocationsResponse)
-        or first.readiness != edge_service_pb2.READINESS_READY
-    ):
+    if readiness != edge_service_pb2.READINESS_READY:
         return Finding.problem(check, f"{target} is not ready", "it stops, or its store does not answer: see its log")
     return Finding.ok(check, f"{target} accepts calls from this edge")
 
 
 async def _is_without_principals(channel: grpc.aio.Channel) -> bool:
     """Return whether a server accepts calls without a token, too."""
-    stream = edge_service_pb2_grpc.EdgeServiceStub(channel).StreamInvocations(timeout=TIMEOUT_S)
     try:
-        return isinstance(await stream.read(), edge_service_pb2.StreamInvocationsResponse)
+        return await _readiness(channel, "") is not None
     except grpc.aio.AioRpcError:
         return False
+
+
+async def _readiness(channel: grpc.aio.Channel, token: str) -> int | None:
+    """Return what a server says first on a stream for calls. None: it ends the stream. Raise AioRpcError."""
+    metadata = (("authorization", f"Bearer {token}"),) if token else ()
+    stream = edge_service_pb2_grpc.EdgeServiceStub(channel).StreamInvocations(timeout=TIMEOUT_S, metadata=metadata)
+    try:
+        first = await stream.read()
     finally:
         stream.cancel()
+    return first.readiness if isinstance(first, edge_service_pb2.StreamInvocationsResponse) else None
 
 
 def _without_principals(check: str, target: str, *, has_token: bool) -> Finding:

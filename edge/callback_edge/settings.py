@@ -1,15 +1,17 @@
 """Settings of the edge."""
 
+import math
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic_settings import SettingsConfigDict
 
 from callback_edge import brand
-from callback_process.addresses import IPNetwork, parse_bind, parse_network
+from callback_process.addresses import parse_bind
 from callback_process.effective import mask_url
-from callback_process.settings import Bind, LogLevel, ProcessSettings, StopSeconds, TlsSettings
+from callback_process.settings import Bind, LogLevel, Network, ProcessSettings, StopSeconds, TlsSettings
 from callback_shared.targets import has_several, is_local, target_problem
 
 
@@ -22,13 +24,6 @@ def _grpc_target(text: str) -> str:
 
 Folder = Annotated[Path, WithJsonSchema({"type": "string", "format": "directory-path"})]
 """Path of a folder."""
-
-
-_Network = Annotated[
-    IPNetwork,
-    BeforeValidator(lambda value: parse_network(str(value))),
-    WithJsonSchema({"type": "string", "format": "ADDRESS/BITS"}),
-]
 
 
 class EdgeSettings(ProcessSettings):
@@ -75,7 +70,7 @@ class EdgeSettings(ProcessSettings):
     seconds. It must be long enough for a proxy in front to notice."""
     grace_s: StopSeconds = 25
     """Time for running calls to finish after `drain_s`, in seconds."""
-    trusted_proxies: list[_Network] | None = None
+    trusted_proxies: list[Network] | None = None
     """Proxies in front of the edge, as addresses or networks (`10.0.0.0/24`). The edge trusts `X-Forwarded-For` and
     `X-Forwarded-Proto` only from these. `[]`: there is no proxy, and callers connect directly. None: unknown. Then each
     peer counts as the caller, and the limits per address do not apply, because a peer may be a proxy for all
@@ -135,22 +130,36 @@ class EdgeSettings(ProcessSettings):
     log_level: LogLevel = "INFO"
     """Lowest level to log."""
 
-    @model_validator(mode="after")
-    def _has_contrast(self) -> Self:
+    def conflicts(self) -> Iterator[str]:
+        """Yield each problem between several settings."""
         if self.brand_color_dark is not None and self.brand_color is None:
-            raise ValueError("brand_color_dark needs a brand_color")
+            yield "brand_color_dark needs a brand_color"
         if self.brand_logo_dark_file is not None and self.brand_logo_file is None:
-            raise ValueError("brand_logo_dark_file needs a brand_logo_file")
+            yield "brand_logo_dark_file needs a brand_logo_file"
         for name, color, ground in (
             ("brand_color", self.brand_color, brand.LIGHT_CARD),
             ("brand_color_dark", self.brand_color_dark, brand.DARK_CARD),
         ):
             if color is not None and (found := brand.contrast(color, ground)) < brand.MIN_CONTRAST:
-                raise ValueError(
+                yield (
                     f"{name} {color} has a contrast of {found:.1f} to the page, which is {ground};"
                     f" at least {brand.MIN_CONTRAST:g} is needed"
                 )
-        return self
+        if self.bind == self.admin_bind and parse_bind(self.bind).port != 0:
+            yield f"bind and admin_bind are the same address, {self.bind}"
+        for name, size in (
+            ("max_body_bytes_in_flight", self.max_body_bytes_in_flight),
+            ("max_body_bytes_in_flight_per_address", self.max_body_bytes_in_flight_per_address or math.inf),
+        ):
+            if size < self.body_limit_bytes:
+                yield f"{name} is {size}, less than body_limit_bytes, {self.body_limit_bytes}"
+        if self.server_tls and self.server_tls.server_name is None and has_several(self.server_target):
+            yield "server_tls needs a server_name, because server_target has several addresses"
+        if self.server_tls is None and not self.allow_plaintext and not is_local(self.server_target):
+            yield (
+                f"server_target {mask_url(self.server_target)} is on another machine, and states and the token would"
+                " travel in plain text; set server_tls, or allow_plaintext if a mesh encrypts"
+            )
 
     def load_brand(self) -> brand.Brand:
         """Return the brand of the pages, with the files that it names.
@@ -165,38 +174,3 @@ class EdgeSettings(ProcessSettings):
             color=self.brand_color,
             color_dark=self.brand_color_dark,
         )
-
-    @model_validator(mode="after")
-    def _has_two_addresses(self) -> Self:
-        if self.bind == self.admin_bind and parse_bind(self.bind).port != 0:
-            raise ValueError(f"bind and admin_bind are the same address, {self.bind}")
-        return self
-
-    @model_validator(mode="after")
-    def _has_room_for_a_body(self) -> Self:
-        if self.max_body_bytes_in_flight < self.body_limit_bytes:
-            raise ValueError(
-                f"max_body_bytes_in_flight is {self.max_body_bytes_in_flight}, less than body_limit_bytes,"
-                f" {self.body_limit_bytes}"
-            )
-        if 0 < self.max_body_bytes_in_flight_per_address < self.body_limit_bytes:
-            raise ValueError(
-                f"max_body_bytes_in_flight_per_address is {self.max_body_bytes_in_flight_per_address}, less than"
-                f" body_limit_bytes, {self.body_limit_bytes}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _has_server_name(self) -> Self:
-        if self.server_tls and self.server_tls.server_name is None and has_several(self.server_target):
-            raise ValueError("server_tls needs a server_name, because server_target has several addresses")
-        return self
-
-    @model_validator(mode="after")
-    def _encrypts(self) -> Self:
-        if self.server_tls is None and not self.allow_plaintext and not is_local(self.server_target):
-            raise ValueError(
-                f"server_target {mask_url(self.server_target)} is on another machine, and states and the token would"
-                " travel in plain text; set server_tls, or allow_plaintext if a mesh encrypts"
-            )
-        return self

@@ -58,17 +58,11 @@ def check_certificate(check: str, cert_file: Path, key_file: Path, now: datetime
         return Finding.problem(check, seen, "use PEM files")
     names = [name for kind, name in shown.get("subjectAltName", ()) if kind in ("DNS", "URI", "IP Address")]
     if of_server and not names:
-        return Finding.problem(
-            check,
-            f"{cert_file} names no host (subjectAltName), so clients do not accept it",
-            "have it issued with host names",
-        )
-    if not of_server and not names:
-        return Finding.warning(
-            check,
-            f"{cert_file} has no URI and no DNS name, so it identifies no principal",
-            "have it issued with a name",
-        )
+        seen = f"{cert_file} names no host (subjectAltName), so clients do not accept it"
+        return Finding.problem(check, seen, "have it issued with host names")
+    if not names:
+        seen = f"{cert_file} has no URI and no DNS name, so it identifies no principal"
+        return Finding.warning(check, seen, "have it issued with a name")
     return _check_validity(check, f"{cert_file} of {', '.join(names)}", [shown, *chain], now)
 
 

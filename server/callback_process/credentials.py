@@ -12,6 +12,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from prometheus_client import Counter
+
+from callback_process.logs import get_logger
 from callback_process.settings import TlsSettings
 
 T = TypeVar("T")
@@ -22,6 +25,21 @@ Contents = Mapping[str, bytes | None]
 """Contents of the files, by setting."""
 OnReload = Callable[[str | None], None]
 """Callback for logs and metrics: receives a problem, or None after a successful reload."""
+
+log = get_logger()
+
+
+def reload_logger(failed: Counter, read: str, not_read: str, **facts: str) -> OnReload:
+    """Return a callback that logs these events, with some facts, and counts each problem."""
+
+    def report(problem: str | None) -> None:
+        if problem is None:
+            log.info(read, **facts)
+        else:
+            failed.inc()
+            log.error(not_read, **facts, problem=problem)
+
+    return report
 
 
 class CredentialsError(Exception):

@@ -12,16 +12,25 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from callback_process.addresses import parse_bind
+from callback_process.addresses import IPNetwork, parse_bind, parse_network
 
 CONFIG_VARIABLE = "CALLBACK_CONFIG"
 """Environment variable that names the TOML file if no option does."""
@@ -33,6 +42,24 @@ Bind = Annotated[
     str, AfterValidator(lambda text: str(parse_bind(text))), Field(json_schema_extra={"format": "HOST:PORT"})
 ]
 """Setting: address to listen on, `HOST:PORT`."""
+
+Network = Annotated[
+    IPNetwork,
+    BeforeValidator(lambda value: parse_network(str(value))),
+    WithJsonSchema({"type": "string", "format": "ADDRESS/BITS"}),
+]
+"""Setting: network, or an address, which is a network of one address."""
+
+
+def parsed_by(parse: Callable[[str], object]) -> AfterValidator:
+    """Return a validator that leaves a text as it is, if a function does not raise ValueError for it."""
+
+    def check(text: str) -> str:
+        parse(text)
+        return text
+
+    return AfterValidator(check)
+
 
 StopSeconds = Annotated[float, Field(ge=0, le=24 * 3600)]
 """Setting: time limit of one step of a stop, in seconds."""
@@ -175,6 +202,16 @@ class ProcessSettings(BaseSettings):
         if problems:
             raise SettingsError(problems)
         return settings, origins
+
+    def conflicts(self) -> Iterator[str]:
+        """Yield each problem between several settings, each of which is valid by itself."""
+        yield from ()
+
+    @model_validator(mode="after")
+    def _has_no_conflicts(self) -> Self:
+        for problem in self.conflicts():
+            raise ValueError(problem)
+        return self
 
     @classmethod
     def variable(cls, field: str) -> str:

@@ -24,8 +24,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, get_args
 
 import grpc
 
@@ -51,7 +50,9 @@ from callback_server.calls.repeats import Repeats
 from callback_server.calls.sweeper import Sweeper
 from callback_server.calls.transition_log import log_report
 from callback_server.calls.watch import WatchHub
-from callback_server.domain.timeouts import AwaitedCallEnded, Report
+from callback_server.domain.activity import Leases
+from callback_server.domain.rendering import ResponseRenderer
+from callback_server.domain.reports import AwaitedCallEnded, LoggedReport
 from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.handlers.handler import Handler
 from callback_server.handlers.push import PushHandler
@@ -83,11 +84,8 @@ from callback_server.store.queries.count_open_cases import count_open_cases
 from callback_server.store.replica_bus import ReplicaBus
 from callback_server.store.safety import UnsafeStoreError
 from callback_server.store.scripts import Scripts
-from callback_server.store.transitions.claim_call import Leases
-from callback_server.store.transitions.take_deliveries import take_deliveries
 from callback_server.verification.fetcher import Fetcher
-from callback_server.verification.profile import Profile
-from callback_server.verification.profiles import Profiles
+from callback_server.verification.profiles import Profile, Profiles
 
 if TYPE_CHECKING:
     from callback_server.tracing import Tracing
@@ -163,40 +161,51 @@ class ControlPlane:
         self._epoch_exchange = EpochExchange(epochs, files.state_key)
         self.scripts = Scripts(
             self.client,
-            self._report,
             replicas=durability.replicas,
-            epochs=epochs,
             guard=EpochGuard(epochs, replicas=durability.replicas),
         )
+        for kind in get_args(LoggedReport):
+            self.scripts.receive(kind, log_report)
         self._bus_client = connect(files.store_url)
         self.replica_bus = ReplicaBus(self.scripts, self._bus_client)
         self.workers = WorkerPool(self.scripts, self.replica_bus, checks_workers=settings.check_workers)
+        renderer = ResponseRenderer(platform_url=settings.platform_url, cookie_domains=cookie_domains)
         self.dispatcher = HandlerDispatcher(
             handlers=handlers,
             workers=self.workers,
             activities=activities,
-            platform_url=settings.platform_url,
-            cookie_domains=cookie_domains,
+            renderer=renderer,
             around=None if tracing is None else tracing.around_attempt,
         )
         marks = CallerMarks(self.scripts, recording)
         self.repeats = Repeats(
             self.scripts,
             self.replica_bus,
-            dispatcher=self.dispatcher,
+            renderer=renderer,
             marks=marks,
             patience_s=leases.longest_ms / 1000,
         )
+        self.scripts.receive(AwaitedCallEnded, self.repeats.send_end)
         self.audit = AuditLog(self.scripts, files.state_key, retention_ms=settings.audit_retention_s * 1000)
-        self.held = HeldCalls(self.scripts, self.replica_bus, self.dispatcher, recording, self.audit)
-        take = partial(take_deliveries, self.scripts, leases=leases, recording=recording)
-        attempts = HandlerAttempts(self.scripts, dispatcher=self.dispatcher, activities=activities, recording=recording)
-        most = settings.max_in_flight_deliveries
-        self.deliveries = Deliveries(take, attempts.run, max_in_flight=most)
+        self.held = HeldCalls(self.scripts, self.replica_bus, renderer, recording, self.audit)
+        attempts = HandlerAttempts(
+            self.scripts, dispatcher=self.dispatcher, renderer=renderer, activities=activities, recording=recording
+        )
+        self.deliveries = Deliveries(
+            self.scripts,
+            attempts,
+            notifications=False,
+            leases=leases,
+            recording=recording,
+            max_in_flight=settings.max_in_flight_deliveries,
+        )
         self.notifications = Deliveries(
-            partial(take, notifications=True),
-            attempts.run,
-            max_in_flight=most,
+            self.scripts,
+            attempts,
+            notifications=True,
+            leases=leases,
+            recording=recording,
+            max_in_flight=settings.max_in_flight_deliveries,
             max_per_second=settings.max_notifications_per_second,
         )
         owner_calls = settings.max_calls_per_minute_per_owner
@@ -217,6 +226,7 @@ class ControlPlane:
         self.invoker = CallInvoker(
             claims=claims,
             dispatcher=self.dispatcher,
+            renderer=renderer,
             held=self.held,
             repeats=self.repeats,
             attempts=attempts,
@@ -234,10 +244,14 @@ class ControlPlane:
             self.scripts,
             recording,
             retention_ms=settings.retention_s * 1000,
-            deliveries_due=self.deliveries.notify_due,
-            notifications_due=self.notifications.notify_due,
+            deliveries_due=self.deliveries.wake_due,
+            notifications_due=self.notifications.wake_due,
         )
-        self.health = Health()
+        authenticator = Authenticator(
+            principals, issuers=files.issuers, asks_certificates=settings.tls_client_ca_file is not None
+        )
+        edge = EdgeServicer(self.invoker, marks, authenticator, self._epoch_exchange)
+        self.health = Health(edge.set_ready)
         self._probe = StoreProbe(
             self.scripts,
             recording,
@@ -245,9 +259,6 @@ class ControlPlane:
             durability=durability,
             tolerance_s=UNSENT_S,
             report=self.health.set_store_up,
-        )
-        authenticator = Authenticator(
-            principals, issuers=files.issuers, asks_certificates=settings.tls_client_ca_file is not None
         )
         served = ServedActivities(self.scripts, self.workers, handlers.keys(), replica=self.replica_bus.replica)
         metrics.add_activities((*served.without_workers, *settings.activities))
@@ -257,18 +268,7 @@ class ControlPlane:
             owners=authenticator.owners,
             count_unserved=served.count_unserved,
         )
-        policy = Policy(
-            box_url=settings.box_url,
-            platform_url=settings.platform_url,
-            alternative_domains=settings.alternative_domains,
-            cookie_domains=cookie_domains,
-            activities=activities,
-            profiles=profiles.keys(),
-            state_key=files.state_key,
-            default_time_to_live_s=settings.default_time_to_live_s,
-            max_time_to_live_s=settings.max_time_to_live_s,
-            max_hold_time_s=settings.max_hold_time_s,
-        )
+        policy = Policy(settings, cookie_domains, activities, profiles=profiles.keys(), state_key=files.state_key)
         max_open = settings.max_open_cases_per_owner
         lists = ListQueue()
         self._server = make_server(
@@ -286,7 +286,7 @@ class ControlPlane:
             ),
             OperationsServicer(self.scripts, authenticator, self.audit, served, SelfCheck(settings), lists),
             AuditServicer(self.scripts, authenticator, self.audit, lists),
-            EdgeServicer(self.invoker, marks, authenticator, self._epoch_exchange),
+            edge,
             WorkerServicer(self.workers, authenticator, handlers, self._epoch_exchange),
             self.health,
             authenticator,
@@ -297,13 +297,6 @@ class ControlPlane:
         self.port = 0
         """The port of the gRPC server, once started."""
         self._is_stopped = False
-
-    def _report(self, report: Report) -> None:
-        """React to what a transition reports."""
-        if isinstance(report, AwaitedCallEnded):
-            self.repeats.send_end(report)
-        else:
-            log_report(report)
 
     @property
     def has_tls(self) -> bool:

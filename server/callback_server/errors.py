@@ -173,6 +173,8 @@ class OutcomeUnknownError(CallbackError):
 
     def __init__(self, call_id: str) -> None:
         super().__init__(call_id=call_id)
+        self.call_id = call_id
+        """The call whose outcome it is. Empty: the request is no call."""
 
 
 class TooManyCallsError(CallbackError):
@@ -199,6 +201,10 @@ class UnauthenticatedError(CallbackError):
     """The request has no credential, or an unknown or expired one."""
 
     reason = "UNAUTHENTICATED"
+
+
+class RevokedError(UnauthenticatedError):
+    """The credential, or its principal, is revoked: what uses it ends now."""
 
 
 class SubjectUnknownError(UnauthenticatedError):

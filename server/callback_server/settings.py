@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Final
 
@@ -18,8 +18,17 @@ from pydantic import (
 )
 from pydantic_settings import SettingsConfigDict
 
-from callback_process.addresses import IPNetwork, parse_bind, parse_network
-from callback_process.settings import Bind, IssuerUrl, LogLevel, ProcessSettings, StopSeconds, TlsSettings
+from callback_process.addresses import parse_bind
+from callback_process.settings import (
+    Bind,
+    IssuerUrl,
+    LogLevel,
+    Network,
+    ProcessSettings,
+    StopSeconds,
+    TlsSettings,
+    parsed_by,
+)
 from callback_server.contract.converters import content_attributes
 from callback_server.domain.activity import Activity
 from callback_server.domain.case import FORM, RECORD
@@ -77,10 +86,6 @@ def _grpc_target(text: str) -> str:
     if problem := target_problem(text):
         raise ValueError(problem)
     return text
-
-
-def _network(text: str) -> str:
-    return str(parse_network(text))
 
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -161,13 +166,9 @@ class IssuerSettings(BaseModel):
     ca_file: Path | None = None
     """Certificate authorities that must have issued its certificate, PEM, read at the start. None: those of the
     system."""
-    private_networks: list[Annotated[str, AfterValidator(_network)]] = []
+    private_networks: list[Network] = []
     """Networks that are not public and in which its hosts may be, as in `10.20.0.0/16`. With these, the server connects
     to it without `key_proxy`. Empty: only public addresses are reached."""
-
-    def to_private_networks(self) -> list[IPNetwork]:
-        """Return the networks."""
-        return [parse_network(each) for each in self.private_networks]
 
 
 class ServerSettings(ProcessSettings):
@@ -210,7 +211,7 @@ class ServerSettings(ProcessSettings):
     """The key that the URL of a `request_id` is derived from, at least 32 characters. None: `request_id` is refused."""
     state_key_file: Path | None = None
     """A file with the bytes of `state_key`, at least 32."""
-    store_url: str = "redis://127.0.0.1:6379/0"
+    store_url: Annotated[str, parsed_by(check_url)] = "redis://127.0.0.1:6379/0"
     """The store: `redis://`, `unix:///path`, `redis+sentinel://h1,h2,h3/NAME` or `redis+cluster://h1,h2,h3`; with
     `rediss` over TLS. [Failover](operations.md#failover) explains them."""
     store_password_file: Path | None = None
@@ -219,7 +220,7 @@ class ServerSettings(ProcessSettings):
     """A file with the password of the Sentinels, if they have one. A newline at its end is ignored."""
     store_durability: Annotated[
         str,
-        AfterValidator(lambda text: Durability.parse(text) and text),
+        parsed_by(Durability.parse),
         Field(json_schema_extra={"format": "always, everysec, unchecked or replicated:N"}),
     ] = "always"
     """The required durability of the store: `always`, `everysec`, or `unchecked` if it hides its settings. With
@@ -310,12 +311,6 @@ class ServerSettings(ProcessSettings):
     `http://proxy.example:3128`. The proxy resolves the names, so it must refuse private addresses. None: the server
     connects to public addresses itself."""
 
-    @field_validator("store_url")
-    @classmethod
-    def _store_url(cls, url: str) -> str:
-        check_url(url)
-        return url
-
     @field_validator("cookie_domains", mode="before")
     @classmethod
     def _each_domain_once(cls, domains: object) -> object:
@@ -323,17 +318,6 @@ class ServerSettings(ProcessSettings):
         if isinstance(domains, Mapping) and len({normalize_origin(str(domain)) for domain in domains}) < len(domains):
             raise ValueError("a domain is reserved twice, in different spellings (upper case, or the port 443)")
         return domains
-
-    @model_validator(mode="after")
-    def _cookie_domains(self) -> ServerSettings:
-        owners = {host_of(self.box_url): "every owner (box_url)"}
-        for domain, owner in self.cookie_domains.items():
-            if owners.setdefault(host_of(domain), owner) != owner:
-                raise ValueError(
-                    f"cookie_domains: the host of {domain} is also that of {owners[host_of(domain)]}, and a cookie goes"
-                    " to every port of its host; give each owner a host of its own"
-                )
-        return self
 
     @field_validator("activities")
     @classmethod
@@ -362,64 +346,45 @@ class ServerSettings(ProcessSettings):
             raise ValueError("must have at least 32 characters")
         return key
 
-    @model_validator(mode="after")
-    def _one_key(self) -> ServerSettings:
+    def conflicts(self) -> Iterator[str]:
+        """Yield each problem between several settings."""
+        owners = {host_of(self.box_url): "every owner (box_url)"}
+        for domain, owner in self.cookie_domains.items():
+            if owners.setdefault(host_of(domain), owner) != owner:
+                yield (
+                    f"cookie_domains: the host of {domain} is also that of {owners[host_of(domain)]}, and a cookie goes"
+                    " to every port of its host; give each owner a host of its own"
+                )
         if self.state_key is not None and self.state_key_file is not None:
-            raise ValueError("state_key and state_key_file exclude each other")
-        return self
-
-    @model_validator(mode="after")
-    def _one_password(self) -> ServerSettings:
-        if self.store_password_file is not None and "password" in parse_store_url(self.store_url).options:
-            raise ValueError("store_password_file and a password in store_url exclude each other")
-        return self
-
-    @model_validator(mode="after")
-    def _sentinels_with_password(self) -> ServerSettings:
-        if self.store_sentinel_password_file is None:
-            return self
-        parsed = parse_store_url(self.store_url)
-        if parsed.topology is not Topology.SENTINEL:
-            raise ValueError("store_sentinel_password_file needs a store_url with Sentinels")
-        if "password" in parsed.sentinel_options:
-            raise ValueError("store_sentinel_password_file and sentinel_password in store_url exclude each other")
-        return self
-
-    @model_validator(mode="after")
-    def _tls(self) -> ServerSettings:
+            yield "state_key and state_key_file exclude each other"
+        store = parse_store_url(self.store_url)
+        if self.store_password_file is not None and "password" in store.options:
+            yield "store_password_file and a password in store_url exclude each other"
+        if self.store_sentinel_password_file is not None:
+            if store.topology is not Topology.SENTINEL:
+                yield "store_sentinel_password_file needs a store_url with Sentinels"
+            if "password" in store.sentinel_options:
+                yield "store_sentinel_password_file and sentinel_password in store_url exclude each other"
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
-            raise ValueError("tls_cert_file and tls_key_file belong together")
+            yield "tls_cert_file and tls_key_file belong together"
         if self.tls_client_ca_file is not None and self.tls_cert_file is None:
-            raise ValueError("tls_client_ca_file needs tls_cert_file and tls_key_file")
-        return self
-
-    @model_validator(mode="after")
-    def _issuers_with_principals(self) -> ServerSettings:
+            yield "tls_client_ca_file needs tls_cert_file and tls_key_file"
         if self.issuers and self.principals_file is None:
-            raise ValueError("issuers needs principals_file, whose entries say who gets in")
-        return self
-
-    @model_validator(mode="after")
-    def _two_ports(self) -> ServerSettings:
+            yield "issuers needs principals_file, whose entries say who gets in"
         if self.grpc_bind == self.admin_bind and parse_bind(self.grpc_bind).port != 0:
-            raise ValueError(f"grpc_bind and admin_bind are the same address, {self.grpc_bind}")
-        return self
-
-    @model_validator(mode="after")
-    def _guarded(self) -> ServerSettings:
+            yield f"grpc_bind and admin_bind are the same address, {self.grpc_bind}"
         if parse_bind(self.grpc_bind).is_loopback:
-            return self
+            return
         if self.principals_file is None:
-            raise ValueError(
+            yield (
                 f"grpc_bind {self.grpc_bind} can be reached from other machines, and every client could do everything;"
                 " set principals_file, or bind to loopback, as in 127.0.0.1:50051"
             )
         if self.tls_cert_file is None and not self.allow_plaintext:
-            raise ValueError(
+            yield (
                 f"grpc_bind {self.grpc_bind} can be reached from other machines, and tokens would travel in plain text;"
                 " set tls_cert_file and tls_key_file, or allow_plaintext where a mesh encrypts"
             )
-        return self
 
     def to_activities(self) -> dict[str, Activity]:
         """Return the declared activities by name."""

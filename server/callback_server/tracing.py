@@ -41,6 +41,7 @@ from callback_server.domain.call import Grant, Outcome, Request
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.notification import CallReason
 from callback_server.handlers.dispatch import HandlerResult
+from callback_server.handlers.messages import attempt_of
 from callback_server.rpc.new_case import creator_traceparent
 from callback_server.rpc.status import internal_error, status_of
 
@@ -93,7 +94,7 @@ class Tracing(Traces):
         else:
             method = _HANDLE if grant.reason is CallReason.CALL else _NOTIFY
             name, kind, attributes = method, SpanKind.CLIENT, {**_rpc(method), **_of_target(target)}
-        span = self.start(name, kind, {**attributes, **_of_call(grant)}, parent=parent, links=links)
+        span = self.start(name, kind, {**attributes, **_of_call(grant, attempt_of(grant))}, parent=parent, links=links)
         try:
             result = await ask(grant, replace(request, traceparent=traceparent_of(span)))
             if span.is_recording():
@@ -126,7 +127,7 @@ class Tracing(Traces):
         call.creator_traceparent = grant.settings.traceparent
         span = current_span()
         if span.is_recording():
-            span.set_attributes(_of_call(grant))
+            span.set_attributes(_of_call(grant, grant.call_number))
             add_link(span, grant.settings.traceparent)
 
     async def around_generation(
@@ -182,12 +183,12 @@ def _message(grant: Grant) -> dict[str, str | int | bool]:
     }
 
 
-def _of_call(grant: Grant) -> dict[str, str | int | bool]:
+def _of_call(grant: Grant, attempt: int) -> dict[str, str | int | bool]:
     return {
         "callback.activity": grant.activity,
         "callback.case_id": case_id_of_call(grant.call_id),
         "callback.call_id": grant.call_id,
-        "callback.attempt": grant.attempt,
+        "callback.attempt": attempt,
         "callback.reason": grant.reason.value,
     }
 

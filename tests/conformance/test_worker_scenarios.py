@@ -88,6 +88,16 @@ FAULTS = {
     "a connection that hangs is noticed by pings, which are not too frequent": ("S5", "no pings", "no stream"),
     "each stream has a connection of its own": ("S2", "one connection", "S2"),
     "a token that is replaced in its file comes with the next stream": ("S4", "the token of the start", "token"),
+    "the token file changes: the worker opens another stream, and leaves the first one when that is welcome": (
+        "S11",
+        "no look at the token file",
+        "no 2 attempts",
+    ),
+    "the file with the authorities changes: the worker opens another stream and leaves the first one": (
+        "S11",
+        "no look at the authorities",
+        "no stream",
+    ),
     "a refusal of the token after the first Welcome is not final": ("S3", "each refusal is final", "attempts"),
     "the refusal UNAUTHENTICATED before the first Welcome is final": (
         "S3",
@@ -130,6 +140,11 @@ FAULTS = {
 }
 """By scenario: the rule that its fault breaks, the fault, and a pattern of what the scenario says then."""
 MORE_FAULTS = [
+    (
+        "the token file changes: the worker opens another stream, and leaves the first one when that is welcome",
+        "leaves before Welcome",
+        "no accept|there must be no drain",
+    ),
     ("a server that is not ready is tried again, with growing pauses and jitter", "no jitter", "there is no jitter"),
     (
         "the last store_epochs of the server comes with each later Hello",

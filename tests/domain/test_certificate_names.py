@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callback_shared.certificate_names import names_of
+from callback_shared.certificate_names import expiry_of, names_of
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "orders.example")])
@@ -122,3 +122,8 @@ def test_a_certificate_with_a_wrong_length_has_no_names(length):
     name = b"\x82\x09a.example"
     assert WHOLE.count(name) == 1
     assert names_of(pem(WHOLE.replace(name, bytes([0x82, length]) + b"a.example"))) == frozenset()
+
+
+def test_a_certificate_expires_at_the_end_of_its_validity():
+    end = (datetime.now(UTC) + timedelta(days=1)).timestamp()
+    assert end - 60 < expiry_of(certificate(dns("orders.example"))) <= end

@@ -21,7 +21,7 @@ from callback_server.access import principals as module
 from callback_server.access.principals import PrincipalsFile, read_principals
 from callback_server.access.roles import Role
 from callback_server.access.tokens import add_token, new_token, token_entry, token_toml
-from callback_server.errors import SubjectUnknownError, UnauthenticatedError
+from callback_server.errors import RevokedError, SubjectUnknownError, UnauthenticatedError
 
 TOKEN = new_token()
 SHA256 = hashlib.sha256(TOKEN.encode()).hexdigest()
@@ -92,6 +92,26 @@ def test_principals_are_found_by_token_and_by_certificate(path):
             principals.of_certificate(names)
     with pytest.raises(UnauthenticatedError, match="belong to several principals"):
         principals.of_certificate(["edge.shop.example", "orders.shop.example"])
+
+
+@pytest.mark.parametrize("at", ["created = 2026", 'roles = ["owner"]'], ids=["token", "principal"])
+def test_what_is_revoked_is_refused(path, at):
+    subject = '[[principals.orders.subjects]]\nissuer = "https://login.example"\nsubject = "1"\n'
+    principals = known(path, WRITTEN.replace(at, f"revoked = true\n{at}") + subject)
+    with pytest.raises(RevokedError, match="orders"):
+        principals.of_token(TOKEN)
+    assert principals.of_certificate(["edge.shop.example"]).name == "edge"
+    others = [lambda: principals.of_certificate(["orders.shop.example"])]
+    others.append(lambda: principals.of_subject("https://login.example", "1"))
+    for other in others:
+        with pytest.raises(RevokedError) if at.startswith("roles") else contextlib.nullcontext():
+            other()
+
+
+def test_a_revoked_principal_gets_no_token(path):
+    path.write_text(WRITTEN.replace("[principals.edge]", "[principals.edge]\nrevoked = true"))
+    with pytest.raises(SettingsError, match="edge is revoked, so no token of it works; remove revoked = true there"):
+        add_token(path, "edge", [], None)
 
 
 @pytest.mark.parametrize(

@@ -87,18 +87,25 @@ def test_a_script_uses_its_arguments_by_name_alone():
         assert [each for each in script.arguments if not {each.name, f"{each.name}_first"} & words] == [], name
 
 
-def test_the_header_and_every_reply_of_a_script_begin_with_timeouts_or_none_does():
+def test_the_header_and_every_reply_of_a_script_begin_with_reports_or_none_does():
     for name, script in ALL.items():
-        assert ("timeouts that were applied" in header(name, "Returns")) is script.applies_timeouts, name
+        assert header(name, "Returns").startswith("reports, then ") is script.sends_reports, name
         code = re.sub(r"--.*", "", written(name))
-        assert ("return reply(" in code) is script.applies_timeouts, name
-        assert not (script.applies_timeouts and re.search(r"return \{'", code)), name
+        assert ("return reply(" in code) is script.sends_reports, name
+        assert not (script.sends_reports and re.search(r"return \{'", code)), name
 
 
 def test_every_include_is_used_and_none_is_left_open():
     included = set(re.findall(r"^-- @include (\w+)$", "".join(p.read_text() for p in LUA.rglob("*.lua")), re.MULTILINE))
     assert included == {path.stem for path in (LUA / "includes").glob("*.lua")} | set(PARTS)
     assert not [name for name, script in ALL.items() if re.search(r"^-- @include", script.source, re.MULTILINE)]
+
+
+def test_includes_are_at_the_top_of_a_file():
+    for path in LUA.rglob("*.lua"):
+        assert not re.search(r"^(local|if|return) .*^-- @include", path.read_text(), re.MULTILINE | re.DOTALL), (
+            path.name
+        )
 
 
 def test_a_function_of_a_script_is_made_before_it_is_used():

@@ -133,7 +133,7 @@ async def test_without_an_access_log_each_failed_call_has_a_line(plane):
         await ask(edge)
         await edge.stop()
         assert edge.events("request_ended") == []
-        assert [(entry["code"], entry["call_id"]) for entry in edge.events("call_refused")] == [
+        assert [(entry["code"], entry["call_id"]) for entry in edge.events("call_failed")] == [
             ("handler_failed", "the-call"),
             ("response_invalid", "another-call"),
         ]

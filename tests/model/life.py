@@ -175,7 +175,7 @@ class ModelCase:
     def claim(
         self, call_id, *, intent="CALL", profile="", message="", digest="", over=False, can_deliver=False, size=0
     ):  # fmt: skip
-        """(`CLAIMED` | `RECORDED` | `RUNS` | `REPEATED`, the call) | (`CLOSED`, reason) | (word, None).
+        """(`CLAIMED` | `ENDED` | `RUNS` | `REPEATED`, the call) | (`CLOSED`, reason) | (word, None).
 
         `digest`: of the request; empty: of a request that comes once. `over`: the owner is over its rate limit.
         `can_deliver`: the sender can run a delivery. `size`: the bytes of the answer of a call that the case answers.
@@ -191,7 +191,7 @@ class ModelCase:
             if self.resolution and call.answer_digest == self.resolution[0]:
                 return "RESOLVED", call
             answered = call.recorded and (not call.erased or call.version == self.version)
-            return ("RECORDED", call) if answered else ("STALE", None)
+            return ("ENDED", call) if answered else ("STALE", None)
         self.apply_timeouts()
         digest = message or (digest if self.has_window else "")
         if digest in self.known and intent != "HANDSHAKE":
@@ -243,7 +243,7 @@ class ModelCase:
             self.keep_answer(call, self.response, size)
             if self.answer_mode == ACK:
                 self.start_delivery(call, can_deliver=can_deliver)
-            return "RECORDED", call
+            return "ENDED", call
         self.tell("CALL_STARTED", call)
         return "CLAIMED", call
 

@@ -160,7 +160,7 @@ class ActivityRetiredError(CallbackError):
         ),
         Edit(
             SERVICER,
-            "            case, state = new_case(request, self._policy, owner=caller.name)\n",
+            "            case, state = new_case(request, self.policy, owner=caller.name)\n",
             '            if case.activity == "retired":\n'
             "                raise errors.ActivityRetiredError(activity=case.activity)\n",
         ),
@@ -229,14 +229,14 @@ message GetOwnerStatisticsResponse {
         ),
         Edit(
             "server/callback_server/rpc/operations_service.py",
-            "        return statistics_to(minutes, stages, work)\n",
+            "        return _statistics_to(minutes, stages, work)\n",
             """
     @rpc(Role.ADMIN)
-    async def GetOwnerStatistics(  # noqa: N802  # gRPC's name
+    async def GetOwnerStatistics(
         self, request: pb2.GetOwnerStatisticsRequest, _caller: Principal
     ) -> pb2.GetOwnerStatisticsResponse:
         \"\"\"Return what an owner has.\"\"\"
-        work = await count_work(self._scripts, [request.owner])
+        work = await count_work(self.scripts, [request.owner])
         statistics = to_message(pb2.OwnerStatistics, work.owners[request.owner], owner=request.owner)
         return pb2.GetOwnerStatisticsResponse(statistics=statistics)
 """,

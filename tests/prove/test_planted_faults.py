@@ -22,7 +22,7 @@ FAULTS = {
         "calls/invoke.py",
         "        is_last = not may_be_delivered(grant)\n",
         """        if b"." in request.body:
-            return self._dispatcher.outcome(result, grant.response)
+            return self._renderer.outcome_of_decision(grant.response, result.decision)
         is_last = not may_be_delivered(grant)
 """,
     ),
@@ -45,7 +45,7 @@ FAULTS = {
         "retryable",
         "store/lua/claim_call.lua",
         "redis.call('ZADD', leases_key(), now + lease_ms, call_id)\nif is_held",
-        "local is_skipped = case.mode == 'RETRYABLE' and attempt == 1\n"
+        "local is_skipped = case.mode == 'RETRYABLE' and number == 1\n"
         "redis.call('ZADD', leases_key(), is_skipped and now or now + lease_ms, call_id)\nif is_held",
     ),
     "a watch with a gap": (

@@ -9,6 +9,7 @@ from support.wait import wait_until
 from callback_process.findings import Level
 from callback_process.tasks import TaskSet
 from callback_server.calls import sweeper
+from callback_server.domain.activity import Leases
 from callback_server.domain.call import CallStatus, DeliveryStatus
 from callback_server.domain.case import AnswerMode, CallMode, CaseStatus
 from callback_server.operations import doctor
@@ -22,7 +23,6 @@ from callback_server.store.queries.read_events import decode_event
 from callback_server.store.recording import Recording
 from callback_server.store.transitions import announce_slots as announcing
 from callback_server.store.transitions.announce_slots import announce_slots
-from callback_server.store.transitions.claim_call import Leases
 from callback_server.store.transitions.sweep_partition import sweep_partition
 from callback_server.store.transitions.take_deliveries import take_deliveries
 

@@ -106,7 +106,7 @@ async def test_a_store_that_refuses_changes_nothing_and_callers_may_come_again(t
             with pytest.raises(UnavailableError) as refused:
                 await system.client.generate_callback_url("record", Response("ok"))
             assert word not in str(refused.value)
-            refusals = system.server.events("claim_unanswered")
+            refusals = system.server.events("claim_not_confirmed")
             assert len(refusals) == [answer.json()["code"] for answer in answers].count("store_unavailable")
             assert all(word in event["error"] and not event["maybe_done"] for event in refusals)
         await client.delete("unrelated")
@@ -132,7 +132,7 @@ async def test_a_store_that_refuses_changes_nothing_and_callers_may_come_again(t
 async def test_a_read_that_a_store_refuses_is_no_fault_of_ours(store_of, kind):
     store, state = store_of(kind), "a" * 32
     async with connect(store.url) as client, redis.asyncio.Redis(port=store.port) as node:
-        scripts = Scripts(client, lambda _: None)
+        scripts = Scripts(client)
         assert await read_case(scripts, state) is None
         async with busy(node, store):
             for read in (read_case, read_call, read_held):

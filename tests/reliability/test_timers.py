@@ -89,7 +89,7 @@ async def test_a_server_that_is_killed_at_any_step_of_a_notification_loses_none(
                     system.server.kill()
                 await make_due(client, made.case_id)
                 if step == "while it waits":  # as another server would have left it
-                    scripts = Scripts(client, lambda _: None)
+                    scripts = Scripts(client)
                     await sweep_partition(scripts, keys.partition_of(made.case_id), recording=Recording())
                 elif step == "while a handler has it":
                     await wait_until(lambda: attempts, what="the first attempt")

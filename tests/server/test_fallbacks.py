@@ -6,6 +6,7 @@ import contextlib
 import grpc
 import pytest
 from server.test_held import FALLBACK, generate
+from structlog.testing import capture_logs
 from support.edge_calls import EdgeCalls
 from support.handlers import accept, override, reject
 from support.leases import end_leases
@@ -260,6 +261,23 @@ async def test_a_call_whose_server_dies_after_the_fallback_goes_on_at_another_wh
             call = await call_with(other, made, status=SUCCEEDED)
             assert (call.delivery.status, call.delivery.attempts) == (DELIVERED, 2)
         assert len(its_handler.got) == (mode is not SINGLE)
+
+
+async def test_a_delivery_whose_last_attempt_was_lost_is_given_up_and_no_handler_is_asked_again(store_of):
+    store, once = store_of(), RetrySettings(max_attempts=1)
+    async with with_scripted(store, accept(), retries=once) as (other, its_handler):
+        its_handler.gate.set()
+        async with with_scripted(store, retries=once, sweeps=False) as (one, _handler):
+            made = await generate(one, callback_activity="act", **FALLBACK | RETRYABLE)
+            await one.call(made)
+        await other.running(made)
+        with capture_logs() as logs:
+            assert await end_leases(store) == 1
+            call = await call_with(other, made, status=FAILED)
+        assert (call.delivery.status, call.delivery.failure) == (DEAD, pb.CALL_FAILURE_HANDLER_LOST)
+        assert its_handler.got == []
+        told = [each["event"] for each in logs if each.get("call_id") == call.call_id]
+        assert told == ["delivery_given_up", "call_ended"]
 
 
 async def test_a_server_that_dies_between_the_mark_and_the_answer_leaves_a_call_that_another_one_delivers(store_of):

@@ -6,6 +6,7 @@ import grpc
 import pytest
 from prometheus_client import REGISTRY
 from support.edge_calls import EdgeCalls, answers_of, response_of
+from support.proxy import StoreProxy, script_of
 from support.services import calls_in_flight, refusal, response, running_services
 from support.wait import wait_until
 
@@ -189,21 +190,57 @@ async def test_an_edge_that_loses_its_role_has_new_calls_refused_and_gets_the_re
         assert [each.callback_activity for each in listed.callbacks].count("record") == 2  # unchanged
 
 
-async def test_nothing_waits_with_a_held_call_for_callers_that_are_gone_and_the_call_waits_on(services, stream):
-    state = await case(services, activity="form")
-    await send(stream, state)
-    (call,) = await services.running()
-    await send(stream, state, first=2)  # a repeat
-
+async def wait_until_repeated(services, call):
     async def counted():
         return (await services.call_of(call.call_id)).repeat_count
 
     await wait_until(counted, what="the repeat")
+
+
+async def test_nothing_waits_with_a_held_call_for_callers_that_are_gone_and_the_call_waits_on(services, stream):
+    state = await case(services, activity="form")
+    await send(stream, state)
+    (call,) = await services.running()
+    await send(stream, state, first=2)
+    await wait_until_repeated(services, call)
     assert calls_in_flight() == 2
     await stream.write(edge.StreamInvocationsRequest(gone_numbers=[1, 2]))
     await wait_until(lambda: calls_in_flight() == 0, what="the end of both waits")
     assert (await until_gone(services, call.call_id)).status == pb.CALL_STATUS_RUNNING
     await services.answer(call.call_id)
+
+
+async def test_a_repeat_whose_caller_is_gone_marks_no_call_and_is_not_refused(store_of):
+    """It ended with OUTCOME_UNKNOWN, which was counted, and its own id, which is that of no call, was marked."""
+    marked = set()
+
+    def sees(command):
+        if script_of(command) == "mark_caller_gone":
+            marked.add(command[5].decode())
+        return False
+
+    def unknown():
+        labels = {"method": metrics.INVOKE_METHOD, "reason": "OUTCOME_UNKNOWN", "limit": ""}
+        return REGISTRY.get_sample_value("callback_refused_total", labels) or 0
+
+    async with StoreProxy(store_of(), sees) as proxy, running_services(proxy) as services:
+        stream, before = services.edge.StreamInvocations(), unknown()
+        await stream.read()
+        state = await case(services, activity="form")
+        await send(stream, state)
+        (call,) = await services.running()
+        await send(stream, state, first=2)
+        await wait_until_repeated(services, call)
+        await stream.write(edge.StreamInvocationsRequest(gone_numbers=[2]))
+        (repeat,) = (await stream.read()).results
+        assert (repeat.number, repeat.caller_gone, repeat.HasField("status")) == (2, True, False)
+        await stream.write(edge.StreamInvocationsRequest(gone_numbers=[1]))
+        (called,) = (await stream.read()).results
+        assert (called.number, called.caller_gone, called.HasField("status")) == (1, True, False)
+        await until_gone(services, call.call_id)
+        assert (marked, unknown() - before) == ({call.call_id}, 0)
+        await services.answer(call.call_id)
+        stream.cancel()
 
 
 async def until_gone(services, call_id):

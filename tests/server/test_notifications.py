@@ -435,7 +435,7 @@ async def test_notifications_that_are_due_together_start_at_a_limited_rate(store
             await sweep_partition(services.control_plane.scripts, partitions[-1], recording=Recording())
         began = time.monotonic()
         for partition in partitions:
-            services.control_plane.notifications.notify_due(partition)
+            services.control_plane.notifications.wake_due(partition)
         await told.reasons(*[CallReason.REMINDER] * number)
         assert time.monotonic() - began > (number - 2) / per_second  # all but the first, and what is made up for
 

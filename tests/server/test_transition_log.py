@@ -105,7 +105,7 @@ async def test_the_event_of_a_calls_end_has_its_effect_on_the_case(pushing, told
     ids = {"call_id": call_id, "case_id": made.callback_case_id, "activity": "push"}
     status = "SUCCEEDED" if script == "accepts" else "REJECTED"
     assert told() == [
-        {"event": "call_started", **ids, "attempt": 1},
+        {"event": "call_started", **ids, "call_number": 1},
         {"event": "call_ended", **ids, "status": status, **made_of_it},
     ]
 

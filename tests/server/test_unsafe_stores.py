@@ -78,9 +78,9 @@ async def refusal(server):
 )
 async def test_an_unsafe_setting_is_refused_with_its_name_and_its_cure(store, settings, text):
     with set_up(store, **settings), pytest.raises(UnsafeStoreError) as refused:
-        await checked(store.url, Durability.ALWAYS)
+        await checked(store.url, Durability.parse("always"))
     assert str(refused.value).startswith(text)
-    await checked(store.url, Durability.ALWAYS)  # and this was the only problem
+    await checked(store.url, Durability.parse("always"))  # and this was the only problem
 
 
 async def test_a_server_does_not_start_on_an_unsafe_store_and_says_all_that_is_wrong_at_once(store, server):
@@ -93,8 +93,8 @@ async def test_a_server_does_not_start_on_an_unsafe_store_and_says_all_that_is_w
 async def test_an_unsafe_cluster_is_refused_like_a_store_alone(store_of):
     cluster = store_of("valkey-cluster")
     with set_up(cluster, appendfsync="everysec"), pytest.raises(UnsafeStoreError, match="appendfsync is everysec"):
-        await checked(cluster.url, Durability.ALWAYS)
-    await checked(cluster.url, Durability.ALWAYS)
+        await checked(cluster.url, Durability.parse("always"))
+    await checked(cluster.url, Durability.parse("always"))
 
 
 async def checked(url, durability):
@@ -108,9 +108,9 @@ async def checked(url, durability):
 
 async def test_everysec_is_accepted_if_configured_and_no_sync_never(store):
     with set_up(store, appendfsync="everysec"):
-        await checked(store.url, Durability.EVERYSEC)
+        await checked(store.url, Durability.parse("everysec"))
     with set_up(store, appendfsync="no"), pytest.raises(UnsafeStoreError, match="appendfsync is no"):
-        await checked(store.url, Durability.EVERYSEC)
+        await checked(store.url, Durability.parse("everysec"))
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ async def test_a_start_raises_the_schema_version_of_the_release_before_and_never
         client.flushall()
         if stored is not None:
             client.set(keys.SCHEMA_KEY, f"{stored}:{keys.PARTITIONS}")
-        await checked(store.url, Durability.ALWAYS)
+        await checked(store.url, Durability.parse("always"))
         assert client.get(keys.SCHEMA_KEY).decode() == f"{then}:{keys.PARTITIONS}"
         client.delete(keys.SCHEMA_KEY)
 
@@ -147,7 +147,7 @@ async def test_every_other_layout_is_refused_with_advice(store, stored, advice):
     with redis.Redis(port=store.port) as client:
         client.set(keys.SCHEMA_KEY, stored)
         with pytest.raises(UnsafeStoreError) as refused:
-            await checked(store.url, Durability.ALWAYS)
+            await checked(store.url, Durability.parse("always"))
         assert str(refused.value) == (
             f"the store is laid out as {stored} (version:partitions) and this release works with "
             f"4 to 6:{keys.PARTITIONS}; {advice}"
@@ -161,11 +161,11 @@ async def test_a_store_that_hides_its_settings_needs_the_operators_word(store):
         client.execute_command("ACL SETUSER", "guest", "on", ">secret-word", "~*", "&*", "+@all", "-config")
     url = f"redis://guest:secret-word@127.0.0.1:{store.port}"
     with pytest.raises(UnsafeStoreError) as refused:
-        await checked(url, Durability.ALWAYS)
+        await checked(url, Durability.parse("always"))
     assert "the store hides its settings" in str(refused.value)
     assert "set store_durability to unchecked" in str(refused.value)
     assert "secret-word" not in str(refused.value)
-    await checked(url, Durability.UNCHECKED)
+    await checked(url, Durability.parse("unchecked"))
 
 
 async def test_a_server_that_waits_for_its_store_can_be_stopped(server):

@@ -338,7 +338,9 @@ async def test_a_loss_is_recorded_once_with_the_highest_number(connected, plain,
         await second.new()
         (lost,) = server.losses
         for steps in (1, 2, 1):
-            await record_loss(second.cases.scripts, type(lost)(PARTITION, lost.epoch, lost.lost_epoch, steps))
+            await record_loss(
+                second.cases.scripts, PARTITION, epoch=lost.epoch, lost_epoch=lost.lost_epoch, steps=steps
+            )
     (value,) = (await plain.hgetall(keys.key(PARTITION, "losses"))).values()
     assert value.split(b":")[:2] == [b"2", b"1"]
 

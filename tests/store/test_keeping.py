@@ -13,13 +13,14 @@ from callback_server.calls.sweeper import Sweeper
 from callback_server.domain import ids
 from callback_server.domain.call import CallStatus, Grant
 from callback_server.domain.case import AnswerMode, CallMode, CaseStatus
+from callback_server.domain.verification import Verification
 from callback_server.store import keys, scripts
 from callback_server.store.connection.errors import StoreError, store_errors
 from callback_server.store.queries.list_cases import list_cases
 from callback_server.store.queries.read import list_calls, read_call, read_case
 from callback_server.store.recording import Recording
 from callback_server.store.transitions import apply_retention
-from callback_server.store.transitions.claim_call import EarlierCall, Verification
+from callback_server.store.transitions.claim_call import EarlierCallEnded
 
 DAY_MS = 24 * 3600 * 1000
 ONE = Recording(calls_per_case=1)
@@ -32,7 +33,7 @@ async def test_only_ended_calls_count_among_the_recorded_bytes_and_are_kept_with
         await cases.finish(call_id, recording=small)
         assert (await read_call(cases.scripts, call_id)).status is CallStatus.SUCCEEDED
     kept, _ = await list_calls(cases.scripts, case.id, before=None, limit=100)
-    assert [call.attempt for call in kept] == [6, 5, 4]
+    assert [call.call_number for call in kept] == [6, 5, 4]
 
 
 @pytest.mark.parametrize("store", ["valkey", "valkey-cluster"], indirect=True)
@@ -134,5 +135,5 @@ async def test_a_message_is_known_for_its_window_after_its_call_was_deleted(case
     left_ms = await cases.client.pttl(keys.key(keys.partition_of(case.id), "call", granted.call_id))
     assert DAY_MS - 600_000 < left_ms <= DAY_MS
     again = await cases.claim(case, recording=ONE, verification=message)
-    assert isinstance(again, EarlierCall)
+    assert isinstance(again, EarlierCallEnded)
     assert again.call_id == granted.call_id

@@ -92,13 +92,13 @@ BUGS = {
         "  return reply('MERGE',",
         "  redis.call('HSET', call_key(call_id), 'keep_open', '0')\n"
         "  redis.call('HINCRBY', case_key(case_id), 'version', 1)\n  return reply('MERGE',"),
-    "another request gets the same case": "if known.fingerprint ~= fingerprint then return counted('CONFLICT') end",
+    "another request gets the same case": "if known.fingerprint ~= fingerprint then return reply('CONFLICT') end",
     "a request makes another case when it comes again": (
         "local target = redis.call('GET', pointer_key(pointer))", "local target = false"),
     "a request gets the URL of a case that was never stored": (
-        "return counted('KNOWN', known_nonce,", "return counted('KNOWN', nonce,"),
+        "return reply('KNOWN', known_nonce,", "return reply('KNOWN', nonce,"),
     "a request that is sent again seems to be an earlier one": (
-        "if known_nonce == nonce then return counted('OK', tonumber(known.expires or 0)) end"),
+        "if known_nonce == nonce then return reply('OK', tonumber(known.expires or 0)) end"),
     "a pointer outlives its case": "if pointer then redis.call('UNLINK', pointer_key(pointer)) end",
     "a case forgets its pointer": "set_case_field('pointer', pointer)",
     "a call that is no longer kept is made again": (
@@ -167,8 +167,8 @@ BUGS = {
     "a request is cut before it is delivered": (
         "if partial and case.answer_mode == 'ACK' then request,", "if false then request,"),
     "a delivered request is kept whole": never("status == 'DELIVERED' and request ~= ''"),
-    "a request that was cut is replayed": ("if call[2] == '' or call[3] then return counted('INCOMPLETE') end",
-                                           "if call[2] == '' then return counted('INCOMPLETE') end"),
+    "a request that was cut is replayed": ("if call[2] == '' or call[3] then return reply('INCOMPLETE') end",
+                                           "if call[2] == '' then return reply('INCOMPLETE') end"),
     "a foreign owner can replay": ("load_owned_case(case_id, owner)\nlocal call =", "load_case(case_id)\nlocal call ="),
     "a delivery that runs is replayed": ("if call[4] == 'RUNNING' or (call[1] ==", "if (call[1] =="),
     "a replayed call can be deleted": (
@@ -187,9 +187,10 @@ BUGS = {
     "a held call waits after its end": "    redis.call('ZREM', waiting_key(case.owner), call_id)\n",
     "a fallback is sent after the call has ended": (
         "local lease = call[1] == 'RUNNING' and tonumber", "local lease = 1e15 or tonumber"),
-    "a fallback is sent after the end of the lease": ("if not lease or lease <= now then return counted('STALE') end",
-                                                      "if not lease then return counted('STALE') end"),
-    "a delivery after a fallback ends its call too early": ("if may_run_again and wait_ms ~= '' and", "if false and"),
+    "a fallback is sent after the end of the lease": ("if not lease or lease <= now then return reply('STALE') end",
+                                                      "if not lease then return reply('STALE') end"),
+    "a delivery after a fallback ends its call too early": (
+        "if may_run_again and backoff_ms ~= '' and", "if false and"),
     "a handler that must not run twice is asked again after a fallback": (
         "(status == 'FAILED' and case.mode ~= 'SINGLE')", "status == 'FAILED'"),
     "a handler that must not run twice is asked again after its server was lost": (
@@ -199,13 +200,13 @@ BUGS = {
     "a lease ends, and what was erased is delivered again": (
         "if call[1] and case.mode ~= 'SINGLE' and call[2] ~= '' then", "if call[1] and case.mode ~= 'SINGLE' then"),
     "what was erased is delivered again after a fallback": (
-        "if may_run_again and wait_ms ~= '' and call[5] ~= '' then", "if may_run_again and wait_ms ~= '' then"),
+        "if may_run_again and backoff_ms ~= '' and call[5] ~= '' then", "if may_run_again and backoff_ms ~= '' then"),
     "a call that waits for its next attempt keeps its lease": (
-        "    redis.call('ZREM', leases_key(), call_id)\n    schedule_attempt(case, call_id, now + wait_ms)",
-        "    schedule_attempt(case, call_id, now + wait_ms)"),
-    "a fallback that does not accept the request starts a delivery": "if not accepts then return counted('OK') end",
+        "    redis.call('ZREM', leases_key(), call_id)\n    schedule_attempt(case, call_id, now + backoff_ms)",
+        "    schedule_attempt(case, call_id, now + backoff_ms)"),
+    "a fallback that does not accept the request starts a delivery": "if not accepts then return reply('OK') end",
     "a fallback that accepts the request starts no delivery": (
-        "if not accepts then return counted('OK') end", "if true then return counted('OK') end"),
+        "if not accepts then return reply('OK') end", "if true then return reply('OK') end"),
     "an attempt after a fallback has no lease": (
         "    redis.call('ZADD', leases_key(), lease_end, call_id)\n  else", "  else"),
     "a late attempt ends the call of another": ("or (delivery and call[9] ~= fencing_token) then", "then"),
@@ -235,7 +236,7 @@ BUGS = {
     "a delivery after a fallback cannot be replayed": (
         "(call[1] == 'RUNNING' and not call[4])", "call[1] == 'RUNNING'"),
     "a replay counts the attempts before it that asked no handler": (", 'not_asked_before_replay', call[7] or 0)", ")"),
-    "the mark of a fallback that is sent again is refused": "if call[2] then return counted('OK') end",
+    "the mark of a fallback that is sent again is refused": "if call[2] then return reply('OK') end",
     "a held call gets two answers": (" or (call[7] or '') ~= answer_digest then", " then"),
     "a fallback outlives its case": (", fallback_key(case_id),", ","),
     "an acknowledged call holds its case": ("or case.answer_mode == 'ACK' end", "end"),
@@ -247,11 +248,11 @@ BUGS = {
     "a running call loses its grant to the erasure": (
         "if call[1] ~= 'RUNNING' then\n      if redis", "if true then\n      if redis"),
     "an erased call gets the present response of the case": ("and known[5] == case.version then", "then"),
-    "the end of a lease is not reported": ("TIMEOUTS[#TIMEOUTS + 1] = {'LEASE_ENDED'", "local _ = {'LEASE_ENDED'"),
+    "the end of a lease is not reported": ("REPORTS[#REPORTS + 1] = {'LEASE_ENDED'", "local _ = {'LEASE_ENDED'"),
     "a held call that nobody answers is interrupted": (
         "if case.answer_mode == 'HOLD' then return end_hold", "if false then return end_hold"),
     "the end of a hold time is not reported": (
-        "TIMEOUTS[#TIMEOUTS + 1] = {'HOLD_TIME_ENDED'", "local _ = {'HOLD_TIME_ENDED'"),
+        "REPORTS[#REPORTS + 1] = {'HOLD_TIME_ENDED'", "local _ = {'HOLD_TIME_ENDED'"),
     "a case holds any number of calls": (">= max_held_calls then", "< 0 then"),
     "a call counts as held after its end": "redis.call('ZREM', held_key(case.id), call_id)",
     "a case is resolved twice": "if case.resolved and case.resolved ~= digest then return reply('CONFLICT') end",
@@ -279,7 +280,7 @@ BUGS = {
         "if call[1] ~= 'RUNNING' then return {'STALE'} end\nif not call[2]", "if not call[2]"),
     "a caller that waits gets an answer twice that must not be": (" and (call[8] or asker) == asker)", ")"),
     "an answer is not kept for a caller that waits": "window_ms = math.max(window_ms, WAITED_MS)",
-    "an expiry is not reported": ("TIMEOUTS[#TIMEOUTS + 1] = {'CASE_EXPIRED'", "local _ = {'CASE_EXPIRED'"),
+    "an expiry is not reported": ("REPORTS[#REPORTS + 1] = {'CASE_EXPIRED'", "local _ = {'CASE_EXPIRED'"),
     "an expiry is reported for a case that was closed before": (
         "if expires and expires <= now and case.status ~= 'CLOSED' then\n    close_case(case, EXPIRED, now)",
         "if case.expires and tonumber(case.expires) <= now then\n"
@@ -312,10 +313,10 @@ BUGS = {
     "an event forgets the labels of its case": (
         "case.reason or '', call_status or '', delivery or '', case.label_digests",
         "case.reason or '', call_status or '', delivery or '', ''"),
-    "a caller that is gone is told twice": ("if call[3] then return counted('OK') end\nlocal case", "local case"),
+    "a caller that is gone is told twice": ("if call[3] then return reply('OK') end\nlocal case", "local case"),
     "a caller that is gone is not marked": "redis.call('HSET', call_key(call_id), 'caller_gone', '1')",
     "a caller of a call that is no longer kept is marked": (
-        "if not call[1] then return counted('UNKNOWN') end\nif call[3]", "if call[3]"),
+        "if not call[1] then return reply('UNKNOWN') end\nif call[3]", "if call[3]"),
     "watchers get no event of a caller that is gone": "emit_event(case, 'CALLER_GONE', call_id, call[2])",
     "a profile is not required": never("case.profile and case.profile ~= profile"),
     "any profile will do": ("case.profile ~= profile then", "profile == '' then"),
@@ -357,7 +358,8 @@ BUGS = {
     "a request that failed is not accepted again": ("(status == 'SUCCEEDED' and (is_message", "(true and (is_message"),
     "a repeat finds its case closed": (
         "  if case.status == 'CLOSED' or (status == 'SUCC", "  if case.status ~= 'CLOSED' and (status == 'SUCC"),
-    "a repeat passes the limits on calls": ("  local wait_ms, limit = limited()\n", "  local wait_ms, limit = 0, ''\n"),
+    "a repeat passes the limits on calls": (
+        "  local retry_after_ms, limit = limited()\n", "  local retry_after_ms, limit = 0, ''\n"),
     "a handshake is a repeat": ("window_ms > 0 and intent ~= 'HANDSHAKE' and", "window_ms > 0 and"),
     "a message is recognized by its content": ("is_message and message_hash or request_hash", "request_hash"),
     "a repeat of any call is recognized": ("if not is_message then window_ms = tonumber(case.repeat_window) end",

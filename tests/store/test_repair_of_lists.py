@@ -12,7 +12,7 @@ from callback_process.tasks import TaskSet
 from callback_server.calls import sweeper
 from callback_server.domain.case import AnswerMode, CallMode, Settings
 from callback_server.domain.notification import CallReason, reminder_id
-from callback_server.domain.timeouts import EntryWithoutCase
+from callback_server.domain.reports import EntryWithoutCase
 from callback_server.operations.repair import Fault, FaultKind, Repair
 from callback_server.store import keys
 from callback_server.store.recording import Recording

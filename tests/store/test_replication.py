@@ -285,7 +285,7 @@ async def refusal(url, durability):
 
 def test_a_durability_is_one_of_four_and_names_how_many_replicas_it_waits_for():
     assert ServerSettings(store_durability="replicated:2").to_durability().replicas == 2
-    assert ServerSettings(store_durability="everysec").to_durability() == Durability.EVERYSEC
+    assert ServerSettings(store_durability="everysec").to_durability() == Durability.parse("everysec")
     for wrong in ("replicated", "replicated:0", "replicated:10", "replicated:one", "never"):
         with pytest.raises(ValidationError, match="must be always, everysec, unchecked, or replicated:N"):
             ServerSettings(store_durability=wrong)
@@ -474,7 +474,7 @@ def probed(limits):
                 Cases(client).scripts,
                 Recording(),
                 Epochs(),
-                durability=Durability.ALWAYS,
+                durability=Durability.parse("always"),
                 tolerance_s=600,
                 report=report,
             )

@@ -16,8 +16,8 @@ from callback_server.domain.activity import Pause, PausedActivities
 from callback_server.domain.call import CallStatus, DeliveryStatus, Outcome, Request
 from callback_server.domain.case import AnswerMode, CallMode, Fallback, Settings
 from callback_server.domain.notification import CallReason, reminder_id
+from callback_server.domain.reports import WrongType
 from callback_server.domain.response import Response, ResponseType
-from callback_server.domain.timeouts import WrongType
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
 from callback_server.store.queries.read import read_case
@@ -116,10 +116,10 @@ async def _set_response(made):
     await set_response(made.scripts, case, RESPONSE, owner=None, recording=RECORDING)
 
 
-def finish_first_delivery(made, outcome, status, wait_ms):
+def finish_first_delivery(made, outcome, status, backoff_ms):
     return finish_delivery(
         made.scripts, call_id=made.delivered[0], fencing_token=1, request=Request("post"), outcome=outcome,
-        status=status, wait_ms=wait_ms, recording=RECORDING,
+        status=status, backoff_ms=backoff_ms, recording=RECORDING,
     )  # fmt: skip
 
 

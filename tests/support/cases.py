@@ -1,19 +1,22 @@
 """Cases on a store: they are made, called and ended by the scripts, without a control plane."""
 
 import contextlib
+from typing import get_args
 
 from callback_server.domain import ids
-from callback_server.domain.activity import Activity
+from callback_server.domain.activity import Activity, Leases
 from callback_server.domain.call import CallStatus, Outcome, Request
 from callback_server.domain.case import CallMode, NewCase, Settings
+from callback_server.domain.reports import Report
 from callback_server.domain.response import Response, ResponseType
+from callback_server.domain.verification import UNVERIFIED
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
 from callback_server.store.epochs.guard import EpochGuard
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.apply_retention import apply_retention
-from callback_server.store.transitions.claim_call import UNVERIFIED, Leases, claim_call
+from callback_server.store.transitions.claim_call import claim_call
 from callback_server.store.transitions.close_case import close_case
 from callback_server.store.transitions.create_case import create_case
 from callback_server.store.transitions.erase_calls import erase_calls
@@ -38,6 +41,14 @@ def new_case(*, states=None, partition=None, **fields):
     return NewCase(id=ids.case_id_of(sha), state_sha256=sha, **fields)
 
 
+def reports_of(scripts):
+    """Return a list to which each report of the scripts is appended."""
+    reports = []
+    for kind in get_args(Report):
+        scripts.receive(kind, reports.append)
+    return reports
+
+
 @contextlib.asynccontextmanager
 async def cases_on(store, **options):
     """Connect to a store, and yield its `Cases`."""
@@ -50,9 +61,9 @@ class Cases:
 
     def __init__(self, client, *, leases=LEASES, recording=RECORDING, replicas=0, epochs=None):
         self.client = client
-        self.due = []
         guard = None if epochs is None else EpochGuard(epochs, replicas=replicas)
-        self.scripts = Scripts(client, self.due.append, replicas=replicas, epochs=epochs, guard=guard)
+        self.scripts = Scripts(client, replicas=replicas, guard=guard)
+        self.due = reports_of(self.scripts)
         self.leases, self.recording = leases, recording
 
     async def new(self, activity="push", mode=CallMode.MULTIPLE, **fields):

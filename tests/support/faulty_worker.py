@@ -35,7 +35,7 @@ class FaultyWorker:
         self._variables = variables
         self._changes = changes
         self._slots = asyncio.Semaphore(1 if fault == "one slot" else int(variables["CALLBACK_MAX_CALLS"]))
-        self._token = Path(variables["CALLBACK_TOKEN_FILE"]).read_text()
+        self._token, self._authorities = self._read("CALLBACK_TOKEN_FILE"), ""
         self._streams = set()
         self.seen = set()
         """The ids of all calls that were offered."""
@@ -43,6 +43,8 @@ class FaultyWorker:
         """The tasks of the calls of all streams."""
         self.store_epochs = b""
         self._has_been_welcome = False
+        self._serving = None
+        """The last stream that was welcome."""
         self._is_stopping = False
         self._running = asyncio.create_task(self._run())
 
@@ -99,7 +101,7 @@ class FaultyWorker:
             self._streams.add(stream)
             tasks.add(task)
             task.add_done_callback(lambda _, stream=stream: self._streams.discard(stream))
-            await stream.leaving.wait()
+            await self._until_leaving(stream)
             if stream.is_welcome:
                 self._has_been_welcome = True
                 pause_s = pause_s if self.fault == "pauses that only grow" else 0.2
@@ -116,15 +118,37 @@ class FaultyWorker:
             pause_s = min(2 * pause_s, 5)
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def _until_leaving(self, stream):
+        while not (stream.leaving.is_set() or (stream.is_welcome and self._have_files_changed())):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stream.leaving.wait(), 0.2)
+        if self.fault == "leaves before Welcome" and not stream.leaving.is_set():
+            stream.drain()
+
+    def _have_files_changed(self):
+        has_new_token = self._read("CALLBACK_TOKEN_FILE") != self._token
+        has_new_authorities = self._read("CALLBACK_CA_FILE") != self._authorities
+        return (has_new_token and self.fault not in ("no look at the token file", "the token of the start")) or (
+            has_new_authorities and self.fault != "no look at the authorities"
+        )
+
+    def _read(self, variable):
+        return Path(path).read_text() if (path := self._variables[variable]) else ""
+
+    def on_welcome(self, stream):
+        if self._serving is not None and not self._serving.leaving.is_set():
+            self._serving.drain()
+        self._serving = stream
+
     def _channel(self):
         options = [
             ("grpc.max_receive_message_length", 2 * MIB if self.fault == "promises too much" else 4 * MIB),
             ("grpc.use_local_subchannel_pool", int(self.fault != "one connection")),
             *([] if self.fault == "no pings" else [("grpc.keepalive_time_ms", 5_000)]),
         ]
-        target, ca_file = self._variables["CALLBACK_TARGET"], self._variables["CALLBACK_CA_FILE"]
-        if ca_file and self.fault != "no TLS":
-            credentials = grpc.ssl_channel_credentials(Path(ca_file).read_bytes())
+        target, self._authorities = self._variables["CALLBACK_TARGET"], self._read("CALLBACK_CA_FILE")
+        if self._authorities and self.fault != "no TLS":
+            credentials = grpc.ssl_channel_credentials(self._authorities.encode())
             return grpc.aio.secure_channel(target, credentials, options=options)
         return grpc.aio.insecure_channel(target, options=options)
 
@@ -132,7 +156,7 @@ class FaultyWorker:
         if self.fault == "no token":
             return []
         if self.fault != "the token of the start":
-            self._token = Path(self._variables["CALLBACK_TOKEN_FILE"]).read_text()
+            self._token = self._read("CALLBACK_TOKEN_FILE")
         return [("authorization", f"Bearer {self._token}")]
 
     def hello(self):
@@ -273,6 +297,7 @@ class _Stream:
                     return
             elif kind == "welcome":
                 self.program.keep_store_epochs(message.welcome.store_epochs)
+                self.program.on_welcome(self)
             elif kind == "store_epochs":
                 self.program.keep_store_epochs(message.store_epochs)
             elif kind == "drain":

@@ -10,8 +10,8 @@ from callback_conform.relay import stop_accepting
 
 _SCRIPTS = (
     "append_audit", "apply_retention", "change_pauses", "claim_call", "close_case", "create_case", "erase_calls",
-    "extend_case", "finish_call", "mark_fallback", "mark_waiting", "replay_call", "resolve_case", "set_response",
-    "sweep_partition",
+    "extend_case", "finish_call", "mark_caller_gone", "mark_fallback", "mark_waiting", "replay_call",
+    "resolve_case", "set_response", "sweep_partition",
 )  # fmt: skip
 _NAMES = {
     importlib.import_module(f"callback_server.store.transitions.{name}").SCRIPT.sha.encode(): name for name in _SCRIPTS

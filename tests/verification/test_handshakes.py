@@ -311,7 +311,7 @@ def test_a_profile_of_which_a_signed_text_could_be_a_challenge_is_refused(challe
 def test_only_a_profile_with_a_secret_for_signatures_can_sign_a_challenge(challenger):
     with pytest.raises(ValidationError, match="only the kind hmac can sign a challenge"):
         challenger(CRC, kind="shared-secret", header="x-key")
-    with pytest.raises(ValidationError, match="a place must be header:NAME"):
+    with pytest.raises(ValidationError, match="must be header:NAME"):
         challenger(DROPBOX | {"challenge": "body-hash"})
 
 

@@ -325,6 +325,13 @@ async def test_the_principals_file_alone_decides_what_the_bearer_may_do(world):
         assert (error and type(error)) == kind
 
 
+async def test_the_principal_of_an_id_token_expires_with_it(world):
+    token = new_token()
+    access = authenticator(world, await world.fetched(), token)
+    assert access.authenticate(Context(world.token(exp=NOW + 200)), Role.OWNER).expires == NOW + 200
+    assert access.authenticate(Context(token), Role.OWNER).expires is None
+
+
 def test_an_issuer_that_is_down_hinders_no_other_token(world):
     token = new_token()
     access = authenticator(world, world.issuers(), token)

@@ -120,7 +120,7 @@ INVALID = {
         ('signature = "json:a"', ".hmac.signature.0: a JSON pointer begins with a slash"),
         ('signature = "json:/a~2"', ".hmac.signature.0: a JSON pointer begins with a slash"),
         ('signature = "form:"', ".hmac.signature.0: the name after form: must have"),
-        ('signature = "body-hash"', ".hmac: signature must be header:NAME, query:NAME"),
+        ('signature = "body-hash"', ".hmac.signature.0: must be header:NAME, query:NAME"),
         ('signature = "json:/s"', ".hmac: a signature in the body cannot cover the body"),
         ('signature = "query:s"\nsigned = "{url} {body}"', ".hmac: a signature in the query cannot cover the query"),
     ],
@@ -147,7 +147,7 @@ INVALID = {
     'kind = "jwt"\nissuer = "i"\naudience = "a"\njwks_url = "https://a.example/k"': [
         ('algorithms = ["HS256"]', ".jwt: jwks_url is for public keys"),
     ],
-    certificate_of(place="body-hash"): [("", ".public-key: certificate_url must be header:NAME")],
+    certificate_of(place="body-hash"): [("", ".public-key.certificate_url: must be header:NAME")],
     certificate_of(): [('intermediates = "x"', ".public-key.intermediates: must be certificates in PEM")],
     certificate_of("https://a\\.example/(c"): [("", ".public-key.certificate_urls.0: is not a regular expression")],
     **{

@@ -146,7 +146,7 @@ async def test_a_worker_that_replies_to_a_withdrawn_offer_may_have_the_next_call
 
 async def test_a_worker_that_disconnects_before_the_offer_is_sent_nothing_and_the_call_is_not_confirmed(worker):
     assignment = worker.assign("call")
-    worker.disconnect()
+    worker.disconnect(by_server=False)
     assignment.offer(REQUEST, LONG_S)
     with pytest.raises(NotConfirmedError):
         await result_of(assignment)

@@ -10,6 +10,7 @@ from support.workers import raw_worker, serving, serving_worker
 from callback.v1 import callback_pb2
 from callback.v1 import worker_service_pb2 as pb
 from callback_server.domain.activity import Activity
+from callback_server.handlers.workers import assignment, pool
 from callback_server.rpc import worker_service
 
 ACTIVITIES = {"act": Activity("act", 20_000)}
@@ -115,6 +116,20 @@ async def test_a_drained_replica_gets_no_calls_of_other_replicas(store_of):
         await called.answer
         await worker.over.wait()
         assert worker.error is None
+
+
+async def test_a_call_that_was_offered_at_a_server_that_stops_goes_to_another_worker(store_of, limits):
+    limits(pool, MAX_STREAMS_LOST=1)
+    limits(assignment, STEP_TIMEOUT_S=100)
+    store = store_of()
+    async with running_services(store, activities=ACTIVITIES) as one:
+        async with running_services(store) as two, raw_worker(two.worker_stub, "act") as worker:
+            called = await Called.make(one, "act")
+            await worker.next("offer")
+            await two.control_plane.stop()
+            await worker.over.wait()
+        async with serving_worker(one.worker_stub, "act"):
+            await called.answer
 
 
 async def test_a_stream_is_drained_at_its_maximum_age(services, limits):

@@ -359,12 +359,18 @@ async def test_over_tls_the_worker_trusts_the_given_authority_and_shows_its_cert
             [(certificate, token)] = server.came
             assert b"worker.example" in certificate["x509_subject_alternative_name"]
             assert token == "Bearer let-me-in"
+            new = authority.issue_cert("new.example")
+            new.cert_chain_pems[0].write_to_path(tmp_path / "cert")
+            new.private_key_pem.write_to_path(tmp_path / "key")
+            await wait_until(lambda: len(server.came) > 1, what="a stream with the new certificate")
+            assert b"new.example" in server.came[-1][0]["x509_subject_alternative_name"]
+        came = len(server.came)
         strict = worker(work, server.address, tls=Tls(ca_file=tmp_path / "other", **shown))
         working = asyncio.create_task(strict.serve())
         await wait_until(lambda: "cannot reach" in caplog.text, what="a server that is not trusted")
         working.cancel()
         await asyncio.wait((working,))
-        assert len(server.came) == 1
+        assert len(server.came) == came
 
 
 @pytest.mark.parametrize("max_calls", [0, -1, 1001])

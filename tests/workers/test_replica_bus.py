@@ -19,7 +19,6 @@ from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import worker_service_pb2
 from callback_process.tasks import TaskSet
-from callback_server.calls.transition_log import log_report
 from callback_server.domain.activity import Activity
 from callback_server.handlers.workers import assignment, remote
 from callback_server.handlers.workers.remote import DISCOVERY_S, Accept, Complete, Confirm, Offer, Withdraw
@@ -74,7 +73,7 @@ class Replica:
 @contextlib.asynccontextmanager
 async def replica(store):
     client, reader = connect(store.url), connect(store.url)
-    scripts = Scripts(client, log_report)
+    scripts = Scripts(client)
     replica_bus = ReplicaBus(scripts, reader)
     try:
         async with TaskSet() as tasks:

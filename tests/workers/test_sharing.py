@@ -137,7 +137,7 @@ async def test_a_new_call_does_not_overtake_waiting_calls_when_a_slot_becomes_fr
 async def test_a_call_that_ends_in_the_moment_in_which_it_gets_a_slot_gives_it_back(services):
     pool = services.control_plane.workers
     response = Response(type=ResponseType.RESPONSE)
-    grant = Grant("call", 1, "shop", "act", Settings(), response, lease_left_ms=60_000, recorded=False)
+    grant = Grant("call", 1, "shop", "act", Settings(), response, lease_left_ms=60_000, ended_at_claim=False)
     ending = asyncio.create_task(pool.handle(grant, Request("post"), timeout_s=60))
     await wait_until(lambda: pool.waiting, what="the call waiting")
     worker = Worker(["act"], 1, on_slot_free=pool.on_slot_free)

@@ -57,9 +57,8 @@ async def _raise(error):
 
 @pytest.fixture
 async def services(store_of):
-    known = {"now": Principals({name: entry(name) for name in ROLES})}
-    async with running_services(store_of(), principals=lambda: known["now"]) as up:
-        up.known = known
+    known = Principals({name: entry(name) for name in ROLES})
+    async with running_services(store_of(), principals=lambda: known) as up:
         yield up
 
 
@@ -84,13 +83,3 @@ async def test_a_worker_is_accepted_for_the_activities_that_its_entry_names(serv
     if reason == "ACTIVITY_NOT_ALLOWED":
         assert said.metadata == {"activity": activities[-1]}
         assert said.code is grpc.StatusCode.PERMISSION_DENIED
-
-
-async def test_a_worker_whose_token_is_revoked_gets_no_more_calls(services):
-    async with raw_worker(services.worker_stub, metadata=token("some")) as worker:
-        await worker.hello("a")
-        services.known["now"] = Principals({name: entry(name) for name in ROLES if name != "some"})
-        services.control_plane.workers.drain()  # any next message to the worker
-        await worker.over.wait()
-        assert (await refusal(_raise(worker.error))).reason == "UNAUTHENTICATED"
-        assert not worker.of("drain")

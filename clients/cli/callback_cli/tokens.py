@@ -66,7 +66,8 @@ def token(
 
     The token is printed only this once, alone on standard output. Its SHA-256 is added to the principals file, together
     with NAME if it is new. A running server reads the change within about two seconds. A principal can have several
-    tokens. If the settings name no principals file, the entry to add is printed on standard error.
+    tokens. To end one, remove its entry: workers that use it finish their calls. `revoked = true` in the entry
+    disconnects them at once. If the settings name no principals file, the entry to add is printed on standard error.
 
     Roles: an owner generates callbacks and sees its own; an edge passes calls to the server; an admin may do everything
     that an owner may do, on the callbacks of every owner, and pauses, resumes and lists paused activities; a worker

@@ -166,9 +166,16 @@ class Runner(ABC):
 
     async def _step_token_file(self, step: Step) -> None:
         """Replace the token in the file, at once."""
-        made = self._folder / "token.new"
-        made.write_text(step["token_file"])
-        made.rename(self._token_file)
+        self._replace(self._token_file, step["token_file"])
+
+    async def _step_more_authorities(self, _step: Step) -> None:
+        """Add another authority to the file, at once."""
+        self._replace(self._ca_file, self._ca_file.read_text() + make_certificates().authority.decode())
+
+    def _replace(self, file: Path, text: str) -> None:
+        made = self._folder / "new"
+        made.write_text(text)
+        made.rename(file)
 
     async def _step_freeze(self, _step: Step) -> None:
         """Forward nothing more on the connections that there are."""

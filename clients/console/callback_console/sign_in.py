@@ -19,7 +19,7 @@ from quart.typing import ResponseReturnValue
 from werkzeug.sansio.response import Response as AnyResponse
 from werkzeug.wrappers import Response
 
-from callback import AsyncCallbackClient, ErrorReason, PermissionDeniedError, UnauthenticatedError
+from callback import ErrorReason, PermissionDeniedError, UnauthenticatedError
 from callback_console.openid import LEEWAY_S, SIGN_IN_S, Person, SignInError
 from callback_console.request_context import openid, page, sessions, settings
 from callback_console.server_access import is_without_principals, new_client
@@ -78,19 +78,13 @@ async def sign_in() -> Answer:
         return await _sign_in_without_token()
     token = (await request.form).get("token", "").strip()
     try:
-        client = new_client(settings(), token)
-    except ValueError:  # no token has these characters
+        async with new_client(settings(), token) as client:
+            await client.list_callbacks_page(page_size=1)
+    except (UnauthenticatedError, ValueError):  # ValueError: no token has these characters
         return await _form("wrong_token", 401)
-    try:
-        await client.list_callbacks_page(page_size=1)
-    except (UnauthenticatedError, PermissionDeniedError) as error:
-        await client.close()
-        is_known = isinstance(error, PermissionDeniedError)
-        return await _form("no_role" if is_known else "wrong_token", 403 if is_known else 401)
-    except BaseException:
-        await client.close()
-        raise
-    return await _open(token, client, _next_path())
+    except PermissionDeniedError:
+        return await _form("no_role", 403)
+    return await _open(token, _next_path())
 
 
 @blueprint.get("/sign-in/openid")
@@ -150,8 +144,7 @@ async def _sign_in_person(person: Person, next_path: str) -> Answer:
             raise SignInError("openid_not_accepted", HTTPStatus.BAD_GATEWAY) from error
         return await page("no_access.html", person=person), HTTPStatus.FORBIDDEN
     lifetime_s = person.expires + LEEWAY_S - time.time()  # as long as the server accepts it
-    client = new_client(settings(), person.id_token)
-    return await _open(person.id_token, client, next_path, lifetime_s=lifetime_s, is_of_issuer=True)
+    return await _open(person.id_token, next_path, lifetime_s=lifetime_s, is_of_issuer=True)
 
 
 @blueprint.post("/sign-out")
@@ -168,19 +161,15 @@ async def sign_out() -> Answer:
 async def _sign_in_without_token() -> Answer:
     if not settings().is_local:
         return await page("error.html", title="without_principals", detail=""), 403
-    return await _open(None, new_client(settings(), None), _next_path())
+    return await _open(None, _next_path())
 
 
 async def _open(
-    token: str | None,
-    client: AsyncCallbackClient,
-    next_path: str,
-    *,
-    lifetime_s: float = math.inf,
-    is_of_issuer: bool = False,
+    token: str | None, next_path: str, *, lifetime_s: float = math.inf, is_of_issuer: bool = False
 ) -> Response:
     await sessions().close(request.cookies.get(cookie_name(), ""))  # this browser no longer uses that one
     answer = _redirect(next_path)
+    client = new_client(settings(), token)
     key = await sessions().open(token, client, lifetime_s=lifetime_s, is_of_issuer=is_of_issuer)
     _set_cookie(answer, cookie_name(), key, math.ceil(min(settings().session_s, lifetime_s)))
     return answer

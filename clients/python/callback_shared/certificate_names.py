@@ -40,3 +40,13 @@ def names_of(certificate: bytes) -> frozenset[str]:
     uris = {name for name in names.get_values_for_type(x509.UniformResourceIdentifier) if "://" in name}
     hosts = {name for name in names.get_values_for_type(x509.DNSName) if "://" not in name}
     return frozenset(name for name in uris | hosts if _PLAIN.fullmatch(name))
+
+
+@functools.lru_cache(maxsize=1024)
+def expiry_of(certificate: bytes) -> float:
+    """Return when a certificate expires, in seconds since 1970.
+
+    Args:
+        certificate: One certificate, PEM, which has names.
+    """
+    return x509.load_pem_x509_certificate(certificate).not_valid_after_utc.timestamp()

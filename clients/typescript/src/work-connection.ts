@@ -1,7 +1,7 @@
 /** The connection of a worker: a stream to a server, and another one when it ends or the server is draining. */
 
 import { create } from "@bufbuild/protobuf";
-import type { Client, Metadata, ServiceError } from "@grpc/grpc-js";
+import type { Client, Metadata } from "@grpc/grpc-js";
 import { Backoff, pause } from "./connection/backoff.js";
 import { MAX_MESSAGE_BYTES } from "./connection/channel.js";
 import { fromRpcError } from "./connection/rpc-errors.js";
@@ -18,6 +18,9 @@ import { WorkStream } from "./work-stream.js";
  * are on their way to it.
  */
 const CLOSE_MS = 2_000;
+
+/** How often a connected worker looks whether its token file or its TLS files have changed, in milliseconds. */
+const LOOK_AT_FILES_MS = 1_000;
 
 const BACKOFF = { firstMs: 200, longestMs: 5_000 };
 
@@ -40,6 +43,8 @@ export interface ConnectionOptions {
   readonly metadata: () => Promise<Metadata>;
   /** Opens the channel of the next stream. */
   readonly openChannel: () => Promise<Client>;
+  /** Returns whether the token file or the files for TLS have changed since they were last read. */
+  readonly haveFilesChanged: () => boolean;
   /** Called when the connection has stopped. */
   readonly onStopped: () => void;
 }
@@ -115,22 +120,37 @@ export class WorkConnection {
   async #stayConnected(): Promise<void> {
     const { logger, target } = this.#options;
     let backoff = new Backoff(Number.POSITIVE_INFINITY, BACKOFF);
+    let serving: WorkStream | undefined;
     while (!this.#isStopping) {
       const stream = await this.#open();
       if (stream !== undefined) {
         await stream.answered;
         if (stream.isWelcome) {
+          if (serving?.isLeaving === false) {
+            serving.drain(); // files have changed
+          }
+          serving = stream;
           this.#isWelcome = true;
           this.#onWelcome();
           backoff = new Backoff(Number.POSITIVE_INFINITY, BACKOFF);
           const activities = this.#served().filter((each) => !stream.unroutableActivities.includes(each));
           logger.info({ target, activities: activities.join(",") || "none" }, "worker_connected");
         }
-        await stream.leaving;
-        this.#logEnd(stream.failure);
+        await this.#untilLeaving(stream);
+        this.#logEnd(stream);
       }
       await pause(backoff.nextPauseMs(), this.#stopping.signal).catch(() => {});
     }
+  }
+
+  /** Wait until the worker needs another stream than this one. */
+  async #untilLeaving(stream: WorkStream): Promise<void> {
+    let look: NodeJS.Timeout | undefined;
+    const changed = new Promise<void>((resolve) => {
+      look = setInterval(() => this.#options.haveFilesChanged() && resolve(), LOOK_AT_FILES_MS);
+    });
+    await Promise.race([stream.leaving, changed]);
+    clearInterval(look);
   }
 
   get #isStopping(): boolean {
@@ -184,13 +204,13 @@ export class WorkConnection {
    *
    * @throws CallbackError: The server refused the first connection of this worker.
    */
-  #logEnd(failure: ServiceError | undefined): void {
+  #logEnd({ failure, isLeaving }: WorkStream): void {
     const { logger, target } = this.#options;
     if (this.#isStopping) {
       return;
     }
     if (failure === undefined) {
-      logger.info({ target }, "server_draining");
+      logger.info({ target }, isLeaving ? "server_draining" : "files_changed");
       return;
     }
     const error = fromRpcError(failure, target);

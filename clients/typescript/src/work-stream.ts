@@ -61,6 +61,8 @@ export class WorkStream {
   readonly ended: Promise<void>;
   /** Whether the server has welcomed the worker. */
   isWelcome = false;
+  /** Whether `leaving` has resolved. */
+  isLeaving = false;
   /** The activities whose calls this server does not send to workers. */
   unroutableActivities: readonly string[] = [];
   /** The gRPC error that ended the stream. Undefined if the server ended it regularly. */
@@ -85,7 +87,10 @@ export class WorkStream {
       this.#onAnswered = resolve;
     });
     this.leaving = new Promise((resolve) => {
-      this.#onLeaving = resolve;
+      this.#onLeaving = () => {
+        this.isLeaving = true;
+        resolve();
+      };
     });
     this.#stream = options.channel.makeBidiStreamRequest(
       pathOf(WorkerService.method.work),

@@ -21,14 +21,16 @@
  *    for them. It keeps running, because another server may have some.
  * 6. At SIGTERM the worker requests no more calls, and finishes those that it started. A server that stops asks its
  *    workers to connect to another server. The worker does so, and meanwhile finishes the calls of the first one.
+ * 7. When its token file or its TLS files have changed, which the worker looks for every second, it opens another stream
+ *    with them. Once that is welcome, it finishes the calls of the old stream and leaves that. Until then it keeps the old
+ *    one: the server may not know the new token yet.
  */
 
 import { hostname } from "node:os";
 import { inspect } from "node:util";
-import type { Metadata } from "@grpc/grpc-js";
 import { type Checks, checkOptions, graceMs as grace, mustBeNumber, text } from "./checks.js";
 import { Addresses } from "./connection/addresses.js";
-import { tokenMetadata, warnOfPlainText } from "./connection/bearer-token.js";
+import { type TokenMetadata, tokenMetadata, warnOfPlainText } from "./connection/bearer-token.js";
 import { CHANNEL_OPTIONS, openChannel } from "./connection/channel.js";
 import { checkTarget, DEFAULT_TARGET } from "./connection/targets.js";
 import { PemFiles, type Tls } from "./connection/tls.js";
@@ -97,7 +99,7 @@ export class Worker {
   readonly #handlers: Handlers;
   readonly #options: Required<Pick<WorkerOptions, "target" | "maxCalls" | "graceMs" | "name" | "logger">>;
   readonly #tls: { readonly files: PemFiles; readonly serverName: string | undefined } | undefined;
-  readonly #metadata: () => Promise<Metadata>;
+  readonly #metadata: TokenMetadata;
   #isRunning = false;
 
   /**
@@ -209,6 +211,7 @@ export class Worker {
       ...this.#options,
       metadata: this.#metadata,
       openChannel: channel,
+      haveFilesChanged: () => this.#metadata.hasChanged?.() || (this.#tls?.files.reloadIfChanged() ?? false),
       onStopped: () => {
         this.#isRunning = false;
       },

@@ -329,6 +329,30 @@ describe("a worker", () => {
     await rm(folder, { recursive: true });
   });
 
+  test("takes a new token from its file, and finishes its calls on the old stream", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "callback-test-"));
+    const tokenFile = join(folder, "token");
+    await writeFile(tokenFile, "first");
+    const end = new Deferred();
+    await using up = await working(() => end.promise, { tokenFile });
+    await up.stream.run("1");
+    await writeFile(tokenFile, "second");
+    (await up.server.stream()).fail(status.UNAUTHENTICATED); // the server does not know it yet
+    await up.stream.run("2");
+    assert.equal(up.stream.count("drain"), 0);
+    const second = await up.server.welcomed();
+    assert.deepEqual(second.metadata.get("authorization"), ["Bearer second"]);
+    await up.stream.next("drain");
+    end.resolve();
+    const results = [await up.stream.next("result"), await up.stream.next("result")];
+    assert.deepEqual(
+      results.map((each) => each.outcome.case),
+      ["response", "response"],
+    );
+    await up.events.of("files_changed");
+    await rm(folder, { recursive: true });
+  });
+
   test("fails with the reason if the first server refuses it", async () => {
     await using server = await ScriptedServer.start();
     const worker = new Worker(

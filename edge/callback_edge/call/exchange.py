@@ -252,7 +252,7 @@ class Exchange:
             return HttpAnswer(204, [("allow", ALLOW)])
 
     async def _read_request(self, target: Target) -> edge_service_pb2.StreamInvocationsRequest:
-        """Read the body, and return the request as a message for a server (rule 6)."""
+        """Read the body, and return the request as a message for a server (rule 5)."""
         if self._declared_bytes <= _LARGE_BODY_BYTES and not self._sender.awaits_continue:
             self._body.grow(self._declared_bytes)
             await self._read_parts(_LARGE_BODY_BYTES)
@@ -330,9 +330,10 @@ class Exchange:
             self._record.call_id, self._record.creator_traceparent = error.call_id, error.creator_traceparent
         is_logged = error.problem.status >= 500 and error.problem not in _NOT_LOGGED
         reference = self._record.set_problem(error.problem, is_logged=is_logged)
-        if is_logged:
-            facts = {} if error.call_id else {"reference": reference}
-            log.warning("call_refused", code=error.problem.code, call_id=error.call_id, **facts)
+        if is_logged and error.call_id:
+            log.warning("call_failed", code=error.problem.code, call_id=error.call_id)
+        elif is_logged:
+            log.warning("call_refused", code=error.problem.code, reference=reference)
         headers = [("www-authenticate", error.challenge)] if error.challenge else []
         if error.retry_after_s is not None and parse_wait_path(self._scope["raw_path"]):
             # A browser goes on waiting, also one without a script.

@@ -80,6 +80,11 @@ _MAX_ACCEPT_CHARS: Final = 1024
 """How many characters of an accept header are parsed. Browsers send fewer, and each entry costs time."""
 _OFFERED: Final = (_JSON, "application/json", _HTML)  # a client that accepts any JSON gets the problem
 
+_BLANK: Final = {
+    "button": "", "choices": (), "link_label": "", "link_url": "", "reference": "", "reference_label": "", "code": "",
+}  # fmt: skip
+"""Variables of the templates that not every page has."""
+
 _Headers = Iterable[tuple[bytes, bytes]]
 """Headers of a request, with names in lower case."""
 
@@ -202,24 +207,13 @@ class Pages:
             headers = [("content-type", "text/plain; charset=utf-8"), ("vary", "accept")]
             return HttpAnswer(content.status, headers, content.as_text())
         # The language of the content is unknown. A handler that knows its caller writes in the caller's language.
-        language = best_language(_joined(request_headers, b"accept-language"), self._languages)
-        headers = [
-            ("content-type", f"{_HTML}; charset=utf-8"),
-            ("vary", "accept, accept-language"),
-            ("content-security-policy", self._policy()),
-        ]
-        return HttpAnswer(
-            content.status, headers, (await _render_answer(self._answer_template, content, language)).encode()
-        )
+        language, headers = self._head(request_headers, "accept, accept-language", self._policy())
+        page = await _render_answer(self._answer_template, content, language)
+        return HttpAnswer(content.status, headers, page.encode())
 
     async def confirm(self, prompt: PromptContent, request_headers: _Headers) -> HttpAnswer:
         """Return the confirmation page of a case with a prompt, for every client."""
-        language = best_language(_joined(request_headers, b"accept-language"), self._languages)
-        headers = [
-            ("content-type", f"{_HTML}; charset=utf-8"),
-            ("vary", "accept-language"),
-            ("content-security-policy", self._policy(has_form=True)),
-        ]
+        language, headers = self._head(request_headers, "accept-language", self._policy(has_form=True))
         page = await _render_prompt(self._prompt_template, prompt, language, self._buttons[language])
         return HttpAnswer(problems.CONFIRMATION_REQUIRED.status, headers, page.encode())
 
@@ -262,14 +256,19 @@ class Pages:
         vary: str,
         has_reference: bool = False,
     ) -> HttpAnswer:
+        language, own = self._head(request_headers, vary, self.policy(problem))
+        own.append(("content-language", language))
+        return HttpAnswer(problem.status, [*own, *headers], self._pages[problem, language, has_reference])
+
+    def _head(self, request_headers: _Headers, vary: str, policy: str) -> tuple[str, list[tuple[str, str]]]:
+        """Return the language of a page, and the headers that every page has."""
         language = best_language(_joined(request_headers, b"accept-language"), self._languages)
         own = [
             ("content-type", f"{_HTML}; charset=utf-8"),
-            ("content-language", language),
             ("vary", vary),
-            ("content-security-policy", self.policy(problem)),
+            ("content-security-policy", policy),
         ]
-        return HttpAnswer(problem.status, [*own, *headers], self._pages[problem, language, has_reference])
+        return language, own
 
 
 def _source_hash(source: str) -> str:
@@ -321,12 +320,12 @@ async def _render_problem(
     has_reference: bool = False,
 ) -> str:
     return await template.render_async(
+        _BLANK,
         language=language,
         kind=kind,
         heading=found[f"{problem.text_key}.heading"],
         text=found[f"{problem.text_key}.text"],
         button=found.get(f"{problem.text_key}.button", ""),
-        choices=(),
         link_label=found.get(f"{problem.text_key}.link_label", ""),
         link_url=_WAIT_PATH if problem is problems.WAITING else "",
         reference=_REFERENCE if has_reference else "",
@@ -371,16 +370,13 @@ def _builtin_template(
 
 async def _render_prompt(template: jinja2.Template, prompt: PromptContent, language: str, button: str) -> str:
     return await template.render_async(
+        _BLANK,
         language=language,
         kind="question",
         heading=prompt.heading,
         text=prompt.text,
         button=button,
         choices=prompt.choices,
-        link_label="",
-        link_url="",
-        reference="",
-        reference_label="",
         status=problems.CONFIRMATION_REQUIRED.status,
         code=problems.CONFIRMATION_REQUIRED.code,
     )
@@ -388,18 +384,14 @@ async def _render_prompt(template: jinja2.Template, prompt: PromptContent, langu
 
 async def _render_answer(template: jinja2.Template, content: PageContent, language: str) -> str:
     return await template.render_async(
+        _BLANK,
         language=language,
         kind="answer" if content.status < 400 else "refused",
         heading=content.heading,
         text=content.text,
-        button="",
-        choices=(),
         link_label=content.link_label,
         link_url=content.link_url if content.link_label else "",
-        reference="",
-        reference_label="",
         status=content.status,
-        code="",
     )
 
 

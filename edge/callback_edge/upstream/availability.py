@@ -2,13 +2,13 @@
 
 import math
 import time
-from collections.abc import Callable
 from typing import Final
 
 import grpc.aio
 
 from callback_edge.upstream.status import REFUSAL_CODES, details_of, reason_of, status_of
 from callback_process import logs
+from callback_process.credentials import FileReloader
 
 log = logs.get_logger()
 
@@ -22,13 +22,13 @@ class ServerAvailability:
     """What is known of the servers while none accepts calls.
 
     Args:
-        has_token: Returns whether this edge sends a token at the moment, for the advice in the log.
-        is_ready: Returns whether a stream is ready at the moment.
+        token: This edge's token, for the advice in the log.
     """
 
-    def __init__(self, *, has_token: Callable[[], bool], is_ready: Callable[[], bool]) -> None:
-        self._has_token = has_token
-        self._is_ready = is_ready
+    def __init__(self, token: FileReloader[str]) -> None:
+        self._token = token
+        self.is_ready = False
+        """Whether a stream is ready."""
         self.why_unavailable = "no server has answered yet"
         """Why no server accepts calls, in a few words. Not set while a server accepts calls."""
         self.is_refused = False
@@ -52,7 +52,7 @@ class ServerAvailability:
             reason = reason_of(status)
             self.is_refused, self.why_unavailable = True, f"a server refuses this edge: {reason}"
             self.edge_refused(reason)
-        elif not details_of(status).reason and not self._is_ready() and _UNREACHABLE not in self._logged:
+        elif not details_of(status).reason and not self.is_ready and _UNREACHABLE not in self._logged:
             self._logged.add(_UNREACHABLE)
             log.warning(_UNREACHABLE, grpc_code=error.code().name, grpc_details=error.details())
 
@@ -64,7 +64,7 @@ class ServerAvailability:
         self._logged.add(reason)
         if reason == "ROLE_MISSING":
             to_do = "give the principal of this edge the role edge, in the server's principals_file"
-        elif self._has_token():
+        elif self._token.value:
             to_do = "put a token that the server knows into server_token_file: callback token NAME --role edge"
         else:
             to_do = "set server_token_file, or cert_file and key_file of server_tls"

@@ -23,6 +23,7 @@ from callback_edge.upstream.availability import ServerAvailability
 from callback_edge.upstream.epoch_relay import EpochRelay
 from callback_edge.upstream.stream import InvocationStream, OnResult
 from callback_process import logs
+from callback_process.credentials import FileReloader
 from callback_shared.addresses import Addresses
 
 log = logs.get_logger()
@@ -65,7 +66,7 @@ class ServerChannel:
     Args:
         addresses: The servers, as they are known now.
         tls: TLS of the connections; None is plain text.
-        token: Returns this edge's token at each moment; empty if a certificate identifies it, or nothing does.
+        token: This edge's token. Empty if a certificate identifies it, or nothing does.
         timeout_s: How long a call may wait for its result, in seconds.
         availability: Records whether servers accept calls.
         epochs: Has what servers know of their store.
@@ -77,7 +78,7 @@ class ServerChannel:
         self,
         addresses: Addresses,
         tls: Tls | None,
-        token: Callable[[], str],
+        token: FileReloader[str],
         timeout_s: float,
         availability: ServerAvailability,
         epochs: EpochRelay,
@@ -136,6 +137,11 @@ class ServerChannel:
         self._releases_callers = True
         for stream in self._all_streams:
             stream.release_callers()
+
+    def report_gone(self, number: int) -> None:
+        """Report over its stream that the caller of a call is gone, if a server has the call."""
+        for stream in self._all_streams:
+            stream.report_gone(number)
 
     async def report_caller_gone(self, call_id: str, *, timeout_s: float) -> None:
         """Report to a server that the caller of a call has disconnected.
@@ -243,5 +249,5 @@ class ServerChannel:
             log.error("stream_failed", exc_info=error)  # the server broke the contract, or the edge has a bug
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
-        token = self._token()
+        token = self._token.value
         return (("authorization", f"Bearer {token}"),) if token else ()

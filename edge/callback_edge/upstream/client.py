@@ -69,9 +69,7 @@ class ServerClient:
         self._max_waits = settings.max_waits_in_flight
         self._token = credentials.token(settings.server_token_file)
         self._tls = credentials.tls(settings.server_tls)
-        self._availability = ServerAvailability(
-            has_token=lambda: bool(self._token.value), is_ready=lambda: self._channel.is_ready
-        )
+        self._availability = ServerAvailability(self._token)
         self._epochs = EpochRelay()
         self._numbers = itertools.count(1)
         self._calls: set[UnansweredCall] = set()
@@ -180,6 +178,7 @@ class ServerClient:
 
     def _on_change(self) -> None:
         """Send the calls that wait, if a stream can send."""
+        self._availability.is_ready = self._channel.is_ready
         metrics.SERVER_UP.set(self._channel.is_ready)
         self._streams_changed.set()  # wakes those that wait now
         self._streams_changed.clear()
@@ -207,8 +206,8 @@ class ServerClient:
     def _mark_caller_gone(self, call: UnansweredCall) -> None:
         if not call.is_caller_gone:
             call.is_caller_gone = True
-            if call.report_gone is not None:
-                call.report_gone(call.number)
+            for channel in (self._channel, *self._draining):
+                channel.report_gone(call.number)
 
     def _call_ended(self, call: UnansweredCall, result: edge_service_pb2.InvocationResult | None) -> None:
         """End a call that was sent, or send it to another server. None: it will have no result."""
@@ -257,7 +256,7 @@ class ServerClient:
         return ServerChannel(
             self._addresses,
             self._tls.value,
-            lambda: self._token.value,
+            self._token,
             self._invoke_timeout_s,
             self._availability,
             self._epochs,

@@ -69,9 +69,8 @@ class InvocationStream:
         self._outgoing_calls = [*calls]
         for call in self._outgoing_calls:
             self._calls.add(call)
-            call.report_gone = self._report_gone
             if call.is_caller_gone:
-                self._report_gone(call.number)
+                self._send_gone(call.number)
         self._must_release = self._releases_callers
         self._outgoing = b"".join([call.encoded for call in self._outgoing_calls])
         self._has_work.set()
@@ -92,12 +91,17 @@ class InvocationStream:
         self._must_pass_epochs = True
         self._has_work.set()
 
-    def _report_gone(self, number: int) -> None:
+    def report_gone(self, number: int) -> None:
+        """Report to the server that the caller of a call is gone, if the server has the call."""
+        if number in self._calls:
+            self._send_gone(number)
+
+    def _send_gone(self, number: int) -> None:
         self._gone_numbers.append(number)
         self._has_work.set()
 
     def _call_expired(self, call: UnansweredCall) -> None:
-        self._report_gone(call.number)
+        self._send_gone(call.number)
         self._on_result(call, None)
 
     async def _run(self) -> None:
@@ -163,7 +167,6 @@ class InvocationStream:
                 self.stop_sending()
             call = self._calls.remove(result.number)
             if call is not None:
-                call.report_gone = None
                 self._on_result(call, result)
         if self._is_stopped and not self._calls:
             self._has_work.set()  # to close this side

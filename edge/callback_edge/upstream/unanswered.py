@@ -21,7 +21,7 @@ class UnansweredCall:
 
     __slots__ = (
         "added_at", "body", "encoded", "is_caller_gone", "is_dropped", "is_look_up", "is_wait", "number", "refusals",
-        "report_gone", "result",
+        "result",
     )  # fmt: skip
 
     def __init__(
@@ -45,8 +45,6 @@ class UnansweredCall:
         """Result. It fails with a ProblemError."""
         self.is_caller_gone = False
         """Whether the caller will not get the result."""
-        self.report_gone: Callable[[int], None] | None = None
-        """Reports to the server that has the call that its caller is gone. None: no server has the call."""
         self.refusals = 0
         """Number of servers that refused this edge."""
         self.added_at = 0.0
@@ -89,6 +87,9 @@ class UnansweredCalls:
 
     def __len__(self) -> int:
         return len(self._calls)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._calls
 
     def add(self, call: UnansweredCall) -> None:
         """Append a call."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 import grpc
@@ -12,7 +13,7 @@ from callback_server.access.principals import Principals
 from callback_server.access.roles import LOCAL, Principal, Role
 from callback_server.errors import CallbackError, RoleMissingError, UnauthenticatedError
 from callback_server.verification.id_token import looks_signed
-from callback_shared.certificate_names import names_of
+from callback_shared.certificate_names import expiry_of, names_of
 
 _SCHEME: Final = "bearer "
 _NO_CREDENTIAL: Final = "give a token (authorization: Bearer TOKEN) or a client certificate"
@@ -62,7 +63,7 @@ class Authenticator:
             or_answers: Whether a worker with `answers` may use the method, too.
 
         Raises:
-            UnauthenticatedError: The request has no valid credential.
+            UnauthenticatedError: The request has no valid credential. RevokedError: it is revoked.
             IssuerUnavailableError: The keys of the issuer of its ID token are not known now.
             RoleMissingError: The principal does not have the role.
         """
@@ -104,14 +105,14 @@ class Authenticator:
             return self._of_token(known, token)
         certificates = [*context.auth_context().get("x509_pem_cert", ())]
         if certificates:
-            return known.of_certificate(names_of(certificates[0]))
+            return replace(known.of_certificate(names_of(certificates[0])), expires=expiry_of(certificates[0]))
         raise UnauthenticatedError(_NO_CREDENTIAL)
 
     def _of_token(self, known: Principals, token: str) -> Principal:
         if self._issuers is None or not looks_signed(token):
             return known.of_token(token)
         verified = self._issuers.verify(token)
-        return known.of_subject(verified.issuer, verified.subject)
+        return replace(known.of_subject(verified.issuer, verified.subject), expires=verified.expires)
 
 
 def _token(metadata: Metadata) -> str | None:

@@ -63,7 +63,7 @@ class _Issuer:
         self._url = url
         self._settings = settings
         self._configuration_url = f"{url.rstrip('/')}/.well-known/openid-configuration"
-        networks = settings.to_private_networks()
+        networks = settings.private_networks
         fetcher = Fetcher(None if networks else proxy, private_networks=networks, tls=_tls(url, settings))
         self.fetched = FetchedKeys(url, _Configuration(url, fetcher), self._parse, [self._configuration_url], monotonic)
 

@@ -3,7 +3,9 @@
 1. It holds the SHA-256 of each token, not the token. A token is 32 random bytes, so it needs no slow hash.
 2. A principal can have several tokens and certificates, so that a new one works before the old one is removed. It can
    have several subjects, too: people and services that an issuer of ID tokens knows.
-3. If a changed file is unreadable or invalid, the last valid principals stay in effect, and the error is logged. At
+3. A worker whose token is removed, or expires, gets no more calls, and finishes those that it has. One whose token or
+   principal has `revoked = true` is disconnected at once.
+4. If a changed file is unreadable or invalid, the last valid principals stay in effect, and the error is logged. At
    startup, such a file is an error.
 
 ::
@@ -36,6 +38,7 @@ import hashlib
 import time
 import tomllib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -46,7 +49,7 @@ from callback_process.logs import get_logger
 from callback_process.settings import SettingsError, in_plain_words
 from callback_server import metrics
 from callback_server.access.roles import Principal, Role
-from callback_server.errors import SubjectUnknownError, UnauthenticatedError
+from callback_server.errors import RevokedError, SubjectUnknownError, UnauthenticatedError
 
 log = get_logger()
 
@@ -68,6 +71,8 @@ class TokenEntry(BaseModel):
     """The time of its creation, for readers of the file."""
     expires: AwareDatetime | None = None
     """The time of its expiry. None: never."""
+    revoked: bool = False
+    """Whether it is refused, and streams that use it end at once."""
 
 
 class SubjectEntry(BaseModel):
@@ -103,6 +108,8 @@ class PrincipalEntry(BaseModel):
     """Its tokens."""
     subjects: tuple[SubjectEntry, ...] = ()
     """The people and services whose ID tokens are tokens of this principal."""
+    revoked: bool = False
+    """Whether everything above is refused, and streams that use it end at once."""
 
     @model_validator(mode="after")
     def _activities_of_roles(self) -> PrincipalEntry:
@@ -127,16 +134,18 @@ class Principals:
     def __init__(self, entries: dict[str, PrincipalEntry]) -> None:
         """Index the entries. Raises ValueError if a token, certificate or subject is listed twice."""
         self.entries = entries
-        self._by_token: dict[bytes, tuple[Principal, float | None]] = {}
+        self._by_token: dict[bytes, Principal] = {}
         self._by_certificate: dict[str, Principal] = {}
         self._by_subject: dict[tuple[str, str], Principal] = {}
         for name, entry in entries.items():
-            principal = Principal(name, entry.roles, entry.activities, entry.answers)
+            principal = Principal(name, entry.roles, entry.activities, entry.answers, revoked=entry.revoked)
             for token in entry.tokens:
                 digest = bytes.fromhex(token.sha256)
                 if digest in self._by_token:
                     raise ValueError(f"principals.{name}: a token of it is listed twice")
-                self._by_token[digest] = principal, token.expires.timestamp() if token.expires else None
+                expires = token.expires.timestamp() if token.expires else None
+                revoked = entry.revoked or token.revoked
+                self._by_token[digest] = replace(principal, expires=expires, revoked=revoked)
             for certificate in entry.certificates:
                 if certificate in self._by_certificate:
                     raise ValueError(f"principals.{name}: the certificate {certificate} is listed twice")
@@ -150,13 +159,14 @@ class Principals:
         """Return the principal of a token.
 
         Raises:
-            UnauthenticatedError: The token is unknown or expired.
+            UnauthenticatedError: The token is unknown or expired. RevokedError: it is revoked.
         """
         # The lookup uses a hash of the token, so its duration reveals nothing about the known tokens.
-        principal, expires = self._by_token.get(hashlib.sha256(token.encode()).digest(), (None, None))
+        principal = self._by_token.get(hashlib.sha256(token.encode()).digest())
         if principal is None:
             raise UnauthenticatedError("the token is not known")
-        if expires is not None and expires <= time.time():
+        _check_revoked(principal)
+        if principal.expires is not None and principal.expires <= time.time():
             raise UnauthenticatedError("the token has expired")
         return principal
 
@@ -165,24 +175,33 @@ class Principals:
 
         Raises:
             SubjectUnknownError: No principal has the subject.
+            RevokedError: The principal is revoked.
         """
         principal = self._by_subject.get((issuer, subject))
         if principal is None:
             raise SubjectUnknownError(issuer, subject)
+        _check_revoked(principal)
         return principal
 
     def of_certificate(self, names: Iterable[str]) -> Principal:
         """Return the principal of a client certificate with these names.
 
         Raises:
-            UnauthenticatedError: The names belong to no principal, or to several.
+            UnauthenticatedError: The names belong to no principal, or to several. RevokedError: to a revoked one.
         """
         found = {self._by_certificate[name] for name in names if name in self._by_certificate}
         if len(found) == 1:
-            return found.pop()
+            principal = found.pop()
+            _check_revoked(principal)
+            return principal
         raise UnauthenticatedError(
             "the certificate's names belong to several principals" if found else "the certificate is not known"
         )
+
+
+def _check_revoked(principal: Principal) -> None:
+    if principal.revoked:
+        raise RevokedError(f"the credential, or its principal {principal.name}, is revoked")
 
 
 class UnreadableError(SettingsError):

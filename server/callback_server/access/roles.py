@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 
@@ -37,6 +37,10 @@ class Principal:
     """The activities that a worker may serve, and to which an owner is limited. Empty for an owner: every activity."""
     answers: bool = False
     """Whether a worker may read, answer and close the cases of its activities."""
+    expires: float | None = field(default=None, compare=False)
+    """When the credential that it used expires, in seconds since 1970. None: never."""
+    revoked: bool = field(default=False, compare=False)
+    """Whether it, or the credential that it used, is revoked."""
 
     def has(self, role: Role) -> bool:
         """Return whether it has the permissions of a role. An administrator has those of an owner, not of an edge."""

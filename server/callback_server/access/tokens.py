@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import tomlkit
 from pydantic import ValidationError
@@ -69,15 +69,16 @@ def add_token(
     Raises:
         ValueError: The name cannot be the name of a principal.
         SettingsError: The file cannot be read or written, is wrong, or has the principal with other roles or
-            activities, or without `answers`. Or the principal is new and the call gives no roles, or what does not
-            belong to its roles.
+            activities, without `answers`, or revoked. Or the principal is new and the call gives no roles, or what does
+            not belong to its roles.
     """
     check_name(name)
     path = path.resolve()  # replaces the file, not a link to it
     token = new_token()
     try:
         with _alone_in(path.parent):
-            text = _with_token(path, name, roles, activities, token_entry(token, expires), answers=answers)
+            given = _Given(name, frozenset(roles), frozenset(activities), answers)
+            text = _with_token(path, given, token_entry(token, expires))
             _replace(path, text)
     except OSError as error:
         raise SettingsError([f"{path}: cannot be written: {error.strerror}"]) from None
@@ -105,29 +106,33 @@ def token_toml(
 ) -> str:
     """Return the entry as TOML, to add to the file by hand. Without roles it is for a principal in the file."""
     document = tomlkit.document()
-    _add(document, name, roles, activities, entry, answers=answers)
+    _add(document, _Given(name, frozenset(roles), frozenset(activities), answers), entry)
     return tomlkit.dumps(document)
 
 
-def _with_token(
-    path: Path,
-    name: str,
-    roles: Collection[Role],
-    activities: Collection[str],
-    entry: Mapping[str, str | datetime],
-    *,
-    answers: bool,
-) -> str:
+class _Given(NamedTuple):
+    """A principal that gets a token, as it is given. Without roles it is in the file."""
+
+    name: str
+    roles: frozenset[Role]
+    activities: frozenset[str]
+    answers: bool
+
+
+def _with_token(path: Path, given: _Given, entry: Mapping[str, str | datetime]) -> str:
     """Return the text of the file with one more token."""
     text = read_text(path) if path.exists() else ""
     # A file without principals is fine here. To the server it is an error, because it may be half written.
     known = parse(path, text).entries if _has_principals(text) else {}
+    name, roles, activities, answers = given
     old = known.get(name)
     if old is None and not roles:
         raise SettingsError([f"{path}: {name} is not in the file yet: give its roles"])
-    if old is not None and roles and old.roles != frozenset(roles):
+    if old is not None and old.revoked:
+        raise SettingsError([f"{path}: {name} is revoked, so no token of it works; remove revoked = true there"])
+    if old is not None and roles and old.roles != roles:
         raise SettingsError([f"{path}: {name} has other roles: {', '.join(sorted(old.roles))}; change them there"])
-    if old is not None and activities and old.activities != frozenset(activities):
+    if old is not None and activities and old.activities != activities:
         told = ", ".join(sorted(old.activities)) or "none"
         raise SettingsError([f"{path}: {name} has other activities: {told}; change them there"])
     if old is not None and answers and not old.answers:
@@ -137,15 +142,13 @@ def _with_token(
         new = old.model_copy(update={"tokens": (*old.tokens, added)})
     else:
         try:
-            new = PrincipalEntry(
-                roles=frozenset(roles), activities=frozenset(activities), answers=answers, tokens=(added,)
-            )
+            new = PrincipalEntry(roles=roles, activities=activities, answers=answers, tokens=(added,))
         except ValidationError as error:
             problems = [in_plain_words(each) for each in error.errors(include_input=False)]
             raise SettingsError([f"{path}: {name}: {each}" for each in problems]) from None
     try:
         document = tomlkit.parse(text)
-        _add(document, name, roles, activities, entry, answers=answers)
+        _add(document, given, entry)
         changed = tomlkit.dumps(document)
         as_meant = parse(path, changed).entries == {**known, name: new}
     except (SettingsError, ValueError, TOMLKitError):
@@ -161,15 +164,8 @@ def _has_principals(text: str) -> bool:
     return re.sub(r"(?m)#.*$|^\[principals\]", "", text).strip() != ""
 
 
-def _add(
-    document: tomlkit.TOMLDocument,
-    name: str,
-    roles: Collection[Role],
-    activities: Collection[str],
-    entry: Mapping[str, str | datetime],
-    *,
-    answers: bool,
-) -> None:
+def _add(document: tomlkit.TOMLDocument, given: _Given, entry: Mapping[str, str | datetime]) -> None:
+    name, roles, activities, answers = given
     everyone = document.setdefault("principals", tomlkit.table(is_super_table=True))
     if name not in everyone:
         everyone[name] = tomlkit.table()

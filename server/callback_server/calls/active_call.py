@@ -42,6 +42,10 @@ class CallAnswer(msgspec.Struct, frozen=True):
     """The call that is repeated. Empty: the request is no repeat."""
 
 
+NO_ANSWER: Final = CallAnswer("", Response())
+"""What a request ends with that waits for no answer: for the end of a call alone, or its caller is gone."""
+
+
 class ActiveCall:
     """A request between its arrival and its answer."""
 

@@ -15,17 +15,18 @@ from msgspec.structs import replace
 from callback_process.logs import get_logger
 from callback_server.calls.transition_log import log_call_ended, log_delivery_tried
 from callback_server.domain.activity import Activity, retries_of
-from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Outcome
+from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Outcome, failed
 from callback_server.domain.case import CloseReason
+from callback_server.domain.delivery_attempt import DeliveryAttempt
 from callback_server.domain.ids import case_id_of_call
-from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult, failed
+from callback_server.domain.rendering import ResponseRenderer
+from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.finish_call import FinishResult, ResponseReplaced, finish_call
 from callback_server.store.transitions.finish_delivery import finish_delivery
-from callback_server.store.transitions.take_deliveries import DeliveryAttempt
 
 log = get_logger()
 
@@ -38,12 +39,14 @@ class HandlerAttempts:
         scripts: Scripts,
         *,
         dispatcher: HandlerDispatcher,
+        renderer: ResponseRenderer,
         activities: Mapping[str, Activity],
         recording: Recording,
     ) -> None:
         """Create it. The declared activities have the retries of deliveries."""
         self._scripts = scripts
         self._dispatcher = dispatcher
+        self._renderer = renderer
         self._activities = activities
         self._recording = recording
 
@@ -52,7 +55,7 @@ class HandlerAttempts:
         grant = attempt.grant
         lease_end = time.monotonic() + grant.lease_left_ms / 1000
         result = None
-        if not self._is_exhausted(attempt):
+        if not self._is_given_up(attempt):
             result = await self._dispatcher.dispatch(grant, attempt.request)
         try:
             if attempt.is_call_running:
@@ -61,10 +64,10 @@ class HandlerAttempts:
             else:
                 next_is_due = await self._finish_delivery(attempt, result, lease_end)
         except StoreError as error:  # the lease ends, and the delivery is tried again
-            log.error("delivery_unanswered", call_id=grant.call_id, error=str(error))
+            log.error("delivery_not_confirmed", call_id=grant.call_id, error=str(error))
             return False
         if next_is_due is None:
-            log.warning("delivery_too_late", call_id=grant.call_id)
+            log.warning("delivery_superseded", call_id=grant.call_id)
         return bool(next_is_due)
 
     async def finish(
@@ -87,7 +90,7 @@ class HandlerAttempts:
             StoreError: It is not known whether the end was recorded.
         """
         grant, was_given_up = attempt.grant, result is None
-        was_asked_before = attempt.fencing_token > 1 and grant.attempt > 1
+        was_asked_before = grant.attempt > 1
         if result is None:
             failure = CallFailure.HANDLER_LOST if was_asked_before else CallFailure.HANDLER_UNREACHABLE
             result = HandlerResult(failed(failure, "the attempts or the time of the delivery have run out"))
@@ -95,7 +98,7 @@ class HandlerAttempts:
             result = HandlerResult(replace(result.decision, status=CallStatus.FAILED))
         response, version = grant.response, grant.version
         while True:
-            outcome = self._dispatcher.outcome(result, response)
+            outcome = self._renderer.outcome_of_decision(response, result.decision)
             left_s = lease_end - time.monotonic()
             finished = await resend(
                 functools.partial(
@@ -106,7 +109,7 @@ class HandlerAttempts:
                     version=version if result.is_merged else None,
                     recording=self._recording,
                     fencing_token=attempt.fencing_token,
-                    wait_ms=None if is_last or was_given_up else self._wait_ms(attempt, outcome, lease_end),
+                    backoff_ms=None if is_last or was_given_up else self._next_step(attempt, outcome, lease_end)[1],
                     was_asked=outcome.was_asked and not was_given_up,
                 ),
                 unsent_s=left_s,
@@ -118,9 +121,7 @@ class HandlerAttempts:
         if finished is not None:
             self._dispatcher.report(grant, result, outcome)
             if finished.delivery is not None:
-                # The first attempt is that of the call, whose grant has the number of the call among those of its case.
-                tried = replace(grant, attempt=1) if attempt.fencing_token == 1 else grant
-                log_delivery_tried(tried, finished.delivery, outcome, finished.wait_ms)
+                log_delivery_tried(grant, finished.delivery, outcome, finished.backoff_ms, was_given_up=was_given_up)
             if finished.delivery is not DeliveryStatus.PENDING:
                 log_call_ended(grant.call_id, grant.activity, outcome, finished.effect, owner=grant.owner)
         return outcome, finished
@@ -133,15 +134,11 @@ class HandlerAttempts:
         None: another attempt has started, and decides. The decision is recorded over the response that the handler got.
         """
         grant = attempt.grant
-        outcome, status, wait = None, DeliveryStatus.DEAD, None
+        outcome, status, backoff_ms = None, DeliveryStatus.DEAD, None
         if result is not None:
-            outcome = self._dispatcher.outcome(result, grant.response)
+            outcome = self._renderer.outcome_of_decision(grant.response, result.decision)
             self._dispatcher.report(grant, result, outcome)
-            wait = self._wait_ms(attempt, outcome, lease_end)
-            if outcome.status is CallStatus.SUCCEEDED:
-                status = DeliveryStatus.DELIVERED
-            elif wait is not None:
-                status = DeliveryStatus.PENDING
+            status, backoff_ms = self._next_step(attempt, outcome, lease_end)
         left_s = lease_end - time.monotonic()
         finished = await resend(
             lambda: finish_delivery(
@@ -151,7 +148,7 @@ class HandlerAttempts:
                 request=attempt.request,
                 outcome=outcome,
                 status=status,
-                wait_ms=wait or 0,
+                backoff_ms=backoff_ms or 0,
                 recording=self._recording,
             ),
             unsent_s=left_s,
@@ -159,26 +156,27 @@ class HandlerAttempts:
         )
         if finished is None:
             return None
-        log_delivery_tried(grant, status, outcome, wait)
+        log_delivery_tried(grant, status, outcome, backoff_ms, was_given_up=result is None)
         if finished.is_case_closed:
             case_id = case_id_of_call(grant.call_id)
             log.info("case_closed", case_id=case_id, close_reason=CloseReason.CONSUMED, call_id=grant.call_id)
         return finished.next_is_due
 
-    def _wait_ms(self, attempt: DeliveryAttempt, outcome: Outcome, lease_end: float) -> int | None:
-        """Return the time until the next attempt in milliseconds. None: no other attempt follows this outcome."""
-        if outcome.status in (CallStatus.SUCCEEDED, CallStatus.REJECTED):
-            return None
-        if outcome.failure is CallFailure.WORKERS_LOST:  # each attempt would cost two more workers their streams
-            return None
+    def _next_step(
+        self, attempt: DeliveryAttempt, outcome: Outcome, lease_end: float
+    ) -> tuple[DeliveryStatus, int | None]:
+        """Return the status of the delivery after this outcome, and the backoff in milliseconds if it is PENDING."""
         left_ms = round((lease_end - time.monotonic()) * 1000)
-        age_ms = max(0, attempt.age_ms + attempt.grant.lease_left_ms - left_ms)
-        asked = attempt.asked_before + outcome.was_asked
-        part = random.random()  # noqa: S311  # spreads retries
-        retries = retries_of(self._activities, attempt.grant.activity)
-        return retries.wait_ms(attempt.number_since_start, asked, age_ms, part)
+        return retries_of(self._activities, attempt.grant.activity).next_step(
+            outcome,
+            attempts=attempt.number_since_start,
+            asked=attempt.asked_before + outcome.was_asked,
+            age_ms=max(0, attempt.age_ms + attempt.grant.lease_left_ms - left_ms),
+            jitter=random.random(),  # noqa: S311  # spreads retries
+        )
 
-    def _is_exhausted(self, attempt: DeliveryAttempt) -> bool:
+    def _is_given_up(self, attempt: DeliveryAttempt) -> bool:
         """Return whether an earlier attempt was the last one. Its process died before it recorded that."""
-        earlier, retries = attempt.number_since_start - 1, retries_of(self._activities, attempt.grant.activity)
-        return earlier > 0 and retries.wait_ms(earlier, attempt.asked_before, attempt.age_ms, 0) is None
+        retries = retries_of(self._activities, attempt.grant.activity)
+        is_first = attempt.number_since_start == 1
+        return not is_first and retries.are_over(asked=attempt.asked_before, age_ms=attempt.age_ms)

@@ -16,15 +16,14 @@ from typing import Final, assert_never
 
 from callback_process.logs import get_logger
 from callback_server import errors, metrics
-from callback_server.calls.preconditions import PendingCall, PreconditionChecker
-from callback_server.domain.call import Request, identity_of
-from callback_server.domain.guard import intent_of
-from callback_server.domain.ids import case_id_of, new_call_id, state_hash
+from callback_server.calls.pending_call import PendingCall
+from callback_server.calls.preconditions import PreconditionChecker
+from callback_server.domain.activity import Leases
 from callback_server.limits.body_bytes import BodyBytes
 from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
-from callback_server.store.queries.look_up_request import LookUpRefusal, look_up_request
+from callback_server.store.queries.look_up_request import look_up_request
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import (
@@ -32,7 +31,7 @@ from callback_server.store.transitions.claim_call import (
     ClaimRefusal,
     ClaimResult,
     ConfirmationRequired,
-    Leases,
+    LookUpRefusal,
     RateLimited,
     VerificationRequired,
     claim_call,
@@ -122,7 +121,7 @@ class Claims:
                 unsure_s=UNSENT_S,
             )
         except StoreError as error:
-            log.error("look_up_unanswered", call_id=pending.call_id, error=str(error))
+            log.error("request_not_looked_up", call_id=pending.call_id, error=str(error))
             raise errors.StoreUnavailableError from error
 
     def _limited_owners(self, *, has_body: bool) -> Sequence[tuple[str, int, str]]:
@@ -181,19 +180,12 @@ class Claims:
                 unsure_s=self._leases.longest_ms / 1000,
             )
         except StoreError as error:
-            log.error("claim_unanswered", call_id=pending.call_id, error=str(error), maybe_done=error.maybe_done)
+            log.error("claim_not_confirmed", call_id=pending.call_id, error=str(error), maybe_done=error.maybe_done)
             if error.maybe_done:
                 raise errors.OutcomeUnknownError(pending.call_id) from error
             raise errors.StoreUnavailableError from error
         finally:
             metrics.CLAIM_SECONDS.observe(time.perf_counter() - began)
-
-
-def pending_call(state: str, parameter: str, request: Request) -> PendingCall:
-    """Return a request, as a call with an id of its own that has passed no checks."""
-    state_sha256 = state_hash(state)
-    call_id = new_call_id(case_id_of(state_sha256))
-    return PendingCall(call_id, state, state_sha256, parameter, request, identity_of(request), intent_of(request))
 
 
 def refusal_of(
@@ -205,8 +197,8 @@ def refusal_of(
             return errors.CaseClosedError(reason)
         case ConfirmationRequired(prompt):
             return errors.ConfirmationRequiredError(prompt)
-        case RateLimited(wait_ms, limit):
-            return errors.TooManyRequestsError(math.ceil(wait_ms / 1000), limit)
+        case RateLimited(retry_after_ms, limit):
+            return errors.TooManyRequestsError(math.ceil(retry_after_ms / 1000), limit)
         case VerificationRequired():
             # The case has another profile now, because it was generated again after the verification.
             return errors.VerificationUnavailableError()

@@ -1,8 +1,8 @@
 """Deliveries: run handlers after the caller got its response, with retries, at least once.
 
-The store has two lists of deliveries: of calls, and of notifications. A process takes due deliveries of each while it
-has capacity, each with a lease, and records the result (see `attempts`). If the process dies, the lease ends and
-another process takes the delivery.
+The store has two lists of deliveries: of calls, and of notifications. The sweeper finds those that are due, also the
+next attempt of one. A process takes due deliveries of each while it has capacity, each with a lease, and records the
+result (see `attempts`). If the process dies, the lease ends and another process takes the delivery.
 """
 
 from __future__ import annotations
@@ -10,20 +10,22 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any, Final
-
-from msgspec.structs import replace
+from typing import Final
 
 from callback_process.logs import get_logger
 from callback_process.tasks import cancel_all, failures_logged
 from callback_server import metrics
+from callback_server.calls.attempts import HandlerAttempts
+from callback_server.domain.activity import Leases
 from callback_server.domain.call import Grant, Request
+from callback_server.domain.delivery_attempt import DeliveryAttempt
 from callback_server.domain.ids import case_id_of_call
 from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
-from callback_server.store.transitions.take_deliveries import DeliveryAttempt
+from callback_server.store.recording import Recording
+from callback_server.store.scripts import Scripts
+from callback_server.store.transitions.take_deliveries import take_deliveries
 
 log = get_logger()
 
@@ -31,31 +33,37 @@ PACE_S: Final = 0.1
 """How long the deliveries that are taken together last at their rate, in seconds. More of them would be a burst that
 delays calls; fewer would write to the store's disk more often, and calls wait for each of these writes."""
 
-Take = Callable[..., Awaitable[tuple[list[DeliveryAttempt], bool]]]
-"""Takes deliveries of a partition that are due, as `take_deliveries` does, by `limit` and `turn`."""
-
 
 class Deliveries:
     """Runs the deliveries of one list in this process."""
 
     def __init__(
         self,
-        take: Take,
-        run: Callable[[DeliveryAttempt], Coroutine[Any, Any, bool]],
+        scripts: Scripts,
+        attempts: HandlerAttempts,
         *,
+        notifications: bool,
+        leases: Leases,
+        recording: Recording,
         max_in_flight: int,
         max_per_second: int | None = None,
     ) -> None:
         """Create the deliveries.
 
         Args:
-            take: Takes them from the store.
-            run: Runs an attempt, and returns whether the next delivery of the same case is due now.
+            scripts: The scripts on the store.
+            attempts: Runs their attempts.
+            notifications: Whether the list is that of notifications, not that of calls.
+            leases: How long an attempt may take.
+            recording: What is recorded of calls.
             max_in_flight: Maximum number of deliveries that run at the same time.
             max_per_second: Maximum number of attempts that start in a second. None: any number.
         """
-        self._take = take
-        self._run = run
+        self._scripts = scripts
+        self._attempts = attempts
+        self._notifications = notifications
+        self._leases = leases
+        self._recording = recording
         self._max_in_flight = max_in_flight
         self._max_per_second = max_per_second
         # Not a TaskSet: there is capacity for the next delivery only once the ended one is not counted any more.
@@ -78,9 +86,9 @@ class Deliveries:
 
     def start_first_attempt(self, grant: Grant, request: Request) -> None:
         """Run the first attempt of a call whose claim has also taken its delivery."""
-        self._start(DeliveryAttempt(replace(grant, attempt=1), request, fencing_token=1))
+        self._start(DeliveryAttempt(grant, request, fencing_token=1))
 
-    def notify_due(self, partition: int) -> None:
+    def wake_due(self, partition: int) -> None:
         """Take what is due in a partition as soon as there is capacity."""
         self._due[partition] = None
         self._wake.set()
@@ -118,21 +126,29 @@ class Deliveries:
         """Take deliveries of a partition that are due, and start their attempts."""
         self._turns[partition] += 1
         async with self._taking:
-            attempts, more = await self._take(partition, limit=self._most_at_once(), turn=self._turns[partition])
+            attempts, more = await take_deliveries(
+                self._scripts,
+                partition,
+                limit=self._most_at_once(),
+                turn=self._turns[partition],
+                leases=self._leases,
+                recording=self._recording,
+                notifications=self._notifications,
+            )
             for attempt in attempts:
                 self._start(attempt)
         if self._max_per_second is not None:
             not_before = time.monotonic() - PACE_S  # what a slow turn has lost is made up for, up to here
             self._next_at = max(self._next_at, not_before) + len(attempts) / self._max_per_second
         if more:
-            self.notify_due(partition)
+            self.wake_due(partition)
 
     def _most_at_once(self) -> int:
         free = self._max_in_flight - len(self._running)
         return free if self._max_per_second is None else min(free, max(1, round(self._max_per_second * PACE_S)))
 
     def _start(self, attempt: DeliveryAttempt) -> None:
-        task = asyncio.create_task(self._run(attempt))
+        task = asyncio.create_task(self._attempts.run(attempt))
         self._running.add(task)  # the loop itself holds tasks only weakly
         task.add_done_callback(partial(self._ended, attempt.grant.call_id))
         metrics.DELIVERIES_IN_FLIGHT.inc()
@@ -146,4 +162,4 @@ class Deliveries:
         if error := task.exception():
             log.error("delivery_fault", exc_info=error)
         elif task.result():
-            self.notify_due(keys.partition_of(case_id_of_call(call_id)))
+            self.wake_due(keys.partition_of(case_id_of_call(call_id)))

@@ -25,13 +25,12 @@ from callback_server import errors
 from callback_server.access.audit_log import AuditLog
 from callback_server.calls.transition_log import log_call_ended
 from callback_server.domain.audit import AuditAction, Change
-from callback_server.domain.call import CallStatus, Outcome
+from callback_server.domain.call import CallStatus, Decision, Outcome
 from callback_server.domain.case import AnswerMode, Case
 from callback_server.domain.ids import case_id_of_call
+from callback_server.domain.rendering import ResponseRenderer
 from callback_server.domain.response import REJECTION, Response, overlay
 from callback_server.errors import InvalidRequestError, Violation
-from callback_server.handlers.dispatch import HandlerDispatcher
-from callback_server.handlers.handler import Decision
 from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.queries.read import HeldCall, read_held
@@ -70,13 +69,13 @@ class HeldCalls:
         self,
         scripts: Scripts,
         replica_bus: ReplicaBus,
-        dispatcher: HandlerDispatcher,
+        renderer: ResponseRenderer,
         recording: Recording,
         audit: AuditLog,
     ) -> None:
         self._scripts = scripts
         self._replica_bus = replica_bus
-        self._dispatcher = dispatcher
+        self._renderer = renderer
         self._recording = recording
         self._audit = audit
         self._waiting: dict[str, asyncio.Event] = {}
@@ -228,9 +227,9 @@ class HeldCalls:
     def _outcome(self, response: Response, decision: Decision) -> Outcome:
         """Return how a call ends with a decision; `response` is the case's. Raises InvalidRequestError."""
         merged = overlay(response if decision.accepted else REJECTION, decision.override)
-        if broken := self._dispatcher.problems(merged):
+        if broken := self._renderer.problems(merged):
             raise InvalidRequestError([Violation(f"response.{e.field}", e.rule, e.message) for e in broken])
-        return self._dispatcher.outcome_of_decision(response, decision)
+        return self._renderer.outcome_of_decision(response, decision)
 
     def _on_answered(self, message: CallAnswered) -> None:
         if (waiting := self._waiting.get(message.call_id)) is not None:

@@ -29,19 +29,21 @@ from msgspec.structs import replace
 from callback_process.logs import get_logger
 from callback_process.tasks import cancel_all
 from callback_server import errors, metrics
-from callback_server.calls.active_call import ActiveCall, CallAnswer, failed_error
+from callback_server.calls.active_call import NO_ANSWER, ActiveCall, CallAnswer, failed_error
 from callback_server.calls.attempts import HandlerAttempts
-from callback_server.calls.claims import Claims, pending_call, refusal_of
+from callback_server.calls.claims import Claims, refusal_of
 from callback_server.calls.deliveries import Deliveries
 from callback_server.calls.held import HeldCalls
 from callback_server.calls.marks import CallerMarks, may_be_delivered
-from callback_server.calls.preconditions import PendingCall
+from callback_server.calls.pending_call import PendingCall, pending_call
 from callback_server.calls.repeats import Repeats
 from callback_server.calls.transition_log import log_call_ended
 from callback_server.calls.waiting import first_of, told_to_wait_after_ms
 from callback_server.domain.call import CallStatus, DeliveryStatus, Grant, Outcome, Request
 from callback_server.domain.case import AnswerMode
+from callback_server.domain.delivery_attempt import DeliveryAttempt
 from callback_server.domain.ids import case_id_of_call, is_state
+from callback_server.domain.rendering import ResponseRenderer
 from callback_server.domain.response import BARE_REJECTION, Response, complete
 from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.limits.body_bytes import BodyBytes, BodyReservation
@@ -52,10 +54,9 @@ from callback_server.store.transitions.claim_call import (
     CaseClosed,
     ClaimRefusal,
     ConfirmationRequired,
-    EarlierCall,
+    EarlierCallEnded,
     EarlierCallRuns,
 )
-from callback_server.store.transitions.take_deliveries import DeliveryAttempt
 
 log = get_logger()
 
@@ -72,6 +73,7 @@ class CallInvoker:
         *,
         claims: Claims,
         dispatcher: HandlerDispatcher,
+        renderer: ResponseRenderer,
         held: HeldCalls,
         repeats: Repeats,
         attempts: HandlerAttempts,
@@ -89,6 +91,7 @@ class CallInvoker:
         Args:
             claims: Claims the cases for requests.
             dispatcher: Asks the handlers.
+            renderer: Renders responses.
             held: The held calls.
             repeats: The requests that wait for the answer to another one.
             attempts: Records the ends of calls that handlers decide.
@@ -105,6 +108,7 @@ class CallInvoker:
             self.invoke = partial(around, self.invoke)  # type: ignore[method-assign]  # it takes the same arguments
         self._claims = claims
         self._dispatcher = dispatcher
+        self._renderer = renderer
         self._held = held
         self._repeats = repeats
         self._attempts = attempts
@@ -248,8 +252,8 @@ class CallInvoker:
         if answer.done():  # with the fallback, or the address where to wait
             return
         is_marked = call.is_claimed and call.is_caller_gone
-        if isinstance(error, errors.OutcomeUnknownError) and call.state and not is_marked:
-            self._marks.start_gone(call.call_id)  # its caller gets a 503, whatever is recorded
+        if isinstance(error, errors.OutcomeUnknownError) and error.call_id and not is_marked:
+            self._marks.start_gone(error.call_id)  # the caller gets a 503, whatever is recorded
         if task.cancelled():
             answer.cancel()
         elif error is not None:
@@ -275,7 +279,7 @@ class CallInvoker:
                 request = replace(request, body=b"")
                 reservation.free()
             return await self._call(result, request, call)
-        if isinstance(result, EarlierCallRuns | EarlierCall):
+        if isinstance(result, EarlierCallRuns | EarlierCallEnded):
             metrics.REPEATS.labels(pending.verification.profile).inc()
             log.info("request_repeated", call_id=result.call_id, case_id=pending.case_id)
             del pending
@@ -292,15 +296,15 @@ class CallInvoker:
         raise refusal_of(result, pending.call_id)
 
     def _answer_closed(self, pending: PendingCall, closed: CaseClosed, response: Response) -> CallAnswer:
-        if self._dispatcher.problems(response):  # a `/path`, and this server has no platform_url any more
+        if self._renderer.problems(response):  # a `/path`, and this server has no platform_url any more
             raise refusal_of(closed, pending.call_id)
-        cookie_host = self._dispatcher.cookie_host(closed.alternative_domain, closed.owner)
-        return CallAnswer("", self._dispatcher.complete(response), cookie_host)
+        cookie_host = self._renderer.cookie_host(closed.alternative_domain, closed.owner)
+        return CallAnswer("", self._renderer.complete(response), cookie_host)
 
     async def _call(self, grant: Grant, request: Request, call: ActiveCall) -> CallAnswer:
-        if grant.recorded:
+        if grant.ended_at_claim:
             # The claim decided by the same rule: a redirect to /path is refused without a platform_url.
-            outcome = grant.resolved or self._dispatcher.outcome_of_response(grant.response)
+            outcome = grant.resolved or self._renderer.outcome_of_response(grant.response)
             log_call_ended(grant.call_id, grant.activity, outcome, grant.effect, owner=grant.owner)
             if grant.lease_left_ms:
                 self._deliveries.start_first_attempt(grant, request)
@@ -310,9 +314,12 @@ class CallInvoker:
                 call_id=grant.call_id,
                 case_id=case_id_of_call(grant.call_id),
                 activity=grant.activity,
-                attempt=grant.attempt,
+                call_number=grant.call_number,
             )
-            outcome = await self._by_answer_deadline(grant, request, call)
+            decided = await self._by_answer_deadline(grant, request, call)
+            if decided is None:
+                return NO_ANSWER
+            outcome = decided
         if outcome.response is None and grant.resolved is not None:
             raise errors.AnswerNotRepeatedError  # it was erased
         if outcome.response is None:
@@ -320,19 +327,20 @@ class CallInvoker:
         return CallAnswer(
             grant.call_id,
             outcome.response,
-            self._dispatcher.cookie_host(grant.settings.alternative_domain, grant.owner),
+            self._renderer.cookie_host(grant.settings.alternative_domain, grant.owner),
             rejected_without_response=outcome.status is CallStatus.REJECTED and outcome.response == BARE_REJECTION,
         )
 
-    async def _by_answer_deadline(self, grant: Grant, request: Request, call: ActiveCall) -> Outcome:
+    async def _by_answer_deadline(self, grant: Grant, request: Request, call: ActiveCall) -> Outcome | None:
         """Return the outcome of a call. At the answer deadline, give the caller the fallback, or tell it to wait.
 
-        The call continues then; a held call does so in the store, and nothing here waits for its end, also once its
-        caller is known to be gone. Such a caller gets neither, and any other call ends as if there were no deadline.
+        The call continues then. A held call does so in the store, and nothing here waits for its end (None), also once
+        its caller is known to be gone. Such a caller gets neither, and any other call ends as if there were no
+        deadline.
         The caller of a held call is told to wait earlier if this process or the edge stops.
         """
         fallback = grant.fallback
-        if fallback is not None and self._dispatcher.problems(fallback.response):
+        if fallback is not None and self._renderer.problems(fallback.response):
             fallback = None
         after_ms = told_to_wait_after_ms(grant, prefers_page=call.prefers_page)
         if fallback is not None:
@@ -352,11 +360,11 @@ class CallInvoker:
                         call.answer.set_result(CallAnswer(grant.call_id, Response(), wait_path=path))
                 elif await self._marks.mark_fallback(grant, request, call, task, decides_here=not is_held):
                     log.info("fallback_sent", call_id=grant.call_id, case_id=case_id_of_call(grant.call_id))
-                    response = self._dispatcher.complete(fallback.response)
-                    cookie_host = self._dispatcher.cookie_host(grant.settings.alternative_domain, grant.owner)
+                    response = self._renderer.complete(fallback.response)
+                    cookie_host = self._renderer.cookie_host(grant.settings.alternative_domain, grant.owner)
                     call.answer.set_result(CallAnswer(grant.call_id, response, cookie_host))
             if is_held and not task.done() and (call.answer.done() or call.is_caller_gone):
-                raise errors.OutcomeUnknownError(grant.call_id)  # which no caller gets
+                return None
             return await task
         finally:
             if is_held:
@@ -378,7 +386,7 @@ class CallInvoker:
             with metrics.FINISH_SECONDS.time():
                 outcome, finished = await self._attempts.finish(attempt, result, lease_end, is_last=is_last)
         except StoreError as error:
-            log.error("finish_unanswered", call_id=grant.call_id, error=str(error))
+            log.error("finish_not_confirmed", call_id=grant.call_id, error=str(error))
             raise errors.OutcomeUnknownError(grant.call_id) from error
         if finished is None:
             log.error("finish_too_late", call_id=grant.call_id, status=outcome.status)

@@ -11,52 +11,28 @@ import hashlib
 import traceback
 from collections.abc import Mapping
 
-import msgspec
 from msgspec.structs import replace
 
 from callback_process.logs import get_logger
 from callback_server import errors, metrics
-from callback_server.domain.call import Request, RequestIdentity
+from callback_server.calls.pending_call import PendingCall
 from callback_server.domain.case import Prompt
 from callback_server.domain.guard import RequestIntent, by_agent, choice_of, confirmed
-from callback_server.domain.ids import case_id_of_call
-from callback_server.domain.response import Response
 from callback_server.domain.url import request_url
+from callback_server.domain.verification import UNVERIFIED, Verification
 from callback_server.store.transitions.claim_call import (
-    UNVERIFIED,
     ClaimRefusal,
     ClaimResult,
     ConfirmationRequired,
-    Verification,
     VerificationRequired,
 )
-from callback_server.verification.profile import FailureReason, Profile, VerificationError
+from callback_server.verification.profile import FailureReason, VerificationError
+from callback_server.verification.profiles import Profile
 
 log = get_logger()
 
 KEYS_RETRY_S = 10
 """Time after which a sender whose keys are not known yet may try again, in seconds."""
-
-
-class PendingCall(msgspec.Struct, frozen=True):
-    """A request that is about to become a call, and the checks that it has passed so far."""
-
-    call_id: str
-    state: str
-    state_sha256: bytes
-    parameter: str
-    request: Request
-    sent: RequestIdentity
-    """The identity of the request as it was sent: of a confirmation, as it was posted."""
-    intent: RequestIntent
-    verification: Verification = UNVERIFIED
-    handshake: Response | None = None
-    """Response to a handshake. A handshake is not a call."""
-
-    @property
-    def case_id(self) -> str:
-        """The case that the request reaches."""
-        return case_id_of_call(self.call_id)
 
 
 class PreconditionChecker:

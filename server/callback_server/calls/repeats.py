@@ -20,17 +20,17 @@ from msgspec.structs import replace
 
 from callback_process.logs import get_logger
 from callback_server import errors
-from callback_server.calls.active_call import ActiveCall, CallAnswer, failed_error
+from callback_server.calls.active_call import NO_ANSWER, ActiveCall, CallAnswer, failed_error
 from callback_server.calls.marks import CallerMarks
 from callback_server.calls.waiting import BROWSER_AFTER_MS, HELD_AFTER_MS, WAIT_S, first_of, wait_hash, wait_path
 from callback_server.domain.call import CallStatus
+from callback_server.domain.rendering import ResponseRenderer
+from callback_server.domain.reports import AwaitedCallEnded
 from callback_server.domain.response import BARE_REJECTION, Response, ResponseType, complete
-from callback_server.domain.timeouts import AwaitedCallEnded
-from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.replica_bus import ReplicaBus, ReplicaMessage
 from callback_server.store.scripts import Scripts
-from callback_server.store.transitions.claim_call import EarlierCall, EarlierCallRuns
+from callback_server.store.transitions.claim_call import EarlierCallEnded, EarlierCallRuns
 from callback_server.store.transitions.follow_call import FallbackSent, FollowResult, follow_call
 
 log = get_logger()
@@ -56,7 +56,7 @@ class Repeats:
         scripts: Scripts,
         replica_bus: ReplicaBus,
         *,
-        dispatcher: HandlerDispatcher,
+        renderer: ResponseRenderer,
         marks: CallerMarks,
         patience_s: float,
     ) -> None:
@@ -65,13 +65,13 @@ class Repeats:
         Args:
             scripts: The scripts on the store.
             replica_bus: Carries the ends of calls.
-            dispatcher: Completes answers.
+            renderer: Renders answers.
             marks: Records that callers are told to wait.
             patience_s: How long a repeat waits for a store that does not reply, in seconds.
         """
         self._scripts = scripts
         self._replica_bus = replica_bus
-        self._dispatcher = dispatcher
+        self._renderer = renderer
         self._marks = marks
         self._patience_s = patience_s
         self._waiting: dict[str, set[asyncio.Event]] = {}
@@ -82,20 +82,20 @@ class Repeats:
         for replica in ended.replicas:
             self._replica_bus.send(replica, RepeatedCallEnded(ended.call_id))
 
-    async def answer(self, earlier: EarlierCallRuns | EarlierCall, call: ActiveCall) -> CallAnswer:
+    async def answer(self, earlier: EarlierCallRuns | EarlierCallEnded, call: ActiveCall) -> CallAnswer:
         """Return the answer of the call that is repeated, or raise its error. Tell the caller to wait if it runs.
 
         Raises:
             CallbackError: The call has failed, or it is not known how it ends.
         """
-        if isinstance(earlier, EarlierCall):
+        if isinstance(earlier, EarlierCallEnded):
             return replace(self._answer_of(earlier), repeated_call_id=earlier.call_id)
         waiting = asyncio.create_task(self._follow(earlier.call_id, call.call_id))
         try:
             after_ms = BROWSER_AFTER_MS if call.prefers_page else HELD_AFTER_MS
             await first_of(waiting, call.released, 0 if earlier.told_to_wait else after_ms)
             if not waiting.done() and call.is_caller_gone:
-                raise errors.OutcomeUnknownError("")  # which no caller gets
+                return NO_ANSWER
             if not waiting.done() and (
                 path := await self._marks.mark_waiting(earlier.call_id, call, waiting, decides_here=False)
             ):
@@ -129,13 +129,13 @@ class Repeats:
         finally:
             waiting.cancel()
 
-    def _answer_of(self, found: EarlierCall | FallbackSent | None) -> CallAnswer:
+    def _answer_of(self, found: EarlierCallEnded | FallbackSent | None) -> CallAnswer:
         """Return the answer of a call for another request, or raise its error. None: it was not asked for."""
         if found is None:
-            return CallAnswer("", Response())
-        cookie_host = self._dispatcher.cookie_host(found.alternative_domain, found.owner)
+            return NO_ANSWER
+        cookie_host = self._renderer.cookie_host(found.alternative_domain, found.owner)
         if isinstance(found, FallbackSent):
-            return CallAnswer("", self._dispatcher.complete(found.fallback), cookie_host)
+            return CallAnswer("", self._renderer.complete(found.fallback), cookie_host)
         if found.status is CallStatus.INTERRUPTED:
             raise errors.OutcomeUnknownError("")
         if found.status in (CallStatus.FAILED, CallStatus.NOT_STARTED):
@@ -155,7 +155,7 @@ class Repeats:
 
     async def _follow(
         self, call_id: str, repeat_id: str, *, token_hash: str = "", without_answer: bool = False
-    ) -> EarlierCall | FallbackSent | None:
+    ) -> EarlierCallEnded | FallbackSent | None:
         """Wait until a call has ended, or its caller got the fallback.
 
         Args:

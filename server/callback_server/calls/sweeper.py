@@ -1,6 +1,8 @@
 """The sweeper: applies timeouts (leases, expiries, reminders) and retention in every partition, and repairs slowly.
 
-Every replica sweeps. The scripts make that safe: the second one to sweep a partition finds nothing to do.
+A sweep also finds the partitions with deliveries that are due, retries among them, which `deliveries` then takes: the
+store has the time of a retry, and no process waits for it. Every replica sweeps. The scripts make that safe: the second
+one to sweep a partition finds nothing to do.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Log events of transitions that several places apply: the end of a call, and timeouts.
+"""Log events of transitions that several places apply: the end of a call, and reports.
 
 Any other transition is logged by the one place that applies it. `docs/operations.md` lists the events of all
 transitions. The event of the end of a call also says its effect on the case: `case_status`, and `close_reason` if the
@@ -13,41 +13,41 @@ from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus,
 from callback_server.domain.case import CaseEffect
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.notification import CallReason
-from callback_server.domain.timeouts import (
+from callback_server.domain.reports import (
     CallResolved,
     EntryWithoutCase,
     HoldTimeEnded,
     LeaseEnded,
-    Timeout,
+    LoggedReport,
     WrongType,
 )
 
 log = get_logger()
 
 
-def log_report(timeout: Timeout | EntryWithoutCase | WrongType) -> None:
-    """Log a timeout, or a fault of the store, whichever transition found it."""
-    if isinstance(timeout, LeaseEnded):
+def log_report(report: LoggedReport) -> None:
+    """Log a report, whichever transition made it."""
+    if isinstance(report, LeaseEnded):
         metrics.LEASES_ENDED.inc()
         log.warning(
             "lease_ended",
-            call_id=timeout.call_id,
-            case_id=case_id_of_call(timeout.call_id),
-            activity=timeout.activity,
-            **_effect_fields(timeout.effect),
+            call_id=report.call_id,
+            case_id=case_id_of_call(report.call_id),
+            activity=report.activity,
+            **_effect_fields(report.effect),
         )
-    elif isinstance(timeout, HoldTimeEnded):
+    elif isinstance(report, HoldTimeEnded):
         outcome = Outcome(CallStatus.FAILED, failure=CallFailure.DEADLINE_EXCEEDED)
-        log_call_ended(timeout.call_id, timeout.activity, outcome, timeout.effect)
-    elif isinstance(timeout, CallResolved):
-        log_call_ended(timeout.call_id, timeout.activity, Outcome(timeout.status), timeout.effect)
-    elif isinstance(timeout, EntryWithoutCase):
-        log_entry_without_case(timeout.listed_in, timeout.name)
-    elif isinstance(timeout, WrongType):
-        log_wrong_type(timeout.listed_in, timeout.name, timeout.error)
+        log_call_ended(report.call_id, report.activity, outcome, report.effect)
+    elif isinstance(report, CallResolved):
+        log_call_ended(report.call_id, report.activity, Outcome(report.status), report.effect)
+    elif isinstance(report, EntryWithoutCase):
+        log_entry_without_case(report.listed_in, report.name)
+    elif isinstance(report, WrongType):
+        log_wrong_type(report.listed_in, report.name, report.error)
     else:
         metrics.CASES_EXPIRED.inc()
-        log.info("case_expired", case_id=timeout.case_id, activity=timeout.activity)
+        log.info("case_expired", case_id=report.case_id, activity=report.activity)
 
 
 def log_entry_without_case(listed_in: str, name: str) -> None:
@@ -93,8 +93,13 @@ def log_call_ended(
         log.info("call_ended", **fields)
 
 
-def log_delivery_tried(grant: Grant, status: DeliveryStatus, outcome: Outcome | None, wait_ms: int | None) -> None:
-    """Log and count an attempt of a delivery, after its end is recorded. A dead one is a warning, with its owner."""
+def log_delivery_tried(
+    grant: Grant, status: DeliveryStatus, outcome: Outcome | None, backoff_ms: int | None, *, was_given_up: bool
+) -> None:
+    """Log and count an attempt of a delivery, after its end is recorded. A dead one is a warning, with its owner.
+
+    One that was given up before the handler was asked has an event of its own.
+    """
     is_call = grant.reason is CallReason.CALL
     failure = (outcome and outcome.failure) or ""
     if is_call:
@@ -108,10 +113,12 @@ def log_delivery_tried(grant: Grant, status: DeliveryStatus, outcome: Outcome | 
         "attempt": grant.attempt,
         "status": status,
         **({} if is_call else {"reason": grant.reason}),
-        **({"wait_ms": wait_ms} if status is DeliveryStatus.PENDING else {}),
+        **({"backoff_ms": backoff_ms} if status is DeliveryStatus.PENDING else {}),
         **({"failure": outcome.failure, "detail": outcome.failure_detail} if outcome and outcome.failure else {}),
     }
-    if status is DeliveryStatus.DEAD:
+    if was_given_up:
+        log.warning("delivery_given_up", **fields, owner=grant.owner)
+    elif status is DeliveryStatus.DEAD:
         log.warning("delivery_tried", **fields, owner=grant.owner)
     else:
         log.info("delivery_tried", **fields)

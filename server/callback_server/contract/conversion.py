@@ -226,7 +226,7 @@ def _zeros(kind: Any, message: Any) -> dict[str, Any]:
 
 
 def _classes(hint: Any) -> Iterator[type]:
-    """Yield the classes of our own in a type, such as that in `tuple[Reason, ...]`."""
+    """Yield the classes of our own in a type, such as that in `tuple[CallReason, ...]`."""
     for each in typing.get_args(hint) or (hint,):
         if each is not hint:
             yield from _classes(each)

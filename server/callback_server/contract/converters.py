@@ -67,6 +67,7 @@ def call_to(call: Call, *, paused: bool = False) -> callback_pb2.Call:
         call.request,
         call_id=call.id,
         case_id=case_id_of_call(call.id),
+        attempt=call.call_number,
         delivery=None if call.delivery is None else delivery_to(call.delivery, paused=paused, erased=call.erased),
     )
 

@@ -14,8 +14,6 @@ LEASE_SLACK_MS: Final = 10_000
 """How much longer a lease is than the deadline of the handler, in milliseconds."""
 DEFAULT_DEADLINE_MS: Final = 8_000
 """The deadline of a handler whose activity declares none, in milliseconds."""
-DEFAULT_HOLD_TIME_MS: Final = 300_000
-"""How long a held call waits for its answer, where its case does not say, in milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +24,22 @@ class Activity:
     deadline_ms: int | None = None
     """None: the default."""
     retries: Retries = DEFAULT_RETRIES
+
+
+class Leases:
+    """The leases of calls that handlers decide: the default, and those that activities declare."""
+
+    def __init__(
+        self, activities: Mapping[str, Activity], default_ms: int = DEFAULT_DEADLINE_MS + LEASE_SLACK_MS
+    ) -> None:
+        self.default_ms = default_ms
+        declared = {
+            activity.name: activity.deadline_ms + LEASE_SLACK_MS
+            for activity in activities.values()
+            if activity.deadline_ms is not None
+        }
+        self.longest_ms = max([default_ms, *declared.values()])
+        self.pairs: tuple[str | int, ...] = tuple(value for pair in declared.items() for value in pair)
 
 
 class Pause(msgspec.Struct, frozen=True, array_like=True):

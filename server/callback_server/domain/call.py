@@ -11,6 +11,7 @@ import msgspec
 from callback_server.domain.case import AnswerMode, CaseEffect, Fallback, Settings
 from callback_server.domain.notification import CallReason, reason_of
 from callback_server.domain.response import Response
+from callback_server.errors import Violation
 
 
 class CallStatus(enum.StrEnum):
@@ -109,7 +110,8 @@ class Grant(msgspec.Struct, frozen=True):
     """A granted claim: the call holds the case until its lease ends."""
 
     call_id: str
-    attempt: int
+    call_number: int
+    """Its number among the calls of its case. 0: it is a later attempt of a delivery, or a notification."""
     owner: str
     activity: str
     settings: Settings
@@ -117,10 +119,10 @@ class Grant(msgspec.Struct, frozen=True):
     """The response of the case as it was at the claim."""
     lease_left_ms: int
     """The rest of the lease when the store answered, in milliseconds."""
-    recorded: bool
+    ended_at_claim: bool
     """The call has ended already, because the case answers it: activity `record`, ACK, or the case was resolved."""
     effect: CaseEffect | None = None
-    """The effect of a recorded call on the case. None: the case is as it was."""
+    """The effect on the case of a call that ended at its claim. None: the case is as it was."""
     answer_mode: AnswerMode = AnswerMode.HANDLER
     fallback: Fallback | None = None
     replayed: bool = False
@@ -131,6 +133,8 @@ class Grant(msgspec.Struct, frozen=True):
     """How the call has ended in its claim, because its case was resolved."""
     reason: CallReason = CallReason.CALL
     """Why the handler is asked."""
+    attempt: int = 1
+    """The number of this attempt among those in which a handler was asked."""
     is_retry: bool = False
     """Whether the handler was asked before, or may have been: by the first attempt, or before a replay."""
 
@@ -184,13 +188,42 @@ class Outcome(msgspec.Struct, frozen=True):
         return self.failure not in NOT_ASKED
 
 
+def failed(failure: CallFailure, detail: str) -> Outcome:
+    """Return the outcome of a call without a decision."""
+    status = CallStatus.NOT_STARTED if failure in NOT_ASKED else CallStatus.FAILED
+    return Outcome(status, failure=failure, failure_detail=detail[:500])
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """The decision of a handler on a call."""
+
+    accepted: bool
+    """False: incorrect data was sent."""
+    override: Response
+    """The attributes that replace those of the case's response; None for each that does not."""
+    keep_open: bool = False
+    """Whether to keep the case open after this success."""
+    close: bool = False
+    """Whether to close the case with this success."""
+    no_repeat: bool = False
+    """Whether the answer must not be given twice."""
+
+    def problems(self) -> list[Violation]:
+        """Return why the decision contradicts itself; empty if it does not."""
+        if self.close and self.keep_open:
+            return [Violation("close", "exclusive", "cannot be combined with keep_open")]
+        if self.close and not self.accepted:
+            return [Violation("close", "verdict", "needs the verdict ACCEPTED")]
+        return []
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """A call as it is recorded, or a notification. Times are milliseconds since the epoch, by the store's clock."""
 
     id: str
     status: CallStatus | None
     """None: it is a notification, which has a delivery and nothing else."""
-    attempt: int = 0
+    call_number: int = 0
     """Its number among the calls of its case. 0: it is a notification."""
     request: Request
     request_body_size: int

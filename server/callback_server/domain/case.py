@@ -7,7 +7,6 @@ from typing import Final
 
 import msgspec
 
-from callback_server.domain.activity import DEFAULT_HOLD_TIME_MS
 from callback_server.domain.notification import CallReason
 from callback_server.domain.response import Response, ResponseType, problems
 from callback_server.errors import Violation
@@ -16,8 +15,8 @@ RECORD: Final = "record"
 """A built-in activity: the call is stored, and its caller gets the response of the case."""
 FORM: Final = "form"
 """A built-in activity: the call is held, for a person to answer."""
-
-
+DEFAULT_HOLD_TIME_MS: Final = 300_000
+"""How long a held call waits for its answer, where its case does not say, in milliseconds."""
 DEFAULT_REPEAT_WINDOW_MS: Final = 120_000
 """How long the same request gets its answer again, on a single-use case whose owner does not say otherwise."""
 

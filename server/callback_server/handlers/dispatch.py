@@ -1,4 +1,4 @@
-"""Send calls to their handlers, and turn decisions and failures into outcomes.
+"""Send calls to their handlers, and turn their failures into outcomes.
 
 If the handler provably did not get the call, the call is NOT_STARTED. If the handler may have got it, the call is never
 NOT_STARTED.
@@ -12,17 +12,15 @@ from functools import partial
 from typing import Any, Final
 
 import msgspec
-from msgspec.structs import replace
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback_process.logs import get_logger
 from callback_server.domain.activity import LEASE_SLACK_MS, Activity, deadline_ms
-from callback_server.domain.call import NOT_ASKED, CallFailure, CallStatus, Grant, Outcome, Request
-from callback_server.domain.cookies import CookieDomains, cookie_problems
+from callback_server.domain.call import CallFailure, CallStatus, Decision, Grant, Outcome, Request, failed
+from callback_server.domain.cookies import cookie_problems
 from callback_server.domain.notification import CallReason
-from callback_server.domain.response import REJECTION, Response, complete, overlay, problems
-from callback_server.errors import Violation
-from callback_server.handlers.handler import Decision, Handler, HandlerError, Reply
+from callback_server.domain.rendering import ResponseRenderer, invalid
+from callback_server.handlers.handler import Handler, HandlerError, Reply
 from callback_server.handlers.messages import decision
 
 log = get_logger()
@@ -52,7 +50,7 @@ AroundAttempt = Callable[[Attempt, Grant, Request], Coroutine[Any, Any, HandlerR
 
 
 class HandlerDispatcher:
-    """Finds the handler of a call, and maps its reply to an outcome."""
+    """Finds the handler of a call, and asks it for its decision."""
 
     def __init__(
         self,
@@ -60,8 +58,7 @@ class HandlerDispatcher:
         handlers: Mapping[str, Handler],
         workers: Handler,
         activities: Mapping[str, Activity],
-        platform_url: str | None,
-        cookie_domains: CookieDomains,
+        renderer: ResponseRenderer,
         around: AroundAttempt | None = None,
     ) -> None:
         """Create a dispatcher.
@@ -70,8 +67,7 @@ class HandlerDispatcher:
             handlers: The push handlers by activity.
             workers: The handler of every other activity.
             activities: The declared activities, with their deadlines.
-            platform_url: The target of redirects to `/path`. None: such redirects are refused.
-            cookie_domains: The domains on which a decision may set cookies.
+            renderer: Knows on which hosts a decision may set cookies.
             around: Makes each attempt by `dispatch`, with a span around it, for example. None: there is none.
         """
         if around is not None:
@@ -79,8 +75,7 @@ class HandlerDispatcher:
         self._handlers = handlers
         self._workers = workers
         self._activities = activities
-        self._platform_url = platform_url
-        self._cookie_domains = cookie_domains
+        self._renderer = renderer
 
     def timeout_s(self, grant: Grant) -> float:
         """Return the seconds left for the decision of a handler; 0 or less if none are left."""
@@ -103,8 +98,9 @@ class HandlerDispatcher:
             if grant.reason is not CallReason.CALL:
                 status = CallStatus.SUCCEEDED if decided.accepted else CallStatus.REJECTED
                 return HandlerResult(Outcome(status, close=decided.accepted and decided.close), reply)
-            broken = cookie_problems(decided.override, self.cookie_host(grant.settings.alternative_domain, grant.owner))
-            return HandlerResult(_invalid(broken) if broken else decided, reply)
+            cookie_host = self._renderer.cookie_host(grant.settings.alternative_domain, grant.owner)
+            broken = cookie_problems(decided.override, cookie_host)
+            return HandlerResult(invalid(broken) if broken else decided, reply)
         except HandlerError as error:
             outcome = failed(error.failure, error.detail)
         except TimeoutError:
@@ -114,12 +110,6 @@ class HandlerDispatcher:
             outcome = failed(CallFailure.HANDLER_ERROR, "internal error; the log of the server has the details")
         return HandlerResult(outcome, reply)
 
-    def outcome(self, result: HandlerResult, base: Response) -> Outcome:
-        """Return the outcome of a call; `base` is the case's response."""
-        if isinstance(result.decision, Decision):
-            return self.outcome_of_decision(base, result.decision)
-        return result.decision
-
     def report(self, grant: Grant, result: HandlerResult, outcome: Outcome) -> None:
         """Tell the handler of a call whose outcome it is that its decision cannot be rendered, if that is so."""
         if result.reply is not None and outcome.failure is CallFailure.INVALID_RESPONSE:
@@ -127,43 +117,3 @@ class HandlerDispatcher:
                 call_id=grant.call_id, callback_activity=grant.activity, problem=outcome.failure_detail
             )
             result.reply.refuse(refusal)
-
-    def cookie_host(self, alternative_domain: str, owner: str) -> str:
-        """Return the host on which the response to a call may set cookies. Empty: nowhere."""
-        return self._cookie_domains.host(alternative_domain, owner)
-
-    def outcome_of_decision(self, base: Response, decision: Decision) -> Outcome:
-        """Return the outcome of a decision; `base` is the case's response."""
-        if decision.accepted:
-            merged, status = overlay(base, decision.override), CallStatus.SUCCEEDED
-        else:
-            merged, status = overlay(REJECTION, decision.override), CallStatus.REJECTED
-        outcome = self.outcome_of_response(merged, status)
-        if outcome.status is CallStatus.SUCCEEDED and (decision.keep_open or decision.close):
-            outcome = replace(outcome, keep_open=decision.keep_open, close=decision.close)
-        return replace(outcome, no_repeat=True) if decision.no_repeat else outcome
-
-    def outcome_of_response(self, response: Response, status: CallStatus = CallStatus.SUCCEEDED) -> Outcome:
-        """Return the outcome of a call with this effective response: a failure if it cannot be rendered."""
-        broken = self.problems(response)
-        if broken:
-            return _invalid(broken)
-        return Outcome(status, self.complete(response))
-
-    def problems(self, response: Response) -> list[Violation]:
-        """Return why an effective response cannot be rendered; empty if it can."""
-        return problems(response, platform_url=self._platform_url, must_be_complete=True)
-
-    def complete(self, response: Response) -> Response:
-        """Return the response as it is sent. It must have no problems."""
-        return complete(response, platform_url=self._platform_url)
-
-
-def _invalid(broken: list[Violation]) -> Outcome:
-    return failed(CallFailure.INVALID_RESPONSE, "; ".join(f"{each.field}: {each.message}" for each in broken))
-
-
-def failed(failure: CallFailure, detail: str) -> Outcome:
-    """Return the outcome of a call without a decision."""
-    status = CallStatus.NOT_STARTED if failure in NOT_ASKED else CallStatus.FAILED
-    return Outcome(status, failure=failure, failure_detail=detail[:500])

@@ -9,31 +9,6 @@ import msgspec
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback_server.domain.call import CallFailure, Grant, Request
-from callback_server.domain.response import Response
-from callback_server.errors import Violation
-
-
-class Decision(msgspec.Struct, frozen=True):
-    """The decision of a handler on a call."""
-
-    accepted: bool
-    """False: incorrect data was sent."""
-    override: Response
-    """The attributes that replace those of the case's response; None for each that does not."""
-    keep_open: bool = False
-    """Whether to keep the case open after this success."""
-    close: bool = False
-    """Whether to close the case with this success."""
-    no_repeat: bool = False
-    """Whether the answer must not be given twice."""
-
-    def problems(self) -> list[Violation]:
-        """Return why the decision contradicts itself; empty if it does not."""
-        if self.close and self.keep_open:
-            return [Violation("close", "exclusive", "cannot be combined with keep_open")]
-        if self.close and not self.accepted:
-            return [Violation("close", "verdict", "needs the verdict ACCEPTED")]
-        return []
 
 
 class Reply(msgspec.Struct, frozen=True):

@@ -9,10 +9,11 @@ from callback.v1 import callbacks_service_pb2 as callbacks_pb2
 from callback_server.contract.conversion import from_message, to_message
 from callback_server.contract.converters import response_from
 from callback_server.contract.validation import violations
-from callback_server.domain.call import CallFailure, Grant, Request
+from callback_server.domain.call import CallFailure, Decision, Grant, Request
+from callback_server.domain.case import AnswerMode
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.notification import CallReason
-from callback_server.handlers.handler import Decision, HandlerError
+from callback_server.handlers.handler import HandlerError
 
 
 def question(grant: Grant, request: Request, *, timeout_s: float) -> handler_pb2.HandleCallbackRequest:
@@ -23,11 +24,17 @@ def question(grant: Grant, request: Request, *, timeout_s: float) -> handler_pb2
         request,
         grant.settings,
         case_id=case_id_of_call(grant.call_id),
+        attempt=attempt_of(grant),
         response=grant.response if grant.reason is CallReason.CALL else None,
         deadline_ms=round((time.time() + timeout_s) * 1000),
         timeout_ms=round(timeout_s * 1000),
         verified=bool(request.verification_profile),
     )
+
+
+def attempt_of(grant: Grant) -> int:
+    """Return the `attempt` of the contract: the number of the call if its caller waits, else that of the attempt."""
+    return grant.attempt if grant.is_retry or grant.answer_mode is AnswerMode.ACK else grant.call_number
 
 
 def decision_from(

@@ -17,7 +17,7 @@ import grpc
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback.v1 import callback_handler_service_pb2_grpc as handler_grpc
-from callback_process.credentials import FileReloader, tls_files, tls_reloader
+from callback_process.credentials import FileReloader, reload_logger, tls_files, tls_reloader
 from callback_process.logs import get_logger
 from callback_process.tasks import TaskSet
 from callback_server import metrics
@@ -209,17 +209,11 @@ def credentials(activity: str, settings: ActivitySettings) -> FileReloader[grpc.
     Raises:
         CredentialsError: A file cannot be used.
     """
-
-    def tell(problem: str | None) -> None:
-        if problem is None:
-            log.info("handler_tls_read", activity=activity)
-        else:
-            metrics.RELOADS_FAILED.labels("handler_tls").inc()
-            log.error("handler_tls_not_read", activity=activity, problem=problem)
-
+    failed = metrics.RELOADS_FAILED.labels("handler_tls")
+    on_reload = reload_logger(failed, "handler_tls_read", "handler_tls_not_read", activity=activity)
     if settings.tls is None:
-        return FileReloader({}, lambda _nothing: None, tell)
-    return tls_reloader(tls_files(f"activities.{activity}.tls", settings.tls), grpc.ssl_channel_credentials, tell)
+        return FileReloader({}, lambda _nothing: None, on_reload)
+    return tls_reloader(tls_files(f"activities.{activity}.tls", settings.tls), grpc.ssl_channel_credentials, on_reload)
 
 
 def make_channel(

@@ -6,7 +6,7 @@ import asyncio
 import enum
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Final
 
 from callback_server.domain.case import FORM, RECORD
@@ -34,25 +34,13 @@ class ActivityKind(enum.StrEnum):
     """Workers take its calls. There may be none now."""
 
 
-class WorkerCounts:
-    """The number of workers that take the calls, and the notifications, of each activity."""
-
-    def __init__(self, by_route: Mapping[str, int]) -> None:
-        """Take counts by route."""
-        self._by_route = by_route
+class WorkerCounts(Counter[str]):
+    """The number of workers by route: of those that take the calls of an activity, or its notifications."""
 
     @property
     def activities(self) -> set[str]:
         """The activities of which a worker takes calls or notifications."""
-        return {route.removeprefix(NOTIFICATIONS) for route in self._by_route}
-
-    def of_calls(self, activity: str) -> int:
-        """Return the number of workers that take the calls of an activity."""
-        return self._by_route.get(activity, 0)
-
-    def of_notifications(self, activity: str) -> int:
-        """Return the number of workers that take the notifications of an activity."""
-        return self._by_route.get(notification_route(activity), 0)
+        return {route.removeprefix(NOTIFICATIONS) for route in self}
 
 
 class ServedActivities:

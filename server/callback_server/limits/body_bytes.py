@@ -13,7 +13,7 @@ from typing import Final
 from callback_server import metrics
 from callback_server.errors import TooManyCallsError
 
-_WAIT_MS: Final = 1000
+_RETRY_AFTER_MS: Final = 1000
 """When a caller may try again, in milliseconds."""
 
 
@@ -51,7 +51,7 @@ class BodyBytes:
         if not charged:
             del self._by_owner[owner]
         if 0 < self._max_bytes_per_owner <= charged:
-            self._limited[owner] = _WAIT_MS
+            self._limited[owner] = _RETRY_AFTER_MS
         else:
             self._limited.pop(owner, None)
 

@@ -45,6 +45,7 @@ from callback_server.store.queries.node_status import (
 )
 from callback_server.store.safety import Fsync, UnsafeStoreError, refusals, setting_problems
 from callback_server.store.schema import layout_problem, stored_layout
+from callback_server.verification.fetched_keys import FetchedKeys
 from callback_server.verification.fetcher import Fetcher
 from callback_server.verification.profiles import Profiles, profile_files
 from callback_server.verification.settings.profiles import ProviderSettings
@@ -205,13 +206,9 @@ async def check_issuers(settings: ServerSettings) -> AsyncIterator[Finding]:
         yield Finding.problem("issuers", str(error), "correct the file")
         return
     for issuer, keys in fetched.items():
-        await keys.refresh()
-        if problems := keys.problems():
-            yield Finding.problem(
-                f"issuer {issuer}",
-                f"its keys cannot be fetched: {'; '.join(problems)}",
-                "correct its URL, its ca_file or its private_networks, or let the server connect to it",
-            )
+        if problem := await _fetch_problem(keys):
+            advice = "correct its URL, its ca_file or its private_networks, or let the server connect to it"
+            yield Finding.problem(f"issuer {issuer}", problem, advice)
         else:
             yield Finding.ok(f"issuer {issuer}", "its keys can be fetched")
 
@@ -234,14 +231,10 @@ async def check_profiles(settings: ServerSettings) -> AsyncIterator[Finding]:
         except CredentialsError as error:
             yield Finding.problem(f"profiles.{name}", str(error), "correct the file, as docs/verification.md says")
             continue
-        if problems := await _fetch_problems(profiles, name):
-            yield Finding.problem(
-                f"profiles.{name}",
-                f"its keys cannot be fetched: {'; '.join(problems)}",
-                "correct the URL, or let the server connect to it; until then senders get a 503",
-            )
-            continue
-        if _uses_sha1(declared):
+        if problem := await _fetch_problem(profiles.fetched.get(name)):
+            advice = "correct the URL, or let the server connect to it; until then senders get a 503"
+            yield Finding.problem(f"profiles.{name}", problem, advice)
+        elif _uses_sha1(declared):
             yield Finding.warning(
                 f"profiles.{name}", "it uses SHA-1, which is out of date", "use another algorithm if the sender has one"
             )
@@ -249,13 +242,13 @@ async def check_profiles(settings: ServerSettings) -> AsyncIterator[Finding]:
             yield Finding.ok(f"profiles.{name}", f"{profile.kind} can verify")
 
 
-async def _fetch_problems(profiles: Profiles, name: str) -> list[str]:
-    """Fetch the keys of a profile, and return why some cannot be. What only messages name is not fetched."""
-    fetched = profiles.fetched.get(name)
-    if fetched is None:
-        return []
-    await fetched.refresh()
-    return fetched.problems()
+async def _fetch_problem(keys: FetchedKeys[Any] | None) -> str:
+    """Fetch keys, if there are any to fetch, and return why some cannot be. What only messages name is not fetched."""
+    if keys is None:
+        return ""
+    await keys.refresh()
+    problems = keys.problems()
+    return f"its keys cannot be fetched: {'; '.join(problems)}" if problems else ""
 
 
 def _uses_sha1(declared: object) -> bool:
@@ -434,18 +427,14 @@ async def _check_write(client: StoreClient, _settings: ServerSettings) -> AsyncI
 
 async def _check_node_conditions(client: StoreClient, _settings: ServerSettings) -> AsyncIterator[Finding]:
     for node in await read_node_status(client):
-        for look in NODE_CHECKS:
+        # The check of the settings reports a version that is too old.
+        service = f" ({node.service})" if node.service else ""
+        yield Finding.ok(_of("store", node), f"{node.product} {node.version}{service}")
+        for look in (_check_role, _check_memory, _check_append_only_file, check_clock):
             yield look(node)
 
 
-def check_version(node: NodeStatus) -> Finding:
-    """Report the product and version. The check of the settings reports a version that is too old."""
-    service = f" ({node.service})" if node.service else ""
-    return Finding.ok(_of("store", node), f"{node.product} {node.version}{service}")
-
-
-def check_role(node: NodeStatus) -> Finding:
-    """Check that it accepts writes."""
+def _check_role(node: NodeStatus) -> Finding:
     if not node.is_primary:
         return Finding.problem(
             _of("store role", node), "it is a replica, which accepts no writes", "give its primary as store_url"
@@ -453,7 +442,7 @@ def check_role(node: NodeStatus) -> Finding:
     return Finding.ok(_of("store role", node), f"a primary, with {node.replicas} replicas")
 
 
-def check_memory(node: NodeStatus) -> Finding:
+def _check_memory(node: NodeStatus) -> Finding:
     """Check that there is memory left: a full store refuses new callbacks."""
     check = _of("store memory", node)
     limit, of_what = (
@@ -471,7 +460,7 @@ def check_memory(node: NodeStatus) -> Finding:
     return Finding.ok(check, seen)
 
 
-def check_append_only_file(node: NodeStatus) -> Finding:
+def _check_append_only_file(node: NodeStatus) -> Finding:
     """Check that writes reach its disk."""
     check = _of("store disk", node)
     if not node.is_append_only:
@@ -503,16 +492,6 @@ def check_clock(node: NodeStatus) -> Finding:
 
 def _of(check: str, node: NodeStatus) -> str:
     return f"{check} {node.name}".rstrip()
-
-
-NODE_CHECKS: Final[tuple[Callable[[NodeStatus], Finding], ...]] = (
-    check_version,
-    check_role,
-    check_memory,
-    check_append_only_file,
-    check_clock,
-)
-"""The checks of each node of the store that accepts writes."""
 
 
 # ---- Handlers ----

@@ -18,7 +18,7 @@ from callback_server.operations.store_access import open_store
 from callback_server.store.queries.scan_keys import scan_keys
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions import repair_list as lists
-from callback_server.store.transitions.repair_case import CaseFault, repair_call, repair_case
+from callback_server.store.transitions.repair_case import repair_call, repair_case
 from callback_server.store.transitions.repair_list import repair_list
 
 KEYS_PER_STEP: Final = 1000
@@ -109,24 +109,16 @@ class Repair:
         step.examined += kind != "call"
         try:
             async with self._slots:
-                if kind == "case":
-                    found = await repair_case(self._scripts, identity, makes_entries=self._makes_entries)
-                    step.faults += _faults(partition, found)
-                elif kind == "call":
-                    found = await repair_call(self._scripts, identity, makes_entries=self._makes_entries)
-                    step.faults += _faults(partition, found)
+                if kind in ("case", "call"):
+                    mend = repair_case if kind == "case" else repair_call
+                    for each in await mend(self._scripts, identity, makes_entries=self._makes_entries):
+                        step.faults.append(Fault(_KINDS[each.word], partition, each.listed_in, each.name))
                 else:
-                    await self._examine_list(partition, kind, name, step)
+                    removes = self._removes_entries
+                    for member in await repair_list(self._scripts, partition, name, removes_entries=removes):
+                        step.faults.append(Fault(FaultKind.ENTRY_WITHOUT_CASE, partition, kind, member))
         except Exception as error:  # its slot moves, or a key is broken: the others are examined
             step.not_examined[partition] = f"{name}: {error}"
-
-    async def _examine_list(self, partition: int, kind: str, name: str, step: Step) -> None:
-        for member in await repair_list(self._scripts, partition, name, removes_entries=self._removes_entries):
-            step.faults.append(Fault(FaultKind.ENTRY_WITHOUT_CASE, partition, kind, member))
-
-
-def _faults(partition: int, found: list[CaseFault]) -> list[Fault]:
-    return [Fault(_KINDS[each.word], partition, each.listed_in, each.name) for each in found]
 
 
 def _kind(name: str) -> str:

@@ -65,7 +65,7 @@ async def open_store(
                 raise StoreAccessError(
                     f"{older} of {PARTITIONS} partitions are older than the server has seen; {ADVICE}"
                 )
-            yield Scripts(client, lambda _report: None, replicas=settings.to_durability().replicas)
+            yield Scripts(client, replicas=settings.to_durability().replicas)
     except StoreError as error:
         raise StoreAccessError(f"the store {'; '.join(unreachable_store(settings, error))}") from error
     except UnsafeStoreError as error:

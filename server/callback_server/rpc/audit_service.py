@@ -11,15 +11,14 @@ from callback.v1 import audit_service_pb2_grpc as pb2_grpc
 from callback_server.access.audit_log import AuditLog
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.roles import Principal, Role
-from callback_server.contract.conversion import from_message, member_of
-from callback_server.domain.audit import AuditAction, AuditEntry
+from callback_server.contract.conversion import from_message, member_of, to_message
+from callback_server.domain.audit import AuditAction, AuditEntry, digest_of
 from callback_server.domain.audit_check import ChainResult, KnownHead
-from callback_server.rpc.audit_messages import chain_from_token, entry_to, result_to
 from callback_server.rpc.method import rpc
-from callback_server.rpc.paging import ListQueue, milliseconds, page_size, page_that_fits, read_token
+from callback_server.rpc.paging import ListQueue, milliseconds, page_that_fits, read_token
 from callback_server.rpc.visible_cases import require_visible_owner
 from callback_server.store import keys
-from callback_server.store.queries.list_audit import AuditCursor, list_audit
+from callback_server.store.queries.list_audit import AuditCursor, ListedEntry, list_audit
 from callback_server.store.scripts import Scripts
 
 MAX_AUDIT_ENTRIES_PER_PAGE: Final = 1000
@@ -38,7 +37,7 @@ class AuditServicer(pb2_grpc.AuditServiceServicer):
         self._lists = lists
 
     @rpc(Role.OWNER, or_answers=True)
-    async def ListAuditEntries(  # noqa: N802  # gRPC's name
+    async def ListAuditEntries(
         self, request: pb2.ListAuditEntriesRequest, caller: Principal
     ) -> pb2.ListAuditEntriesResponse:
         """Return a page of the audit."""
@@ -57,19 +56,16 @@ class AuditServicer(pb2_grpc.AuditServiceServicer):
                 self._scripts, chains, keeps, after=after, limit=limit, from_ms=max(from_ms, 0)
             )
             return pb2.ListAuditEntriesResponse(
-                entries=map(entry_to, entries), next_page_token=more.token() if more else ""
+                entries=map(_entry_to, entries), next_page_token=more.token() if more else ""
             )
 
         async with self._lists.turn(caller):
-            limit = page_size(request.page_size, MAX_AUDIT_ENTRIES_PER_PAGE)
-            return await page_that_fits(read, limit, lambda page: page.entries)
+            return await page_that_fits(read, request.page_size, MAX_AUDIT_ENTRIES_PER_PAGE, lambda page: page.entries)
 
     @rpc(Role.ADMIN)
-    async def VerifyAudit(  # noqa: N802  # gRPC's name
-        self, request: pb2.VerifyAuditRequest, caller: Principal
-    ) -> pb2.VerifyAuditResponse:
+    async def VerifyAudit(self, request: pb2.VerifyAuditRequest, caller: Principal) -> pb2.VerifyAuditResponse:
         """Verify chains of the audit."""
-        first = read_token(chain_from_token, request.page_token) or 0
+        first = read_token(_chain_from_token, request.page_token) or 0
         kept = defaultdict(list)
         for head in request.heads:
             kept[head.chain].append(from_message(KnownHead, head, is_kept=True))
@@ -81,7 +77,7 @@ class AuditServicer(pb2_grpc.AuditServiceServicer):
                     break
         more = results[-1].chain + 1
         return pb2.VerifyAuditResponse(
-            chains=map(result_to, results), next_page_token=str(more) if more < keys.AUDIT_CHAINS else ""
+            chains=map(_result_to, results), next_page_token=str(more) if more < keys.AUDIT_CHAINS else ""
         )
 
 
@@ -97,3 +93,22 @@ def _is_selected(
         and request.callback_case_id in ("", entry.case_id)
         and request.callback_activity in ("", entry.activity)
     )
+
+
+def _entry_to(listed: ListedEntry) -> pb2.AuditEntry:
+    """Convert an entry."""
+    return to_message(pb2.AuditEntry, listed.entry, digest=digest_of(listed.stored.entry))
+
+
+def _result_to(result: ChainResult) -> pb2.AuditChain:
+    """Convert the result for a chain."""
+    head = None if result.head is None else to_message(pb2.AuditHead, result.head, chain=result.chain)
+    return to_message(pb2.AuditChain, result, head=head)
+
+
+def _chain_from_token(token: str) -> int:
+    """Return the chain that a page token names, or raise ValueError."""
+    chain = int(token)
+    if not 0 <= chain < keys.AUDIT_CHAINS:
+        raise ValueError("not a page token")
+    return chain

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -22,21 +23,20 @@ from callback_server.contract import converters
 from callback_server.contract.conversion import member_of, to_message, word_of
 from callback_server.domain import ids
 from callback_server.domain.audit import AuditAction, Change
-from callback_server.domain.call import CallStatus
+from callback_server.domain.call import CallStatus, Decision
 from callback_server.domain.case import AnswerMode, Case, CaseStatus, CloseReason, NewCase
 from callback_server.domain.cookies import cookie_problems
 from callback_server.domain.event import EventFilter
 from callback_server.domain.response import FIELDS, in_field
 from callback_server.domain.url import callback_url
 from callback_server.errors import InvalidRequestError, Violation
-from callback_server.handlers.handler import Decision
 from callback_server.handlers.messages import decision_from
 from callback_server.handlers.served import ServedActivities
 from callback_server.limits.open_cases import OpenCaseQuota
 from callback_server.rpc.grpc_aio.batcher import AdmissionBatcher
 from callback_server.rpc.method import Authenticate, require_valid, rpc, rpc_stream
 from callback_server.rpc.new_case import Policy, known_state, new_case
-from callback_server.rpc.paging import ListQueue, attempt, milliseconds, page_size, page_that_fits, read_token
+from callback_server.rpc.paging import ListQueue, call_number, milliseconds, page_that_fits, read_token
 from callback_server.rpc.visible_cases import VisibleCases, require_visible_owner
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
@@ -67,43 +67,32 @@ _NOT_REPLAYABLE: Final[Mapping[ReplayResult, str]] = {
 _ERASED: Final = "its recorded data was erased"
 
 
+@dataclass(eq=False)
 class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     """Generates, changes and reads cases and their calls."""
 
-    def __init__(
-        self,
-        scripts: Scripts,
-        policy: Policy,
-        recording: Recording,
-        authenticator: Authenticator,
-        held: HeldCalls,
-        audit: AuditLog,
-        watch_hub: WatchHub,
-        served: ServedActivities,
-        lists: ListQueue,
-        *,
-        open_case_quota: OpenCaseQuota | None,
-    ) -> None:
-        self.authenticator = authenticator
-        self._scripts = scripts
-        self._visible = VisibleCases(scripts)
-        self._policy = policy
-        self._recording = recording
-        self._held = held
-        self._audit = audit
-        self._watch_hub = watch_hub
-        self._served = served
+    scripts: Scripts
+    policy: Policy
+    recording: Recording
+    authenticator: Authenticator
+    held: HeldCalls
+    audit: AuditLog
+    watch_hub: WatchHub
+    served: ServedActivities
+    lists: ListQueue
+    open_case_quota: OpenCaseQuota | None
+
+    def __post_init__(self) -> None:
+        self._visible = VisibleCases(self.scripts)
         self._batcher = AdmissionBatcher()
-        self._open_case_quota = open_case_quota
-        self._lists = lists
 
     @rpc(Role.OWNER, validates=False)
-    async def GenerateCallbackUrl(  # noqa: N802  # gRPC's name
+    async def GenerateCallbackUrl(
         self, request: pb2.GenerateCallbackUrlRequest, caller: Principal
     ) -> pb2.GenerateCallbackUrlResponse:
         """Store a case and return its URL."""
         async with self._batcher:
-            case, state = new_case(request, self._policy, owner=caller.name)
+            case, state = new_case(request, self.policy, owner=caller.name)
             if not caller.may_generate(case.activity):
                 raise errors.ActivityNotAllowedError(caller.name, case.activity, purpose="generate callbacks of")
             created = await self._create(case)
@@ -111,11 +100,11 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             raise errors.RequestIdReusedError
         case_id = case.id
         if isinstance(created, KnownRequest):
-            state = known_state(request, self._policy, owner=caller.name, nonce=created.nonce)
+            state = known_state(request, self.policy, owner=caller.name, nonce=created.nonce)
             case_id = ids.case_id_of(ids.state_hash(state))
         else:
             log.info("case_created", case_id=case_id, owner=case.owner, activity=case.activity)
-        base = case.settings.alternative_domain or self._policy.box_url
+        base = case.settings.alternative_domain or self.policy.settings.box_url
         return to_message(
             pb2.GenerateCallbackUrlResponse,
             created,
@@ -128,13 +117,13 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     async def _warnings(self, case: NewCase) -> list[pb2.Warning]:
         """Return what keeps a new case from doing what it is for."""
         warnings = []
-        if case.answer_mode is not AnswerMode.HOLD and not await self._served.takes_calls(case.activity):
+        if case.answer_mode is not AnswerMode.HOLD and not await self.served.takes_calls(case.activity):
             until = "its calls wait" if case.answer_mode is AnswerMode.ACK else "callers get a 503"
             text = (
                 f"no worker serves the activity {case.activity} now: {until} until you start one or configure a target"
             )
             warnings.append(pb2.Warning(reason=pb2.WARNING_REASON_ACTIVITY_NOT_SERVED, text=text))
-        if case.notify and not await self._served.takes_notifications(case.activity):
+        if case.notify and not await self.served.takes_notifications(case.activity):
             text = (
                 f"no worker takes the notifications of the activity {case.activity} now: "
                 "they wait until you start one or configure a target"
@@ -144,12 +133,12 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
 
     async def _create(self, case: NewCase) -> CaseStored | KnownRequest | RequestConflict:
         """Store a case, if the quota of its owner allows it."""
-        if self._open_case_quota is None:
+        if self.open_case_quota is None:
             return await self._store(case)
         try:
-            await self._open_case_quota.reserve(case.owner)
+            await self.open_case_quota.reserve(case.owner)
         except errors.TooManyOpenCasesError:
-            if not case.pointer or not await pointer_exists(self._scripts, case.pointer):
+            if not case.pointer or not await pointer_exists(self.scripts, case.pointer):
                 raise
             return await self._store(case)  # a retried request, which creates no new case
         is_made = True  # unless the store says that it was not
@@ -160,16 +149,14 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             is_made = error.maybe_done
             raise
         finally:
-            self._open_case_quota.settle(case.owner, created=is_made)
+            self.open_case_quota.settle(case.owner, created=is_made)
         return created
 
     async def _store(self, case: NewCase) -> CaseStored | KnownRequest | RequestConflict:
-        return await resend(lambda: create_case(self._scripts, case))
+        return await resend(lambda: create_case(self.scripts, case))
 
     @rpc(Role.OWNER, or_answers=True)
-    async def SetResponse(  # noqa: N802  # gRPC's name
-        self, request: pb2.SetResponseRequest, caller: Principal
-    ) -> pb2.SetResponseResponse:
+    async def SetResponse(self, request: pb2.SetResponseRequest, caller: Principal) -> pb2.SetResponseResponse:
         """Replace attributes of the response of a case."""
         new = converters.response_from(request.response)
         names = list(request.update_mask.paths) or [
@@ -180,24 +167,22 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             raise InvalidRequestError([Violation("update_mask", "update_mask", problem)])
         case_id = request.callback_case_id
         await replace_attributes(
-            self._scripts,
-            self._audit,
+            self.scripts,
+            self.audit,
             case_id,
             new,
             names,
             actor=caller.name,
             owner=(await self._visible.case(case_id, caller)).owner,
-            platform_url=self._policy.platform_url,
-            cookie_domains=self._policy.cookie_domains,
-            recording=self._recording,
+            platform_url=self.policy.settings.platform_url,
+            cookie_domains=self.policy.cookie_domains,
+            recording=self.recording,
         )
         log.info("response_set", case_id=case_id, attributes=names, principal=caller.name)
         return pb2.SetResponseResponse(callback=await self._visible.shown_case(case_id, caller))
 
     @rpc(Role.OWNER, or_answers=True)
-    async def AnswerCall(  # noqa: N802  # gRPC's name
-        self, request: pb2.AnswerCallRequest, caller: Principal
-    ) -> pb2.AnswerCallResponse:
+    async def AnswerCall(self, request: pb2.AnswerCallRequest, caller: Principal) -> pb2.AnswerCallResponse:
         """Answer a held call."""
         call_id = request.call_id
         case_id = ids.case_id_of_call(call_id)
@@ -207,14 +192,14 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             raise InvalidRequestError(broken)
         case = await self._visible.case(case_id, caller)
         self._check_cookies(decision, case)
-        await self._held.answer(call_id, decision, case, answered_by=caller.name)
+        await self.held.answer(call_id, decision, case, answered_by=caller.name)
         log.info("call_answered", call_id=call_id, case_id=case_id, principal=caller.name)
         # The end of a call deletes it if the case has newer ones, as many as are kept.
         call = await self._visible.shown_call(call_id, caller, also_deleted=True)
         return pb2.AnswerCallResponse(callback=await self._visible.shown_case(case_id, caller), call=call)
 
     @rpc(Role.OWNER, or_answers=True)
-    async def ResolveCallback(  # noqa: N802  # gRPC's name
+    async def ResolveCallback(
         self, request: pb2.ResolveCallbackRequest, caller: Principal
     ) -> pb2.ResolveCallbackResponse:
         """Give a case its answer, for the calls that it holds and for later ones."""
@@ -222,21 +207,19 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         decision = decision_from(request, accepted=request.verdict != handler_pb2.VERDICT_REJECTED)
         case = await self._visible.case(case_id, caller)
         self._check_cookies(decision, case)
-        count = await self._held.resolve(case, decision, answered_by=caller.name)
+        count = await self.held.resolve(case, decision, answered_by=caller.name)
         log.info("callback_resolved", case_id=case_id, ended_calls=count, principal=caller.name)
         callback = await self._visible.shown_case(case_id, caller)
         return pb2.ResolveCallbackResponse(callback=callback, ended_call_count=count)
 
     @rpc(Role.OWNER, or_answers=True)
-    async def CloseCallback(  # noqa: N802  # gRPC's name
-        self, request: pb2.CloseCallbackRequest, caller: Principal
-    ) -> pb2.CloseCallbackResponse:
+    async def CloseCallback(self, request: pb2.CloseCallbackRequest, caller: Principal) -> pb2.CloseCallbackResponse:
         """Close a case."""
         case_id = request.callback_case_id
         case = await self._visible.case(case_id, caller)
-        closed, unsure = await self._audit.record_knowing(
+        closed, unsure = await self.audit.record_knowing(
             Change.of_case(AuditAction.CALLBACK_CLOSED, caller.name, case),
-            partial(close_case, self._scripts, case_id, owner=case.owner, recording=self._recording),
+            partial(close_case, self.scripts, case_id, owner=case.owner, recording=self.recording),
             is_recorded=lambda result: result is CloseResult.OK,
         )
         if closed is CloseResult.UNKNOWN:
@@ -246,23 +229,21 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         return pb2.CloseCallbackResponse(callback=await self._visible.shown_case(case_id, caller))
 
     @rpc(Role.OWNER)
-    async def ExtendCallback(  # noqa: N802  # gRPC's name
-        self, request: pb2.ExtendCallbackRequest, caller: Principal
-    ) -> pb2.ExtendCallbackResponse:
+    async def ExtendCallback(self, request: pb2.ExtendCallbackRequest, caller: Principal) -> pb2.ExtendCallbackResponse:
         """Set the time at which a case expires."""
         case_id, expires_ms = request.callback_case_id, milliseconds(request.expire_time, "expire_time")
         case = await self._visible.owned_case(case_id, caller)
         details = {"expire_time": request.expire_time.ToJsonString()}
-        extended = await self._audit.record(
+        extended = await self.audit.record(
             Change.of_case(AuditAction.CALLBACK_EXTENDED, caller.name, case, details=details),
             partial(
                 extend_case,
-                self._scripts,
+                self.scripts,
                 case_id,
                 owner=case.owner,
                 expires_ms=expires_ms,
-                max_ms=(self._policy.max_time_to_live_s or MAX_TIME_TO_LIVE_S) * 1000,
-                recording=self._recording,
+                max_ms=(self.policy.settings.max_time_to_live_s or MAX_TIME_TO_LIVE_S) * 1000,
+                recording=self.recording,
             ),
             is_recorded=lambda result: result is ExtendResult.OK,
         )
@@ -271,7 +252,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         if extended is ExtendResult.UNKNOWN:
             raise errors.CaseNotFoundError
         if extended not in (ExtendResult.OK, ExtendResult.SAME):
-            longest = self._policy.max_time_to_live_s or MAX_TIME_TO_LIVE_S
+            longest = self.policy.settings.max_time_to_live_s or MAX_TIME_TO_LIVE_S
             problem = (
                 "must be later than now" if extended is ExtendResult.PAST else f"must be within {longest} s from now"
             )
@@ -280,16 +261,12 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         return pb2.ExtendCallbackResponse(callback=await self._visible.shown_case(case_id, caller))
 
     @rpc(Role.OWNER, or_answers=True)
-    async def GetCallback(  # noqa: N802  # gRPC's name
-        self, request: pb2.GetCallbackRequest, caller: Principal
-    ) -> pb2.GetCallbackResponse:
+    async def GetCallback(self, request: pb2.GetCallbackRequest, caller: Principal) -> pb2.GetCallbackResponse:
         """Return a case."""
         return pb2.GetCallbackResponse(callback=await self._visible.shown_case(request.callback_case_id, caller))
 
     @rpc(Role.OWNER, or_answers=True)
-    async def ListCallbacks(  # noqa: N802  # gRPC's name
-        self, request: pb2.ListCallbacksRequest, caller: Principal
-    ) -> pb2.ListCallbacksResponse:
+    async def ListCallbacks(self, request: pb2.ListCallbacksRequest, caller: Principal) -> pb2.ListCallbacksResponse:
         """Return a page of cases."""
         owner = _owner(request.owner, caller)
         status = member_of(CaseStatus, request, "status")
@@ -303,7 +280,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
 
         async def read(limit: int) -> pb2.ListCallbacksResponse:
             case_ids, more = await list_cases(
-                self._scripts,
+                self.scripts,
                 owner=owner,
                 activities=[request.callback_activity] if request.callback_activity else caller.limit or (),
                 status=status,
@@ -314,7 +291,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
                 created_after_us=created_after_us or 0,
                 created_before_us=created_before_us,
             )
-            cases = await read_cases(self._scripts, case_ids, bodies=False)
+            cases = await read_cases(self.scripts, case_ids, bodies=False)
             return to_message(
                 pb2.ListCallbacksResponse,
                 # A case that was deleted or changed its status since the index was read does not match any more.
@@ -323,36 +300,29 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
                 searched_to_ms=more.created_us // 1000 if more else None,
             )
 
-        async with self._lists.turn(caller):
-            limit = page_size(request.page_size, MAX_CASES_PER_PAGE)
-            return await page_that_fits(read, limit, lambda page: page.callbacks)
+        async with self.lists.turn(caller):
+            return await page_that_fits(read, request.page_size, MAX_CASES_PER_PAGE, lambda page: page.callbacks)
 
     @rpc(Role.OWNER, or_answers=True)
-    async def GetCall(  # noqa: N802  # gRPC's name
-        self, request: pb2.GetCallRequest, caller: Principal
-    ) -> pb2.GetCallResponse:
+    async def GetCall(self, request: pb2.GetCallRequest, caller: Principal) -> pb2.GetCallResponse:
         """Return a call."""
         return pb2.GetCallResponse(call=await self._visible.shown_call(request.call_id, caller))
 
     @rpc(Role.OWNER, or_answers=True)
-    async def ListCalls(  # noqa: N802  # gRPC's name
-        self, request: pb2.ListCallsRequest, caller: Principal
-    ) -> pb2.ListCallsResponse:
+    async def ListCalls(self, request: pb2.ListCallsRequest, caller: Principal) -> pb2.ListCallsResponse:
         """Return a page of the calls of a case."""
         case = await self._visible.case(request.callback_case_id, caller)
-        before = read_token(attempt, request.page_token)
+        before = read_token(call_number, request.page_token)
 
         async def read(limit: int) -> pb2.ListCallsResponse:
-            calls, more = await list_calls(self._scripts, case.id, before=before, limit=limit)
+            calls, more = await list_calls(self.scripts, case.id, before=before, limit=limit)
             shown = await self._visible.shown(case, calls)
             return pb2.ListCallsResponse(calls=shown, next_page_token=str(more) if more else "")
 
-        return await page_that_fits(read, page_size(request.page_size, MAX_CALLS_PER_PAGE), lambda page: page.calls)
+        return await page_that_fits(read, request.page_size, MAX_CALLS_PER_PAGE, lambda page: page.calls)
 
     @rpc(Role.OWNER, or_answers=True)
-    async def ListOwnerCalls(  # noqa: N802  # gRPC's name
-        self, request: pb2.ListOwnerCallsRequest, caller: Principal
-    ) -> pb2.ListOwnerCallsResponse:
+    async def ListOwnerCalls(self, request: pb2.ListOwnerCallsRequest, caller: Principal) -> pb2.ListOwnerCallsResponse:
         """Return a page of the calls of an owner that a filter selects."""
         selected = CallFilter(word_of(request, "filter"))
         owner = _owner(request.owner, caller)
@@ -362,47 +332,42 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
 
         async def read(limit: int) -> pb2.ListOwnerCallsResponse:
             call_ids, more = await list_owner_calls(
-                self._scripts,
+                self.scripts,
                 selected,
                 owner=owner,
                 activities=[request.callback_activity] if request.callback_activity else caller.limit or (),
                 after=after,
                 limit=limit,
             )
-            calls = await read_calls(self._scripts, call_ids)
+            calls = await read_calls(self.scripts, call_ids)
             return pb2.ListOwnerCallsResponse(
                 calls=[converters.call_to(call) for call in calls],
                 next_page_token=more.token() if more else "",
             )
 
-        async with self._lists.turn(caller):
-            limit = page_size(request.page_size, MAX_CALLS_PER_PAGE)
-            return await page_that_fits(read, limit, lambda page: page.calls)
+        async with self.lists.turn(caller):
+            return await page_that_fits(read, request.page_size, MAX_CALLS_PER_PAGE, lambda page: page.calls)
 
     @rpc(Role.OWNER)
-    async def EraseCalls(  # noqa: N802  # gRPC's name
-        self, request: pb2.EraseCallsRequest, caller: Principal
-    ) -> pb2.EraseCallsResponse:
+    async def EraseCalls(self, request: pb2.EraseCallsRequest, caller: Principal) -> pb2.EraseCallsResponse:
         """Erase the recorded data of the calls of a case."""
         case_id = request.callback_case_id
         case = await self._visible.owned_case(case_id, caller)
-        calls = await erase_all_calls(self._scripts, self._audit, case, actor=caller.name)
+        calls = await erase_all_calls(self.scripts, self.audit, case, actor=caller.name)
         if calls:
             log.info("calls_erased", case_id=case_id, calls=calls, principal=caller.name)
         return pb2.EraseCallsResponse(erased_call_count=calls)
 
     @rpc(Role.OWNER)
-    async def ReplayCall(  # noqa: N802  # gRPC's name
-        self, request: pb2.ReplayCallRequest, caller: Principal
-    ) -> pb2.ReplayCallResponse:
+    async def ReplayCall(self, request: pb2.ReplayCallRequest, caller: Principal) -> pb2.ReplayCallResponse:
         """Replay a call."""
         call_id = request.call_id
         case, call = await self._visible.call(call_id, caller)
         if not caller.owns(case.owner, case.activity):
             raise errors.CallNotFoundError
-        replayed, unsure = await self._audit.record_knowing(
+        replayed, unsure = await self.audit.record_knowing(
             Change.of_case(AuditAction.CALL_REPLAYED, caller.name, case, call_id=call_id),
-            partial(replay_call, self._scripts, call_id, owner=case.owner),
+            partial(replay_call, self.scripts, call_id, owner=case.owner),
             is_recorded=lambda result: result is ReplayResult.OK,
         )
         if replayed is ReplayResult.UNKNOWN:
@@ -416,7 +381,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         return pb2.ReplayCallResponse(call=await self._visible.shown_call(call_id, caller))
 
     @rpc_stream(Role.OWNER, or_answers=True)
-    async def WatchCalls(  # noqa: N802  # gRPC's name
+    async def WatchCalls(
         self, request: pb2.WatchCallsRequest, authenticate: Authenticate
     ) -> AsyncGenerator[pb2.WatchCallsResponse, None]:
         """Stream an event for each change."""
@@ -433,7 +398,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             sees=principal.sees,
         )
         resumed = read_token(ResumeToken.from_text, request.resume_token, field="resume_token")
-        watch = self._watch_hub.watch(principal.name, keeps, resumed, latest_only=request.latest_only)
+        watch = self.watch_hub.watch(principal.name, keeps, resumed, latest_only=request.latest_only)
         async with contextlib.aclosing(watch) as batches:
             async for events, token in batches:
                 if authenticate() != principal:
@@ -443,7 +408,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
                 )
 
     def _check_cookies(self, decision: Decision, case: Case) -> None:
-        cookie_host = self._policy.cookie_domains.host(case.settings.alternative_domain, case.owner)
+        cookie_host = self.policy.cookie_domains.host(case.settings.alternative_domain, case.owner)
         if broken := in_field("response", cookie_problems(decision.override, cookie_host)):
             raise InvalidRequestError(broken)
 

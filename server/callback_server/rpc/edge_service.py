@@ -23,7 +23,7 @@ from callback_server.contract import converters
 from callback_server.contract.conversion import content
 from callback_server.errors import CallbackError
 from callback_server.rpc.grpc_aio.stream_reading import StreamReading
-from callback_server.rpc.method import Authenticate, error_status, require_valid, rpc, rpc_duplex
+from callback_server.rpc.method import Authenticate, error_status, require_valid, rpc, rpc_stream
 from callback_server.store.epochs.exchange import EpochExchange
 
 _MAX_BATCH_RESULTS: Final = 64
@@ -58,8 +58,8 @@ class EdgeServicer(edge_grpc.EdgeServiceServicer):
             for stream in self._streams:
                 stream.set_not_ready()
 
-    @rpc_duplex(Role.EDGE)
-    async def StreamInvocations(  # noqa: N802  # gRPC's name
+    @rpc_stream(Role.EDGE)
+    async def StreamInvocations(
         self, requests: AsyncIterator[edge_pb2.StreamInvocationsRequest], authenticate: Authenticate
     ) -> AsyncGenerator[edge_pb2.StreamInvocationsResponse, None]:
         """Run the calls that an edge sends. They run to their recorded end even if this RPC is cancelled."""
@@ -76,7 +76,7 @@ class EdgeServicer(edge_grpc.EdgeServiceServicer):
             stream.close()
 
     @rpc(Role.EDGE)
-    async def ReportCallerGone(  # noqa: N802  # gRPC's name
+    async def ReportCallerGone(
         self, request: edge_pb2.ReportCallerGoneRequest, _caller: Principal
     ) -> edge_pb2.ReportCallerGoneResponse:
         """Record that a caller did not get the result of its call."""

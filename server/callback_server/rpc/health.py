@@ -7,15 +7,14 @@ that does not read would keep all others from their answers, and this process fr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 from typing import Any, Final
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from callback_server import metrics
-from callback_server.rpc.edge_service import EdgeServicer
-from callback_server.rpc.services import EDGE_SERVICE, NAMES
+from callback_server.rpc.services import NAMES
 
 _NAMES: Final = ("", *NAMES)
 """The names that a health check can use: the process as a whole (""), or one service. Edges follow the health of
@@ -29,16 +28,16 @@ _UNKNOWN: Final = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 class Health(health_pb2_grpc.HealthServicer):
     """Whether this process stops, and the store responds and is safe."""
 
-    def __init__(self) -> None:
-        self.edges: EdgeServicer | None = None
-        """The servicer that tells connected edges as well."""
+    def __init__(self, set_edges_ready: Callable[[bool], None]) -> None:
+        """Create it. `set_edges_ready` is called with each change, to tell the connected edges as well."""
+        self._set_edges_ready = set_edges_ready
         self._statuses: dict[str, int] = dict.fromkeys(_NAMES, _NOT_SERVING)
         self._changed = asyncio.Event()
         """Set, and replaced by another one, with each change."""
         self._store_up: bool | None = None
         self._stopping = False
 
-    async def Check(  # noqa: N802  # gRPC's name
+    async def Check(
         self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> health_pb2.HealthCheckResponse:
         """Return the status of a service."""
@@ -46,7 +45,7 @@ class Health(health_pb2_grpc.HealthServicer):
             await context.abort(grpc.StatusCode.NOT_FOUND)
         return health_pb2.HealthCheckResponse(status=self._statuses[request.service])
 
-    async def Watch(  # noqa: N802  # gRPC's name
+    async def Watch(
         self, request: health_pb2.HealthCheckRequest, _context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncGenerator[health_pb2.HealthCheckResponse, None]:
         """Send the status of a service, now and after each change. A slow client misses those in between."""
@@ -77,7 +76,7 @@ class Health(health_pb2_grpc.HealthServicer):
     def drain(self) -> None:
         """Tell edges to use other servers. Everything else continues."""
         self._stopping = True
-        self._tell((EDGE_SERVICE.full_name,), is_ready=False)
+        self._tell(("callback.v1.EdgeService",), is_ready=False)
 
     def stop(self) -> None:
         """Tell all health checks that this process accepts no new work."""
@@ -88,5 +87,4 @@ class Health(health_pb2_grpc.HealthServicer):
         self._statuses.update(dict.fromkeys(names, _SERVING if is_ready else _NOT_SERVING))
         self._changed.set()
         self._changed = asyncio.Event()
-        if self.edges is not None:
-            self.edges.set_ready(is_ready)
+        self._set_edges_ready(is_ready)

@@ -88,28 +88,10 @@ def rpc(
 def rpc_stream(
     role: Role, *, or_answers: bool = False
 ) -> Callable[[StreamMethod[Servicer, Input, Reply]], ServicerStream[Servicer, Input, Reply]]:
-    """Make a servicer's method as `rpc` does, from a generator of replies. Its duration means nothing: no metric."""
+    """Make a servicer's method as `rpc` does, from a generator of replies. Its duration means nothing: no metric.
 
-    def decorate(method: StreamMethod[Servicer, Input, Reply]) -> ServicerStream[Servicer, Input, Reply]:
-        @rpc_duplex(role, or_answers=or_answers)
-        @functools.wraps(method)
-        async def authenticated(
-            self: Servicer, request: Input, authenticate: Authenticate
-        ) -> AsyncGenerator[Reply, None]:
-            async with contextlib.aclosing(method(self, request, authenticate)) as replies:
-                async for reply in replies:
-                    authenticate()  # refuses a principal that has lost its role, before the next reply
-                    yield reply
-
-        return authenticated
-
-    return decorate
-
-
-def rpc_duplex(
-    role: Role, *, or_answers: bool = False
-) -> Callable[[StreamMethod[Servicer, Input, Reply]], ServicerStream[Servicer, Input, Reply]]:
-    """Make a servicer's method as `rpc_stream` does, from one that authenticates again by itself during the stream."""
+    The decorated method calls `authenticate` before each reply: it refuses a principal that has lost its role.
+    """
 
     def decorate(method: StreamMethod[Servicer, Input, Reply]) -> ServicerStream[Servicer, Input, Reply]:
         name = method.__name__

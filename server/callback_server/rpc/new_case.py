@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -15,8 +15,9 @@ from callback_server.contract.conversion import from_message, member_of
 from callback_server.contract.converters import response_from
 from callback_server.contract.validation import violations
 from callback_server.domain import ids
-from callback_server.domain.activity import DEFAULT_HOLD_TIME_MS, Activity, deadline_ms
+from callback_server.domain.activity import Activity, deadline_ms
 from callback_server.domain.case import (
+    DEFAULT_HOLD_TIME_MS,
     DEFAULT_REPEAT_WINDOW_MS,
     FORM,
     RECORD,
@@ -32,6 +33,7 @@ from callback_server.domain.guard import CHOICE_PARAMETER, CONFIRM_PARAMETER
 from callback_server.domain.response import Response, ResponseType, in_field, problems
 from callback_server.domain.url import normalize_origin
 from callback_server.errors import InvalidRequestError, RequestIdUnsupportedError, Violation
+from callback_server.settings import ServerSettings
 from callback_server.store.pointers import new_pointed_state, pointed_state
 
 creator_traceparent: Final = ContextVar("creator_traceparent", default="")
@@ -42,10 +44,7 @@ creator_traceparent: Final = ContextVar("creator_traceparent", default="")
 class Policy:
     """The configuration of the server for new cases."""
 
-    box_url: str
-    platform_url: str | None
-    alternative_domains: Collection[str] | None
-    """The allowed origins. None: any."""
+    settings: ServerSettings
     cookie_domains: CookieDomains
     """The alternative domains that are reserved for one owner each."""
     activities: Mapping[str, Activity]
@@ -53,14 +52,11 @@ class Policy:
     profiles: Collection[str]
     """The names of the declared verification profiles."""
     state_key: bytes | None = field(repr=False)
-    default_time_to_live_s: int | None
-    max_time_to_live_s: int | None
-    max_hold_time_s: int
 
     @property
     def default_hold_time_ms(self) -> int:
         """How long a held call waits for its answer where the request does not say, in milliseconds."""
-        return min(DEFAULT_HOLD_TIME_MS, self.max_hold_time_s * 1000)
+        return min(DEFAULT_HOLD_TIME_MS, self.settings.max_hold_time_s * 1000)
 
 
 def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: str) -> tuple[NewCase, str]:
@@ -97,7 +93,7 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         found += in_field("fallback", cookie_problems(fallback.response, cookie_host))
     if request.HasField("response"):
         broken = [
-            *response_problems(response, policy.platform_url, activity, answer_mode),
+            *response_problems(response, policy.settings.platform_url, activity, answer_mode),
             *cookie_problems(response, cookie_host),
         ]
         if broken:
@@ -156,68 +152,59 @@ def _state_key(policy: Policy) -> bytes:
 def _domain_problems(domain: str, policy: Policy, owner: str) -> list[Violation]:
     if not domain or policy.cookie_domains.host(domain, owner):
         return []
-    is_listed = policy.alternative_domains is None or domain in policy.alternative_domains
+    is_listed = policy.settings.alternative_domains is None or domain in policy.settings.alternative_domains
     if is_listed and not policy.cookie_domains.is_reserved(domain, owner):
         return []
     return [Violation("alternative_domain", "not_allowed", "is not among the allowed domains")]
 
 
-def _policy_problems(request: pb2.GenerateCallbackUrlRequest, policy: Policy) -> list[Violation]:
-    found = []
-    profile, longest = request.verification_profile, policy.max_time_to_live_s
+def _policy_problems(request: pb2.GenerateCallbackUrlRequest, policy: Policy) -> Iterator[Violation]:
+    profile, longest = request.verification_profile, policy.settings.max_time_to_live_s
     if profile and profile not in policy.profiles:
         declared = ", ".join(sorted(policy.profiles)) or "none"
-        found.append(
-            Violation("verification_profile", "profile_unknown", f"is not declared; declared: {declared}"[:300])
-        )
+        yield Violation("verification_profile", "profile_unknown", f"is not declared; declared: {declared}"[:300])
     if longest is not None and request.time_to_live.ToMilliseconds() > longest * 1000:
-        found.append(Violation("time_to_live", "too_long", f"must be at most {longest} s"))
-    return found
+        yield Violation("time_to_live", "too_long", f"must be at most {longest} s")
 
 
-def _guard_problems(request: pb2.GenerateCallbackUrlRequest) -> list[Violation]:
+def _guard_problems(request: pb2.GenerateCallbackUrlRequest) -> Iterator[Violation]:
     if request.get_guard != pb.GET_GUARD_CONFIRM:
-        return [Violation("prompt", "get_guard", "needs the get_guard CONFIRM")] if request.HasField("prompt") else []
-    found = []
+        if request.HasField("prompt"):
+            yield Violation("prompt", "get_guard", "needs the get_guard CONFIRM")
+        return
     if request.verification_profile:
-        found.append(
-            Violation(
-                "get_guard", "exclusive", "CONFIRM excludes a verification_profile: a person cannot sign a request"
-            )
-        )
-        found.append(Violation("verification_profile", "exclusive", "cannot be combined with the get_guard CONFIRM"))
+        problem = "CONFIRM excludes a verification_profile: a person cannot sign a request"
+        yield Violation("get_guard", "exclusive", problem)
+        yield Violation("verification_profile", "exclusive", "cannot be combined with the get_guard CONFIRM")
     if request.state_query_parameter in (CONFIRM_PARAMETER, CHOICE_PARAMETER):
-        found.append(Violation("state_query_parameter", "reserved", "is reserved for the confirmation page"))
-    return found
+        yield Violation("state_query_parameter", "reserved", "is reserved for the confirmation page")
 
 
-def _answer_problems(request: pb2.GenerateCallbackUrlRequest, answer_mode: AnswerMode) -> list[Violation]:
-    found, activity = [], request.callback_activity
+def _answer_problems(request: pb2.GenerateCallbackUrlRequest, answer_mode: AnswerMode) -> Iterator[Violation]:
+    activity = request.callback_activity
     if activity == FORM and answer_mode is not AnswerMode.HOLD:
-        found.append(Violation("answer_mode", "activity", "must be HOLD: calls of the activity form are held"))
+        yield Violation("answer_mode", "activity", "must be HOLD: calls of the activity form are held")
     if activity == RECORD and answer_mode is not AnswerMode.HANDLER:
-        found.append(Violation("answer_mode", "activity", "must be HANDLER: the activity record answers by itself"))
+        yield Violation("answer_mode", "activity", "must be HANDLER: the activity record answers by itself")
     if request.ordered and answer_mode is not AnswerMode.ACK:
-        found.append(Violation("ordered", "answer_mode", "needs the answer_mode ACK"))
-    return found
+        yield Violation("ordered", "answer_mode", "needs the answer_mode ACK")
 
 
-def _notification_problems(request: pb2.GenerateCallbackUrlRequest) -> list[Violation]:
-    found, activity = [], request.callback_activity
+def _notification_problems(request: pb2.GenerateCallbackUrlRequest) -> Iterator[Violation]:
+    activity = request.callback_activity
     reminds = pb.CALL_REASON_REMINDER in request.notify
     times = {each.ToMilliseconds() for each in request.remind_after}
     if len(times) < len(request.remind_after):
-        found.append(Violation("remind_after", "unique", "must each be another time"))
+        yield Violation("remind_after", "unique", "must each be another time")
     if times and not reminds:
-        found.append(Violation("remind_after", "notify", "needs REMINDER in notify"))
+        yield Violation("remind_after", "notify", "needs REMINDER in notify")
     if reminds and not times:
-        found.append(Violation("notify", "remind_after", "REMINDER needs remind_after"))
+        yield Violation("notify", "remind_after", "REMINDER needs remind_after")
     if request.notify and activity in (RECORD, FORM):
         problem = (
             f"is refused for the activity {activity}, which has no handler; use the name of yours with answer_mode HOLD"
         )
-        found.append(Violation("notify", "activity", problem))
-    return found
+        yield Violation("notify", "activity", problem)
 
 
 def _hold_problems(request: pb2.GenerateCallbackUrlRequest, answer_mode: AnswerMode, policy: Policy) -> list[Violation]:
@@ -225,8 +212,8 @@ def _hold_problems(request: pb2.GenerateCallbackUrlRequest, answer_mode: AnswerM
         return []
     if answer_mode is not AnswerMode.HOLD:
         return [Violation("hold_time", "answer_mode", "needs the answer_mode HOLD")]
-    if request.hold_time.ToMilliseconds() > policy.max_hold_time_s * 1000:
-        return [Violation("hold_time", "too_long", f"must be at most {policy.max_hold_time_s} s")]
+    if request.hold_time.ToMilliseconds() > policy.settings.max_hold_time_s * 1000:
+        return [Violation("hold_time", "too_long", f"must be at most {policy.settings.max_hold_time_s} s")]
     return []
 
 
@@ -240,11 +227,10 @@ def _fallback_problems(
     answer_deadline_ms: int | None,
     answer_mode: AnswerMode,
     policy: Policy,
-) -> list[Violation]:
-    found = []
+) -> Iterator[Violation]:
     if fallback is not None and answer_deadline_ms is None:
         problem = "is missing: fallback needs the time at which it is sent"
-        found.append(Violation("answer_deadline", "required", problem))
+        yield Violation("answer_deadline", "required", problem)
     if answer_deadline_ms is not None:
         activity = request.callback_activity
         if answer_mode is AnswerMode.HOLD:
@@ -255,18 +241,16 @@ def _fallback_problems(
                 what += f": deadline_s in [activities.{activity}] of the server's configuration"
         if answer_deadline_ms > longest_ms:
             problem = f"must be at most {longest_ms / 1000:g} s, {what}"
-            found.append(Violation("answer_deadline", "too_long", problem))
+            yield Violation("answer_deadline", "too_long", problem)
     if fallback is not None:
-        found += in_field(
-            "fallback", problems(fallback.response, platform_url=policy.platform_url, must_be_complete=True)
-        )
-    return found
+        broken = problems(fallback.response, platform_url=policy.settings.platform_url, must_be_complete=True)
+        yield from in_field("fallback", broken)
 
 
 def _closed_response_problems(
     request: pb2.GenerateCallbackUrlRequest, response: Response, policy: Policy
 ) -> list[Violation]:
-    found = problems(response, platform_url=policy.platform_url, must_be_complete=True)
+    found = problems(response, platform_url=policy.settings.platform_url, must_be_complete=True)
     if (
         request.state_query_parameter
         and response.type is not ResponseType.REDIRECT
@@ -301,7 +285,7 @@ def _fingerprint(
 def _time_to_live_ms(request: pb2.GenerateCallbackUrlRequest, policy: Policy) -> int | None:
     if request.HasField("time_to_live"):
         return request.time_to_live.ToMilliseconds()
-    default_s, longest_s = policy.default_time_to_live_s, policy.max_time_to_live_s
+    default_s, longest_s = policy.settings.default_time_to_live_s, policy.settings.max_time_to_live_s
     if default_s is None or (longest_s is not None and longest_s < default_s):
         default_s = longest_s
     return None if default_s is None else default_s * 1000

@@ -39,19 +39,23 @@ def page_size(requested: int, most: int) -> int:
     return min(requested or DEFAULT_PAGE_SIZE, most)
 
 
-async def page_that_fits(read: Callable[[int], Awaitable[P]], limit: int, items: Callable[[P], Sized]) -> P:
+async def page_that_fits(
+    read: Callable[[int], Awaitable[P]], requested: int, most: int, items: Callable[[P], Sized]
+) -> P:
     """Return a page of at most `MAX_PAGE_BYTES`, or with one item.
 
     A page that would be larger is read again with fewer items. So its token is always the one of its last item.
 
     Args:
         read: Returns the page with at most so many items.
-        limit: The maximum number of items.
+        requested: How many items the request asks for. 0: the default.
+        most: The maximum number of items.
         items: Returns the items of a page.
 
     Raises:
         StoreError: The store did not answer.
     """
+    limit = page_size(requested, most)
     page = await read(limit)
     while limit > 1 and (size := page.ByteSize()) > MAX_PAGE_BYTES:
         limit = max(1, len(items(page)) * MAX_PAGE_BYTES // size)
@@ -59,8 +63,8 @@ async def page_that_fits(read: Callable[[int], Awaitable[P]], limit: int, items:
     return page
 
 
-def attempt(token: str) -> int:
-    """Return the position in the calls of a case that a page token names, or raise ValueError."""
+def call_number(token: str) -> int:
+    """Return the number of the call of a case that a page token names, or raise ValueError."""
     if not re.fullmatch("[1-9][0-9]{0,15}", token):
         raise ValueError("not a page token")
     return int(token)

@@ -62,10 +62,10 @@ class _Files:
         self.FindExtensionByNumber = self._pool.FindExtensionByNumber
         self.FindAllExtensions = self._pool.FindAllExtensions
 
-    def FindFileByName(self, name: str) -> _File:  # noqa: N802  # as a pool
+    def FindFileByName(self, name: str) -> _File:
         return _File(self._pool.FindFileByName(name), self._protos)
 
-    def FindFileContainingSymbol(self, symbol: str) -> _File:  # noqa: N802  # as a pool
+    def FindFileContainingSymbol(self, symbol: str) -> _File:
         try:
             return _File(self._pool.FindFileContainingSymbol(symbol), self._protos)
         except KeyError:  # the pool of protobuf for Python knows no methods
@@ -83,5 +83,5 @@ class _File:
     def dependencies(self) -> list[_File]:
         return [_File(each, self._protos) for each in self._descriptor.dependencies]
 
-    def CopyToProto(self, proto: FileDescriptorProto) -> None:  # noqa: N802  # as a descriptor
+    def CopyToProto(self, proto: FileDescriptorProto) -> None:
         proto.CopyFrom(self._protos[self.name])

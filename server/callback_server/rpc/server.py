@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import grpc
-from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2_grpc
 
 from callback.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
@@ -22,20 +21,11 @@ from callback_server.rpc.grpc_aio.listeners import Listeners, Options
 from callback_server.rpc.grpc_aio.log_filter import hide_received_data
 from callback_server.rpc.grpc_aio.method_router import Around, MethodRouter
 from callback_server.rpc.health import Health
-from callback_server.rpc.message_size import MAX_MESSAGE_BYTES
-from callback_server.rpc.method import Servicer, require_roles
+from callback_server.rpc.method import Guarded, require_roles
 from callback_server.rpc.operations_service import OperationsServicer
 from callback_server.rpc.reflection import add_reflection
-from callback_server.rpc.services import (
-    AUDIT_SERVICE,
-    CALLBACKS_SERVICE,
-    EDGE_SERVICE,
-    GUARDED,
-    NAMES,
-    OPERATIONS_SERVICE,
-    WORKER_SERVICE,
-)
-from callback_server.rpc.worker_service import MAX_STREAM_AGE_S, WorkerServicer
+from callback_server.rpc.services import GUARDED, NAMES
+from callback_server.rpc.worker_service import MAX_MESSAGE_BYTES, MAX_STREAM_AGE_S, WorkerServicer
 
 _OPTIONS: Final[Options] = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -89,27 +79,18 @@ def make_server(
         # off.
         grace_ms = (MAX_STREAM_AGE_S + 400) * 1000
         options += [("grpc.max_connection_age_ms", 3_600_000), ("grpc.max_connection_age_grace_ms", grace_ms)]
-    health_status.edges = edge
+    servicers: tuple[Guarded, ...] = (callbacks, operations, audit, edge, workers)
+    for service, servicer in zip(GUARDED, servicers, strict=True):
+        require_roles(service, servicer)
     router = MethodRouter(authenticator, GUARDED)
-    _add(router, CALLBACKS_SERVICE, callbacks, add_CallbacksServiceServicer_to_server)
-    _add(router, OPERATIONS_SERVICE, operations, add_OperationsServiceServicer_to_server)
-    _add(router, AUDIT_SERVICE, audit, add_AuditServiceServicer_to_server)
-    _add(router, EDGE_SERVICE, edge, add_EdgeServiceServicer_to_server)
-    _add(router, WORKER_SERVICE, workers, add_WorkerServiceServicer_to_server)
+    add_CallbacksServiceServicer_to_server(callbacks, router.as_server)
+    add_OperationsServiceServicer_to_server(operations, router.as_server)
+    add_AuditServiceServicer_to_server(audit, router.as_server)
+    add_EdgeServiceServicer_to_server(edge, router.as_server)
+    add_WorkerServiceServicer_to_server(workers, router.as_server)
     health_pb2_grpc.add_HealthServicer_to_server(health_status, router.as_server)
     for path, wrapper in around.items():
         router.wrap(path, wrapper)
     if reflect:
         add_reflection(router, (*NAMES, health.SERVICE_NAME))
     return Listeners(lambda more: grpc.aio.server(handlers=[router], options=[*options, *more]))
-
-
-def _add(
-    router: MethodRouter,
-    service: ServiceDescriptor,
-    servicer: Servicer,
-    add: Callable[[Servicer, grpc.aio.Server], None],
-) -> None:
-    """Add a service, after a check that each of its methods declares its role."""
-    require_roles(service, servicer)
-    add(servicer, router.as_server)

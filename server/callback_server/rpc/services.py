@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from google.protobuf.descriptor import ServiceDescriptor
-
 from callback.v1 import (
     audit_service_pb2,
     callbacks_service_pb2,
@@ -14,17 +12,12 @@ from callback.v1 import (
     worker_service_pb2,
 )
 
-CALLBACKS_SERVICE: Final = callbacks_service_pb2.DESCRIPTOR.services_by_name["CallbacksService"]
-OPERATIONS_SERVICE: Final = operations_service_pb2.DESCRIPTOR.services_by_name["OperationsService"]
-AUDIT_SERVICE: Final = audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"]
-EDGE_SERVICE: Final = edge_service_pb2.DESCRIPTOR.services_by_name["EdgeService"]
-WORKER_SERVICE: Final = worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"]
-GUARDED: Final[tuple[ServiceDescriptor, ...]] = (
-    CALLBACKS_SERVICE,
-    OPERATIONS_SERVICE,
-    AUDIT_SERVICE,
-    EDGE_SERVICE,
-    WORKER_SERVICE,
+GUARDED: Final = (
+    callbacks_service_pb2.DESCRIPTOR.services_by_name["CallbacksService"],
+    operations_service_pb2.DESCRIPTOR.services_by_name["OperationsService"],
+    audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
+    edge_service_pb2.DESCRIPTOR.services_by_name["EdgeService"],
+    worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"],
 )
 """All of them: each method needs a principal."""
 NAMES: Final = tuple(service.full_name for service in GUARDED)

@@ -7,12 +7,9 @@ from collections.abc import Callable
 
 import grpc
 
-from callback_process.credentials import tls_reloader
-from callback_process.logs import get_logger
+from callback_process.credentials import reload_logger, tls_reloader
 from callback_server import metrics
 from callback_server.settings import ServerSettings
-
-log = get_logger()
 
 
 def server_credentials(settings: ServerSettings) -> Callable[[], grpc.ServerCredentials] | None:
@@ -32,7 +29,7 @@ def server_credentials(settings: ServerSettings) -> Callable[[], grpc.ServerCred
             "tls_key_file": settings.tls_key_file,
         },
         _configuration,
-        _log_reload,
+        reload_logger(metrics.RELOADS_FAILED.labels("certificate"), "certificate_read", "certificate_not_read"),
     )
     reloading = threading.Lock()
 
@@ -63,11 +60,3 @@ def _configuration(
 ) -> grpc.ServerCertificateConfiguration:
     pairs = [(key, certificate)] if key and certificate else []
     return grpc.ssl_server_certificate_configuration(pairs, root_certificates=authorities)
-
-
-def _log_reload(problem: str | None) -> None:
-    if problem is None:
-        log.info("certificate_read")
-    else:
-        metrics.RELOADS_FAILED.labels("certificate").inc()
-        log.error("certificate_not_read", problem=problem)

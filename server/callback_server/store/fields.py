@@ -30,7 +30,7 @@ CASE_FIELDS: Final[Mapping[str, str]] = {
     "created": "the creation, in microseconds; each case of a partition has another",
     "expires": "when the case expires; absent if it never does",
     "closed": "when the case was closed",
-    "call_count": "how many calls were started; the attempt of the newest",
+    "call_count": "how many calls were started; the number of the newest",
     "unfinished": "how many calls run or have a delivery to run",
     "version": "how often the response was replaced",
     "call": "the id of the newest call; while a single-use case is IN_PROGRESS, the call that holds it",

@@ -49,7 +49,7 @@ LAYOUT: Final = {
     "pointer": "pointer:{}",  # string: the id of the case with an (owner, request id), then a nonce (see pointers.py)
     "content": "content:{}",  # string: settings and response of a case, packed, with a small body
     "body": "body:{}",  # string: the body of a case's response; absent if it is small
-    "calls": "calls:{}",  # zset: the calls of a case by attempt
+    "calls": "calls:{}",  # zset: the calls of a case by number
     "call": "call:{}",  # hash: one call, its tombstone, or a notification (see fields.py)
     "repeat": "repeat:{}:{}",  # string: the call of a (case, digest of its request), until its window is over
     "index": "index:{}:{}:{}",  # zset: the cases of an (owner, status, activity) by creation, in microseconds
@@ -57,7 +57,7 @@ LAYOUT: Final = {
     "label": "label:{}:{}",  # zset: the cases of an (owner, digest of a label) by creation, in microseconds
     "leases": "leases",  # zset: running calls by the end of their lease, in milliseconds
     "fallback": "fallback:{}",  # string: the fallback of a case, packed; absent if it has none
-    "held": "held:{}",  # zset: the held calls of a case by attempt
+    "held": "held:{}",  # zset: the held calls of a case by number
     "resolution": "resolution:{}",  # hash: the answer that ResolveCallback has given to a case (see resolve_case.lua)
     "closed_response": "closed_response:{}",  # string: the response of a closed case, packed; absent if it has none
     "answer": "answer:{}",  # string: the whole answer to a call, packed, for a caller that waits and for repeats

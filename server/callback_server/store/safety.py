@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Self, cast
+from typing import Any, Final, Self, cast
 
 from redis.exceptions import AuthenticationError, NoPermissionError, ReadOnlyError, ResponseError
 
@@ -45,10 +45,6 @@ class Fsync(enum.StrEnum):
 class Durability:
     """How durable the store is, as the operator declares it."""
 
-    ALWAYS: ClassVar[Durability]
-    EVERYSEC: ClassVar[Durability]
-    UNCHECKED: ClassVar[Durability]
-
     fsync: Fsync
     replicas: int = 0
     """How many replicas have every acknowledged step on disk: all that a primary has."""
@@ -65,11 +61,6 @@ class Durability:
         if text not in tuple(Fsync):
             raise ValueError("must be always, everysec, unchecked, or replicated:N with N = 1 to 9")
         return cls(Fsync(text))
-
-
-Durability.ALWAYS = Durability(Fsync.ALWAYS)
-Durability.EVERYSEC = Durability(Fsync.EVERYSEC)
-Durability.UNCHECKED = Durability(Fsync.UNCHECKED)
 
 
 class UnsafeStoreError(Exception):

@@ -3,10 +3,9 @@
 Every script is safe to be sent twice. :meth:`Scripts.run` sends it once; its caller knows what the script is for, and
 decides whether and for how long to send it again.
 
-Some scripts also apply the timeouts that are due on the case, whatever they were asked for, and report these before
-their answer. :class:`Scripts` passes each report on. A timeout is reported once, because only the execution that
-applies it reports it. If that reply is lost, the report is lost too; the store itself is right. These scripts also
-report the end of a call that repeats wait with.
+A script may do more than it was asked for, such as apply the timeouts that are due on the case, and reports that before
+its answer. :class:`Scripts` passes each report on (:meth:`Scripts.receive`). A timeout is reported once, because
+only the execution that applies it reports it. If that reply is lost, the report is lost too; the store itself is right.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from redis.exceptions import NoScriptError, ResponseError
 
 from callback_server.domain.call import CallStatus
-from callback_server.domain.timeouts import (
+from callback_server.domain.reports import (
     AwaitedCallEnded,
     CallResolved,
     CaseExpired,
@@ -36,7 +35,6 @@ from callback_server.store.connection.client import StoreClient
 from callback_server.store.connection.errors import store_errors
 from callback_server.store.connection.guard import Guard, Sent
 from callback_server.store.connection.pipeline import Pipeline
-from callback_server.store.epochs.known import Epochs
 from callback_server.store.generated_lua import PARTS, with_keys
 from callback_server.store.packing import unpack_effect
 from callback_server.store.script_arguments import LIST, Argument, argument_bindings, declared_arguments
@@ -51,6 +49,7 @@ _DIRECTIVE: Final = re.compile(r"^-- @(?:include (\w+)|(arguments))$", re.MULTIL
 _LINE_OF_ERROR: Final = re.compile(r"user_script:(\d+)")
 FOLDER: Final = resources.files("callback_server.store") / "lua"
 
+R = TypeVar("R", bound=Report)
 Packed = list[str | bytes | int]
 """The arguments of a script in the order and form in which it receives them."""
 
@@ -63,22 +62,18 @@ class Script:
     arguments; and `case_key(id)` and so on stand for the keys of the table in keys.py.
     """
 
-    def __init__(
-        self, name: str, *, applies_timeouts: bool = False, counts_steps: bool = False, is_transient: bool = False
-    ) -> None:
+    def __init__(self, name: str, *, sends_reports: bool = False, is_transient: bool = False) -> None:
         """Load a script.
 
         Args:
             name: The name of the file in `lua/`, without its extension.
-            applies_timeouts: Whether the replies of the script begin with the timeouts that it has applied. The number
-                of the newest event of the partition follows them.
-            counts_steps: Whether the replies of the script begin with that number.
+            sends_reports: Whether the replies of the script begin with reports, and the number of the newest event of
+                the partition.
             is_transient: Whether what it writes may be lost by a failover, because it is written again or only hastens
                 something.
         """
         self.name = name
-        self.applies_timeouts = applies_timeouts
-        self.counts_steps = counts_steps
+        self.sends_reports = sends_reports
         written = (FOLDER / f"{name}.lua").read_text("utf-8")
         self.arguments = declared_arguments(written.partition("\n-- @arguments\n")[0])
         self._names = {argument.name for argument in self.arguments}
@@ -134,28 +129,28 @@ class Scripts:
     def __init__(
         self,
         client: StoreClient,
-        on_report: Callable[[Report], None],
         *,
         replicas: int = 0,
-        epochs: Epochs | None = None,
         guard: Guard | None = None,
     ) -> None:
         """Make a runner.
 
         Args:
             client: The client of the store.
-            on_report: Called with each report of a script.
             replicas: How many replicas must confirm what a script writes.
-            epochs: The memory of the store's epochs. None: any primary is taken.
-            guard: The guard with that memory.
+            guard: Decides which primary to work on. None: any is taken.
         """
         self.client = client
         self.replicas = replicas
-        self._on_report = on_report
-        self._epochs = epochs
+        self._receivers: dict[type[Any], Callable[[Any], None]] = {}
+        self._guard = guard
         self._pipeline = Pipeline(client, replicas=replicas, guard=guard)
         self._reads = Pipeline(client, guard=guard)
         """Connections for reads of many keys. Calls have others, so that they do not wait behind these."""
+
+    def receive(self, kind: type[R], receiver: Callable[[R], None]) -> None:
+        """Pass each report of a kind to `receiver`."""
+        self._receivers[kind] = receiver
 
     async def run(self, script: Script, partition: int, /, **arguments: Any) -> Any:
         """Run `script` on a partition, with its arguments by name, and return its answer.
@@ -164,18 +159,18 @@ class Scripts:
             StoreError: The store could not be reached, gave no answer, or refused to run the script.
         """
         tag = keys.tag(partition)
-        sent, steps = Sent(tag), 0
+        sent, newest_event = Sent(tag), 0
         with store_errors():
             reply = await self._evaluate(script, tag, script.pack(**arguments), sent)
-        if script.applies_timeouts:
-            reports, steps, *reply = reply
-            for report in reports:
-                self._on_report(_report(*report))
-        elif script.counts_steps:
-            steps, *reply = reply
-        if self._epochs is not None:
+        if script.sends_reports:
+            reports, newest_event, *reply = reply
+            for words in reports:
+                report = _report(*words)
+                if receiver := self._receivers.get(type(report)):
+                    receiver(report)
+        if self._guard is not None:
             with store_errors():
-                self._epochs.acknowledge(tag, sent.epoch, steps)
+                self._guard.acknowledge(tag, sent.epoch, newest_event)
         return reply
 
     async def run_on(self, script: Script, key: str, /, **arguments: Any) -> Any:
@@ -201,8 +196,8 @@ class Scripts:
         sent = Sent(keys.tag_of(key))
         with store_errors():
             reply = await self._pipeline.send(key, *command, is_durable=is_confirmed, sent=sent)
-            if self._epochs is not None and sent.tag:
-                self._epochs.acknowledge(sent.tag, sent.epoch)
+            if self._guard is not None and sent.tag:
+                self._guard.acknowledge(sent.tag, sent.epoch)
         return reply
 
     async def run_on_partitions(self, script: Script, packed: Mapping[int, Packed]) -> dict[int, list[Any]]:

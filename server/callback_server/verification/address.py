@@ -7,17 +7,17 @@ import ipaddress
 from callback_server.domain.call import Request
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.settings.credentials import AddressSettings
-from callback_server.verification.verifier import Explanation
+from callback_server.verification.verifier import Verifier
 
 
-class Address:
+class Address(Verifier):
     """Verifier: the client's address must be in one of the networks."""
 
     challenge = "Address"
     reads_body = False
 
     def __init__(self, settings: AddressSettings) -> None:
-        self._networks = [ipaddress.ip_network(network) for network in settings.networks]
+        self._networks = settings.networks
 
     def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:  # an address signs nothing
         """Implement `Verifier.verify`."""
@@ -30,11 +30,3 @@ class Address:
         if not any(address in network for network in self._networks):
             raise VerificationError("the client's address is in none of the networks", FailureReason.SIGNATURE)
         return VerifiedMessage()
-
-    def redacted(self, request: Request) -> Request:
-        """Implement `Verifier.redacted`: an address is not a secret."""
-        return request
-
-    def explain(self, request: Request, url: str) -> Explanation:  # there is no secret
-        """Implement `Verifier.explain`."""
-        return Explanation()

@@ -14,7 +14,7 @@ import ipaddress
 import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -119,7 +119,8 @@ class Fetcher:
         Raises:
             FetchError: The source is not public, does not answer in time, or not as it must.
         """
-        network = _Connections(self._network)
+        # A proxy resolves and checks the names itself.
+        network = _Network(self._network, self._resolve if self._proxy is None else None, self._private_networks)
         try:
             async with (
                 asyncio.timeout(self._time_limit_s),
@@ -134,12 +135,10 @@ class Fetcher:
         finally:
             await network.close()
 
-    def _pool(self, network: _Connections) -> httpcore.AsyncConnectionPool:
+    def _pool(self, network: httpcore.AsyncNetworkBackend) -> httpcore.AsyncConnectionPool:
         if self._proxy is not None:
             return httpcore.AsyncHTTPProxy(self._proxy, ssl_context=self._tls, network_backend=network)
-        return httpcore.AsyncConnectionPool(
-            ssl_context=self._tls, network_backend=_CheckedNetwork(self._resolve, network, self._private_networks)
-        )
+        return httpcore.AsyncConnectionPool(ssl_context=self._tls, network_backend=network)
 
     def _answer(self, pool: httpcore.AsyncConnectionPool, url: str) -> Any:
         headers = [("accept", "*/*"), ("accept-encoding", "identity"), ("user-agent", "callback-server")]
@@ -151,64 +150,55 @@ class Fetcher:
         return self._given_tls or ssl.create_default_context()
 
 
-class _Connections(httpcore.AsyncNetworkBackend):
-    """Network that can close its connections: httpcore leaves one open if its TLS handshake is cancelled."""
+class _Network(httpcore.AsyncNetworkBackend):
+    """Network on which only public addresses can be reached, and those of the given networks.
 
-    def __init__(self, network: httpcore.AsyncNetworkBackend) -> None:
+    It can close its connections: httpcore leaves one open if its TLS handshake is cancelled. Without `resolve`, it
+    connects to the host of a proxy.
+    """
+
+    def __init__(
+        self,
+        network: httpcore.AsyncNetworkBackend,
+        resolve: Resolve | None,
+        private_networks: Sequence[IPNetwork],
+    ) -> None:
         self._network = network
+        self._resolve = resolve
+        self._private_networks = private_networks
         self._streams: list[httpcore.AsyncNetworkStream] = []
 
     async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        stream = await self._network.connect_tcp(host, port, timeout, local_address, socket_options)
-        self._streams.append(stream)
-        return stream
-
-    async def close(self) -> None:
-        for stream in self._streams:
-            await stream.aclose()
-
-
-class _CheckedNetwork(httpcore.AsyncNetworkBackend):
-    """Network on which only public addresses can be reached, and those of the given networks."""
-
-    def __init__(
-        self, resolve: Resolve, network: httpcore.AsyncNetworkBackend, private_networks: Sequence[IPNetwork]
-    ) -> None:
-        self._resolve = resolve
-        self._network = network
-        self._private_networks = private_networks
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+        self, host: str, port: int, timeout: float | None = None, *args: Any, **options: Any
     ) -> httpcore.AsyncNetworkStream:
         """Connect to a host, by one of its addresses if all of them are public."""
+        addresses = [host] if self._resolve is None else await self._checked_addresses(self._resolve, host, port)
+        problem: Exception = FetchError(f"{host} has no address")
+        for address in addresses[:MAX_ADDRESSES]:
+            wait_s = timeout if self._resolve is None else CONNECT_TIMEOUT_S
+            try:
+                # An address is not resolved again.
+                stream = await self._network.connect_tcp(address, port, wait_s, *args, **options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                problem = FetchError(f"{host} cannot be reached at {address}: {_text_of(error)}")
+            else:
+                self._streams.append(stream)
+                return stream
+        raise problem
+
+    async def _checked_addresses(self, resolve: Resolve, host: str, port: int) -> list[str]:
         try:
-            addresses = list(dict.fromkeys(await self._resolve(host, port)))
+            addresses = list(dict.fromkeys(await resolve(host, port)))
         except OSError as error:
             raise FetchError(f"{host} cannot be resolved: {error.strerror or 'no answer'}") from None
         for address in addresses:
             if not is_public(address) and not _is_within(address, self._private_networks):
                 raise FetchError(f"{host} has the address {address}, which is not public")
-        problem: Exception = FetchError(f"{host} has no address")
-        for address in addresses[:MAX_ADDRESSES]:
-            try:
-                # An address is not resolved again.
-                return await self._network.connect_tcp(address, port, CONNECT_TIMEOUT_S, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                problem = FetchError(f"{host} cannot be reached at {address}: {_text_of(error)}")
-        raise problem
+        return addresses
+
+    async def close(self) -> None:
+        for stream in self._streams:
+            await stream.aclose()
 
 
 def _is_within(address: str, networks: Sequence[IPNetwork]) -> bool:

@@ -91,19 +91,15 @@ class HubChallenge:
     https://developers.facebook.com/docs/graph-api/webhooks/getting-started and https://www.w3.org/TR/websub/ (5.3)
 
     Args:
+        settings: The topics and the form of the answer.
         tokens: Valid values of `hub.verify_token`; if empty, it is not checked.
-        topics: Valid values of `hub.topic`; if empty, it is not checked.
-        as_json: Whether the answer is JSON, as for Strava.
     """
 
-    def __init__(self, tokens: Sequence[bytes], topics: Sequence[str], *, as_json: bool) -> None:
+    def __init__(self, settings: HubHandshake, tokens: Sequence[bytes]) -> None:
+        self._settings = settings
         self._tokens = tokens
-        self._topics = topics
-        self._as_json = as_json
 
-    def answer(
-        self, request: Request, verify: Callable[[], object]
-    ) -> Response | None:  # a handshake without a signature
+    def answer(self, request: Request, verify: Callable[[], object]) -> Response | None:
         """Implement `Handshake.answer`. Requests to end a subscription are refused."""
         if request.method != "get" or all(name != "hub.mode" for name, _ in request.query):
             return None
@@ -113,10 +109,11 @@ class HubChallenge:
             token = request_fields.octets(request_fields.parameter(request, "hub.verify_token"))
             if not request_fields.matches(self._tokens, token):
                 raise VerificationError("hub.verify_token is wrong", FailureReason.SIGNATURE)
-        if self._topics and request_fields.parameter(request, "hub.topic") not in self._topics:
+        topics = self._settings.topics
+        if topics and request_fields.parameter(request, "hub.topic") not in topics:
             raise VerificationError("hub.topic is not a topic of the profile")
         challenge = request_fields.parameter(request, "hub.challenge")
-        if not self._as_json:
+        if self._settings.answer == "text":
             return _reflected(challenge)
         if not _CHALLENGE.fullmatch(challenge):
             raise VerificationError("the challenge is not 1 to 128 letters, digits, _ and -")
@@ -129,9 +126,7 @@ class ValidationToken:
     https://learn.microsoft.com/en-us/graph/change-notifications-delivery-webhooks
     """
 
-    def answer(
-        self, request: Request, verify: Callable[[], object]
-    ) -> Response | None:  # a handshake without a signature
+    def answer(self, request: Request, verify: Callable[[], object]) -> Response | None:
         """Implement `Handshake.answer`."""
         names = {name for name, _ in request.query if name.lower() == "validationtoken"}
         if request.method != "post" or not names:
@@ -155,20 +150,14 @@ class CloudEventsOptions:
         self._origins = {origin.lower() for origin in origins}
         self._rate = "*" if rate is None else str(rate)
 
-    def answer(
-        self, request: Request, verify: Callable[[], object]
-    ) -> Response | None:  # a handshake without a signature
+    def answer(self, request: Request, verify: Callable[[], object]) -> Response | None:
         """Implement `Handshake.answer`."""
         if request.method != "options" or not request.values("webhook-request-origin"):
             return None
         origin = request_fields.header(request, "webhook-request-origin")
         if not _ORIGIN.fullmatch(origin) or not {origin.lower(), "*"} & self._origins:
             raise VerificationError("the origin is not allowed")
-        headers = (
-            ("allow", "POST"),
-            ("webhook-allowed-origin", origin),
-            ("webhook-allowed-rate", self._rate),
-        )
+        headers = (("allow", "POST"), ("webhook-allowed-origin", origin), ("webhook-allowed-rate", self._rate))
         return Response(type=ResponseType.RESPONSE, code=200, headers=headers, body=b"")
 
 
@@ -194,7 +183,7 @@ def make_handshake(
         case ChallengeHandshake():
             return Challenge(settings, sign if settings.signs else None)
         case HubHandshake():
-            return HubChallenge(hub_tokens, settings.topics, as_json=settings.answer == "json")
+            return HubChallenge(settings, hub_tokens)
         case ValidationTokenHandshake():
             return ValidationToken()
         case CloudEventsHandshake():

@@ -10,6 +10,7 @@ from typing import Any
 import jwt
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
 
@@ -44,6 +45,16 @@ def is_public_key(secret: bytes) -> bool:
     except (ValueError, TypeError, UnsupportedAlgorithm):
         return False
     return True
+
+
+def is_rsa(key: Any) -> bool:
+    """Return whether a key is one of RSA that is long enough (RFC 7518, 3.3)."""
+    return isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048
+
+
+def is_on(curve: str, key: Any) -> bool:
+    """Return whether a key is on the elliptic curve with this name."""
+    return isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == curve
 
 
 def _pem(credential: Credential) -> FoundKey:

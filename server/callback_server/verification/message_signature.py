@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
 from typing import Any, Final
 
 import http_sf
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from http_message_signatures import ContentDigest, HTTPMessageSignaturesException, HTTPSignatureComponentResolver
 from http_message_signatures import algorithms as library
 from http_sf.compat import Item
@@ -27,11 +29,11 @@ from callback_server.domain.call import Request
 from callback_server.verification import request_fields
 from callback_server.verification.components import identity, parse_component
 from callback_server.verification.credential import Credential
-from callback_server.verification.keys import public_keys
+from callback_server.verification.keys import is_on, is_rsa, public_keys
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.settings.message_signature import MessageSignatureSettings
 from callback_server.verification.signature import MAX_KEY_SIGNATURES, secret_of
-from callback_server.verification.verifier import Explanation
+from callback_server.verification.verifier import Explanation, Verifier
 
 MAX_COMPONENTS: Final = 64
 """Number of components that a signature covers, at most: the value of each is copied before the signature is known."""
@@ -49,20 +51,12 @@ class _Algorithm:
     """Values of `alg` that a key of a JSON Web Key Set for this algorithm can have."""
 
 
-def _rsa(key: Any) -> bool:
-    return isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048
-
-
-def _on(curve: type[ec.EllipticCurve]) -> Callable[[Any], bool]:
-    return lambda key: isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, curve)
-
-
 _ALGORITHMS: Final = {
     "hmac-sha256": _Algorithm(library.HMAC_SHA256, lambda key: isinstance(key, bytes), frozenset()),
-    "rsa-pss-sha512": _Algorithm(library.RSA_PSS_SHA512, _rsa, frozenset({"PS512"})),
-    "rsa-v1_5-sha256": _Algorithm(library.RSA_V1_5_SHA256, _rsa, frozenset({"RS256"})),
-    "ecdsa-p256-sha256": _Algorithm(library.ECDSA_P256_SHA256, _on(ec.SECP256R1), frozenset({"ES256"})),
-    "ecdsa-p384-sha384": _Algorithm(library.ECDSA_P384_SHA384, _on(ec.SECP384R1), frozenset({"ES384"})),
+    "rsa-pss-sha512": _Algorithm(library.RSA_PSS_SHA512, is_rsa, frozenset({"PS512"})),
+    "rsa-v1_5-sha256": _Algorithm(library.RSA_V1_5_SHA256, is_rsa, frozenset({"RS256"})),
+    "ecdsa-p256-sha256": _Algorithm(library.ECDSA_P256_SHA256, partial(is_on, "secp256r1"), frozenset({"ES256"})),
+    "ecdsa-p384-sha384": _Algorithm(library.ECDSA_P384_SHA384, partial(is_on, "secp384r1"), frozenset({"ES384"})),
     "ed25519": _Algorithm(
         library.ED25519, lambda key: isinstance(key, ed25519.Ed25519PublicKey), frozenset({"EdDSA", "Ed25519"})
     ),
@@ -103,26 +97,7 @@ class _Signature:
         return value
 
 
-class _Headers:
-    """Headers as the library reads them."""
-
-    def __init__(self, request: Request) -> None:
-        self._pairs = request.headers
-
-    def items(self) -> Sequence[tuple[str, str]]:
-        return self._pairs
-
-
-@dataclass(frozen=True, slots=True)
-class _Message:
-    """A request as the library reads it."""
-
-    method: str
-    url: str
-    headers: _Headers
-
-
-class MessageSignature:
+class MessageSignature(Verifier):
     """Verifier: a signature over components of the request.
 
     Args:
@@ -162,10 +137,6 @@ class MessageSignature:
                 return Explanation(f"key_files[{key.index}]", base)
             found = found if found.signed is not None else Explanation(signed=base)
         return found
-
-    def redacted(self, request: Request) -> Request:
-        """Implement `Verifier.redacted`: a signature is not a secret."""
-        return request
 
     def _selected(self, request: Request) -> list[_Signature]:
         """Return the signatures that the settings select, at most `MAX_KEY_SIGNATURES`."""
@@ -260,7 +231,8 @@ def _covered(signature: _Signature, request: Request, url: str) -> dict[str, str
         raise VerificationError("the signature covers a component more than once")
     found = {}
     try:
-        message = _Message(request.method.upper(), url, _Headers(request))
+        headers = SimpleNamespace(items=lambda: request.headers)
+        message = SimpleNamespace(method=request.method.upper(), url=url, headers=headers)
         resolver = HTTPSignatureComponentResolver(message)  # type: ignore[no-untyped-call]  # it has no annotations
         for name, parameters in signature.components:
             item = Item(name)

@@ -88,6 +88,14 @@ def parse_place(text: str) -> Place:
     raise ValueError("must be header:NAME, query:NAME, form:NAME, json:/POINTER, field:NAME or body-hash")
 
 
+def parse_value_place(text: str) -> Place:
+    """Return the place of a value that is in the request itself. Raise ValueError if a text is none."""
+    place = parse_place(text)
+    if place.kind in ("field", "body-hash"):
+        raise ValueError("must be header:NAME, query:NAME, form:NAME or json:POINTER")
+    return place
+
+
 def _json_value(body: bytes, pointer: str) -> str | None:
     """Return the text or whole number at a pointer, or None if there is nothing else than null.
 

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from callback_process.credentials import Contents, CredentialsError, FileReloader
-from callback_process.logs import get_logger
+from callback_process.credentials import Contents, CredentialsError, FileReloader, reload_logger
 from callback_server import metrics
 from callback_server.domain.call import Request
 from callback_server.domain.response import Response
@@ -60,39 +59,59 @@ from callback_server.verification.verifier import Verifier
 Clock = Callable[[], float]
 """Returns the time, in seconds since 1970."""
 
-log = get_logger()
-
 RELOAD_INTERVAL_S: Final = 1.0
 """Interval in which the files are read again, in seconds."""
 
 
-class VerifierProfile:
-    """Profile made of a verifier and an optional handshake. It implements `Profile`."""
+class Profile:
+    """A verification profile with its secrets: a verifier, and an optional handshake.
+
+    Any exception refuses the request. An exception other than VerificationError is a bug.
+    """
 
     def __init__(self, verifier: Verifier, handshake: Handshake | None, clock: Clock, *, enforce: bool) -> None:
         self.verifier: Final = verifier
         self._handshake = handshake
         self._clock = clock
         self.enforce = enforce
+        """Whether a request that does not pass is refused. False: it is counted and logged only."""
         self.challenge = verifier.challenge
+        """Value of `WWW-Authenticate` for a request that does not pass (RFC 9110, 11.6.1)."""
         self.reads_body = verifier.reads_body or handshake is not None
+        """Whether the body of a request can decide what it is: verified, or a handshake."""
 
     def handshake(self, request: Request, url: str) -> Response | None:
-        """Implement `Profile.handshake`."""
+        """Return the answer to a handshake (see `handshakes`), or None if the request is not one.
+
+        Args:
+            request: The request; its method can be `options`.
+            url: URL of the request, as the sender knows it, with its query.
+
+        Raises:
+            VerificationError: The request is a handshake without a valid proof.
+        """
         if self._handshake is None:
             return None
         return self._handshake.answer(request, lambda: self.verify(request, url))
 
     def verify(self, request: Request, url: str) -> VerifiedMessage:
-        """Implement `Profile.verify`."""
+        """Verify a request.
+
+        Args:
+            request: The request, with its body exactly as it arrived.
+            url: As for `handshake`.
+
+        Raises:
+            VerificationError: The request does not pass, or with the reason KEYS: it cannot be verified now.
+        """
         return self.verifier.verify(request, url, self._clock())
 
     def redacted(self, request: Request) -> Request:
-        """Implement `Profile.redacted`."""
+        """Return the request without a secret that was sent in plain text, for the handler and the record."""
         return self.verifier.redacted(request)
 
 
-class Profiles(Mapping[str, VerifierProfile]):
+class Profiles(Mapping[str, Profile]):
     """Current profiles by name. Look up the profile for each request, because a reload replaces it.
 
     Args:
@@ -115,7 +134,7 @@ class Profiles(Mapping[str, VerifierProfile]):
         roots: Roots = public_roots,
         monotonic: Clock = time.monotonic,
     ) -> None:
-        self._reloaders: dict[str, FileReloader[VerifierProfile]] = {}
+        self._reloaders: dict[str, FileReloader[Profile]] = {}
         self.fetched: Final[dict[str, FetchedKeys[Any]]] = {}
         """The keys that are fetched, by profile; none for a profile with files."""
         problems = []
@@ -131,7 +150,7 @@ class Profiles(Mapping[str, VerifierProfile]):
         if problems:
             raise CredentialsError("\n".join(problems))
 
-    def __getitem__(self, name: str) -> VerifierProfile:
+    def __getitem__(self, name: str) -> Profile:
         return self._reloaders[name].value
 
     def __iter__(self) -> Iterator[str]:
@@ -160,11 +179,11 @@ class Profiles(Mapping[str, VerifierProfile]):
 
 def _reloader(
     name: str, settings: ProfileSettings, clock: Clock, fetched: FetchedKeys[Any] | None
-) -> FileReloader[VerifierProfile]:
+) -> FileReloader[Profile]:
     files = profile_files(name, settings)
     declared = settings.declared if isinstance(settings, ProviderSettings) else settings
 
-    def make(contents: Contents) -> VerifierProfile:
+    def make(contents: Contents) -> Profile:
         def credentials(field: str) -> list[Credential]:
             prefix = f"profiles.{name}.{field}["
             return [
@@ -177,18 +196,10 @@ def _reloader(
         verifier = _verifier(declared, credentials, fetched, clock)
         checker = verifier.checker if isinstance(verifier, Signature) else None
         sign = checker.sign if isinstance(checker, HmacChecker) else None
-        return VerifierProfile(
-            verifier, make_handshake(declared.handshake, hub_tokens, sign), clock, enforce=settings.enforce
-        )
+        return Profile(verifier, make_handshake(declared.handshake, hub_tokens, sign), clock, enforce=settings.enforce)
 
-    def on_reload(problem: str | None) -> None:
-        if problem is None:
-            log.info("profile_read", profile=name)
-        else:
-            metrics.RELOADS_FAILED.labels("profile").inc()
-            log.error("profile_not_read", profile=name, problem=problem)
-
-    return FileReloader(files, make, on_reload)
+    failed = metrics.RELOADS_FAILED.labels("profile")
+    return FileReloader(files, make, reload_logger(failed, "profile_read", "profile_not_read", profile=name))
 
 
 def profile_files(name: str, settings: ProfileSettings) -> dict[str, Path]:

@@ -36,6 +36,14 @@ def header(request: Request, name: str) -> str:
     return _only(found, name.lower())
 
 
+def authorization(request: Request, scheme: str) -> str:
+    """Return the credentials of a scheme in the one `authorization` header."""
+    found, _, given = header(request, "authorization").partition(" ")
+    if found.lower() != scheme.lower():
+        raise VerificationError(f"the authorization is not {scheme}")
+    return given
+
+
 def parameter(request: Request, name: str, *, in_form: bool = False) -> str:
     """Return the value of a parameter that must occur exactly once in the query, or with `in_form` also in a form."""
     pairs = [*request.query, *(form(request) if in_form else [])]

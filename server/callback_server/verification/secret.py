@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from abc import abstractmethod
 from collections.abc import Sequence
 from urllib.parse import unquote_plus
 
@@ -12,10 +13,36 @@ from callback_server.domain.call import Request
 from callback_server.verification import request_fields
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.settings.credentials import BasicSettings, SharedSecretSettings
-from callback_server.verification.verifier import Explanation
+from callback_server.verification.verifier import Explanation, Verifier
 
 
-class SharedSecret:
+class _PlainSecret(Verifier):
+    """A verifier of a text that the sender sends as it is. It signs nothing."""
+
+    reads_body = False
+    wrong: str
+    """The reason why another text does not pass."""
+    valid: Sequence[bytes]
+    """The valid texts, in the order of their files."""
+
+    def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:
+        """Implement `Verifier.verify`."""
+        if not request_fields.matches(self.valid, self.given(request)):
+            raise VerificationError(self.wrong, FailureReason.SIGNATURE)
+        return VerifiedMessage()
+
+    def explain(self, request: Request, url: str) -> Explanation:
+        """Implement `Verifier.explain`."""
+        given = self.given(request)
+        found = [index for index, each in enumerate(self.valid) if request_fields.matches([each], given)]
+        return Explanation(f"secret_files[{found[0]}]" if found else "")
+
+    @abstractmethod
+    def given(self, request: Request) -> bytes:
+        """Return the text of a request. Raise VerificationError if there is none."""
+
+
+class SharedSecret(_PlainSecret):
     """Verifier: a secret in a header or in the query.
 
     Args:
@@ -24,22 +51,12 @@ class SharedSecret:
     """
 
     challenge = "Secret"
-    reads_body = False
+    wrong = "the secret is wrong"
 
     def __init__(self, settings: SharedSecretSettings, secrets: Sequence[bytes]) -> None:
         self._header = settings.header
         self._parameter = settings.parameter
-        self._secrets = secrets
-
-    def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:  # a secret signs nothing
-        """Implement `Verifier.verify`."""
-        if not request_fields.matches(self._secrets, self._given(request)):
-            raise VerificationError("the secret is wrong", FailureReason.SIGNATURE)
-        return VerifiedMessage()
-
-    def explain(self, request: Request, url: str) -> Explanation:  # a secret signs nothing
-        """Implement `Verifier.explain`."""
-        return _which(self._secrets, self._given(request))
+        self.valid = secrets
 
     def redacted(self, request: Request) -> Request:
         """Implement `Verifier.redacted`."""
@@ -47,13 +64,14 @@ class SharedSecret:
             return _without_header(request, self._header)
         return _without_parameter(request, self._parameter or "")
 
-    def _given(self, request: Request) -> bytes:
+    def given(self, request: Request) -> bytes:
+        """Return the secret of a request."""
         if self._header is not None:
             return _header_octets(request_fields.header(request, self._header))
         return request_fields.octets(request_fields.parameter(request, self._parameter or ""))
 
 
-class Basic:
+class Basic(_PlainSecret):
     """Verifier: HTTP Basic with a user name and a password (RFC 7617).
 
     Args:
@@ -62,38 +80,19 @@ class Basic:
     """
 
     challenge = 'Basic realm="callback", charset="UTF-8"'
-    reads_body = False
+    wrong = "the user name or the password is wrong"
 
     def __init__(self, settings: BasicSettings, passwords: Sequence[bytes]) -> None:
         username = settings.username.encode()
-        self._credentials = [base64.b64encode(username + b":" + password) for password in passwords]
-
-    def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:  # a secret signs nothing
-        """Implement `Verifier.verify`."""
-        if not request_fields.matches(self._credentials, _basic(request)):
-            raise VerificationError("the user name or the password is wrong", FailureReason.SIGNATURE)
-        return VerifiedMessage()
+        self.valid = [base64.b64encode(username + b":" + password) for password in passwords]
 
     def redacted(self, request: Request) -> Request:
         """Implement `Verifier.redacted`."""
         return _without_header(request, "authorization")
 
-    def explain(self, request: Request, url: str) -> Explanation:  # a secret signs nothing
-        """Implement `Verifier.explain`."""
-        return _which(self._credentials, _basic(request))
-
-
-def _basic(request: Request) -> bytes:
-    """Return the user name and the password, in base64."""
-    scheme, _, given = request_fields.header(request, "authorization").partition(" ")
-    if scheme.lower() != "basic":
-        raise VerificationError("the authorization is not Basic")
-    return request_fields.octets(given)
-
-
-def _which(secrets: Sequence[bytes], given: bytes) -> Explanation:
-    found = [index for index, each in enumerate(secrets) if request_fields.matches([each], given)]
-    return Explanation(f"secret_files[{found[0]}]" if found else "")
+    def given(self, request: Request) -> bytes:
+        """Return the user name and the password of a request, in base64."""
+        return request_fields.octets(request_fields.authorization(request, "Basic"))
 
 
 def _header_octets(value: str) -> bytes:

@@ -24,13 +24,13 @@ from callback_server.domain.call import Request
 from callback_server.domain.url import is_as_handed_out
 from callback_server.verification import request_fields
 from callback_server.verification.credential import Credential
-from callback_server.verification.keys import is_public_key, public_keys
+from callback_server.verification.keys import is_public_key, is_rsa, public_keys
 from callback_server.verification.places import Place, parse_place
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.settings.signed import HmacSettings, PublicKeySettings, SignedSettings
 from callback_server.verification.settings.values import Encoding, KeyAlgorithm, SecretEncoding
 from callback_server.verification.template import BODY, Template, members_of
-from callback_server.verification.verifier import Explanation
+from callback_server.verification.verifier import Explanation, Verifier
 
 MAX_SIGNATURES: Final = 16
 """Number of signatures in one request, at most: each costs time for every secret."""
@@ -168,7 +168,7 @@ class PublicKeyChecker:
         return decoded if text in self._encode(decoded) else b""
 
 
-class Signature:
+class Signature(Verifier):
     """Verifier: a signature over parts of the request.
 
     Args:
@@ -227,10 +227,6 @@ class Signature:
         signed = self._signed(request, url, time or "", message_id)
         index = self.checker.matching(signed, [request_fields.octets(each) for each in signatures], request, url)
         return Explanation("" if index is None else f"{self.checker.files}[{index}]", signed)
-
-    def redacted(self, request: Request) -> Request:
-        """Implement `Verifier.redacted`: a signature is not a secret."""
-        return request
 
     def _signatures(self, request: Request) -> tuple[list[str], str | None]:
         """Return the signatures, and the time in its original form."""
@@ -449,7 +445,7 @@ def _key_verifier(algorithm: str, key: Any) -> Callable[[bytes, bytes], None] | 
         case ec.EllipticCurvePublicKey() if kind == "ecdsa":
             scheme = ec.ECDSA(HASHES[rest])
             return lambda signature, signed: key.verify(signature, signed, scheme)
-        case rsa.RSAPublicKey() if kind == "rsa" and key.key_size >= 2048:
+        case rsa.RSAPublicKey() if kind == "rsa" and is_rsa(key):
             digest = HASHES[rest.removeprefix("pss-")]
             pss = padding.PSS(padding.MGF1(digest), padding.PSS.DIGEST_LENGTH)
             fill = pss if rest.startswith("pss-") else padding.PKCS1v15()

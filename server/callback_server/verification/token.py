@@ -18,15 +18,15 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ed448, ed25519
 
 from callback_server.domain.call import Request
 from callback_server.verification import request_fields
 from callback_server.verification.credential import Credential
-from callback_server.verification.keys import is_public_key, public_keys
+from callback_server.verification.keys import is_on, is_public_key, is_rsa, public_keys
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.settings.token import JwtSettings
-from callback_server.verification.verifier import Explanation
+from callback_server.verification.verifier import Explanation, Verifier
 
 MAX_WINDOW_S: Final = 24 * 3600
 """Longest time that the id of a single-use token is remembered, in seconds."""
@@ -40,7 +40,7 @@ _HASH_BYTES: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
 _TYPES: Final = {"logout": "logout+jwt", "security": "secevent+jwt"}
 """Types (`typ`) of tokens, without `application/`."""
 _LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
-_CURVES: Final = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP521R1}
+_CURVES: Final = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,8 @@ class TokenKey:
     id: str | None = None
 
 
-class Token:
-    """Verifier: a token in a header, a parameter or the body.
+class Token(Verifier):
+    """Verifier: a token in a header, a parameter or the body. Handlers get it, because they may read its claims.
 
     Args:
         settings: Place of the token, and its required claims.
@@ -109,10 +109,6 @@ class Token:
         message_id = request_fields.message_id(claims["jti"]) if settings.single_use else digest.hexdigest()
         return VerifiedMessage(message_id, math.ceil(window_s * 1000))
 
-    def redacted(self, request: Request) -> Request:
-        """Implement `Verifier.redacted`: keep the token, because handlers may read its claims and it expires."""
-        return request
-
     def explain(self, request: Request, url: str) -> Explanation:  # a token does not sign the request
         """Implement `Verifier.explain`."""
         token = self._token(request)
@@ -141,10 +137,7 @@ class Token:
             return request_fields.octets(request_fields.parameter(request, settings.parameter, in_form=True))
         if settings.header is not None:
             return request_fields.octets(request_fields.header(request, settings.header))
-        scheme, _, token = request_fields.header(request, "authorization").partition(" ")
-        if scheme.lower() != "bearer":
-            raise VerificationError("the authorization is not Bearer")
-        return request_fields.octets(token)
+        return request_fields.octets(request_fields.authorization(request, "Bearer"))
 
     def _claims(self, token: bytes) -> dict[str, Any]:
         return signed_claims(
@@ -287,8 +280,8 @@ def _fits(algorithm: str, key: Any) -> bool:
     """Return whether a key has the type of an algorithm and is long enough (RFC 7518, 3.3 and 3.4; RFC 8037)."""
     match algorithm[:2]:
         case "RS" | "PS":
-            return isinstance(key, rsa.RSAPublicKey) and key.key_size >= 2048
+            return is_rsa(key)
         case "ES":
-            return isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, _CURVES[algorithm])
+            return is_on(_CURVES[algorithm], key)
         case _:
             return isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey)

@@ -31,7 +31,9 @@ class Verifier(Protocol):
         """Verify a request, as `Profile.verify` does. `now` is the time in seconds since 1970."""
 
     def redacted(self, request: Request) -> Request:
-        """Return the redacted request, as `Profile.redacted` does."""
+        """Return the redacted request, as `Profile.redacted` does. By default, nothing in it is a secret."""
+        return request
 
     def explain(self, request: Request, url: str) -> Explanation:
         """Return what the verifier finds in a request. Raise VerificationError if it cannot be told."""
+        return Explanation()

@@ -205,7 +205,7 @@ class Cases(System):
                 settings=Settings(), response=Response(),
             )  # fmt: skip
             known = KnownRequest(self.new[case_id].nonce, self._expiry(case_id))
-            expected = known if what == "same" else RequestConflict.CONFLICT
+            expected = known if what == "same" else RequestConflict()
             assert self.do(create_case(self.scripts, case)) == expected
 
     @precondition(lambda self: self.model)
@@ -217,7 +217,7 @@ class Cases(System):
             case = NewCase(
                 **{name: getattr(case, name) for name in case.__struct_fields__} | {"fingerprint": b"g" * 32}
             )
-        expected = CaseStored(self._expiry(case.id)) if same else RequestConflict.CONFLICT
+        expected = CaseStored(self._expiry(case.id)) if same else RequestConflict()
         assert self.do(create_case(self.scripts, case)) == expected
 
     @precondition(lambda self: self.new)

@@ -11,15 +11,15 @@ from callback_server.domain.call import Grant, RequestIdentity
 from callback_server.domain.case import CloseReason, GetGuard
 from callback_server.domain.guard import RequestIntent
 from callback_server.domain.response import complete
+from callback_server.domain.verification import Verification
 from callback_server.store import keys
 from callback_server.store.transitions.claim_call import (
     CaseClosed,
     ClaimRefusal,
     ConfirmationRequired,
-    EarlierCall,
+    EarlierCallEnded,
     EarlierCallRuns,
     RateLimited,
-    Verification,
     VerificationRequired,
     claim_call,
 )
@@ -60,17 +60,21 @@ class Claims(System):
             assert reply.resolved is not None
             (_, _, _, whole, _) = self.model[ids.case_id_of_call(reply.call_id)].resolution
             assert (reply.resolved.status, reply.resolved.response) == (fact.status, whole)
-            assert (reply.recorded, reply.attempt, reply.effect) == (True, fact.attempt, fact.effect)
-        elif word in ("CLAIMED", "RECORDED"):
+            assert (reply.ended_at_claim, reply.call_number, reply.effect) == (True, fact.attempt, fact.effect)
+        elif word in ("CLAIMED", "ENDED"):
             assert isinstance(reply, Grant), (reply, expected)
             assert reply.resolved is None
-            assert (reply.recorded, reply.attempt, reply.response) == (word == "RECORDED", fact.attempt, fact.response)
-            assert reply.effect == (fact.effect if reply.recorded else None)
+            assert (reply.ended_at_claim, reply.call_number) == (word == "ENDED", fact.attempt)
+            assert reply.response == fact.response
+            assert reply.effect == (fact.effect if reply.ended_at_claim else None)
             assert reply.version == fact.version
             mine = fact.delivery == RUNNING and fact.attempts_started == 1 and fact.at_once and fact.due == LATER
-            assert (reply.lease_left_ms > 0) is (mine or not reply.recorded)
+            assert (reply.lease_left_ms > 0) is (mine or not reply.ended_at_claim)
             new = self.new[ids.case_id_of_call(reply.call_id)]
-            assert (reply.answer_mode, reply.fallback) == (new.answer_mode, None if reply.recorded else new.fallback)
+            assert (reply.answer_mode, reply.fallback) == (
+                new.answer_mode,
+                None if reply.ended_at_claim else new.fallback,
+            )
         elif word == "CLOSED":
             reason, response = fact
             assert isinstance(reply, CaseClosed)
@@ -82,7 +86,7 @@ class Claims(System):
             assert reply == ConfirmationRequired(fact)
         elif word == "LIMITED":
             assert isinstance(reply, RateLimited)
-            assert 0 < reply.wait_ms <= max(OVER_MS, 60_000 / PER_MINUTE)
+            assert 0 < reply.retry_after_ms <= max(OVER_MS, 60_000 / PER_MINUTE)
             assert reply.limit in ("limit", "max_calls_per_minute_per_case", "held_calls")
         elif word == "RUNS":
             assert reply == EarlierCallRuns(fact.id, told_to_wait=bool(fact.wait_hash) and not fact.marked)
@@ -93,7 +97,7 @@ class Claims(System):
 
     def _compare_repeat(self, earlier, call):
         """Compare what a repeat of a call got that has ended."""
-        assert isinstance(earlier, EarlierCall)
+        assert isinstance(earlier, EarlierCallEnded)
         model = self.model[ids.case_id_of_call(call.id)]
         assert (earlier.call_id, earlier.status, earlier.code) == (call.id, call.status, call.code)
         assert (earlier.failure is not None) is (call.status in (FAILED, NOT_STARTED))
@@ -126,7 +130,7 @@ class Claims(System):
         self._compare_claim(reply, model.claim(call_id, profile=passed, **given))
         if isinstance(reply, Grant):
             self.granted.append(call_id)
-        if isinstance(reply, EarlierCall | EarlierCallRuns):  # sent again, it is counted once
+        if isinstance(reply, EarlierCallEnded | EarlierCallRuns):  # sent again, it is counted once
             again = self._claim(
                 case_id, call_id, profile=profile, limited=limited, intent=intent, message=message, digest=digest
             )

@@ -15,7 +15,7 @@ from callback_server.domain.call import CallStatus
 from callback_server.domain.case import AnswerMode
 from callback_server.domain.event import EventFilter
 from callback_server.domain.notification import expiry_id, reason_of, reminder_id
-from callback_server.domain.timeouts import AwaitedCallEnded, CallResolved, CaseExpired, HoldTimeEnded, LeaseEnded
+from callback_server.domain.reports import AwaitedCallEnded, CallResolved, CaseExpired, HoldTimeEnded, LeaseEnded
 from callback_server.operations.repair import Repair
 from callback_server.store import keys
 from callback_server.store.queries.read import read_calls, read_cases

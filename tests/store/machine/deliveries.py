@@ -106,7 +106,7 @@ class Deliveries(System):
             finish_delivery(
                 self.scripts, call_id=call_id, fencing_token=token, request=CAME if is_call else Request(""),
                 outcome=outcome if asked else None,
-                status=DeliveryStatus(status), wait_ms=0 if now else 3_600_000, recording=self.recording,
+                status=DeliveryStatus(status), backoff_ms=0 if now else 3_600_000, recording=self.recording,
             )
         )  # fmt: skip
         case_id = ids.case_id_of_call(call_id)

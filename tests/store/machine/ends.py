@@ -57,12 +57,12 @@ class Ends(System):
         model = self.model.get(case_id) or self.dropped[case_id]
         version = {None: None, "at the claim": self._known(call_id).version, "now": model.version}[merged]
         token = max(self._known(call_id).attempts_started, 1) if token is None else token
-        wait_ms = {None: None, NOW: 0, LATER: 3_600_000}[due]
+        backoff_ms = {None: None, NOW: 0, LATER: 3_600_000}[due]
         asked = status != NOT_STARTED
         reply = self.do(
             finish_call(
                 self.scripts, call_id=call_id, outcome=outcome, version=version, recording=self.recording,
-                answer_digest=digest, fencing_token=token, wait_ms=wait_ms, was_asked=asked,
+                answer_digest=digest, fencing_token=token, backoff_ms=backoff_ms, was_asked=asked,
             )
         )  # fmt: skip
         answer = self._of_answer(outcome.response) if answered else None
@@ -76,7 +76,7 @@ class Ends(System):
             assert reply == ResponseReplaced(model.response, model.version)
             return
         if expected == "PENDING":
-            assert reply == FinishResult(None, delivery=DeliveryStatus.PENDING, wait_ms=wait_ms)
+            assert reply == FinishResult(None, delivery=DeliveryStatus.PENDING, backoff_ms=backoff_ms)
             return
         delivery = DeliveryStatus(call.delivery) if call.delivery else None
         ended = FinishResult(call.effect, again=not was_running, delivery=delivery)

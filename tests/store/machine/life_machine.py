@@ -15,6 +15,7 @@ from store.machine.ends import Ends
 from store.machine.lists import Lists
 from store.machine.times import Times
 from store.machine.values import MOST_HELD, RESOLVED_AT_ONCE
+from support.cases import reports_of
 from support.limits import limited
 
 from callback_server.store.connection import client as connection
@@ -42,8 +43,8 @@ def machine_on(store):
         limited(resolutions, BATCH_CALLS=RESOLVED_AT_ONCE),
     ):
         client = connect(store.url)
-        due = []
-        scripts = Scripts(client, due.append)
+        scripts = Scripts(client)
+        due = reports_of(scripts)
         yield type("Machine", (LifeMachine,), {"loop": loop, "client": client, "scripts": scripts, "due": due})
         loop.run_until_complete(client.aclose())
         loop.close()

@@ -3,13 +3,12 @@
 from hypothesis import strategies as st
 from model.life import FAILED, NOT_STARTED, REJECTED, SUCCEEDED
 
-from callback_server.domain.activity import Activity
+from callback_server.domain.activity import Activity, Leases
 from callback_server.domain.call import Request
 from callback_server.domain.case import Fallback, Prompt
 from callback_server.domain.response import Response, ResponseType, complete
 from callback_server.store.packing import MAX_INLINE_BODY_BYTES
 from callback_server.store.recording import Recording
-from callback_server.store.transitions.claim_call import Leases
 
 KEEP = 1
 KEPT_BYTES = 1200

@@ -65,8 +65,12 @@ class Message:
     url: str
     method: str
     """In lower case."""
+    time: float
+    """The time of the message, in seconds since 1970."""
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytes = b""
+    has_own_body: bool = False
+    """Whether the body is the operator's. It then keeps its id."""
 
     def request(self) -> Request:
         """Return the request as a server gets it."""
@@ -148,8 +152,8 @@ def _returned(
         raise SampleError("the private key must be given")
     made = kind.make(url, secret, now, values)
     if made.form is None:
-        return Message(made.url, "get", list(made.headers))
-    return Message(made.url, "post", list(made.headers), made.form.encode())
+        return Message(made.url, "get", now, list(made.headers))
+    return Message(made.url, "post", now, list(made.headers), made.form.encode())
 
 
 def _provided(
@@ -161,18 +165,20 @@ def _provided(
     message = Message(
         url,
         provider.sample.method,
+        now,
         [(each, value) for each, value in (*provider.sample.headers, *example.get("headers", ()))],
         example.get("body", provider.sample.body).encode() if body is None else body,
+        body is not None,
     )
     _give_content_type(message)
     settings = _settings(name, provider, values)
     match settings:
         case StandardWebhooksSettings():
-            _sign_hmac(message, V1, secret, now, is_own_body=body is not None)
+            _sign_hmac(message, V1, secret)
         case HmacSettings():
-            _sign_hmac(message, settings, secret, now, is_own_body=body is not None)
+            _sign_hmac(message, settings, secret)
         case PublicKeySettings():
-            _sign_with_key(message, settings, read_private_key(secret), now, is_own_body=body is not None)
+            _sign_with_key(message, settings, read_private_key(secret))
         case SharedSecretSettings():
             place = Place("header", settings.header) if settings.header else Place("query", settings.parameter or "")
             text = secret.decode("latin-1").rstrip("\r\n")
@@ -180,7 +186,7 @@ def _provided(
                 raise SampleError(f"the secret has a line break or a control character, which no {place} can have")
             message.put(place, text)
         case JwtSettings():
-            _add_token(message, settings, read_private_key(secret), now)
+            _add_token(message, settings, read_private_key(secret))
         case _:
             raise SampleError(f"the kind {settings.kind} has no sample message")
     return message
@@ -203,7 +209,7 @@ def _give_content_type(message: Message) -> None:
         message.headers.append(("content-type", "application/json" if is_json else "text/plain"))
 
 
-def _sign_hmac(message: Message, settings: HmacSettings, content: bytes, now: float, *, is_own_body: bool) -> None:
+def _sign_hmac(message: Message, settings: HmacSettings, content: bytes) -> None:
     credential = Credential("the secret file", content)
     secret = secret_of(credential, settings.secret_encoding, settings.secret_prefix)
     verifier = make_hmac_signature(settings, [credential])
@@ -211,12 +217,10 @@ def _sign_hmac(message: Message, settings: HmacSettings, content: bytes, now: fl
     def sign(text: bytes) -> bytes:
         return hmac.digest(secret, text, settings.algorithm)
 
-    _sign(message, settings, now, verifier, sign, is_own_body=is_own_body)
+    _sign(message, settings, verifier, sign)
 
 
-def _sign_with_key(
-    message: Message, settings: PublicKeySettings, key: PrivateKey, now: float, *, is_own_body: bool
-) -> None:
+def _sign_with_key(message: Message, settings: PublicKeySettings, key: PrivateKey) -> None:
     algorithm = settings.algorithm
     if settings.algorithm_place is not None:
         name, algorithm = list(settings.algorithms.items())[-1]  # the newest one
@@ -225,30 +229,20 @@ def _sign_with_key(
         raise SampleError("the profile names no algorithm")
     sign = _signer(algorithm, key)
     verifier = make_key_signature(settings, lambda _request, _url: [])
-    _sign(message, settings, now, verifier, sign, is_own_body=is_own_body)
+    _sign(message, settings, verifier, sign)
 
 
-def _sign(
-    message: Message,
-    settings: SignedSettings,
-    now: float,
-    verifier: Signature,
-    sign: Callable[[bytes], bytes],
-    *,
-    is_own_body: bool,
-) -> None:
+def _sign(message: Message, settings: SignedSettings, verifier: Signature, sign: Callable[[bytes], bytes]) -> None:
     """Write time, id and signature to a message.
 
     Args:
         message: The message.
         settings: The format.
-        now: The time, in seconds since 1970.
         verifier: The verifier of the format. It tells the bytes to sign once the message has a signature, whatever it
             is.
         sign: Returns the signature of bytes.
-        is_own_body: Whether the body is the operator's. It then keeps its id.
     """
-    time, place = _time(now, settings.timestamp_format), parse_place(settings.signature[0])
+    time, place = _time(message.time, settings.timestamp_format), parse_place(settings.signature[0])
     in_field = ""
     if settings.timestamp is not None:
         if (at := parse_place(settings.timestamp)).kind == "field":
@@ -260,7 +254,8 @@ def _sign(
         if at.kind == "body-hash":
             continue
         found = message.find(at)
-        if (found is None and is_id_signed and index == 0) or (found is not None and not (at.in_body and is_own_body)):
+        is_made = is_id_signed and index == 0 if found is None else not (at.in_body and message.has_own_body)
+        if is_made:
             message.put(at, _new_id(found or ""))
     name = "" if settings.signature_field is None else f"{settings.signature_field}="
     message.put(place, f"{in_field}{name}{settings.prefix}")
@@ -286,8 +281,8 @@ def _signer(algorithm: KeyAlgorithm, key: PrivateKey) -> Callable[[bytes], bytes
     raise SampleError(f"the private key is not one for {algorithm}")
 
 
-def _add_token(message: Message, settings: JwtSettings, key: PrivateKey, now: float) -> None:
-    claims: dict[str, Any] = {"iat": int(now)}
+def _add_token(message: Message, settings: JwtSettings, key: PrivateKey) -> None:
+    claims: dict[str, Any] = {"iat": int(message.time)}
     if settings.body_hash_claim is not None:
         claims[settings.body_hash_claim] = hashlib.sha256(message.body).hexdigest()
     try:

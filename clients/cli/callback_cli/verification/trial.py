@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
+from callback import Call
 from callback_server.domain.call import Request
 from callback_server.verification.profile import FailureReason, VerificationError
 from callback_server.verification.profiles import Profiles
@@ -102,17 +101,13 @@ def try_request(name: str, settings: ProfileSettings, request: Request, url: str
 
 def _of_recorded_call(text: bytes) -> Request:
     try:
-        call: Mapping[str, Any] = json.loads(text)
-        headers = [
-            (name, each)
-            for name, value in call["requestHeaders"].items()
-            for each in (value if isinstance(value, list) else [value])
-        ]
-        encoded = call.get("requestBodyBase64")
-        body = call.get("requestBody", "").encode() if encoded is None else base64.b64decode(encoded)
-        return _request(call["requestMethod"], headers, call["requestQueryString"], body)
-    except (ValueError, LookupError, AttributeError, TypeError, RecursionError):
+        recorded = json.loads(text)
+        call = Call.from_dict(recorded)
+        if "requestMethod" not in recorded:
+            raise ValueError("it has no request")
+    except (ValueError, RecursionError):
         raise RequestFormatError("the JSON is not the output of callback call --json") from None
+    return _request(call.method, list(call.headers.pairs), call.query_string, call.body)
 
 
 def _request(method: str, headers: list[tuple[str, str]], query: str, body: bytes) -> Request:

@@ -164,24 +164,20 @@ class AsyncTransport:
         has_id, backoff = bool(request.request_id), self._backoff(timeout)
         if self._retry and not has_id:
             request.request_id = str(uuid.uuid4())
-        try:
-            reply = await self._call(
-                lambda channel: CallbacksServiceStub(channel).GenerateCallbackUrl,
-                request,
-                backoff,
-                traceparent=traceparent,
-            )
-        except RequestIdUnsupportedError:
-            if has_id:
-                raise
-            request.request_id = ""
-            reply = await self._call(
-                lambda channel: CallbacksServiceStub(channel).GenerateCallbackUrl,
-                request,
-                backoff,
-                once=True,
-                traceparent=traceparent,
-            )
+        while True:
+            try:
+                reply = await self._call(
+                    lambda channel: CallbacksServiceStub(channel).GenerateCallbackUrl,
+                    request,
+                    backoff,
+                    once=not request.request_id,
+                    traceparent=traceparent,
+                )
+                break
+            except RequestIdUnsupportedError:
+                if has_id or not request.request_id:
+                    raise
+                request.request_id = ""
         made = generated_callback_from_proto(reply)
         for warning in made.warnings:
             _log.warning("callback_warning case_id=%s text=%s", made.case_id, warning.text)

@@ -35,7 +35,7 @@ def token_metadata(
     if token is not None and token_file is not None:
         raise ValueError("token and token_file exclude each other: give only one")
     if token_file is not None:
-        return _TokenFile(Path(token_file))
+        return TokenFile(Path(token_file))
     if token is None:
         return tuple
     if callable(token):
@@ -51,7 +51,7 @@ def warn_of_plain_text(target: str, tls: Tls | None, *, has_token: bool) -> None
         _log.warning("token_sent_in_plain_text target=%s hint=pass tls to encrypt the connection", target)
 
 
-class _TokenFile:
+class TokenFile:
     """The metadata function of a token file."""
 
     def __init__(self, file: Path) -> None:
@@ -68,6 +68,11 @@ class _TokenFile:
                 self._problem = str(error)
                 _log.error("token_file_unusable action=keep_last_token error=%s", error)
         return self._last
+
+    def has_changed(self) -> bool:
+        """Return whether the file has another token than when it was last read."""
+        last = self._last
+        return self() != last
 
     def _read(self) -> Metadata:
         try:

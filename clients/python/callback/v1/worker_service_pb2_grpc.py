@@ -76,9 +76,9 @@ class WorkerServiceServicer(object):
         worker sends Hello.
         S4. The worker opens its first stream at once. Before each other one it waits: 0.2 seconds, then twice as long each
         time, at most 5 seconds, each time multiplied by a random number from 0.5 to 1. After a Welcome it begins at 0.2
-        seconds again. It reads the files with its token and for TLS again for each stream. If it cannot use one, or if
-        the file is empty, it ends at its start; later it goes on with the last content that it could use. White space
-        around a token in a file is not part of the token.
+        seconds again. It reads the files with its token and for TLS again for each stream (and see S11). If it cannot
+        use one, or if the file is empty, it ends at its start; later it goes on with the last content that it could
+        use. White space around a token in a file is not part of the token.
         S5. The worker sends an HTTP/2 PING every 5 to 30 seconds, also while it has no calls, and takes the connection for
         lost if there is no reply within 3 to 10 seconds. It may leave out PINGs while data arrives. A server refuses
         PINGs that come more often than every 4 seconds, but not those that a gRPC library sends because data has
@@ -87,11 +87,15 @@ class WorkerServiceServicer(object):
         S6. If the stream is lost, each of its calls has ended for the worker. It cancels their handlers: no server accepts
         a Result on another stream. A handler that goes on keeps its slot until it ends. A confirmed call ends with
         HANDLER_LOST. Another worker gets a call that was not confirmed; but if two workers lose their streams while
-        they have the call and before it is confirmed, it ends with WORKERS_LOST and no other worker gets it.
-        S7. The server sends Drain when it stops, and after 48 to 60 minutes: so the worker is authenticated again. The
-        worker opens another stream, as S4 says, and keeps the old one until the server ends it. The end of the old one,
-        whatever it is, opens no further stream. The calls of the old stream go on there. All streams together have at
-        most `max_calls` calls that are accepted and have no Result yet.
+        they have the call and before it is confirmed, it ends with WORKERS_LOST and no other worker gets it. A stream
+        that the server ends does not count for that.
+        S7. The server sends Drain when it stops; after 48 to 60 minutes, or after 80 to 100 % of the time until the token or
+        certificate of the worker expires, if that is less and at least 10 seconds; and when the worker may no longer
+        work: its token was removed or has expired, or its principal has lost an activity or the role. The worker opens
+        another stream, as S4 says, and keeps the old one until the server ends it, with OK or with the reason why the
+        worker may no longer work. The end of the old one, whatever it is, opens no further stream. The calls of the old
+        stream go on there. All streams together have at most `max_calls` calls that are accepted and have no Result
+        yet. If the token or the principal is revoked, the server ends the stream at once with UNAUTHENTICATED: S6.
         S8. A worker that stops sends Drain on each stream that has a Welcome, ends one without, and opens no other. Of its
         calls, those that it has accepted go on: also one that is confirmed only now. It sends Declined for each other,
         before or after Drain, and for an offer that arrives later. The server ends the stream with OK when it has the
@@ -99,6 +103,10 @@ class WorkerServiceServicer(object):
         S9. Only the server half-closes. If the worker half-closes, the stream is lost for the server: S6.
         S10. The worker keeps the last `store_epochs` that is not empty, of Welcome or of a message, on any of its streams.
         It sends that in the Hello of each later stream, and does not read it.
+        S11. When the file with its token has another token, or the files for TLS have another certificate or other
+        authorities, the worker opens another stream with them, within 3 seconds and as S4 says. When that has its
+        Welcome, the worker sends Drain on the old one, as S8 says. Until then the old one has calls as before: the
+        server may not know the new token yet.
 
         A CALL, as the worker sees it
 

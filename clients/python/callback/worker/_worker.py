@@ -25,6 +25,9 @@ The result of a call is described at `Handlers`. In addition:
    for them. It keeps running, because another server may have some.
 6. At SIGTERM the worker requests no more calls, and finishes those that it started. A server that stops asks its
    workers to connect to another server. The worker does so, and meanwhile finishes the calls of the first one.
+7. When its token file or its TLS files have changed, which the worker looks for every second, it opens another stream
+   with them. Once that is welcome, it finishes the calls of the old stream and leaves that. Until then it keeps the old
+   one: the server may not know the new token yet.
 """
 
 import asyncio
@@ -35,7 +38,7 @@ import socket
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from os import PathLike
 
 import grpc
@@ -44,7 +47,7 @@ from callback._decisions import Handler, NotificationHandler
 from callback._errors import CallbackError, InvalidRequestError, PermissionDeniedError, UnauthenticatedError
 from callback._rpc_errors import from_rpc_error
 from callback.connection._backoff import Backoff
-from callback.connection._bearer_token import Metadata, token_metadata, warn_of_plain_text
+from callback.connection._bearer_token import Metadata, TokenFile, token_metadata, warn_of_plain_text
 from callback.connection._channel_options import CHANNEL_OPTIONS, MAX_MESSAGE_BYTES
 from callback.connection._tls import Tls, TlsFiles, open_channel
 from callback.v1 import callback_handler_service_pb2 as handler_messages
@@ -67,6 +70,8 @@ FIRST_PAUSE_S = 0.2
 """The first pause before reconnecting, in seconds."""
 LONGEST_PAUSE_S = 5.0
 """The longest pause before reconnecting, in seconds."""
+LOOK_AT_FILES_S = 1.0
+"""How often a connected worker looks whether its token file or its TLS files have changed, in seconds."""
 UNEXPLAINED_ENDS_PER_LOG = 5
 """How many streams in a row end without a reason for each line of the log that says so."""
 MAX_BATCH_MESSAGES = 64
@@ -95,9 +100,10 @@ class Worker:
             Names are looked up for each connection.
         tls: The authorities to trust, and the worker's certificate. Default: no TLS. A token then crosses the network
             in plain text, which is logged as a warning unless the target is on this machine.
-        token: The bearer token, or a function that returns it and is called with every connection.
-        token_file: A file with the bearer token. It is read with every connection, so that a new token takes effect
-            without a restart. While the file is unusable, the last token stays in use.
+        token: The bearer token, or a function that returns it and is called with every connection. The server asks for
+            another connection before the token expires.
+        token_file: A file with the bearer token. When it changes, the worker connects with the new token, and finishes
+            its calls. While the file is unusable, the last token stays in use.
         max_calls: The number of concurrent calls (slots), 1 to 1,000. Coroutine functions share one event loop, so
             only their asynchronous waiting overlaps. Plain functions have as many threads as there are slots.
         grace: How long running calls may continue after a stop, in seconds. Later they are cancelled. The worker still
@@ -218,8 +224,9 @@ class Worker:
     async def _stay_connected(
         self, streams: set["_Stream"], slots: asyncio.Semaphore, threads: HandlerThreads, welcome: asyncio.Event
     ) -> None:
-        """Keep a stream to a server, and open another one when it ends or the server is draining."""
+        """Keep a stream to a server, and open another one when it ends, the server is draining, or files change."""
         backoff, unexplained = _backoff(), 0
+        serving: _Stream | None = None
         while True:
             await self._addresses.look_up_within(LOOK_UP_TIMEOUT_S)
             try:
@@ -241,15 +248,28 @@ class Worker:
                 stream.ended.add_done_callback(lambda _, stream=stream: streams.discard(stream))  # type: ignore[misc]  # mypy cannot type a lambda with a default
                 await stream.answered.wait()
                 if stream.is_welcome:
+                    if serving is not None and not serving.leaving.is_set():
+                        serving.drain()
+                    serving = stream
                     welcome.set()
                     backoff = _backoff()
                     served = [each for each in self._served() if each not in stream.unroutable_activities]
                     _log.info("worker_connected target=%s activities=%s", self._target, ",".join(served) or "none")
-                await stream.leaving.wait()
+                await self._until_leaving(stream)
                 unexplained = unexplained + 1 if stream.is_unexplained else 0
                 if unexplained % UNEXPLAINED_ENDS_PER_LOG == 0:
                     self._log_end(stream, first=not welcome.is_set())
             await asyncio.sleep(backoff.next_pause())
+
+    async def _until_leaving(self, stream: "_Stream") -> None:
+        """Wait until the worker needs another stream than this one."""
+        while not (stream.leaving.is_set() or self._have_files_changed()):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stream.leaving.wait(), LOOK_AT_FILES_S)
+
+    def _have_files_changed(self) -> bool:
+        has_new_token = isinstance(self._metadata, TokenFile) and self._metadata.has_changed()
+        return has_new_token or (self._tls is not None and self._tls.reload_if_changed())
 
     def _log_end(self, stream: "_Stream", *, first: bool) -> None:
         """Log why the worker needs another stream.
@@ -257,6 +277,9 @@ class Worker:
         Raises:
             CallbackError: The server refused the first connection of this worker (`first`).
         """
+        if not stream.leaving.is_set():
+            _log.info("files_changed target=%s", self._target)
+            return
         if stream.failure is None:
             _log.info("server_draining target=%s", self._target)
             return

@@ -12,6 +12,13 @@ import type { Logger } from "../logger.js";
 import type { TokenOptions } from "../options.js";
 import { isLocal } from "./targets.js";
 
+/** Returns the metadata of a request. */
+export interface TokenMetadata {
+  (): Promise<Metadata>;
+  /** Returns whether the token file has another token than when it was last read. */
+  readonly hasChanged?: () => boolean;
+}
+
 /**
  * Return the function that gives the metadata of each request.
  *
@@ -19,7 +26,7 @@ import { isLocal } from "./targets.js";
  *   function throws it.
  * @throws Error of Node: The file cannot be read.
  */
-export function tokenMetadata({ token, tokenFile }: TokenOptions, logger: Logger): () => Promise<Metadata> {
+export function tokenMetadata({ token, tokenFile }: TokenOptions, logger: Logger): TokenMetadata {
   if (token !== undefined && tokenFile !== undefined) {
     throw new TypeError("token and tokenFile exclude each other: give only one");
   }
@@ -48,7 +55,7 @@ export function warnOfPlainText(
   }
 }
 
-function fileMetadata(file: string | URL, logger: Logger): () => Promise<Metadata> {
+function fileMetadata(file: string | URL, logger: Logger): TokenMetadata {
   const read = (): string => {
     const token = readFileSync(file, "utf8").trim();
     try {
@@ -60,7 +67,7 @@ function fileMetadata(file: string | URL, logger: Logger): () => Promise<Metadat
   };
   let last = read();
   let problem = "";
-  return async () => {
+  const readAgain = (): string => {
     try {
       last = read();
       problem = "";
@@ -71,8 +78,10 @@ function fileMetadata(file: string | URL, logger: Logger): () => Promise<Metadat
         logger.error({ action: "keep_last_token", problem }, "token_file_unusable");
       }
     }
-    return authorization(last);
+    return last;
   };
+  const hasChanged = (): boolean => last !== readAgain();
+  return Object.assign(async () => authorization(readAgain()), { hasChanged });
 }
 
 function authorization(token: string): Metadata {

@@ -52,7 +52,7 @@ class Assignment(ABC):
         self.accepted = False
         self.confirmed = False
         self.is_stream_lost = False
-        """Whether the stream of the worker ended before the call was completed."""
+        """Whether the stream of the worker broke before the call was completed. Not if the server ended it."""
         self.completed: asyncio.Future[worker_pb2.Result | None] = self._loop.create_future()
         """The result. None: the worker was lost, or the call was withdrawn."""
         self.step_deadline = 0.0
@@ -108,10 +108,10 @@ class Assignment(ABC):
         if not self.completed.done():
             self.completed.set_result(result)
 
-    def lose(self) -> None:
-        """Record that the stream of the worker was lost."""
+    def lose(self, *, by_server: bool) -> None:
+        """Record that the stream of the worker has ended: the server ended it, or it broke."""
         if not self.completed.done():
-            self.is_stream_lost = True
+            self.is_stream_lost = not by_server
             self.completed.set_result(None)
 
     def withdraw(self) -> None:

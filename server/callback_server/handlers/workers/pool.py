@@ -41,7 +41,7 @@ ROUTES_AGE_S: Final = 1.0
 ends at once then, so that thousands of them do not keep others from their handlers."""
 MAX_STREAMS_LOST: Final = 2
 """How many workers may lose their stream while a call is offered to them. Then it is offered to no other: it may be the
-cause."""
+cause. A stream that the server ends does not count."""
 CHECK_S: Final = 0.2
 """How long the confirmation of the first call of a worker is delayed where workers are checked, in seconds."""
 CHANGE_S: Final = 0.1
@@ -117,7 +117,7 @@ class WorkerPool:
             del self._serving[route][worker]
             if not self._serving[route]:
                 del self._serving[route]
-        worker.disconnect()
+        worker.disconnect(by_server=self._is_stopped)
         self._assign_waiting()
 
     def on_slot_free(self, _worker: Worker) -> None:
@@ -290,7 +290,12 @@ class WorkerPool:
             for worker in self._serving.get(route, ())
             if worker.free_slots > 0 and worker.takes(size) and not worker.has_call(call_id)
         ]
-        return min(able, key=lambda worker: worker.load).assign(call_id) if able else None
+        while able:
+            worker = min(able, key=lambda worker: worker.load)
+            if worker.may_work():
+                return worker.assign(call_id)
+            able.remove(worker)
+        return None
 
     def _refuse_answer(self, number: int, refusal: handler_pb2.RefuseAnswerRequest) -> None:
         """Tell the worker with this number, if it is still connected, that its decision cannot be rendered."""

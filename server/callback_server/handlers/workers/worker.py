@@ -50,6 +50,7 @@ class Worker:
         notification_activities: Collection[str] = (),
         max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
         name: str = "",
+        find_refusal: Callable[[], Exception | None] = lambda: None,
     ) -> None:
         """Create a worker.
 
@@ -60,6 +61,7 @@ class Worker:
             notification_activities: The activities whose notifications it handles.
             max_message_bytes: The largest message that it takes, in bytes.
             name: Its name in the log.
+            find_refusal: Returns why it may work no longer. None: it may work.
         """
         self.number = next(_numbers)
         """Identifies the worker among all that were ever connected to this process."""
@@ -71,9 +73,12 @@ class Worker:
         """Whether the worker gets no more calls."""
         self.calls_lost = 0
         """The number of calls that were lost with its stream."""
+        self.refusal: Exception | None = None
+        """Why it may work no longer, as of the last check."""
         self.was_checked = False
         """Whether the confirmation of its first call was delayed."""
         self._name = name
+        self._find_refusal = find_refusal
         self._on_slot_free = on_slot_free
         self._assignments: dict[str, LocalAssignment] = {}
         self._unanswered: set[LocalAssignment] = set()
@@ -155,13 +160,21 @@ class Worker:
             self.send(response)
         self._close_if_drained()
 
-    def disconnect(self) -> None:
-        """Record that the stream has ended: all calls of the worker are lost."""
+    def may_work(self) -> bool:
+        """Check whether it may still work. If not, ask it to connect again: the calls that run may end."""
+        self.refusal = self._find_refusal()
+        if self.refusal is not None:
+            self.drain()
+        return self.refusal is None
+
+    def disconnect(self, *, by_server: bool) -> None:
+        """End the stream, or record that it has ended: all calls of the worker are lost."""
         self.draining = True
         assignments, self._assignments = self._assignments, {}
         self.calls_lost += sum(not assignment.withdrawn for assignment in assignments.values())
         for assignment in assignments.values():
-            assignment.lose()
+            assignment.lose(by_server=by_server)
+        self._outgoing.clear()
         self._close()
 
     def withdraw(self, assignment: LocalAssignment) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, Self, cast
 from urllib.parse import urlsplit
 
@@ -151,12 +153,7 @@ class ClusterClient(RedisCluster):
         Raises:
             RedisClusterException: None can be reached, or not all slots are served.
         """
-        try:
-            await super().initialize(*args, **kwargs)
-        except RedisClusterException:
-            if not self._remember_url():
-                raise
-            await super().initialize(*args, **kwargs)
+        await self._or_by_url(functools.partial(super().initialize, *args, **kwargs))
         return self
 
     async def find_nodes_again(self, failed: str) -> None:
@@ -165,19 +162,19 @@ class ClusterClient(RedisCluster):
         Raises:
             RedisClusterException: As for `initialize`.
         """
-        try:
-            await self.nodes_manager.initialize(last_failed_node_name=failed)
-        except RedisClusterException:
-            if not self._remember_url():
-                raise
-            await self.nodes_manager.initialize(last_failed_node_name=failed)
+        await self._or_by_url(functools.partial(self.nodes_manager.initialize, last_failed_node_name=failed))
 
-    def _remember_url(self) -> bool:
-        """Return whether there are addresses to ask that were forgotten."""
-        known = self.nodes_manager.startup_nodes
-        forgotten = {name: node for name, node in self._of_url.items() if name not in known}
-        known.update(forgotten)
-        return bool(forgotten)
+    async def _or_by_url(self, find: Callable[[], Awaitable[Any]]) -> None:
+        """Find the nodes, if need be again by the addresses of the URL that were forgotten."""
+        try:
+            await find()
+        except RedisClusterException:
+            known = self.nodes_manager.startup_nodes
+            forgotten = {name: node for name, node in self._of_url.items() if name not in known}
+            if not forgotten:
+                raise
+            known.update(forgotten)
+            await find()
 
 
 StoreClient = Redis | ClusterClient

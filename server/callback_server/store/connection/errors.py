@@ -10,28 +10,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Final
 
+from redis import exceptions
 from redis.asyncio.connection import DefaultParser
-from redis.exceptions import (
-    AskError,
-    AuthenticationError,
-    BusyLoadingError,
-    ClusterError,
-    MasterDownError,
-    MaxConnectionsError,
-    MovedError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisClusterException,
-    RedisError,
-    ResponseError,
-    TryAgainError,
-)
-from redis.exceptions import (
-    ConnectionError as RedisConnectionError,
-)
-from redis.exceptions import (
-    TimeoutError as RedisTimeoutError,
-)
 
 from callback_server import metrics
 
@@ -47,11 +27,11 @@ class StoreError(Exception):
         self.maybe_done = maybe_done
 
 
-class NotSentError(RedisConnectionError):
+class NotSentError(exceptions.ConnectionError):
     """No connection could be made, so the command was not sent."""
 
 
-class SlotMigratingError(ResponseError):
+class SlotMigratingError(exceptions.ResponseError):
     """The slot of a key is on its way to another node of the cluster. The node did nothing.
 
     Both nodes have a part of the slot's data then, and a script needs all of it. A node that gives a slot away answers
@@ -60,7 +40,7 @@ class SlotMigratingError(ResponseError):
     """
 
 
-NO_PRIMARY: Final = (ReadOnlyError, MasterDownError)
+NO_PRIMARY: Final = (exceptions.ReadOnlyError, exceptions.MasterDownError)
 """Errors of a node that is not the primary any more. Its connections are closed, and the primary is looked up anew."""
 
 
@@ -71,7 +51,7 @@ def reply_error(text: str) -> Exception:
 
 def refused_ask(error: Exception) -> Exception:
     """Return this error, or in place of ASK the error that nothing follows."""
-    if isinstance(error, AskError) and not isinstance(error, MovedError):
+    if isinstance(error, exceptions.AskError) and not isinstance(error, exceptions.MovedError):
         return SlotMigratingError("the slot is migrating to another node")
     return error
 
@@ -83,36 +63,44 @@ _REFUSAL_WORDS: Final = (
 """The first words of errors for which redis-py has no class. It removes the first word of all others."""
 
 
+_NOT_DONE: Final = (
+    NotSentError,
+    exceptions.AuthenticationError,
+    exceptions.MaxConnectionsError,
+    exceptions.RedisClusterException,  # no node could be reached, or none has the slot
+    # The store refuses to do anything at the moment.
+    exceptions.BusyLoadingError,
+    exceptions.ClusterError,
+    exceptions.OutOfMemoryError,
+    exceptions.ReadOnlyError,
+    SlotMigratingError,
+    exceptions.TryAgainError,
+)
+# uvloop raises RuntimeError when it writes to a connection that turns out to be closed.
+_LOST: Final = (exceptions.ConnectionError, exceptions.TimeoutError, OSError, RuntimeError)
+
+
 class _StoreErrors:
     def __enter__(self) -> None: ...
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        match error:
-            case None:
+        if error is None:
+            return
+        if isinstance(error, _NOT_DONE):
+            maybe_done = False
+        elif isinstance(error, _LOST):
+            # The blocking pool raises this when no connection became free.
+            maybe_done = str(error) != "No connection available."
+        elif isinstance(error, exceptions.ResponseError):
+            if not str(error).startswith(_REFUSAL_WORDS):
                 return
-            # A RedisClusterException: no node could be reached, or none has the slot.
-            case NotSentError() | AuthenticationError() | MaxConnectionsError() | RedisClusterException():
-                raise _counted(error, maybe_done=False) from error
-            # The store refuses to do anything at the moment.
-            case (
-                BusyLoadingError()
-                | ClusterError()
-                | OutOfMemoryError()
-                | ReadOnlyError()
-                | SlotMigratingError()
-                | TryAgainError()
-            ):
-                raise _counted(error, maybe_done=False) from error
-            # uvloop raises RuntimeError when it writes to a connection that turns out to be closed.
-            case RedisConnectionError() | RedisTimeoutError() | OSError() | RuntimeError():
-                # The blocking pool raises this when no connection became free.
-                sent = str(error) != "No connection available."
-                raise _counted(error, maybe_done=sent) from error
-            case ResponseError():
-                if str(error).startswith(_REFUSAL_WORDS):
-                    raise _counted(error, maybe_done=False) from error
-            case RedisError():
-                raise _counted(error, maybe_done=True) from error
+            maybe_done = False
+        elif isinstance(error, exceptions.RedisError):
+            maybe_done = True
+        else:
+            return
+        metrics.STORE_ERRORS.labels("unknown" if maybe_done else "refused").inc()
+        raise StoreError(str(error), maybe_done=maybe_done) from error
 
 
 _STORE_ERRORS: Final = _StoreErrors()
@@ -121,8 +109,3 @@ _STORE_ERRORS: Final = _StoreErrors()
 def store_errors() -> AbstractContextManager[None]:
     """Return a context that turns the errors of redis-py into `StoreError`. A fault of ours (a script error) passes."""
     return _STORE_ERRORS  # not a generator, which takes three times as long, on every command
-
-
-def _counted(error: Exception, *, maybe_done: bool) -> StoreError:
-    metrics.STORE_ERRORS.labels("unknown" if maybe_done else "refused").inc()
-    return StoreError(str(error), maybe_done=maybe_done)

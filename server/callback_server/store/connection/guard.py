@@ -49,3 +49,10 @@ class Guard(Protocol):
             NotSentError: The store is refused.
             RedisError: The reply is an error.
         """
+
+    def acknowledge(self, tag: str, epoch: Any, steps: int = 0) -> None:
+        """Take the number of the newest event of a partition from a reply to what was sent in an epoch.
+
+        Raises:
+            RedisError: The epoch is not the newest one any more, so the step may be lost.
+        """

@@ -23,6 +23,7 @@ class EpochGuard:
         self._epochs = epochs
         self._replicas = replicas
         self.current = epochs.current
+        self.acknowledge = epochs.acknowledge
         self.unseen = epochs.unseen
 
     @property

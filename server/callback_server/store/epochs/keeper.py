@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 import os
 import threading
@@ -140,20 +141,14 @@ class EpochKeeper:
 
     def _on_loss(self, loss: Loss) -> None:
         metrics.STEPS_LOST.inc(loss.steps)
-        log.error(
-            "steps_lost",
-            partition=loss.partition,
-            steps=loss.steps,
-            epoch=loss.epoch,
-            lost_epoch=loss.lost_epoch,
-        )
+        log.error("steps_lost", **dataclasses.asdict(loss))
         self._losses.append(loss)
         self.epochs.changed.set()
 
     async def _record_losses(self, scripts: Scripts) -> None:
         while self._losses:
             loss = self._losses[0]
-            record = functools.partial(record_loss, scripts, loss)
+            record = functools.partial(record_loss, scripts, **dataclasses.asdict(loss))
             try:
                 await resend(record, unsent_s=RECORD_WAIT_S, unsure_s=RECORD_WAIT_S)
             except StoreError as error:

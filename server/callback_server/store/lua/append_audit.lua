@@ -5,8 +5,8 @@
 -- ARGV:
 ---@param audit string see includes/audit.lua
 -- Returns: OK; HEAD_MOVED with id and text of the newest entry ('' = there is none).
--- @arguments
 -- @include audit
+-- @arguments
 
 local appended, newest_id, newest_entry = append_audit(audit)
 if appended == 'MOVED' then return {'HEAD_MOVED', newest_id, newest_entry} end

@@ -8,12 +8,13 @@
 -- ARGV:
 ---@param limit number
 ---@param retention_ms number
--- Returns: the timeouts that were applied, then the number of calls and the number of cases that were deleted. A sum
+-- Returns: reports, then the number of calls and the number of cases that were deleted. A sum
 --          below the limit means: nothing is left, but perhaps what damaged cases kept from this step.
 -- Transition: CLOSED -> nothing
--- @include lifecycle
+-- @include entries
 -- @include labels
 -- @include status_lists
+-- @include types
 -- @arguments
 
 local now = math.floor(now_us() / 1000)

@@ -16,8 +16,8 @@
 --          '', and a field for each paused activity, with the pause as JSON ([principal, reason, milliseconds]; 1 if a
 --          server of the release before stored it); FULL (as many activities are paused already as can be, and nothing
 --          was changed); HEAD_MOVED with id and text of the newest entry of the audit.
--- @arguments
 -- @include audit
+-- @arguments
 
 local list = string.sub(KEYS[1], 2, -2)
 local was_paused = redis.call('HEXISTS', list, activity) == 1

@@ -29,23 +29,24 @@
 --  delivered; '' = that is what is recorded
 ---@param whole_body string its body
 ---@param declared_leases string[] pairs: activity, lease_ms
----@param limited_owners string[] triples: owner, wait_ms, limit
--- Returns: the timeouts that were applied, then one of
---          CLAIMED or RECORDED with attempt, owner, activity, lease_left_ms (of RECORDED: of the delivery that the
---          sender is to run, 0 = none), content and body as they were at the claim, with their version, the effect of
---          a recorded call on its case ('' = none), answer mode ('' = HANDLER) and fallback ('' = none);
---          RESOLVED with attempt, owner, activity, content, the effect on the case, status and answer ('' = it was
---          erased, and nothing is left of it): the call has ended with the answer of its case;
+---@param limited_owners string[] triples: owner, retry_after_ms, limit
+-- Returns: reports, then one of
+--          CLAIMED or ENDED with number of the call, owner, activity, lease_left_ms (of ENDED: of the delivery
+--          that the sender is to run, 0 = none), content and body as they were at the claim, with their version, the
+--          effect of a call that has ended on its case ('' = none), answer mode ('' = HANDLER) and fallback ('' =
+--          none);
+--          RESOLVED with number of the call, owner, activity, content, the effect on the case, status and answer ('' =
+--          it was erased, and nothing is left of it): the call has ended with the answer of its case;
 --          UNKNOWN: no case is reached by this hash and parameter;
 --          CLOSED with its reason, its closed response ('' = none), owner and alternative_domain;
 --          BUSY: another call runs on a single-use case;
---          STALE: this call has ended already, or it is a recorded call that was erased, and the case has another
+--          STALE: this call has ended already, or it ended at its claim and was erased, and the case has another
 --          response;
 --          VERIFY with profile and alternative_domain: the case needs a profile that was not passed;
 --          CONFIRM with content: a person must confirm, or make a choice;
 --          AGENT: the sender must find out whether a program sends the request;
 --          HANDSHAKE: the case is open, and no call was requested;
---          LIMITED with wait_ms and limit, a setting or `held_calls`;
+--          LIMITED with retry_after_ms and limit, a setting or `held_calls`;
 --          RUNS with the call_id of the earlier call of this request, which runs: the repeat waits with it, or its
 --          caller got the fallback, or with 1: its caller was told to wait; BUSY if it has too many waiters;
 --          REPEATED with the call_id of that call, if it has ended and its answer counts for this request: its status,
@@ -54,12 +55,13 @@
 -- Transition: OPEN -> the status during a call (life table); a call that ends here: its row of the life table. A
 --             redirect to /path without a platform fails. Timeouts are applied first, except where a profile was not
 --             passed.
--- @include lifecycle
 -- @include rate_limit
+-- @include timeouts
+-- @include types
 -- @arguments
 
 -- How long a caller is to wait where the case holds as many calls as it may, in milliseconds.
-local HELD_WAIT_MS = 5000
+local HELD_RETRY_AFTER_MS = 5000
 
 local case = load_case(case_id)
 local is_known = redis.call('HLEN', call_key(call_id)) > 0 -- mostly not, so its fields are not looked for
@@ -76,14 +78,14 @@ if intent == 'OPTIONS' then return reply('UNKNOWN') end
 
 local now = math.floor(now_us() / 1000)
 
-local function grant(word, attempt, lease_left_ms, content, body, version, effect)
+local function grant(word, number, lease_left_ms, content, body, version, effect)
   local fallback = word == 'CLAIMED' and case.fallback and redis.call('GET', fallback_key(case_id)) or ''
-  return reply(word, tonumber(attempt), case.owner, case.activity, lease_left_ms, content, body or '',
+  return reply(word, tonumber(number), case.owner, case.activity, lease_left_ms, content, body or '',
     tonumber(version), effect or '', case.answer_mode or '', fallback)
 end
 
-local function resolved(attempt, effect, status, answer)
-  return reply('RESOLVED', tonumber(attempt), case.owner, case.activity, redis.call('GET', content_key(case_id)),
+local function resolved(number, effect, status, answer)
+  return reply('RESOLVED', tonumber(number), case.owner, case.activity, redis.call('GET', content_key(case_id)),
     effect or '', status, answer)
 end
 
@@ -99,9 +101,9 @@ if known[1] == 'RUNNING' then
   if left <= 0 then return reply('STALE') end
   return grant('CLAIMED', known[2], left, known[3], known[4], known[5])
 elseif known[1] and ends_at_claim(case) and known[3] then
-  return grant('RECORDED', known[2], delivery_left_ms(), known[3], known[4], known[5], known[6])
+  return grant('ENDED', known[2], delivery_left_ms(), known[3], known[4], known[5], known[6])
 elseif known[1] and ends_at_claim(case) and known[5] == case.version then -- erased, and the case has the same response
-  return grant('RECORDED', known[2], delivery_left_ms(), redis.call('GET', content_key(case_id)),
+  return grant('ENDED', known[2], delivery_left_ms(), redis.call('GET', content_key(case_id)),
     redis.call('GET', body_key(case_id)), known[5], known[6])
 elseif known[1] and case.resolved and known[7] == case.resolved then
   return resolved(known[2], known[6], known[1], redis.call('HGET', resolution_key(case_id), 'answer'))
@@ -121,11 +123,11 @@ local function limited()
   for i = limited_owners_first, limited_owners_last, 3 do
     if ARGV[i] == case.owner then return tonumber(ARGV[i + 1]), ARGV[i + 2] end
   end
-  local wait_ms = 0
+  local retry_after_ms = 0
   if calls_per_minute > 0 then
-    arrival, wait_ms = next_arrival(case, calls_per_minute)
+    arrival, retry_after_ms = next_arrival(case, calls_per_minute)
   end
-  return wait_ms, 'max_calls_per_minute_per_case'
+  return retry_after_ms, 'max_calls_per_minute_per_case'
 end
 
 -- A message is recognized by its id, and by nothing else. A GET that a person must confirm is never the same as an
@@ -136,8 +138,8 @@ if not is_message then window_ms = tonumber(case.repeat_window) end
 local earlier = window_ms > 0 and intent ~= 'HANDSHAKE' and redis.call('GET', repeat_key(case_id, digest))
 if earlier then
   if case.guard == 'DETECT' and intent == 'GET' then return reply('AGENT') end
-  local wait_ms, limit = limited()
-  if wait_ms > 0 then return reply('LIMITED', wait_ms, limit) end
+  local retry_after_ms, limit = limited()
+  if retry_after_ms > 0 then return reply('LIMITED', retry_after_ms, limit) end
   local status = redis.call('HGET', call_key(earlier), 'status')
   if status == 'RUNNING' then -- apply_timeouts does not end the lease of a call on a case for multiple calls
     local lease = tonumber(redis.call('ZSCORE', leases_key(), earlier))
@@ -171,10 +173,10 @@ if intent == 'HANDSHAKE' then return reply('HANDSHAKE') end
 
 local is_held = case.answer_mode == 'HOLD'
 if is_held and not case.resolved and redis.call('ZCARD', held_key(case_id)) >= max_held_calls then
-  return reply('LIMITED', HELD_WAIT_MS, 'held_calls')
+  return reply('LIMITED', HELD_RETRY_AFTER_MS, 'held_calls')
 end
-local wait_ms, limit = limited()
-if wait_ms > 0 then return reply('LIMITED', wait_ms, limit) end
+local retry_after_ms, limit = limited()
+if retry_after_ms > 0 then return reply('LIMITED', retry_after_ms, limit) end
 
 if is_held then
   lease_ms = tonumber(redis.call('HGET', case_key(case_id), 'hold_ms'))
@@ -189,10 +191,10 @@ local recorded_request, recorded_body = request, request_body
 local is_kept_while_held = partial and is_held
 if is_kept_while_held then request, request_body = whole_request, whole_body end
 local body = redis.call('GET', body_key(case_id)) or ''
-local attempt = case.call_count + 1
+local number = case.call_count + 1
 local size = #request + #request_body + #content + #body
 
-local call_fields = {'attempt', attempt, 'start', now, 'request', request, 'request_body', request_body, 'response',
+local call_fields = {'attempt', number, 'start', now, 'request', request, 'request_body', request_body, 'response',
   content, 'version', case.version, 'size', size}
 local function set_call_field(name, value)
   call_fields[#call_fields + 1], call_fields[#call_fields + 2] = name, value
@@ -215,11 +217,11 @@ if arrival then redis.call('HSET', case_key(case_id), 'arrival', arrival) end
 local ends_now = ends_at_claim(case) or (is_held and case.resolved)
 local status = ends_now and case.status or status_during_call(case.mode)
 if status ~= case.status then
-  set_case_status(case, status, 'call_count', attempt, 'call', call_id, 'unfinished', case.unfinished)
+  set_case_status(case, status, 'call_count', number, 'call', call_id, 'unfinished', case.unfinished)
 else
-  redis.call('HSET', case_key(case_id), 'call_count', attempt, 'call', call_id, 'unfinished', case.unfinished)
+  redis.call('HSET', case_key(case_id), 'call_count', number, 'call', call_id, 'unfinished', case.unfinished)
 end
-redis.call('ZADD', calls_key(case_id), attempt, call_id)
+redis.call('ZADD', calls_key(case_id), number, call_id)
 
 if ends_at_claim(case) then
   local effect, running
@@ -242,15 +244,15 @@ if ends_at_claim(case) then
     can_deliver = can_deliver and redis.call('HEXISTS', pauses_key(), case.activity) == 0
     running = case.answer_mode == 'ACK' and start_delivery(case, call_id, now, can_deliver and lease_ms or nil)
   end
-  return grant('RECORDED', attempt, running and lease_ms or 0, content, body, case.version, effect)
+  return grant('ENDED', number, running and lease_ms or 0, content, body, case.version, effect)
 end
 redis.call('HSET', call_key(call_id), 'status', 'RUNNING', unpack(call_fields))
-if is_held and case.resolved then return resolved(attempt, end_resolved(case, call_id, 0, now, limits)) end
+if is_held and case.resolved then return resolved(number, end_resolved(case, call_id, 0, now, limits)) end
 redis.call('ZADD', leases_key(), now + lease_ms, call_id)
 if is_held then
   redis.call('HSET', call_key(call_id), 'replica', replica)
-  redis.call('ZADD', held_key(case_id), attempt, call_id)
+  redis.call('ZADD', held_key(case_id), number, call_id)
   redis.call('ZADD', waiting_key(case.owner), now, call_id)
 end
 emit_event(case, 'CALL_STARTED', call_id, 'RUNNING')
-return grant('CLAIMED', attempt, lease_ms, content, body, case.version)
+return grant('CLAIMED', number, lease_ms, content, body, case.version)

@@ -7,12 +7,13 @@
 ---@param owner string '' = any
 ---@param audit string see includes/audit.lua, '' = no entry
 ---@param limits {recorded_calls_per_case: number, recorded_bytes_per_case: number}
--- Returns: the timeouts that were applied, then OK; ALREADY (it was closed before); UNKNOWN (no such case of this
+-- Returns: reports, then OK; ALREADY (it was closed before); UNKNOWN (no such case of this
 --          owner); HEAD_MOVED with id and text of the newest entry of the audit.
 -- Transition: OPEN, IN_PROGRESS -> CLOSED (CLOSED_BY_OWNER). Timeouts are applied first.
--- @include lifecycle
--- @arguments
 -- @include audit
+-- @include timeouts
+-- @include types
+-- @arguments
 
 local case = load_owned_case(case_id, owner)
 if not case then return reply('UNKNOWN') end

@@ -30,13 +30,13 @@
 ---@param no_repeat boolean no answer is given twice
 ---@param is_ordered boolean
 ---@param has_choices boolean of its prompt
--- Returns: the number of the newest event, then OK with the time at which the case expires (in milliseconds, 0 =
---          never); KNOWN with a nonce and that time (an earlier request with this request id and content stored a case,
---          and this nonce); CONFLICT (a case with this request id and other content exists).
+-- Returns: reports, then OK with the time at which the case expires (in milliseconds, 0 = never);
+--          KNOWN with a nonce and that time (an earlier request with this request id and content stored a case, and
+--          this nonce); CONFLICT (a case with this request id and other content exists).
 -- Transition: nothing -> OPEN
--- @include partition
 -- @include labels
 -- @include reminders
+-- @include reports
 -- @arguments
 
 local known_id, known_nonce = case_id, nonce
@@ -46,9 +46,9 @@ if pointer ~= '' then
 end
 if known_id and redis.call('EXISTS', case_key(known_id)) == 1 then -- rare
   local known = load_case(known_id)
-  if known.fingerprint ~= fingerprint then return counted('CONFLICT') end
-  if known_nonce == nonce then return counted('OK', tonumber(known.expires or 0)) end -- this request is sent again
-  return counted('KNOWN', known_nonce, tonumber(known.expires or 0))
+  if known.fingerprint ~= fingerprint then return reply('CONFLICT') end
+  if known_nonce == nonce then return reply('OK', tonumber(known.expires or 0)) end -- this request is sent again
+  return reply('KNOWN', known_nonce, tonumber(known.expires or 0))
 end
 
 -- The types of all keys that it writes to, as check_types does for a case that exists.
@@ -107,4 +107,4 @@ end
 redis.call('HSET', case_key(case_id), unpack(case_fields))
 emit_event({id = case_id, owner = owner, activity = activity, status = 'OPEN', label_digests = label_digests},
   'CASE_CREATED')
-return counted('OK', expires)
+return reply('OK', expires)

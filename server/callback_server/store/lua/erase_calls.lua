@@ -11,18 +11,19 @@
 ---@param case_id string
 ---@param owner string '' = any
 ---@param erasure string a unique name, the same when the request is sent again
----@param before string an attempt; '+inf' = all
+---@param before string the number of a call; '+inf' = all
 ---@param limit number
 ---@param audit string see includes/audit.lua, '' = no entry
--- Returns: the timeouts that were applied, with the calls that were resolved, then OK with the number of calls that had
---          something recorded until this erasure, the attempt before which to continue (0 = there are no more), and
---          1 if the entry of the audit is there (else 0: there was nothing to erase); UNKNOWN (no such case of this
---          owner); HEAD_MOVED with id and text of the newest entry of the audit.
+-- Returns: reports, then OK with the number of calls that had something recorded until this erasure, the number before
+--          which to continue (0 = there are no more), and 1 if the entry of the audit is there (else 0: there was
+--          nothing to erase); UNKNOWN (no such case of this owner); HEAD_MOVED with id and text of the newest entry of
+--          the audit.
 -- Transition: of a delivery PENDING -> DEAD, which ends its call if that still runs; of each held call of a resolved
 --             case its row of the life table.
--- @include lifecycle
--- @arguments
 -- @include audit
+-- @include timeouts
+-- @include types
+-- @arguments
 
 local case = load_owned_case(case_id, owner)
 if not case then return reply('UNKNOWN') end
@@ -46,7 +47,7 @@ local function erase_resolution()
     left[1] ~= '' and packed_answer(left[2], '') or '')
 end
 
--- Returns the calls of this step with their attempts.
+-- Returns the calls of this step with their numbers.
 local function calls_to_erase()
   return redis.call('ZRANGE', calls_key(case_id), before == '+inf' and before or '(' .. before, '-inf', 'BYSCORE',
     'REV', 'LIMIT', 0, limit, 'WITHSCORES')

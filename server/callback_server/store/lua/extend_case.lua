@@ -9,13 +9,14 @@
 ---@param max_ms number how long after now that may be
 ---@param audit string see includes/audit.lua, '' = no entry
 ---@param limits {recorded_calls_per_case: number, recorded_bytes_per_case: number}
--- Returns: the timeouts that were applied, then OK; UNKNOWN (no such case of this owner); CLOSED with its reason; PAST
+-- Returns: reports, then OK; UNKNOWN (no such case of this owner); CLOSED with its reason; PAST
 --          (the time is not later than now); TOO_LATE; SAME (the case expires then already); HEAD_MOVED with id and
 --          text of the newest entry of the audit.
 -- Transition: none. Timeouts are applied first.
--- @include lifecycle
--- @arguments
 -- @include audit
+-- @include timeouts
+-- @include types
+-- @arguments
 
 local case = load_owned_case(case_id, owner)
 if not case then return reply('UNKNOWN') end

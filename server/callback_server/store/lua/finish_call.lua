@@ -23,7 +23,7 @@
 ---@param answer_digest string of the answer to a held call, '' = the call is not held
 ---@param answered_by string the principal that answers it
 ---@param audit string of such an answer, see includes/audit.lua
----@param wait_ms string until the next attempt, '' = there is none
+---@param backoff_ms string until the next attempt, '' = there is none
 ---@param failure string
 ---@param detail string
 ---@param close boolean
@@ -31,15 +31,16 @@
 ---@param no_repeat boolean whether the answer must not be given twice
 ---@param whole_response string the whole answer, '' = that is what is recorded
 ---@param whole_body string its body
--- Returns: the timeouts that were applied, then OK, or AGAIN (the call had ended so before), with the effect on the
+-- Returns: reports, then OK, or AGAIN (the call had ended so before), with the effect on the
 --          case ('' = none) and the status of the delivery ('' = none); PENDING (another attempt follows); STALE (the
 --          call has ended otherwise, another attempt has started, or the call is no longer kept); MERGE with version,
 --          content and body of the response that the case has now; HEAD_MOVED with id and text
 --          of the newest entry of the audit.
 -- Transition: the call's row of the life table. A case that was closed meanwhile stays closed. Of its delivery
 --             RUNNING -> DELIVERED, DEAD or PENDING.
--- @include lifecycle
 -- @include audit
+-- @include timeouts
+-- @include types
 -- @arguments
 
 local case = load_case(case_id)
@@ -80,9 +81,9 @@ if delivery then
     'delivery_detail', call[5] ~= '' and detail or '')
   if not was_asked then redis.call('HINCRBY', call_key(call_id), 'attempts_not_asked', 1) end
   local may_run_again = not was_asked or (status == 'FAILED' and case.mode ~= 'SINGLE')
-  if may_run_again and wait_ms ~= '' and call[5] ~= '' then
+  if may_run_again and backoff_ms ~= '' and call[5] ~= '' then
     redis.call('ZREM', leases_key(), call_id)
-    schedule_attempt(case, call_id, now + wait_ms)
+    schedule_attempt(case, call_id, now + backoff_ms)
     return reply('PENDING')
   end
 end

@@ -14,18 +14,19 @@
 ---@param response_body string
 ---@param request string what is kept of it after the delivery, '' = as it is
 ---@param request_body string the same of its body
----@param wait_ms number until the next attempt
+---@param backoff_ms number until the next attempt
 ---@param close boolean whether a DELIVERED closes the case
 ---@param was_asked boolean whether the handler was asked
 ---@param was_tried boolean whether the attempt was made; otherwise it was given up before
 ---@param limits {recorded_calls_per_case: number, recorded_bytes_per_case: number}
--- Returns: the timeouts that were applied, then OK, with 1 if the next delivery of an ordered case is due now, else 0,
+-- Returns: reports, then OK, with 1 if the next delivery of an ordered case is due now, else 0,
 --          and 1 if the case is closed by this delivery, else 0; STALE (another attempt has started, or the call is no
 --          longer kept).
 -- Transition: of a delivery RUNNING -> the status. A delivery whose call was erased is DEAD in place of PENDING. A
 --             reminder whose case is decided is dropped, unless it is DELIVERED. With `close`, of the case OPEN or
 --             IN_PROGRESS -> CLOSED; its timeouts are applied first.
--- @include lifecycle
+-- @include timeouts
+-- @include types
 -- @arguments
 
 local call = redis.call('HMGET', call_key(call_id), 'delivery', 'attempts_started', 'ended_fencing_token', 'request',
@@ -57,7 +58,7 @@ elseif was_tried then
   redis.call('HSET', call_key(call_id), 'size', size)
 end
 if status == 'PENDING' then
-  schedule_attempt(case, call_id, now + wait_ms)
+  schedule_attempt(case, call_id, now + backoff_ms)
   return reply('OK', 0, 0)
 end
 local closes = false

@@ -13,7 +13,7 @@
 --          owner and alternative_domain of the case; ENDED with what REPEATED of claim_call has, or with nothing if the
 --          answer was not asked for; UNKNOWN (the call is not known any more).
 -- Transition: none.
--- @include lifecycle
+-- @include repeats
 -- @arguments
 
 local case = load_case(case_id)

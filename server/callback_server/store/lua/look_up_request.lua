@@ -9,12 +9,12 @@
 ---@param parameter string
 ---@param profile string the verification profile that was passed, '' = none
 ---@param calls_per_minute number of a case; 0 = any number
----@param limited_owners string[] triples: owner, wait_ms, limit
+---@param limited_owners string[] triples: owner, retry_after_ms, limit
 -- Returns: UNKNOWN, CLOSED, BUSY, VERIFY or LIMITED as claim_call does; else OPEN.
 -- @include life_constants
 -- @include partition
--- @include settings
 -- @include rate_limit
+-- @include settings
 -- @arguments
 
 local case = load_case(case_id)
@@ -37,7 +37,7 @@ for i = limited_owners_first, limited_owners_last, 3 do
   if ARGV[i] == case.owner then return {'LIMITED', tonumber(ARGV[i + 1]), ARGV[i + 2]} end
 end
 if calls_per_minute > 0 then
-  local _, wait_ms = next_arrival(case, calls_per_minute)
-  if wait_ms > 0 then return {'LIMITED', wait_ms, 'max_calls_per_minute_per_case'} end
+  local _, retry_after_ms = next_arrival(case, calls_per_minute)
+  if retry_after_ms > 0 then return {'LIMITED', retry_after_ms, 'max_calls_per_minute_per_case'} end
 end
 return {'OPEN'}

@@ -9,24 +9,24 @@
 ---@param request string the request as it came, '' = it is stored so
 ---@param request_body string its body
 ---@param accepts boolean whether the fallback accepts the request, and a handler decides
--- Returns: the number of the newest event, then OK (the call was marked while it ran); STALE (it has ended, or its
+-- Returns: reports, then OK (the call was marked while it ran); STALE (it has ended, or its
 --          lease has).
 -- Transition: of a delivery nothing -> RUNNING.
--- @include lifecycle
+-- @include types
 -- @arguments
 
 local call = redis.call('HMGET', call_key(call_id), 'status', 'fallback_sent', 'partial', 'size', 'request',
   'request_body')
-if call[2] then return counted('OK') end
+if call[2] then return reply('OK') end
 local now = math.floor(now_us() / 1000)
 local lease = call[1] == 'RUNNING' and tonumber(redis.call('ZSCORE', leases_key(), call_id))
-if not lease or lease <= now then return counted('STALE') end
+if not lease or lease <= now then return reply('STALE') end
 
 local case = load_case(case_id)
-if not case then return counted('STALE') end
+if not case then return reply('STALE') end
 check_types(case, {})
 redis.call('HSET', call_key(call_id), 'fallback_sent', '1')
-if not accepts then return counted('OK') end
+if not accepts then return reply('OK') end
 if call[3] and call[5] ~= '' then -- the next attempt needs the whole request
   redis.call('HSET', call_key(call_id), 'request', request, 'request_body', request_body, 'recorded_request', call[5],
     'size', call[4] + #request + #request_body - #call[5] - #call[6])
@@ -35,4 +35,4 @@ if call[3] and call[5] ~= '' then -- the next attempt needs the whole request
 end
 redis.call('HSET', call_key(call_id), 'delivery_start', now, 'attempts_started', 1)
 set_delivery_status(case, call_id, 'RUNNING')
-return counted('OK')
+return reply('OK')

@@ -56,8 +56,8 @@ if stored[1] ~= primary and not goes_on or gives_up then
   -- Epochs begin less than once a second. So the time is higher than all that any server knows.
   if accepts then number = math.max(number, tonumber(redis.call('TIME')[1])) end
   local name = string.format('%.0f', number)
-  -- Two primaries can begin an epoch with the same number. The higher id counts then (see epochs.py): that of a replica
-  -- that was promoted, and not that of an old primary that was restarted.
+  -- Two primaries can begin an epoch with the same number. The higher id counts then (see epochs/known.py): that of a
+  -- replica that was promoted, and not that of an old primary that was restarted.
   local id = (string.find(former_id, '[^0]') and 'f' or '0') .. epoch_id
   redis.call('HSET', epochs_key(), 'primary', primary, 'number', name, name, id .. ':' .. events)
   if gives_up then redis.call('HSET', epochs_key(), 'accepted', name) end

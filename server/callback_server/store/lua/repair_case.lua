@@ -8,17 +8,18 @@
 -- ARGV:
 ---@param case_id string
 ---@param call_id string only its entry in the list of calls; '' = the case and the calls of that list
----@param after string an attempt; 0 = from the first call on, and the case itself
+---@param after string the number of a call; 0 = from the first call on, and the case itself
 ---@param limit number of calls
 ---@param lease_ms number of a call that has none, or of a notification's attempt
 ---@param makes_entries boolean otherwise they are only reported
--- Returns: the attempt after which to continue (0 = there are no more calls), then for each missing entry MISSING, the
+-- Returns: the number after which to continue (0 = there are no more calls), then for each missing entry MISSING, the
 --          list, as in the table of keys, and the case or call; for each key of a wrong type WRONG_TYPE, the name of
 --          the key there, and its case or call; for a call that does not exist and holds the case NO_CALL, `call`, and
 --          its id.
 -- Transition: none.
--- @include lifecycle
+-- @include entries
 -- @include labels
+-- @include notifications
 -- @arguments
 
 -- The keys of a case that are there for it alone, and a command that reads each.
@@ -38,10 +39,10 @@ local function need(list, key, score, member)
 end
 
 if call_id ~= '' then
-  local is_readable, attempt = pcall(redis.call, 'HGET', call_key(call_id), 'attempt')
-  -- A notification has no attempt, and a tombstone is in no list.
-  if is_readable and attempt and call_exists(call_id) and redis.call('EXISTS', case_key(case_id)) == 1 then
-    need('calls', calls_key(case_id), attempt, call_id)
+  local is_readable, number = pcall(redis.call, 'HGET', call_key(call_id), 'attempt')
+  -- A notification has no number, and a tombstone is in no list.
+  if is_readable and number and call_exists(call_id) and redis.call('EXISTS', case_key(case_id)) == 1 then
+    need('calls', calls_key(case_id), number, call_id)
   end
   return {0, unpack(found)}
 end
@@ -110,7 +111,7 @@ local function check_notification(call_id)
   end
 end
 
-local function check_call(call_id, attempt)
+local function check_call(call_id, number)
   if not has_type('call', call_id, 'HLEN') then return end
   local call = redis.call('HMGET', call_key(call_id), 'status', 'delivery', 'start', 'end', 'next', 'request')
   local status, delivery = call[1], call[2]
@@ -119,7 +120,7 @@ local function check_call(call_id, attempt)
     local hold_ms = case.answer_mode == 'HOLD' and redis.call('HGET', case_key(case_id), 'hold_ms')
     need('leases', leases_key(), hold_ms and call[3] + hold_ms or now + lease_ms, call_id)
     if hold_ms then
-      need('held', held_key(case_id), attempt, call_id)
+      need('held', held_key(case_id), number, call_id)
       need('waiting', waiting_key(case.owner), call[3], call_id)
     end
   elseif delivery == 'PENDING' then

@@ -11,7 +11,8 @@
 ---@param removes_entries boolean otherwise they are only reported
 -- Returns: the position at which to continue (-1 = there are no more entries), then each such case or call.
 -- Transition: none.
--- @include lifecycle
+-- @include entries
+-- @include notifications
 -- @arguments
 
 local key = KEYS[1] .. ':' .. list

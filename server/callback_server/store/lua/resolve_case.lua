@@ -22,21 +22,22 @@
 ---@param erased_response string what is left of the answer once it is erased
 ---@param code string of the answer, '' = a repeat gets none without the whole answer
 ---@param version string of the response of the case that the answer was merged with, '' = it does not depend on one
----@param up_to string the last call that a rejection of a retryable case ends, by its attempt
+---@param up_to string the last call that a rejection of a retryable case ends, by its number
 ---@param limit number
 ---@param repeat_bytes_per_case number
 ---@param no_repeat boolean whether the answer must not be given twice
 ---@param audit string see includes/audit.lua, '' = no entry
 ---@param limits {recorded_calls_per_case: number, recorded_bytes_per_case: number}
--- Returns: the timeouts that were applied, with the calls that were resolved, then OK, or AGAIN (nothing was left to
+-- Returns: reports, then OK, or AGAIN (nothing was left to
 --          decide), with the number of calls that are still to end, and call_id and replica of each call that has
 --          ended; UNKNOWN (no such case of this owner); NOT_HELD (the case holds no calls); CONFLICT (it has another
 --          answer); CLOSED with its reason (and no held calls); MERGE with version, content and body of the response
 --          that the case has now; HEAD_MOVED with id and text of the newest entry of the audit.
 -- Transition: of each held call its row of the life table. Timeouts are applied first.
--- @include lifecycle
--- @arguments
 -- @include audit
+-- @include timeouts
+-- @include types
+-- @arguments
 
 local case = load_owned_case(case_id, owner)
 if not case then return reply('UNKNOWN') end
@@ -78,7 +79,7 @@ if not case.resolved then
     for _, call_id in ipairs(rejected) do
       add_ended(call_id)
       local effect = answer_held_call(case, call_id, digest, answer, ANSWER_MS, now, limits)
-      TIMEOUTS[#TIMEOUTS + 1] = {'RESOLVED', call_id, case.activity, effect, status}
+      REPORTS[#REPORTS + 1] = {'RESOLVED', call_id, case.activity, effect, status}
     end
     return reply('OK', 0, unpack(ended))
   end

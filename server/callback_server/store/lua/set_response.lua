@@ -12,12 +12,13 @@
 ---@param needs_platform boolean the response has a URL that is a /path
 ---@param audit string see includes/audit.lua, '' = no entry
 ---@param limits {recorded_calls_per_case: number, recorded_bytes_per_case: number}
--- Returns: the timeouts that were applied, then OK; UNKNOWN (no such case of this owner); CLOSED with its reason;
+-- Returns: reports, then OK; UNKNOWN (no such case of this owner); CLOSED with its reason;
 --          CONFLICT (the response has another version); HEAD_MOVED with id and text of the newest entry of the audit.
 -- Transition: none. Timeouts are applied first.
--- @include lifecycle
--- @arguments
 -- @include audit
+-- @include timeouts
+-- @include types
+-- @arguments
 
 local case = load_owned_case(case_id, owner)
 if not case then return reply('UNKNOWN') end

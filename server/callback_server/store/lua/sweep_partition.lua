@@ -9,14 +9,16 @@
 ---@param pauses_version string
 ---@param limits {recorded_calls_per_case: number, recorded_bytes_per_case: number}
 ---@param paused_activities string[]
--- Returns: the timeouts that were applied, then the number of leases, of expiries and of reminders (below the limit:
+-- Returns: reports, then the number of leases, of expiries and of reminders (below the limit:
 --          nothing is left), 1 if a delivery of a call is due, else 0, and the same of a notification (deliveries are
 --          left to processes that can run them), what the store's clock shows, and by how much it is behind the time of
 --          the partition, both in milliseconds.
 -- Transition: of a call RUNNING -> INTERRUPTED with its row of the life table; of the delivery of such a call
 --             RUNNING -> PENDING in place of that, where the handler may run twice; of a case to CLOSED (EXPIRED).
--- @include lifecycle
+-- @include entries
 -- @include pauses
+-- @include timeouts
+-- @include types
 -- @arguments
 
 -- How old the kept time may be while something waits for its time, in microseconds.

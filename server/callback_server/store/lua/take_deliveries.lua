@@ -12,14 +12,15 @@
 ---@param notifications boolean whether it takes notifications, in place of calls
 ---@param limits {recorded_calls_per_case: number, recorded_bytes_per_case: number}
 ---@param declared_leases string[] pairs: activity, lease_ms
--- Returns: the timeouts that were applied, then 1 if more may be due, else 0; then for each delivery call_id,
+-- Returns: reports, then 1 if more may be due, else 0; then for each delivery call_id,
 --          fencing_token, the number of attempts in which no handler was asked, attempts since it started or was
 --          replayed, how many of these asked no handler, age_ms since then, lease_ms, owner, activity, content and body
 --          (for an ACK call the values at its claim, otherwise the present values; for a notification no body),
 --          request, request_body, '1' if it was replayed, 1 if the call still runs, else 0, and the version of the
 --          present values.
 -- Transition: of a delivery PENDING, or RUNNING after its lease -> RUNNING.
--- @include lifecycle
+-- @include entries
+-- @include types
 -- @arguments
 
 local now = math.floor(now_us() / 1000)

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from callback_server.domain.case import CloseReason
 from callback_server.domain.ids import case_id_of
 from callback_server.store import keys
 from callback_server.store.scripts import Script, Scripts
-from callback_server.store.transitions.claim_call import CaseClosed, ClaimRefusal, RateLimited, VerificationRequired
+from callback_server.store.transitions.claim_call import LookUpRefusal, refusal_of
 
 SCRIPT: Final = Script("look_up_request")
-
-LookUpRefusal = CaseClosed | VerificationRequired | RateLimited | ClaimRefusal
 
 
 async def look_up_request(
@@ -49,12 +46,4 @@ async def look_up_request(
         calls_per_minute=calls_per_minute or 0,
         limited_owners=[value for each in limited_owners for value in each],
     )
-    if word == b"OPEN":
-        return None
-    if word == b"CLOSED":
-        return CaseClosed(CloseReason(facts[0].decode()))
-    if word == b"VERIFY":
-        return VerificationRequired(facts[0].decode(), facts[1].decode())
-    if word == b"LIMITED":
-        return RateLimited(facts[0], facts[1].decode())
-    return ClaimRefusal(word)
+    return None if word == b"OPEN" else refusal_of(word, facts)

@@ -26,9 +26,9 @@ from callback_server.store.packing import (
 from callback_server.store.scripts import Scripts
 
 FIELDS_OF_CALLS: Final = (
-    *(field.decode() for field in stored_attributes(Call)), "start", "end", "request", "response", "failure", "detail",
-    "keep_open", "platform_url", "delivery", "attempts_started", "attempts_not_asked", "next", "delivery_failure",
-    "delivery_detail", "delivery_response", "repeats",
+    *(field.decode() for field in stored_attributes(Call)), "attempt", "start", "end", "request", "response", "failure",
+    "detail", "keep_open", "platform_url", "delivery", "attempts_started", "attempts_not_asked", "next",
+    "delivery_failure", "delivery_detail", "delivery_response", "repeats",
 )  # fmt: skip
 _CALL_KEYS: Final = tuple(field.encode() for field in FIELDS_OF_CALLS)
 FIELDS_OF_HELD_CALLS: Final = ("status", "replica", "answer_digest", "failure")
@@ -146,9 +146,9 @@ async def read_call(scripts: Scripts, call_id: str, *, also_deleted: bool = Fals
 async def list_calls(
     scripts: Scripts, case_id: str, *, before: int | None, limit: int
 ) -> tuple[list[Call], int | None]:
-    """Return the newest calls of a case whose attempt is below `before`, without bodies.
+    """Return the newest calls of a case whose number is below `before`, without bodies.
 
-    Also returns the attempt before which to continue if there are more.
+    Also returns the number before which to continue if there are more.
 
     Raises:
         StoreError: The store did not answer.
@@ -159,7 +159,7 @@ async def list_calls(
     command = ("ZRANGE", key, highest, "-inf", "BYSCORE", "REV", "LIMIT", 0, limit + 1)
     (ids,) = await scripts.read_together([command])
     calls = await read_calls(scripts, [call_id.decode() for call_id in ids[:limit]])
-    return calls, calls[-1].attempt if len(ids) > limit and calls else None
+    return calls, calls[-1].call_number if len(ids) > limit and calls else None
 
 
 async def read_notifications(scripts: Scripts, case: Case) -> list[Call]:
@@ -237,6 +237,7 @@ def _call(
         **attributes,
         id=call_id,
         status=status,
+        call_number=int(fields[b"attempt"] or 0),
         request=request,
         request_body_size=body_size or request.body_size,
         start_time_ms=int(fields[b"start"]),

@@ -7,7 +7,7 @@ from typing import Final
 
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("apply_retention", applies_timeouts=True)
+SCRIPT: Final = Script("apply_retention", sends_reports=True)
 LIMIT: Final = 100
 """How many calls and cases one script deletes. It blocks the store meanwhile."""
 

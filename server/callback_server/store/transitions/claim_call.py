@@ -1,18 +1,19 @@
-"""The transition that claims a case for a call. A recorded call also ends in it."""
+"""The transition that claims a case for a call. Some calls also end in it."""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from callback_server.domain.activity import DEFAULT_DEADLINE_MS, LEASE_SLACK_MS, Activity
+from callback_server.domain.activity import Leases
 from callback_server.domain.call import CallFailure, CallStatus, Grant, Outcome, Request, RequestIdentity, identity_of
 from callback_server.domain.case import AnswerMode, CloseReason, Prompt
 from callback_server.domain.guard import RequestIntent
 from callback_server.domain.ids import case_id_of
 from callback_server.domain.response import Response
+from callback_server.domain.verification import UNVERIFIED, Verification
 from callback_server.store import keys
 from callback_server.store.packing import (
     pack_request,
@@ -25,8 +26,7 @@ from callback_server.store.packing import (
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("claim_call", applies_timeouts=True)
-DEFAULT_LEASE_MS: Final = DEFAULT_DEADLINE_MS + LEASE_SLACK_MS
+SCRIPT: Final = Script("claim_call", sends_reports=True)
 MAX_HELD_CALLS: Final = 100
 """How many calls of a case are held at a time."""
 
@@ -78,7 +78,7 @@ class VerificationRequired:
 class RateLimited:
     """The case or its owner has more calls, or more bytes of bodies, than a limit allows."""
 
-    wait_ms: int
+    retry_after_ms: int
     limit: str
     """The setting of the limit."""
 
@@ -93,7 +93,7 @@ class EarlierCallRuns:
 
 
 @dataclass(frozen=True, slots=True)
-class EarlierCall:
+class EarlierCallEnded:
     """The request is a repeat of a call that has ended, and gets what is left of its answer."""
 
     call_id: str
@@ -111,43 +111,9 @@ class EarlierCall:
     """The domain of the case's URL. Empty: the common one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """What the verification of a request found, before its claim."""
-
-    profile: str = ""
-    """The verification profile that the request has passed. Empty: none."""
-    message_sha256: str = ""
-    """SHA-256 of the message id, in hexadecimal digits. Empty: messages have no id."""
-    window_ms: int = 0
-    """How long after the end of its call a message with this id is the same one, in milliseconds."""
-
-
-UNVERIFIED: Final = Verification()
-ClaimResult = (
-    Grant
-    | CaseClosed
-    | ConfirmationRequired
-    | VerificationRequired
-    | RateLimited
-    | EarlierCallRuns
-    | EarlierCall
-    | ClaimRefusal
-)
-
-
-class Leases:
-    """The leases of calls that handlers decide: the default, and those that activities declare."""
-
-    def __init__(self, activities: Mapping[str, Activity], default_ms: int = DEFAULT_LEASE_MS) -> None:
-        self.default_ms = default_ms
-        declared = {
-            activity.name: activity.deadline_ms + LEASE_SLACK_MS
-            for activity in activities.values()
-            if activity.deadline_ms is not None
-        }
-        self.longest_ms = max([default_ms, *declared.values()])
-        self.pairs: tuple[str | int, ...] = tuple(value for pair in declared.items() for value in pair)
+LookUpRefusal = CaseClosed | VerificationRequired | RateLimited | ClaimRefusal
+"""Why a request is refused, whatever its body is."""
+ClaimResult = Grant | ConfirmationRequired | EarlierCallRuns | EarlierCallEnded | LookUpRefusal
 
 
 async def claim_call(
@@ -224,63 +190,69 @@ async def claim_call(
         declared_leases=leases.pairs,
         limited_owners=[value for each in limited_owners for value in each],
     )
-    if word in (b"CLAIMED", b"RECORDED"):
-        attempt, owner, activity, lease_left_ms, content, response_body, version, effect, answer_mode, fallback = facts
+    if word in (b"CLAIMED", b"ENDED"):
+        number, owner, activity, lease_left_ms, content, response_body, version, effect, answer_mode, fallback = facts
         settings, response = unpack_content(content, response_body)
         return Grant(
             call_id=call_id,
-            attempt=attempt,
+            call_number=number,
             owner=owner.decode(),
             activity=activity.decode(),
             settings=settings,
             response=response,
             version=version,
             lease_left_ms=lease_left_ms,
-            recorded=word == b"RECORDED",
+            ended_at_claim=word == b"ENDED",
             effect=unpack_effect(effect),
             answer_mode=AnswerMode(answer_mode.decode() or AnswerMode.HANDLER),
             fallback=unpack_fallback(fallback) if fallback else None,
         )
     if word == b"RESOLVED":
-        attempt, owner, activity, content, effect, status, answer = facts
+        number, owner, activity, content, effect, status, answer = facts
         settings, response = unpack_content(content, b"")
         return Grant(
             call_id=call_id,
-            attempt=attempt,
+            call_number=number,
             owner=owner.decode(),
             activity=activity.decode(),
             settings=settings,
             response=response,
             lease_left_ms=0,
-            recorded=True,
+            ended_at_claim=True,
             effect=unpack_effect(effect),
             answer_mode=AnswerMode.HOLD,
             resolved=Outcome(CallStatus(status.decode()), unpack_answer(answer) if answer else None),
         )
-    if word == b"CLOSED":
-        reason, closed_response, owner, domain = facts
-        if not closed_response:
-            return CaseClosed(CloseReason(reason.decode()))
-        return CaseClosed(
-            CloseReason(reason.decode()), unpack_response(closed_response), owner.decode(), domain.decode()
-        )
     if word == b"CONFIRM":
         return ConfirmationRequired(unpack_content(facts[0], None)[0].prompt)
-    if word == b"VERIFY":
-        return VerificationRequired(facts[0].decode(), facts[1].decode())
-    if word == b"LIMITED":
-        return RateLimited(facts[0], facts[1].decode())
     if word == b"RUNS":
         return EarlierCallRuns(facts[0].decode(), told_to_wait=facts[1] == 1)
     if word == b"REPEATED":
         return earlier_call(facts)
+    return refusal_of(word, facts)
+
+
+def refusal_of(word: bytes, facts: Sequence[Any]) -> LookUpRefusal:
+    """Return the refusal of a claim or of a look-up."""
+    if word == b"CLOSED":
+        reason, *more = facts
+        if not (more and more[0]):
+            return CaseClosed(CloseReason(reason.decode()))
+        closed_response, owner, domain = more
+        return CaseClosed(
+            CloseReason(reason.decode()), unpack_response(closed_response), owner.decode(), domain.decode()
+        )
+    if word == b"VERIFY":
+        return VerificationRequired(facts[0].decode(), facts[1].decode())
+    if word == b"LIMITED":
+        return RateLimited(facts[0], facts[1].decode())
     return ClaimRefusal(word)
 
 
-def earlier_call(facts: Sequence[bytes]) -> EarlierCall:
+def earlier_call(facts: Sequence[bytes]) -> EarlierCallEnded:
     """Return the ended call that a script found for a repeat."""
     call_id, status, failure, code, method, answer, platform_url, owner, domain = facts
-    return EarlierCall(
+    return EarlierCallEnded(
         call_id=call_id.decode(),
         status=CallStatus(status.decode()),
         failure=CallFailure(failure.decode()) if failure else None,

@@ -10,7 +10,7 @@ from callback_server.store.audit_argument import require_head
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("close_case", applies_timeouts=True)
+SCRIPT: Final = Script("close_case", sends_reports=True)
 
 
 class CloseResult(enum.Enum):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,14 +11,12 @@ from callback_server.store import keys
 from callback_server.store.packing import pack_content, pack_fallback, pack_response, stored_code
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("create_case", counts_steps=True)
+SCRIPT: Final = Script("create_case", sends_reports=True)
 
 
-class RequestConflict(enum.Enum):
-    """Nothing was stored."""
-
-    CONFLICT = b"CONFLICT"
-    """A case with the same `request_id` and other content exists."""
+@dataclass(frozen=True, slots=True)
+class RequestConflict:
+    """A case with the same `request_id` and other content exists. Nothing was stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,4 +78,4 @@ async def create_case(scripts: Scripts, case: NewCase) -> CaseStored | KnownRequ
         return KnownRequest(nonce=reply[1], expire_time_ms=reply[2] or None)
     if reply[0] == b"OK":
         return CaseStored(reply[1] or None)
-    return RequestConflict(reply[0])
+    return RequestConflict()

@@ -9,7 +9,7 @@ from callback_server.store import keys
 from callback_server.store.audit_argument import require_head
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("erase_calls", applies_timeouts=True)
+SCRIPT: Final = Script("erase_calls", sends_reports=True)
 LIMIT: Final = 100
 """How many calls one script erases. It blocks the store meanwhile."""
 
@@ -21,7 +21,7 @@ class EraseResult:
     calls: int
     """How many calls had something recorded."""
     before: int | None
-    """The attempt before which to continue. None: no calls are left."""
+    """The number of the call before which to continue. None: no calls are left."""
     has_entry: bool
     """Whether the audit has the entry. Otherwise there was nothing to erase."""
 
@@ -29,7 +29,7 @@ class EraseResult:
 async def erase_calls(
     scripts: Scripts, case_id: str, *, owner: str | None, erasure: str, before: int | None, audit: bytes = b""
 ) -> EraseResult | None:
-    """Erase what was recorded of the newest `LIMIT` calls of a case whose attempt is below `before`, durably.
+    """Erase what was recorded of the newest `LIMIT` calls of a case whose number is below `before`, durably.
 
     Safe to send again: with the same name of the `erasure`, it counts the same calls. The entry of the audit is stored
     if there is anything to erase.

@@ -12,7 +12,7 @@ from callback_server.store.recording import Recording
 from callback_server.store.scripts import Script, Scripts
 from callback_server.store.transitions.claim_call import CaseClosed
 
-SCRIPT: Final = Script("extend_case", applies_timeouts=True)
+SCRIPT: Final = Script("extend_case", sends_reports=True)
 
 
 class ExtendResult(enum.Enum):

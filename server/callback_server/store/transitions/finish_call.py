@@ -17,7 +17,7 @@ from callback_server.store.packing import pack_both, unpack_content, unpack_effe
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("finish_call", applies_timeouts=True)
+SCRIPT: Final = Script("finish_call", sends_reports=True)
 
 
 class FinishResult(msgspec.Struct, frozen=True):
@@ -30,7 +30,7 @@ class FinishResult(msgspec.Struct, frozen=True):
     delivery: DeliveryStatus | None = None
     """The status of the delivery. PENDING: the call has not ended, because another attempt follows. None: the call has
     no delivery."""
-    wait_ms: int | None = None
+    backoff_ms: int | None = None
     """The time until that attempt, in milliseconds."""
 
 
@@ -54,7 +54,7 @@ async def finish_call(
     answered_by: str = "",
     audit: bytes = b"",
     fencing_token: int = 1,
-    wait_ms: int | None = None,
+    backoff_ms: int | None = None,
     was_asked: bool = True,
 ) -> FinishResult | ResponseReplaced | None:
     """Record the end of a call and its effect on the case, durably. Safe to send again.
@@ -73,7 +73,7 @@ async def finish_call(
         answered_by: The principal that answers it.
         audit: The entry of the audit for that answer (see audit_argument.py).
         fencing_token: The fencing token of the attempt; 1 for the attempt that ran while the caller waited.
-        wait_ms: The time until the next attempt, if the call has a delivery and another attempt may follow. None: no
+        backoff_ms: The time until the next attempt, if the call has a delivery and another attempt may follow. None: no
             other attempt follows.
         was_asked: Whether a handler was asked.
 
@@ -110,7 +110,7 @@ async def finish_call(
         answered_by=answered_by,
         audit=audit,
         fencing_token=fencing_token,
-        wait_ms="" if wait_ms is None else str(wait_ms),
+        backoff_ms="" if backoff_ms is None else str(backoff_ms),
         was_asked=was_asked,
         limits=recording.limits,
         keep_open=outcome.keep_open,
@@ -124,7 +124,7 @@ async def finish_call(
         now, content, now_body = facts
         return ResponseReplaced(unpack_content(content, now_body)[1], now)
     if word == b"PENDING":
-        return FinishResult(None, delivery=DeliveryStatus.PENDING, wait_ms=wait_ms)
+        return FinishResult(None, delivery=DeliveryStatus.PENDING, backoff_ms=backoff_ms)
     require_head(word, facts)
     effect, delivery = facts
     return FinishResult(

@@ -13,7 +13,7 @@ from callback_server.store.packing import pack_content, pack_request
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("finish_delivery", applies_timeouts=True)
+SCRIPT: Final = Script("finish_delivery", sends_reports=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ async def finish_delivery(
     request: Request,
     outcome: Outcome | None,
     status: DeliveryStatus,
-    wait_ms: int,
+    backoff_ms: int,
     recording: Recording,
 ) -> DeliveryFinished | None:
     """Record the end of an attempt and the status of its delivery, durably. Safe to send again.
@@ -46,7 +46,7 @@ async def finish_delivery(
         request: The request that was delivered.
         outcome: What the handler decided. None: the attempt was given up before the handler was asked.
         status: The status of the delivery from now on.
-        wait_ms: The time until the next attempt if the delivery is PENDING, in milliseconds.
+        backoff_ms: The time until the next attempt if the delivery is PENDING, in milliseconds.
         recording: What is recorded of the request, of the answer and of ended calls.
 
     Returns:
@@ -73,7 +73,7 @@ async def finish_delivery(
         response_body=body,
         request=kept_request,
         request_body=kept_body,
-        wait_ms=wait_ms,
+        backoff_ms=backoff_ms,
         limits=recording.limits,
         close=outcome is not None and outcome.close,
         was_asked=outcome is not None and outcome.was_asked,

@@ -11,7 +11,7 @@ from callback_server.domain.response import Response
 from callback_server.store import keys
 from callback_server.store.packing import unpack_fallback
 from callback_server.store.scripts import Script, Scripts
-from callback_server.store.transitions.claim_call import EarlierCall, earlier_call
+from callback_server.store.transitions.claim_call import EarlierCallEnded, earlier_call
 
 SCRIPT: Final = Script("follow_call")
 
@@ -42,7 +42,7 @@ class FallbackSent:
 
 async def follow_call(
     scripts: Scripts, call_id: str, *, repeat_id: str, replica: str, wait_hash: str = "", without_answer: bool = False
-) -> EarlierCall | FallbackSent | FollowResult:
+) -> EarlierCallEnded | FallbackSent | FollowResult:
     """Return what a repeat, or a caller at the address of a call, gets now, or that it has to wait.
 
     Safe to send again.

@@ -8,7 +8,7 @@ from callback_server.domain.ids import case_id_of_call
 from callback_server.store import keys
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("mark_caller_gone", counts_steps=True)
+SCRIPT: Final = Script("mark_caller_gone", sends_reports=True)
 
 
 async def mark_caller_gone(scripts: Scripts, call_id: str) -> bool:

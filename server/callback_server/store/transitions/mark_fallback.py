@@ -11,7 +11,7 @@ from callback_server.store.packing import pack_request
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("mark_fallback", counts_steps=True)
+SCRIPT: Final = Script("mark_fallback", sends_reports=True)
 
 
 async def mark_fallback(

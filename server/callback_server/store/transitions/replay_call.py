@@ -10,7 +10,7 @@ from callback_server.store import keys
 from callback_server.store.audit_argument import require_head
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("replay_call", counts_steps=True)
+SCRIPT: Final = Script("replay_call", sends_reports=True)
 
 
 class ReplayResult(enum.Enum):

@@ -18,7 +18,7 @@ from callback_server.store.scripts import Script, Scripts
 from callback_server.store.transitions.claim_call import CaseClosed
 from callback_server.store.transitions.finish_call import ResponseReplaced
 
-SCRIPT: Final = Script("resolve_case", applies_timeouts=True)
+SCRIPT: Final = Script("resolve_case", sends_reports=True)
 BATCH_CALLS: Final = 64
 """How many held calls end in one execution."""
 
@@ -69,7 +69,7 @@ async def resolve_case(
         answered_by: The principal that gives it.
         outcome: The end of each call: SUCCEEDED or REJECTED, with the whole answer.
         version: The version of the case's response that it was merged with. None: it does not depend on it.
-        up_to: The attempt of the newest call when the case was read: a rejection of a retryable case ends no later one.
+        up_to: The number of the newest call when the case was read: a rejection of a retryable case ends no later one.
         recording: What is recorded of the answer and of ended calls.
         audit: The entry of the audit (see audit_argument.py).
 

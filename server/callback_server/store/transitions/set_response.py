@@ -14,7 +14,7 @@ from callback_server.store.recording import Recording
 from callback_server.store.scripts import Script, Scripts
 from callback_server.store.transitions.claim_call import CaseClosed
 
-SCRIPT: Final = Script("set_response", applies_timeouts=True)
+SCRIPT: Final = Script("set_response", sends_reports=True)
 
 
 class SetResponseResult(enum.Enum):

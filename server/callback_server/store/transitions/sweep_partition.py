@@ -9,7 +9,7 @@ from callback_server.domain.activity import NONE_PAUSED, PausedActivities
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("sweep_partition", applies_timeouts=True)
+SCRIPT: Final = Script("sweep_partition", sends_reports=True)
 LIMIT: Final = 12
 """How many timeouts of each kind one script applies. It blocks the store meanwhile, together with the scripts that are
 sent in the same write (`PARTITIONS_TOGETHER` of the sweeper): about 100 in all."""

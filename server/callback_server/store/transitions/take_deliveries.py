@@ -2,46 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
-from callback_server.domain.call import Grant, Request
+from callback_server.domain.activity import Leases
+from callback_server.domain.call import Grant
 from callback_server.domain.case import AnswerMode
+from callback_server.domain.delivery_attempt import DeliveryAttempt
 from callback_server.domain.notification import reason_of
 from callback_server.store.packing import unpack_content, unpack_request
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Script, Scripts
-from callback_server.store.transitions.claim_call import Leases
 
-SCRIPT: Final = Script("take_deliveries", applies_timeouts=True)
+SCRIPT: Final = Script("take_deliveries", sends_reports=True)
 LIMIT: Final = 50
 """How many deliveries one script takes. It blocks the store meanwhile."""
 MAX_REQUEST_BYTES: Final = 4 * 1024 * 1024
 """How many bytes of requests one script takes. It takes at least one request."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryAttempt:
-    """An attempt of a delivery, to be run now."""
-
-    grant: Grant
-    request: Request
-    fencing_token: int
-    """The number of the attempt among all that have started. The end of an attempt counts only if no attempt with a
-    higher token has started."""
-    number_since_start: int = 1
-    """The number of the attempt since the delivery started or was replayed."""
-    not_asked_since_start: int = 0
-    """How many of the attempts before it asked no handler."""
-    age_ms: int = 0
-    """How long ago the delivery started or was replayed, in milliseconds."""
-    is_call_running: bool = False
-    """Whether the end of the delivery ends its call, because the caller got a fallback."""
-
-    @property
-    def asked_before(self) -> int:
-        """In how many of the attempts before it a handler was asked, since the delivery started or was replayed."""
-        return self.number_since_start - self.not_asked_since_start - 1
 
 
 async def take_deliveries(
@@ -100,17 +76,18 @@ def _attempt(
     settings, response = unpack_content(content, body)
     grant = Grant(
         call_id=id_,
-        attempt=fencing_token - attempts_not_asked,
+        call_number=0,
         owner=owner.decode(),
         activity=activity.decode(),
         settings=settings,
         response=response,
         lease_left_ms=lease_ms,
-        recorded=False,
+        ended_at_claim=False,
         answer_mode=AnswerMode.HANDLER if is_call_running else AnswerMode.ACK,
         replayed=replayed == b"1",
         version=version,
         reason=reason_of(id_),
+        attempt=fencing_token - attempts_not_asked,
         is_retry=fencing_token > 1 or replayed == b"1",
     )
     return DeliveryAttempt(

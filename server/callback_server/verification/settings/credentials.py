@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from callback_process.addresses import parse_network
+from callback_process.settings import Network
 from callback_server.verification.settings.common import CommonSettings, WithSecrets
 from callback_server.verification.settings.values import FieldName, Username
 
@@ -42,5 +42,5 @@ class AddressSettings(CommonSettings):
 
     kind: Literal["address"]
     """The kind."""
-    networks: list[Annotated[str, AfterValidator(lambda text: str(parse_network(text)))]] = Field(min_length=1)
+    networks: list[Network] = Field(min_length=1)
     """Allowed networks, such as `192.0.2.0/24` and `2001:db8::/32`."""

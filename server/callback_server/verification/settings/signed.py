@@ -22,6 +22,8 @@ from callback_server.verification.settings.values import (
     PlaceText,
     SecretEncoding,
     TemplateText,
+    ValuePlace,
+    ValuePlaces,
 )
 from callback_server.verification.template import BODY, URL, Template
 
@@ -35,7 +37,7 @@ class SignedSettings(WithTolerance):
     `json:POINTER` (RFC 6901, such as `json:/meta/id`), or `field:NAME` (of the list in the signature's header).
     """
 
-    signature: Places = Field(min_length=1)
+    signature: ValuePlaces = Field(min_length=1)
     """Place of the signature, or a list of places of which at least one must be there."""
     signature_field: FieldName | None = None
     """Field with a signature, if the value is a list like `t=1,v1=…` (or with `;`). It can occur several times. None:
@@ -83,8 +85,6 @@ class SignedSettings(WithTolerance):
             object.__setattr__(self, "separators", ",;")  # frozen
         if set(self.prefix) & set(self.separators):
             raise ValueError("prefix contains one of separators, so no signature could have it")
-        if any(each.kind in ("field", "body-hash") for each in places):
-            raise ValueError("signature must be header:NAME, query:NAME, form:NAME or json:POINTER")
         if any(each.in_body for each in places) and parts & BODY:
             raise ValueError("a signature in the body cannot cover the body; take the body out of signed")
         read = [*places, *template.places(), *([] if self.timestamp is None else [parse_place(self.timestamp)])]
@@ -190,7 +190,7 @@ class PublicKeySettings(SignedSettings):
     hexadecimal. Give either these, or `jwks_url`, or `certificate_url`."""
     jwks_url: KeyUrl | None = None
     """URL of the keys, in one of the forms of a file. Each server fetches it regularly."""
-    certificate_url: PlaceText | None = None
+    certificate_url: ValuePlace | None = None
     """Place of the URL of the certificate that signs, for a sender that names it in each message."""
     certificate_urls: list[UrlPattern] = []
     """Regular expressions for the whole URLs of certificates. A server fetches no other URL."""
@@ -203,7 +203,7 @@ class PublicKeySettings(SignedSettings):
     algorithm: KeyAlgorithm | None = None
     """Algorithm, if it is always the same. `rsa-sha…` is PKCS #1 version 1.5. A signature by ECDSA is in DER form.
     SHA-1 is for old senders only."""
-    algorithm_place: PlaceText | None = None
+    algorithm_place: ValuePlace | None = None
     """Place of the name of the algorithm, for a sender that uses several."""
     algorithms: dict[str, KeyAlgorithm] = {}
     """Algorithms by the names at that place."""
@@ -221,8 +221,6 @@ class PublicKeySettings(SignedSettings):
                 raise ValueError("certificate_urls, certificate_names and intermediates need certificate_url")
         elif not self.certificate_urls or not self.certificate_names:
             raise ValueError("certificate_url needs certificate_urls and certificate_names")
-        elif parse_place(self.certificate_url).kind in ("field", "body-hash"):
-            raise ValueError("certificate_url must be header:NAME, query:NAME, form:NAME or json:POINTER")
         return self
 
     @model_validator(mode="after")
@@ -231,9 +229,6 @@ class PublicKeySettings(SignedSettings):
             raise ValueError("needs algorithm or algorithm_place, not both")
         if (self.algorithm_place is None) != (not self.algorithms):
             raise ValueError("algorithm_place and algorithms need each other")
-        if self.algorithm_place is not None:
-            if parse_place(self.algorithm_place).kind in ("field", "body-hash"):
-                raise ValueError("algorithm_place must be header:NAME, query:NAME, form:NAME or json:POINTER")
-            if {"body-hash", "body-hash:base64"} & set(Template(self.signed).parts):
-                raise ValueError("{body-hash} in signed needs algorithm, because its hash function is that")
+        if self.algorithm_place is not None and {"body-hash", "body-hash:base64"} & set(Template(self.signed).parts):
+            raise ValueError("{body-hash} in signed needs algorithm, because its hash function is that")
         return self

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from callback_process.settings import parsed_by
 from callback_server.verification.components import parse_component
-from callback_server.verification.places import FIELD_NAME, parse_place
+from callback_server.verification.places import FIELD_NAME, parse_place, parse_value_place
 from callback_server.verification.sender_certificate import load_intermediates
 from callback_server.verification.template import Template
 
@@ -33,21 +34,6 @@ Username = Annotated[str, AfterValidator(_username), Field(min_length=1, max_len
 """User name of HTTP Basic."""
 
 
-def _template(text: str) -> str:
-    Template(text)
-    return text
-
-
-def _place(text: str) -> str:
-    parse_place(text)
-    return text
-
-
-def _component(text: str) -> str:
-    parse_component(text)
-    return text
-
-
 def _as_list(given: Any) -> Any:
     return [given] if isinstance(given, str) else given
 
@@ -60,13 +46,17 @@ def _intermediates(text: str) -> str:
     return text
 
 
-TemplateText = Annotated[str, AfterValidator(_template)]
+TemplateText = Annotated[str, parsed_by(Template)]
 """Template of what is signed (see `template`)."""
-PlaceText = Annotated[str, AfterValidator(_place)]
+PlaceText = Annotated[str, parsed_by(parse_place)]
 """Place of a value in a request (see `places`)."""
+ValuePlace = Annotated[str, parsed_by(parse_value_place)]
+"""Place of a value that is in the request itself."""
+ValuePlaces = Annotated[list[ValuePlace], BeforeValidator(_as_list)]
+"""Such a place, or a list of them."""
 Places = Annotated[list[PlaceText], BeforeValidator(_as_list)]
 """A place, or a list of places."""
-ComponentName = Annotated[str, AfterValidator(_component)]
+ComponentName = Annotated[str, parsed_by(parse_component)]
 """Component of an HTTP message that a signature covers."""
 Certificates = Annotated[str, AfterValidator(_intermediates)]
 """Certificates in PEM form."""

@@ -8,6 +8,7 @@
 --
 -- A notification has the id and the key of a call, and a delivery, but no status, and is not among the calls of its
 -- case. It is in a list of its own, so that a server of a release without notifications never takes it for a call.
+-- @include retention
 
 -- Returns whether an id is that of a notification. The random part of the id of a call does not begin with so many
 -- zeros.

@@ -1,5 +1,6 @@
 -- A held call: it waits in the store until it is answered, its case is resolved, or its hold time ends. Until then it
 -- is in the list of the held calls of its case, and its lease is the rest of its hold time.
+-- @include end_call
 
 -- How long the whole answer to a held call is kept for the process where its caller waits, in milliseconds: much longer
 -- than the interval at which that looks for it. Only the number of held calls limits the bytes of these answers: each
@@ -8,9 +9,9 @@ local ANSWER_MS = 10000
 
 -- Ends a held call with the answer to its case, a list: status, response, response_body, the whole answer as it is
 -- kept ('' = it was erased, and nothing is left of it), its code, how many bytes of answers the case may keep, '1' if
--- it must not be given twice, and the principal that gave it. It is kept for `wait_ms` at least.
+-- it must not be given twice, and the principal that gave it. It is kept for `keep_ms` at least.
 ---@return string effect as of `end_call`
-local function answer_held_call(case, call_id, digest, answer, wait_ms, now, limits)
+local function answer_held_call(case, call_id, digest, answer, keep_ms, now, limits)
   local status, response, response_body, whole, code, max_bytes, no_repeat, answered_by = unpack(answer, 1, 8)
   local call = redis.call('HMGET', call_key(call_id), 'size', 'response', 'response_body', 'request', 'window')
   redis.call('HSET', call_key(call_id), 'failure', '', 'keep_open', '0', 'answer_digest', digest,
@@ -29,19 +30,19 @@ local function answer_held_call(case, call_id, digest, answer, wait_ms, now, lim
   end
   local effect = end_call(case, call_id, status, now, limits)
   if whole ~= '' then
-    keep_answer(case, call_id, whole, wait_ms, is_erased and 0 or window_ms, now, tonumber(max_bytes))
+    keep_answer(case, call_id, whole, keep_ms, is_erased and 0 or window_ms, now, tonumber(max_bytes))
   end
   return effect
 end
 
--- Ends a call on a case that was resolved with the answer of the case, which is kept for `wait_ms` at least.
+-- Ends a call on a case that was resolved with the answer of the case, which is kept for `keep_ms` at least.
 ---@return string effect as of `end_call`
 ---@return string status of the call
 ---@return string answer whole, packed
-local function end_resolved(case, call_id, wait_ms, now, limits)
+local function end_resolved(case, call_id, keep_ms, now, limits)
   local answer = redis.call('HMGET', resolution_key(case.id), 'status', 'response', 'response_body', 'answer', 'code',
     'max_bytes', 'no_repeat', 'answered_by')
-  return answer_held_call(case, call_id, case.resolved, answer, wait_ms, now, limits), answer[1], answer[4]
+  return answer_held_call(case, call_id, case.resolved, answer, keep_ms, now, limits), answer[1], answer[4]
 end
 
 -- Ends a held call at the end of its lease: with the answer of its case if that was resolved, else as FAILED, because
@@ -49,11 +50,11 @@ end
 local function end_hold(case, call_id, now, limits)
   if case.resolved then
     local effect, status = end_resolved(case, call_id, ANSWER_MS, now, limits)
-    TIMEOUTS[#TIMEOUTS + 1] = {'RESOLVED', call_id, case.activity, effect, status}
+    REPORTS[#REPORTS + 1] = {'RESOLVED', call_id, case.activity, effect, status}
   else
     redis.call('HSET', call_key(call_id), 'failure', 'DEADLINE_EXCEEDED', 'detail',
       'the call was not answered within the hold_time of its callback')
     local effect = end_call(case, call_id, 'FAILED', now, limits)
-    TIMEOUTS[#TIMEOUTS + 1] = {'HOLD_TIME_ENDED', call_id, case.activity, effect}
+    REPORTS[#REPORTS + 1] = {'HOLD_TIME_ENDED', call_id, case.activity, effect}
   end
 end

@@ -1,6 +1,7 @@
 -- Notifications: messages to the handler of a case without a call. A reminder is due at its time, the expiry when the
 -- case closes as EXPIRED. Neither is sent once the case is decided. Their ids are counted, so that each is made once,
 -- also if a script is sent again.
+-- @include delivery
 -- @include reminders
 
 local function reminder_id(case, number) return string.format('%s-%016x', case.id, number) end

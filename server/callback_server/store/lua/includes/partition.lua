@@ -60,15 +60,12 @@ end
 local newest_event -- number of the newest event that this execution has written
 
 -- Returns the number of the newest event of the partition, 0 = none. Every reply to a step has it, so that servers know
--- how many steps are acknowledged (see epochs.py). A step that was done before needs to read it.
-local function step_number()
+-- how many steps are acknowledged (see epochs/known.py). A step that was done before needs to read it.
+local function event_number()
   if newest_event then return tonumber(newest_event) end
   local newest = redis.pcall('XREVRANGE', events_key(), '+', '-', 'COUNT', 1)
   return not newest.err and newest[1] and tonumber(string.sub(newest[1][1], 3)) or 0
 end
-
----@return table reply the number of the newest event, then the answer, of a script that applies no timeouts
-local function counted(...) return {step_number(), ...} end
 
 -- How many events a partition keeps.
 local MAX_EVENTS = 10000

@@ -2,6 +2,8 @@
 -- its claim until its window is over, which begins at its end. A call that was NOT_STARTED is not found any more.
 --
 -- The whole answer is kept for the window, apart from what is recorded. Its code stays as long as the call is found.
+-- @include reports
+-- @include settings
 
 -- How many repeats may wait with one call.
 local MAX_WAITERS = 16
@@ -9,6 +11,9 @@ local MAX_WAITERS = 16
 -- How long a repeat waits with a call without following it again: several times the interval at which it does, in
 -- milliseconds.
 local WAITER_MS = 5000
+
+-- How long an answer is kept for a caller that was told to wait for it, in milliseconds.
+local WAITED_MS = 24 * 3600 * 1000
 
 -- How long an answer that was erased, or is larger than what the case may keep, is kept for a caller that was told to
 -- wait, until it asks again, in milliseconds. There is at most one for each caller that waited.
@@ -69,7 +74,7 @@ local function start_window(case, call_id, call_status, now, digest, window, wai
   if waiters then
     local replicas = {}
     for _, waiter in pairs(cmsgpack.unpack(waiters)) do replicas[#replicas + 1] = waiter[2] end
-    TIMEOUTS[#TIMEOUTS + 1] = {'AWAITED_CALL_ENDED', call_id, case.activity, unpack(replicas)}
+    REPORTS[#REPORTS + 1] = {'AWAITED_CALL_ENDED', call_id, case.activity, unpack(replicas)}
     redis.call('HDEL', call_key(call_id), 'waiters')
   end
   if not digest then return end
@@ -85,15 +90,15 @@ local function start_window(case, call_id, call_status, now, digest, window, wai
   end
 end
 
--- Keeps the whole answer to a call that has ended: for a caller that waits (`wait_ms`), and for the window, if it fits
+-- Keeps the whole answer to a call that has ended: for a caller that waits (`keep_ms`), and for the window, if it fits
 -- into what a case may keep. The answers whose windows end first go first.
-local function keep_answer(case, call_id, answer, wait_ms, window_ms, now, max_bytes)
+local function keep_answer(case, call_id, answer, keep_ms, window_ms, now, max_bytes)
   local call = redis.call('HMGET', call_key(call_id), 'wait_hash', 'request', 'no_repeat', 'caller_waits')
   local is_awaited = call[1] and (call[4] or not call[3])
-  if is_awaited then wait_ms = math.max(wait_ms, WAITED_BRIEFLY_MS) end
+  if is_awaited then keep_ms = math.max(keep_ms, WAITED_BRIEFLY_MS) end
   if is_awaited and call[2] ~= '' then window_ms = math.max(window_ms, WAITED_MS) end
   if #answer > max_bytes then window_ms = 0 end
-  local kept_ms = math.max(wait_ms, window_ms)
+  local kept_ms = math.max(keep_ms, window_ms)
   if kept_ms <= 0 then return end
   redis.call('SET', answer_key(call_id), answer, 'PX', kept_ms)
   local count = window_ms > 0 and redis.call('ZCARD', answers_key(case.id)) or 0

@@ -1,6 +1,6 @@
-"""Timeouts of cases and calls. Every transition on a case applies those that are due, whatever it was asked for.
+"""Reports: what a transition did or found besides what it was asked for.
 
-A transition also reports the end of a call that repeats wait with, whatever ended it.
+Every transition on a case applies the timeouts of the case and its calls that are due.
 """
 
 from __future__ import annotations
@@ -12,33 +12,27 @@ from callback_server.domain.case import CaseEffect
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseEnded:
+class _CallEnded:
+    """A transition has ended a call that it was not asked for."""
+
+    call_id: str
+    activity: str
+    effect: CaseEffect | None
+    """The effect on the case. None: the case is as it was."""
+
+
+class LeaseEnded(_CallEnded):
     """A call is INTERRUPTED, because its lease ended before its end was recorded."""
 
-    call_id: str
-    activity: str
-    effect: CaseEffect | None
-    """The effect on the case. None: the case is as it was."""
 
-
-@dataclass(frozen=True, slots=True)
-class HoldTimeEnded:
+class HoldTimeEnded(_CallEnded):
     """A held call FAILED, because it was not answered within the hold time of its case."""
 
-    call_id: str
-    activity: str
-    effect: CaseEffect | None
-    """The effect on the case. None: the case is as it was."""
-
 
 @dataclass(frozen=True, slots=True)
-class CallResolved:
-    """A held call ended with the answer of its case. It is no timeout; a transition reports it in the same way."""
+class CallResolved(_CallEnded):
+    """A held call ended with the answer of its case."""
 
-    call_id: str
-    activity: str
-    effect: CaseEffect | None
-    """The effect on the case. None: the case is as it was."""
     status: CallStatus
 
 
@@ -81,6 +75,5 @@ class WrongType:
     """What the store said."""
 
 
-Timeout = LeaseEnded | HoldTimeEnded | CallResolved | CaseExpired
-Report = Timeout | AwaitedCallEnded | EntryWithoutCase | WrongType
-"""What a transition reports besides its answer."""
+LoggedReport = LeaseEnded | HoldTimeEnded | CallResolved | CaseExpired | EntryWithoutCase | WrongType
+Report = LoggedReport | AwaitedCallEnded

@@ -1,0 +1,9 @@
+-- What a script reports besides its answer, in the order in which it happened: leases and hold times that ended, cases
+-- that expired, calls that ended with the answer of their case or while repeats wait with them, and entries of lists
+-- without a sound case. Each is reported exactly once, by the execution that applies it, whatever that was asked for.
+-- @include partition
+
+local REPORTS = {}
+
+---@return table reply the reports, the number of the newest event, then the answer
+local function reply(...) return {REPORTS, event_number(), ...} end
