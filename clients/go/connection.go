@@ -19,7 +19,6 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/resolver"
 )
 
 // maxMessageBytes is the largest message accepted. The server has the same limit.
@@ -71,14 +70,18 @@ func (c *connection) open(more ...grpc.DialOption) (*grpc.ClientConn, error) {
 		}),
 	}
 	// The certificate of each server of a list is checked for the host of that server, unless one name is given for all.
-	for _, scheme := range []string{"ipv4", "ipv6", serverList} {
-		options = append(options, grpc.WithResolvers(listResolver{scheme, c.serverName == ""}))
+	for _, scheme := range []string{"ipv4", "ipv6", serverNames} {
+		options = append(options, grpc.WithResolvers(resolverBuilder{scheme, c.serverName == ""}))
+	}
+	target := c.target
+	scheme, servers := targetParts(target)
+	if scheme == "" || scheme == "dns" && !namesDNSServer(target) {
+		target = serverNames + ":///" + strings.Join(servers, ",")
+		if len(servers) == 1 { // any address of a name is as good as another one; a list has an order
+			options = append(options, grpc.WithDefaultServiceConfig(anyAddress))
+		}
 	}
 	options = append(options, more...)
-	target := c.target
-	if scheme, servers := targetParts(target); scheme == "" && len(servers) > 1 {
-		target = serverList + ":///" + target
-	}
 	opened, err := grpc.NewClient(target, append(options, c.dialOptions...)...)
 	if err != nil {
 		return nil, fmt.Errorf("callback: the target %q: %w", c.target, err)
@@ -204,32 +207,3 @@ func targetParts(target string) (scheme string, servers []string) {
 	}
 	return scheme, []string{rest}
 }
-
-// serverList is the scheme, for gRPC, of a target without one that lists several servers.
-const serverList = "callback-servers"
-
-// listResolver resolves targets that list servers: ipv4:10.0.0.1:50051,10.0.0.2:50051, as every other gRPC knows them, and
-// server-1:50051,server-2:50051. A host name is looked up with each connection.
-type listResolver struct {
-	scheme string
-	// hasNames says whether the certificate of each server must be for its host.
-	hasNames bool
-}
-
-func (l listResolver) Scheme() string { return l.scheme }
-
-func (l listResolver) Build(target resolver.Target, to resolver.ClientConn, _ resolver.BuildOptions) (resolver.Resolver, error) {
-	var addresses []resolver.Address
-	for server := range strings.SplitSeq(target.Endpoint(), ",") {
-		address := resolver.Address{Addr: server}
-		if l.hasNames {
-			address.ServerName = server
-		}
-		addresses = append(addresses, address)
-	}
-	return l, to.UpdateState(resolver.State{Addresses: addresses})
-}
-
-func (listResolver) ResolveNow(resolver.ResolveNowOptions) {}
-
-func (listResolver) Close() {}

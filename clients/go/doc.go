@@ -15,7 +15,8 @@
 // # Targets
 //
 // A target is the address of a server: HOST:PORT, or several with commas between, as in server-1:50051,server-2:50051. A
-// client uses the first server that it can reach, and a worker any one; both move to another one when it is lost. With
+// client uses the first server that it can reach, and a worker any one; both move to another one when it is lost. Names
+// are looked up every 5 seconds, and after a failure. With
 // TLS, the certificate of each server must be for its host, or for [TLSFiles].ServerName. Targets of gRPC are targets,
 // too: dns:///callback:50051, ipv4:10.0.0.1:50051,10.0.0.2:50051 or unix:/run/callback.sock.
 //

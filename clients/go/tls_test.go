@@ -146,6 +146,36 @@ func TestAClientUsesTheFirstServerOfItsTargetThatItCanReach(t *testing.T) {
 	}
 }
 
+func TestAClientFollowsItsNamesToOtherAddresses(t *testing.T) {
+	for _, target := range []string{"one.test:%s,two.test:%s", "one.test:%s", "dns:///one.test:%s"} {
+		t.Run(target, func(t *testing.T) {
+			t.Parallel()
+			before, port, _ := ownerAt(t, "", "")
+			after := &scriptedOwner{}
+			listener, server := got(net.Listen("tcp", "127.0.0.4:"+port))(t), grpc.NewServer()
+			v1.RegisterCallbacksServiceServer(server, after)
+			go func() { _ = server.Serve(listener) }()
+			t.Cleanup(server.Stop)
+			prefix := rand.Text() + "-"
+			for _, name := range []string{"one.test", "two.test"} {
+				callback.Names.Store(prefix+name, []string{"127.0.0.1"})
+			}
+			target := strings.NewReplacer("%s", port, "one.test", prefix+"one.test", "two.test", prefix+"two.test").Replace(target)
+			client := got(callback.NewClient(target))(t)
+			t.Cleanup(func() { must(t, client.Close()) })
+			request := func() { must(t, ignore(client.GenerateCallbackURL(t.Context(), "record", callback.Text("")))) }
+			request()
+			if len(before.ids()) != 1 {
+				t.Fatal(before.ids())
+			}
+			for _, name := range []string{"one.test", "two.test"} {
+				callback.Names.Store(prefix+name, []string{"127.0.0.4"})
+			}
+			until(t, func() bool { request(); return len(after.ids()) > 0 })
+		})
+	}
+}
+
 func TestTheCertificateOfEachServerOfATargetIsCheckedForItsHost(t *testing.T) {
 	ours := newAuthority(t)
 	certificate, key := ours.issue("one", "localhost")

@@ -341,8 +341,7 @@ func (s *workerStream) run() {
 func (s *workerStream) converse() error {
 	connection := s.worker.connection
 	// Each stream has its own connection, to any address of the target, so that workers spread over the servers.
-	opened, err := connection.open(grpc.WithDefaultServiceConfig(
-		`{"loadBalancingConfig": [{"pick_first": {"shuffleAddressList": true}}]}`))
+	opened, err := connection.open(grpc.WithDefaultServiceConfig(anyAddress))
 	if err != nil {
 		return err
 	}

@@ -58,6 +58,7 @@ async def test_the_command_line_takes_a_list_whose_first_server_is_away():
         ("gone.test:1,127.0.0.1:2", "ipv4:127.0.0.1:2"),
         ("gone.test:1,neither.test:2", "dns:///gone.test:1"),
         ("gone.test:1", "gone.test:1"),
+        (f"{'a' * 64}.test:1,127.0.0.1:2", "ipv4:127.0.0.1:2"),
         ("one.test:1", "ipv4:127.0.0.2:1,127.0.0.3:1"),
         ("dns:///one.test:1", "ipv4:127.0.0.2:1,127.0.0.3:1"),
         ("dns://127.0.0.1/one.test:1", "dns://127.0.0.1/one.test:1"),

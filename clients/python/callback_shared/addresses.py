@@ -43,6 +43,9 @@ class Addresses:
         self.options = (("grpc.default_authority", first),) if len(self._hosts) == 1 else ()
         """The channel options that keep the name, for TLS and in requests. They are not for a TLS name of its own."""
         self._places: dict[_Place, list[_Place]] = {}
+        """The addresses of each host, of the last look-up."""
+        self._taken = self._places
+        """The same, of the last `refresh`."""
         self._used: set[_Place] = set()
         self._search = Future[None]()
         """The end of the last look-up."""
@@ -66,7 +69,10 @@ class Addresses:
         This does not wait.
         """
         self._look_up_if_due()
-        order = [place for host in self._hosts for place in self._places.get(host, ())]
+        if self._taken is self._places:  # most times, in each request of a client
+            return False
+        self._taken = places = self._places
+        order = [place for host in self._hosts for place in places.get(host, ())]
         if not order or self._used == set(order):
             return False
         self._used = set(order)
@@ -91,11 +97,11 @@ class Addresses:
                 self._search = search
         return self._search
 
-    async def look_up_within(self, timeout_s: float) -> None:
-        """Look up the names now. After the timeout, in seconds, the last addresses stay."""
+    async def look_up_within(self, timeout_s: float) -> bool:
+        """Look up the names now, and `refresh`. After the timeout, in seconds, the last addresses stay."""
         if self._hosts:
             await asyncio.wait([asyncio.wrap_future(self.look_up())], timeout=timeout_s)
-            self.refresh()
+        return self.refresh()
 
     def _look_up_if_due(self) -> None:
         if time.monotonic() >= self._due_at:
@@ -112,6 +118,8 @@ class Addresses:
         name, port = host
         try:
             found = GETADDRINFO(name.strip("[]"), int(port), type=socket.SOCK_STREAM)
+        except UnicodeError:  # no name of DNS, such as one with a label of 64 letters
+            return []
         except OSError as error:
             return [] if error.errno == socket.EAI_NONAME else self._places.get(host, [])
         return [(str(place[0]), port) for *_, place in found]

@@ -17,8 +17,9 @@ export interface TokenOptions {
 export interface ClientOptions extends TokenOptions {
   /**
    * `host:port`, or another gRPC target such as `dns:///callback:50051` or `unix:/run/callback.sock`. Of several servers,
-   * as in `a:50051,b:50051`, the first one that can be reached is used, and the next one after it is lost; the names of a
-   * list are looked up once. Default: `127.0.0.1:50051`.
+   * as in `a:50051,b:50051`, the first one that can be reached is used, and the next one after it is lost; of the
+   * addresses of one name, any. While the client is in use, it looks the names up every 5 seconds, and after a failure.
+   * Default: `127.0.0.1:50051`.
    */
   readonly target?: string | undefined;
   /**

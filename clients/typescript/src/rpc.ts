@@ -1,13 +1,21 @@
 /** Requests over one connection to a server, with retries until their timeout. */
 
 import type { DescMessage, DescMethod, MessageShape } from "@bufbuild/protobuf";
-import type { Client, ClientReadableStream, ClientUnaryCall, Metadata, ServiceError } from "@grpc/grpc-js";
+import {
+  type Client,
+  type ClientReadableStream,
+  type ClientUnaryCall,
+  type Metadata,
+  type ServiceError,
+  status,
+} from "@grpc/grpc-js";
 import { checkOptions } from "./checks.js";
+import { Addresses } from "./connection/addresses.js";
 import { Backoff, DEFAULT_TIMEOUT_MS, pause } from "./connection/backoff.js";
 import { tokenMetadata, warnOfPlainText } from "./connection/bearer-token.js";
 import { CHANNEL_OPTIONS, openChannel, pathOf, readerOf, writerOf } from "./connection/channel.js";
 import { fromRpcError, isRetryable } from "./connection/rpc-errors.js";
-import { channelTarget, checkTarget, DEFAULT_TARGET } from "./connection/targets.js";
+import { checkTarget, DEFAULT_TARGET } from "./connection/targets.js";
 import { PemFiles } from "./connection/tls.js";
 import { CallbackError } from "./errors.js";
 import { type Logger, standardErrorLogger } from "./logger.js";
@@ -27,7 +35,8 @@ export class Connection {
   readonly #token: () => Promise<Metadata>;
   readonly #traceContext: (() => TraceContext) | undefined;
   readonly #onClose = new Set<() => void>();
-  #address: Promise<string> | undefined;
+  readonly #addresses: Addresses;
+  #openedFor = "";
   #channel: Client | undefined;
   #isClosed = false;
 
@@ -37,6 +46,7 @@ export class Connection {
     const { logger = standardErrorLogger } = options;
     checkTarget(target, tls);
     this.target = target;
+    this.#addresses = new Addresses(target);
     this.timeoutMs = timeoutMs;
     this.retry = retry;
     this.logger = logger;
@@ -140,6 +150,9 @@ export class Connection {
       });
     } catch (error) {
       signal?.throwIfAborted();
+      if ((error as ServiceError).code === status.UNAVAILABLE) {
+        this.#addresses.failed();
+      }
       throw this.#isClosed ? this.closedError() : fromRpcError(error as ServiceError, this.target);
     } finally {
       this.#onClose.delete(abort);
@@ -157,18 +170,18 @@ export class Connection {
     return metadata;
   }
 
-  /** Return the channel. The first request creates it, and changed files of `tls` replace it. */
+  /** Return the channel. The first request creates it; changed addresses, and changed files of `tls`, replace it. */
   async #open(): Promise<Client> {
-    this.#address ??= channelTarget(this.target);
-    const address = await this.#address;
+    const target = await this.#addresses.current();
     if (this.#isClosed) {
       throw this.closedError();
     }
-    if (this.#channel !== undefined && this.#tls?.files.reloadIfChanged()) {
+    if (this.#channel !== undefined && (this.#tls?.files.reloadIfChanged() || target !== this.#openedFor)) {
       this.#channel.close(); // its requests end first
       this.#channel = undefined;
     }
-    this.#channel ??= openChannel(address, this.#tls, CHANNEL_OPTIONS);
+    this.#openedFor = target;
+    this.#channel ??= openChannel(this.#addresses, this.#tls, CHANNEL_OPTIONS);
     return this.#channel;
   }
 }

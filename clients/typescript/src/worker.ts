@@ -29,9 +29,10 @@
 import { hostname } from "node:os";
 import { inspect } from "node:util";
 import { type Checks, checkOptions, graceMs as grace, mustBeNumber, text } from "./checks.js";
+import { Addresses } from "./connection/addresses.js";
 import { type TokenMetadata, tokenMetadata, warnOfPlainText } from "./connection/bearer-token.js";
 import { CHANNEL_OPTIONS, openChannel } from "./connection/channel.js";
-import { channelTarget, checkTarget, DEFAULT_TARGET } from "./connection/targets.js";
+import { checkTarget, DEFAULT_TARGET } from "./connection/targets.js";
 import { PemFiles, type Tls } from "./connection/tls.js";
 import { type Handlers, requireHandlers } from "./handlers.js";
 import { type Logger, standardErrorLogger } from "./logger.js";
@@ -201,9 +202,10 @@ export class Worker {
     }
     this.#isRunning = true;
     const channel = async (): Promise<ReturnType<typeof openChannel>> => {
-      const address = await channelTarget(this.#options.target);
+      const addresses = new Addresses(this.#options.target); // looked up for each stream
+      await addresses.current();
       this.#tls?.files.reloadIfChanged(); // each stream has its own channel, with the current files
-      return openChannel(address, this.#tls, OPTIONS);
+      return openChannel(addresses, this.#tls, OPTIONS);
     };
     return new WorkConnection(this.#handlers, {
       ...this.#options,

@@ -1,8 +1,10 @@
 /** Requests with a server that a test controls: what is sent again, what is not, and what is sent with each request. */
 
 import assert from "node:assert/strict";
+import dns from "node:dns/promises";
 import { EventEmitter, once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
@@ -32,7 +34,8 @@ import {
   type GenerateCallbackUrlRequest,
   type WatchCallsRequest,
 } from "#gen/callback/v1/callbacks_service_pb.js";
-import { channelTarget, checkTarget, isLocal } from "../src/connection/targets.js";
+import { Addresses } from "../src/connection/addresses.js";
+import { checkTarget, isLocal } from "../src/connection/targets.js";
 import { definitionOf, refusalOf } from "./scripted-server.js";
 import { Events, until } from "./support.js";
 
@@ -60,7 +63,7 @@ class Requests implements AsyncDisposable {
     this.client = new CallbackClient({ target: `127.0.0.1:${port}`, logger: this.events, ...options });
   }
 
-  static async start(options: ClientOptions = {}): Promise<Requests> {
+  static async start(options: ClientOptions = {}, address = "127.0.0.1:0"): Promise<Requests> {
     const server = new Server();
     let requests!: Requests;
     server.addService(definitionOf(CallbacksService), {
@@ -79,7 +82,7 @@ class Requests implements AsyncDisposable {
       },
     });
     const port = await new Promise<number>((resolve) => {
-      server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (_, bound) => resolve(bound));
+      server.bindAsync(address, ServerCredentials.createInsecure(), (_, bound) => resolve(bound));
     });
     requests = new Requests(server, port, options);
     return requests;
@@ -220,15 +223,49 @@ describe("a target with several servers", () => {
     ["127.0.0.1:1,[::1]:2", "ipv6:[::ffff:127.0.0.1]:1,[::1]:2"],
     ["no-such-host.invalid:1,127.0.0.1:2", "ipv4:127.0.0.1:2"],
     ["no-such-host.invalid:1,neither.invalid:2", "dns:///no-such-host.invalid:1"],
-    ["callback:1", "callback:1"],
+    ["no-such-host.invalid:1", "no-such-host.invalid:1"],
+    ["127.0.0.1:1", "127.0.0.1:1"],
     ["ipv4:127.0.0.1:1,127.0.0.2:2", "ipv4:127.0.0.1:1,127.0.0.2:2"],
     ["unix:/run/a,b.sock", "unix:/run/a,b.sock"],
   ] as const) {
     test(`as ${target} is ${taken} for gRPC`, async () => {
       checkTarget(target, undefined);
-      assert.equal(await channelTarget(target), taken);
+      assert.equal(await new Addresses(target).current(), taken);
     });
   }
+
+  test("is followed to the new addresses of its names", async () => {
+    const names = new Map([
+      ["one.test", "127.0.0.2"],
+      ["two.test", "127.0.0.3"],
+    ]);
+    const usual = dns.lookup;
+    const lookup = async (name: string, options: object): Promise<unknown> => {
+      const address = names.get(name);
+      return address === undefined ? usual(name, options) : [{ address, family: 4 }];
+    };
+    Object.assign(dns, { lookup });
+    syncBuiltinESMExports();
+    try {
+      await using first = await Requests.start({}, "127.0.0.2:0");
+      await using second = await Requests.start({}, `127.0.0.4:${first.port}`);
+      for (const target of [`one.test:${first.port},two.test:${first.port}`, `one.test:${first.port}`]) {
+        names.set("one.test", "127.0.0.2").set("two.test", "127.0.0.3");
+        using client = new CallbackClient({ target, logger: new Events() });
+        const [had, before] = [first.generated.length, second.generated.length];
+        await client.generateCallbackUrl("record", new Response("x"));
+        assert.equal(first.generated.length, had + 1);
+        names.set("one.test", "127.0.0.4").set("two.test", "127.0.0.4");
+        await until(async () => {
+          await client.generateCallbackUrl("record", new Response("x"));
+          return second.generated.length > before;
+        });
+      }
+    } finally {
+      Object.assign(dns, { lookup: usual });
+      syncBuiltinESMExports();
+    }
+  });
 
   test("needs the name in the certificates of all for TLS, and a port for each", () => {
     const target = "a:1,b:1";

@@ -270,9 +270,11 @@ class ServerClient:
             await asyncio.sleep(FILE_CHECK_S)
             if self._token.reload():
                 self._channel.replace_streams()
-            if not self._channel.is_ready:
-                self._addresses.failed()
-            if has_moved := self._addresses.refresh():
+            if self._channel.is_ready:
+                has_moved = self._addresses.refresh()
+            else:
+                has_moved = await self._addresses.look_up_within(FILE_CHECK_S)
+            if has_moved:
                 log.info("server_addresses_changed", addresses=self._addresses.target)
             if self._tls.reload() or has_moved:
                 if self._replacement:

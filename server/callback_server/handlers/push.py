@@ -128,9 +128,11 @@ class PushHandler:
         """Follow the TLS files and the addresses of the target."""
         while True:
             await asyncio.sleep(FILES_INTERVAL_S)
-            if not self._connection.is_ready:
-                self._addresses.failed()
-            if has_moved := self._addresses.refresh():
+            if self._connection.is_ready:
+                has_moved = self._addresses.refresh()
+            else:
+                has_moved = await self._addresses.look_up_within(FILES_INTERVAL_S)
+            if has_moved:
                 log.info("handler_addresses_changed", activity=self._activity, addresses=self._addresses.target)
             if self._credentials.reload() or has_moved:
                 abandoned, self._next = self._next, self._new_connection()

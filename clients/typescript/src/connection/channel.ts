@@ -2,6 +2,7 @@
 
 import { type DescMessage, type DescMethod, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import { type ChannelOptions, Client, credentials } from "@grpc/grpc-js";
+import type { Addresses } from "./addresses.js";
 import type { PemFiles } from "./tls.js";
 
 /** The largest message accepted, in bytes; the server has the same limit. A full page of a list exceeds gRPC's 4 MiB. */
@@ -26,18 +27,19 @@ export const SERVER_OPTIONS: ChannelOptions = {
   "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
 };
 
-/** Return a new channel to a target, which connects with its first request. */
+/** Return a new channel to the addresses of now, which connects with its first request. */
 export function openChannel(
-  target: string,
+  { target, serverName, options: own }: Addresses,
   tls: { readonly files: PemFiles; readonly serverName: string | undefined } | undefined,
   options: ChannelOptions,
 ): Client {
   if (tls === undefined) {
-    return new Client(target, credentials.createInsecure(), options);
+    return new Client(target, credentials.createInsecure(), { ...options, ...own });
   }
   const { ca = null, key = null, cert = null } = tls.files.contents;
-  const override = tls.serverName === undefined ? {} : { "grpc.ssl_target_name_override": tls.serverName };
-  return new Client(target, credentials.createSsl(ca, key, cert), { ...options, ...override });
+  const name = tls.serverName ?? serverName;
+  const override = name === undefined ? {} : { "grpc.ssl_target_name_override": name };
+  return new Client(target, credentials.createSsl(ca, key, cert), { ...options, ...own, ...override });
 }
 
 /** Return the path of a method. */

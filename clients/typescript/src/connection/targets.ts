@@ -5,7 +5,6 @@
  * machine.
  */
 
-import { lookup } from "node:dns/promises";
 import { BlockList, isIP } from "node:net";
 import { MASK } from "../concealing.js";
 
@@ -21,6 +20,15 @@ const ADDRESS = /^(?:\[([^\]]+)\](?::\w+)?|([^:]+)(?::\w+)?)$/;
 const LOOPBACK = new BlockList();
 LOOPBACK.addSubnet("127.0.0.0", 8, "ipv4");
 LOOPBACK.addAddress("::1", "ipv6");
+
+/** A server of a target. */
+export interface Host {
+  /** The host with its port. */
+  readonly server: string;
+  /** A name, or an IP address. */
+  readonly host: string;
+  readonly port: string;
+}
 
 /**
  * Check that a target is valid.
@@ -40,41 +48,19 @@ export function checkTarget(target: string, tls: { readonly serverName?: string 
 }
 
 /**
- * Return a valid target as gRPC takes it: it knows no list of names, so `a:1,b:1` becomes a list of addresses.
+ * Return the hosts of a valid target with their ports, in order. Empty: gRPC finds the server in a way of its own.
  *
- * The names are looked up now. A name without an address is left out; if none has one, gRPC is left to say so.
+ * That is a Unix socket, addresses (`ipv4:`), or a name with the DNS server to ask (`dns://SERVER/HOST:PORT`).
  */
-export async function channelTarget(target: string): Promise<string> {
+export function hostsOf(target: string): readonly Host[] {
   const { scheme, addresses } = partsOf(target);
-  if (scheme !== "" || !hasSeveral(target)) {
-    return target;
+  if (WITHOUT_PORT.test(target) || scheme === "ipv4" || scheme === "ipv6" || /^dns:\/\/[^/]/.test(target)) {
+    return [];
   }
-  const servers = addresses.split(",").map((server) => {
+  return addresses.split(",").map((server) => {
     const [, host = "", port = ""] = /^(.*):(\d+)$/.exec(server) ?? [];
-    return { host: host.replace(/^\[|\]$/g, ""), port };
+    return { server, host: host.replace(/^\[|\]$/g, ""), port };
   });
-  const found = await Promise.all(
-    servers.map(async ({ host, port }) => {
-      const places = await lookup(host, { all: true }).catch(() => []);
-      const ipv4 = places.filter(({ family }) => family === 4);
-      return {
-        port,
-        family: ipv4.length > 0 ? 4 : 6,
-        addresses: (ipv4.length > 0 ? ipv4 : places).map((each) => each.address),
-      };
-    }),
-  );
-  // A list has addresses of one kind. An IPv6 socket reaches IPv4 by mapped addresses (RFC 4291, 2.5.5.2).
-  const needsIpv6 = found.some(({ family, addresses: each }) => family === 6 && each.length > 0);
-  const list = found.flatMap(({ port, family, addresses: each }) =>
-    each.map((address) =>
-      needsIpv6 ? `[${family === 4 ? `::ffff:${address}` : address}]:${port}` : `${address}:${port}`,
-    ),
-  );
-  if (list.length === 0) {
-    return `dns:///${addresses.split(",")[0]}`;
-  }
-  return `${needsIpv6 ? "ipv6" : "ipv4"}:${[...new Set(list)].join(",")}`;
 }
 
 /** Return whether a target is a Unix socket, or has only loopback addresses. Only `localhost` is a local name. */
