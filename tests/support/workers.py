@@ -194,9 +194,9 @@ def handlers_of(**functions):
 
 
 @contextlib.asynccontextmanager
-async def worker_service(servicer, credentials=None):
+async def worker_service(servicer, credentials=None, here="127.0.0.1:0"):
     """Run a `WorkerService` that a test has written, and yield it with its `address`."""
-    server, here = grpc.aio.server(), "127.0.0.1:0"
+    server = grpc.aio.server()
     add_WorkerServiceServicer_to_server(servicer, server)
     port = server.add_secure_port(here, credentials) if credentials else server.add_insecure_port(here)
     servicer.address = f"127.0.0.1:{port}"

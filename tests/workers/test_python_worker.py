@@ -13,6 +13,7 @@ import grpc
 import pytest
 import trustme
 from support.calls import Called
+from support.names import changing_names
 from support.services import refusal, running_services
 from support.store import free_port
 from support.wait import DEADLINE_S, wait_until
@@ -371,6 +372,20 @@ async def test_over_tls_the_worker_trusts_the_given_authority_and_shows_its_cert
         working.cancel()
         await asyncio.wait((working,))
         assert len(server.came) == came
+
+
+@pytest.mark.parametrize("target", ["one.test:{},two.test:{}", "one.test:{}"])
+async def test_a_worker_moves_to_the_new_addresses_of_its_names(work, limits, target):
+    limits(module, LOOK_AT_FILES_S=0.05)
+    names, port = changing_names(limits, **{"one.test": ["127.0.0.2"], "two.test": ["127.0.0.2"]}), free_port()
+    async with (
+        worker_service(Welcoming(), here=f"127.0.0.2:{port}") as first,
+        worker_service(Welcoming(), here=f"127.0.0.3:{port}") as second,
+        worker(work, target.format(port, port), grace=0).working(),
+    ):
+        assert (len(first.came), len(second.came)) == (1, 0)
+        names |= {"one.test": ["127.0.0.3"], "two.test": ["127.0.0.3"]}
+        await wait_until(lambda: second.came, what="a stream to the new address")
 
 
 @pytest.mark.parametrize("max_calls", [0, -1, 1001])

@@ -97,7 +97,7 @@ class Worker:
     Args:
         handlers: The handlers. The worker announces their activities to the server when it connects.
         target: `host:port`, or another gRPC target such as `dns:///callback:50051`, with any number of addresses.
-            Names are looked up for each connection.
+            Names are looked up every 5 seconds; when their addresses change, the worker selects one of them again.
         tls: The authorities to trust, and the worker's certificate. Default: no TLS. A token then crosses the network
             in plain text, which is logged as a warning unless the target is on this machine.
         token: The bearer token, or a function that returns it and is called with every connection. The server asks for
@@ -224,7 +224,7 @@ class Worker:
     async def _stay_connected(
         self, streams: set["_Stream"], slots: asyncio.Semaphore, threads: HandlerThreads, welcome: asyncio.Event
     ) -> None:
-        """Keep a stream to a server, and open another one when it ends, the server is draining, or files change."""
+        """Keep a stream to a server. Open another one when it ends, the server drains, or files or addresses change."""
         backoff, unexplained = _backoff(), 0
         serving: _Stream | None = None
         while True:
@@ -264,12 +264,18 @@ class Worker:
     async def _until_leaving(self, stream: "_Stream") -> None:
         """Wait until the worker needs another stream than this one."""
         while not (stream.leaving.is_set() or self._have_files_changed()):
+            if self._addresses.refresh():
+                _log.info("addresses_changed target=%s addresses=%s", self._target, self._addresses.target)
+                return
             with suppress(TimeoutError):
                 await asyncio.wait_for(stream.leaving.wait(), LOOK_AT_FILES_S)
 
     def _have_files_changed(self) -> bool:
         has_new_token = isinstance(self._metadata, TokenFile) and self._metadata.has_changed()
-        return has_new_token or (self._tls is not None and self._tls.reload_if_changed())
+        have_changed = has_new_token or (self._tls is not None and self._tls.reload_if_changed())
+        if have_changed:
+            _log.info("files_changed target=%s", self._target)
+        return have_changed
 
     def _log_end(self, stream: "_Stream", *, first: bool) -> None:
         """Log why the worker needs another stream.
@@ -278,7 +284,6 @@ class Worker:
             CallbackError: The server refused the first connection of this worker (`first`).
         """
         if not stream.leaving.is_set():
-            _log.info("files_changed target=%s", self._target)
             return
         if stream.failure is None:
             _log.info("server_draining target=%s", self._target)
