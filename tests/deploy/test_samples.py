@@ -1,7 +1,9 @@
 """The samples in `docs/deploy`: their programs accept them, and they contain the required settings."""
 
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -139,6 +141,21 @@ def test_the_image_is_built_from_the_repository_and_from_hashed_packages():
     assert all("--require-hashes" in line or " . " in line for line in installs)
     assert all("--no-deps" in line for line in installs)
     assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"python:3.13-slim"}
+
+
+def test_what_the_image_copies_is_enough_to_build_the_package(tmp_path):
+    lines = re.findall(r"^COPY (?!--from)(.+) (\S+)$", (SAMPLES / "Dockerfile").read_text(), flags=re.MULTILINE)
+    untracked = shutil.ignore_patterns("node_modules", "__pycache__", "build")
+    for names, target in lines:
+        for name in names.split():
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, tmp_path / target, ignore=untracked)
+            else:
+                (tmp_path / target).mkdir(exist_ok=True)
+                shutil.copy(ROOT / name, tmp_path / target)
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "."]
+    subprocess.run([*build, "--wheel-dir", "dist"], cwd=tmp_path, check=True)
+    assert [each.suffix for each in (tmp_path / "dist").iterdir()] == [".whl"]
 
 
 def test_haproxy_and_nginx_use_the_ports_of_the_units():
