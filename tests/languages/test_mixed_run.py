@@ -171,6 +171,8 @@ async def test_clients_of_all_languages_keep_every_promise_while_servers_restart
         resolver = Program([*node_commands["mixed_resolver"], system.target], tmp_path / "resolver.log", history)
         async with running(store), system.running(), workload.connected(), go.running(), resolver.running():
             await wait_until(lambda: of_type(history.steps, WatchStarted), what="a watch")
+            for each in (python, node):
+                await asyncio.to_thread(each.require_healthy)
             run = Run(system, history, go, workload)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(run.visit())

@@ -487,7 +487,7 @@ def probed(limits):
 
 async def test_a_store_that_is_not_safe_any_more_is_reported_until_it_is_again(stores, probed):
     """After a failover, the primary is a node with settings of its own."""
-    reported, health = collections.deque(maxlen=1), Health()
+    reported, health = collections.deque(maxlen=1), Health(lambda _is_ready: None)
 
     def report(is_up):
         reported.append(is_up)

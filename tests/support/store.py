@@ -104,14 +104,17 @@ class StoreProcess(Store):
         super().start()
         return self
 
-    def require_healthy(self):
-        """Wait until it answers. A cluster gets all slots."""
+    def take_slots(self):
+        """Wait until it answers, and give a cluster without slots all of them."""
         super().require_healthy()
+        if self.cluster and self._client.cluster("info")["cluster_slots_assigned"] == "0":
+            self._client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+
+    def require_healthy(self):
+        """Wait until it answers. A cluster gets all slots, and serves them."""
+        self.take_slots()
         if self.cluster:
-            with redis.Redis(port=self.port) as client:
-                if client.cluster("info")["cluster_slots_assigned"] == "0":
-                    client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
-                wait_until_sync(lambda: client.cluster("info")["cluster_state"] == "ok", what="the cluster")
+            wait_until_sync(lambda: self._client.cluster("info")["cluster_state"] == "ok", what="the cluster")
 
     def stop(self):
         """Stop it gracefully. The signal is repeated: a store that still writes its first AOF refuses to stop."""
@@ -147,9 +150,11 @@ class StoreProcess(Store):
 
 
 def start_at_once(nodes):
-    """Start nodes of a cluster at once: a new one takes no commands for 2 seconds."""
+    """Start nodes of a cluster at once: each takes no commands for 2 seconds after it has got slots."""
     for each in nodes:
         each.spawn()
+    for each in nodes:
+        each.take_slots()
     for each in nodes:
         each.require_healthy()
 
