@@ -22,7 +22,7 @@ INTERVAL_S = 5.0
 FAILURE_INTERVAL_S = 1.0
 """Shortest interval between two look-ups because of failures, in seconds."""
 
-_Place = tuple[str, str]
+_Endpoint = tuple[str, str]
 """An IP address and a port."""
 
 
@@ -42,11 +42,11 @@ class Addresses:
         self._hosts = [] if len(hosts) == 1 and _is_address(hosts[0][0]) else hosts
         self.options = (("grpc.default_authority", first),) if len(self._hosts) == 1 else ()
         """The channel options that keep the name, for TLS and in requests. They are not for a TLS name of its own."""
-        self._places: dict[_Place, list[_Place]] = {}
+        self._endpoints: dict[_Endpoint, list[_Endpoint]] = {}
         """The addresses of each host, of the last look-up."""
-        self._taken = self._places
+        self._taken = self._endpoints
         """The same, of the last `refresh`."""
-        self._used: set[_Place] = set()
+        self._used: set[_Endpoint] = set()
         self._search = Future[None]()
         """The end of the last look-up."""
         self._has_looked = False
@@ -69,10 +69,10 @@ class Addresses:
         This does not wait.
         """
         self._look_up_if_due()
-        if self._taken is self._places:  # most times, in each request of a client
+        if self._taken is self._endpoints:  # most times, in each request of a client
             return False
-        self._taken = places = self._places
-        order = [place for host in self._hosts for place in places.get(host, ())]
+        self._taken = endpoints = self._endpoints
+        order = [endpoint for host in self._hosts for endpoint in endpoints.get(host, ())]
         if not order or self._used == set(order):
             return False
         self._used = set(order)
@@ -109,28 +109,28 @@ class Addresses:
 
     def _find(self, search: Future[None]) -> None:
         try:
-            self._places = {host: found for host in self._hosts if (found := self._find_host(host))}
+            self._endpoints = {host: found for host in self._hosts if (found := self._find_host(host))}
         finally:
             self._has_looked = True
             search.set_result(None)
 
-    def _find_host(self, host: _Place) -> list[_Place]:
+    def _find_host(self, host: _Endpoint) -> list[_Endpoint]:
         name, port = host
         try:
             found = GETADDRINFO(name.strip("[]"), int(port), type=socket.SOCK_STREAM)
         except UnicodeError:  # no name of DNS, such as one with a label of 64 letters
             return []
         except OSError as error:
-            return [] if error.errno == socket.EAI_NONAME else self._places.get(host, [])
-        return [(str(place[0]), port) for *_, place in found]
+            return [] if error.errno == socket.EAI_NONAME else self._endpoints.get(host, [])
+        return [(str(endpoint[0]), port) for *_, endpoint in found]
 
 
-def _grpc_target(places: list[_Place]) -> str:
+def _grpc_target(endpoints: list[_Endpoint]) -> str:
     """Return the target with these addresses, in their order."""
-    if not any(":" in ip for ip, _ in places):
-        return "ipv4:" + ",".join(dict.fromkeys(f"{ip}:{port}" for ip, port in places))
+    if not any(":" in ip for ip, _ in endpoints):
+        return "ipv4:" + ",".join(dict.fromkeys(f"{ip}:{port}" for ip, port in endpoints))
     # A list has addresses of one kind. An IPv6 socket reaches IPv4 by mapped addresses (RFC 4291, 2.5.5.2).
-    ipv6 = [(ip if ":" in ip else f"::ffff:{ip}", port) for ip, port in places]
+    ipv6 = [(ip if ":" in ip else f"::ffff:{ip}", port) for ip, port in endpoints]
     return "ipv6:" + ",".join(dict.fromkeys(f"[{ip}]:{port}" for ip, port in ipv6))
 
 
