@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -191,23 +192,16 @@ class ControlPlane:
         attempts = HandlerAttempts(
             self.scripts, dispatcher=self.dispatcher, renderer=renderer, activities=activities, recording=recording
         )
-        self.deliveries = Deliveries(
+        make_deliveries = functools.partial(
+            Deliveries,
             self.scripts,
             attempts,
-            notifications=False,
             leases=leases,
             recording=recording,
             max_in_flight=settings.max_in_flight_deliveries,
         )
-        self.notifications = Deliveries(
-            self.scripts,
-            attempts,
-            notifications=True,
-            leases=leases,
-            recording=recording,
-            max_in_flight=settings.max_in_flight_deliveries,
-            max_per_second=settings.max_notifications_per_second,
-        )
+        self.deliveries = make_deliveries(notifications=False)
+        self.notifications = make_deliveries(notifications=True, max_per_second=settings.max_notifications_per_second)
         owner_calls = settings.max_calls_per_minute_per_owner
         owner_rate = None if owner_calls is None else OwnerRateLimit(owner_calls)
         body_bytes = BodyBytes(settings.max_body_bytes_in_flight, settings.max_body_bytes_in_flight_per_owner)
