@@ -1,6 +1,8 @@
 """Verification profiles: a verified request is a call, any other changes nothing, and each message is one call."""
 
 import asyncio
+import base64
+import hashlib
 import hmac
 import json
 import re
@@ -271,6 +273,67 @@ async def test_two_bodies_under_one_token_are_two_calls_unless_a_token_is_for_si
     given = [await up.services.call(made, body=body, request_headers=bearer) for body in (b"order 1", b"order 2")]
     assert [each.response.response_body for each in given] == answers
     assert [call.message_id for call in await up.services.list_calls(made)] == (["token-1"] if single_use else ["", ""])
+
+
+def bearer(key="s" * 32, **claims):
+    """Return the headers of a request with a token, by default of the first subject. None removes a claim."""
+    given = {"iss": "i", "aud": "a", "exp": NOW + 300, "sub": "first", "jti": "1"} | claims
+    token = jwt.encode({name: value for name, value in given.items() if value is not None}, key)
+    return [{"name": "authorization", "value": f"Bearer {token}"}]
+
+
+def password(user, secret):
+    given = base64.b64encode(f"{user}:{secret}".encode()).decode()
+    return [{"name": "authorization", "value": f"Basic {given}"}]
+
+
+WITH_BODY_HASH = {"kind": "jwt", "algorithms": ["HS256"], "audience": "a", "body_hash_claim": "body"}
+TOKEN = {"kind": "jwt", "algorithms": ["HS256"], "audience": "a", "issuer": "i"}
+HASHED = {"body": hashlib.sha256(b"order").hexdigest()}
+
+
+@pytest.mark.parametrize(
+    ("profile", "headers", "same", "other"),
+    [
+        (TOKEN, bearer(), bearer(jti="2"), bearer(sub="second")),
+        (TOKEN, bearer(), bearer("t" * 32), bearer(sub=None)),
+        (TOKEN | {"single_use": True}, bearer(), bearer("t" * 32), bearer(sub="second")),
+        (WITH_BODY_HASH, bearer(**HASHED), bearer("t" * 32, **HASHED), bearer(**HASHED, iss="j")),
+        (WITH_BODY_HASH, bearer(**HASHED), bearer(**HASHED, jti="2"), bearer(**HASHED, sub="second")),
+    ],
+)
+async def test_an_equal_request_of_another_sender_is_no_repeat_and_one_of_the_same_is(
+    up, tmp_path, profile, headers, same, other
+):
+    up.profiles["it"] = profile_of(tmp_path, "s" * 32, "t" * 32, **profile)
+
+    async def send(headers):
+        return await up.services.call(made, body=b"order", request_headers=headers)
+
+    made = await generate(up)
+    up.gate.clear()
+    first = asyncio.create_task(send(headers))
+    await wait_until(lambda: up.asked, what="the handler's start")
+    assert (await refusal(send(other))).reason == "CALL_IN_PROGRESS"
+    waiting = asyncio.create_task(send(same))
+    up.gate.set()
+    call_id = (await first).call_id
+    assert [(await waiting).repeated_call_id, (await send(same)).repeated_call_id] == [call_id] * 2
+    assert (await refusal(send(other))).reason == "CALLBACK_CLOSED"
+    assert len(up.asked) == 1
+
+    made = await generate(up, allow_multiple_calls=True, repeat_window={"seconds": 600})
+    call_ids = [(await send(each)).call_id for each in (headers, same, other, other)]
+    assert [bool(each) for each in call_ids] == [True, False, True, False]
+
+
+async def test_a_request_of_another_user_is_no_repeat_and_one_with_another_password_is(up, tmp_path):
+    made = await generate(up, allow_multiple_calls=True, repeat_window={"seconds": 600})
+    call_ids = []
+    for user, secret in (("first", "1"), ("first", "2"), ("second", "1"), ("second", "2")):
+        up.profiles["it"] = profile_of(tmp_path, "1", "2", kind="basic", username=user)
+        call_ids.append((await up.services.call(made, request_headers=password(user, secret))).call_id)
+    assert [bool(each) for each in call_ids] == [True, False, True, False]
 
 
 async def test_a_message_lasts_as_long_as_its_window_and_not_a_moment_longer(up):

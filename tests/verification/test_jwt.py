@@ -36,6 +36,7 @@ KEYS = {
     "ES512": P521, "EdDSA": ED25519,
 }  # fmt: skip
 CLAIMS = {"iss": "https://issuer.example", "aud": "callback", "exp": NOW + 300, "iat": NOW, "sub": "42"}
+SENDER = '["https://issuer.example", "42"]'
 SETTINGS = {"kind": "jwt", "issuer": "https://issuer.example", "audience": "callback"}
 
 
@@ -72,7 +73,7 @@ def profile(profile_for):
 def test_a_token_passes_whose_key_is_in_a_file(algorithm, profile_for):
     profile = profile_for(pem(KEYS[algorithm]), algorithms=[algorithm])
     assert profile.challenge == 'Bearer realm="callback"'
-    assert profile.verify(signed(KEYS[algorithm], algorithm), URL) == VerifiedMessage()
+    assert profile.verify(signed(KEYS[algorithm], algorithm), URL) == VerifiedMessage(sender=SENDER)
 
 
 @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
@@ -151,7 +152,7 @@ def single_use(profile_for):
 @pytest.mark.parametrize(("valid_s", "window_s"), [(300, 360), (1, 120), (-59, 120), (86_340, 86_400)])
 def test_a_single_use_token_is_one_message_until_it_expires(single_use, valid_s, window_s):
     sent = signed(jti="id-1", exp=NOW + valid_s)
-    assert single_use.verify(sent, URL) == VerifiedMessage("id-1", window_s * 1000)
+    assert single_use.verify(sent, URL) == VerifiedMessage("id-1", window_s * 1000, SENDER)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +169,7 @@ def test_a_single_use_token_without_a_usable_id_is_refused(single_use, claims, w
 
 
 def test_a_reusable_token_does_not_identify_a_message(profile):
-    assert profile.verify(signed(jti="id-1"), URL) == VerifiedMessage()
+    assert profile.verify(signed(jti="id-1"), URL) == VerifiedMessage(sender=SENDER)
 
 
 # ---- Algorithms ----
@@ -387,7 +388,7 @@ def test_a_token_can_be_the_whole_body(profile_for):
     claims = {"exp": None, "jti": "e1", "events": {"x": {}}}
     token = encoded(head={"typ": "secevent+jwt"}, **claims).encode()
     sent = request(("content-type", "application/secevent+jwt"), body=token)
-    assert profile.verify(sent, URL) == VerifiedMessage("e1", 360_000)
+    assert profile.verify(sent, URL) == VerifiedMessage("e1", 360_000, SENDER)
     for body in (b"", b"a.b.c", token + b"x", encoded(OTHER_RSA, **claims).encode(), b"\xff"):
         refused(profile, request(body=body))
     assert refused(profile, request(body=b"a" * (1024 * 1024 + 1))) == "the token is too long"

@@ -54,7 +54,7 @@ def test_a_secret_in_the_query_passes_and_is_removed_from_the_request(in_query):
 
 def test_a_name_and_a_password_pass_and_are_removed_from_the_request(basic):
     sent = request(("authorization", credentials(f"j\u00f6rg:{SECRET}")), ("x-other", "1"))
-    assert basic.verify(sent, URL) == VerifiedMessage()
+    assert basic.verify(sent, URL) == VerifiedMessage(sender="j\u00f6rg")
     assert basic.redacted(sent) == request(("x-other", "1"))
     assert basic.challenge == 'Basic realm="callback", charset="UTF-8"'
 

@@ -7,7 +7,6 @@ that must read the body earlier, for the signature, the time or signed members, 
 
 from __future__ import annotations
 
-import hashlib
 import traceback
 from collections.abc import Mapping
 
@@ -16,6 +15,7 @@ from msgspec.structs import replace
 from callback_process.logs import get_logger
 from callback_server import errors, metrics
 from callback_server.calls.pending_call import PendingCall
+from callback_server.domain.call import message_digest
 from callback_server.domain.case import Prompt
 from callback_server.domain.guard import RequestIntent, by_agent, choice_of, confirmed
 from callback_server.domain.url import request_url
@@ -149,7 +149,8 @@ def _verified(pending: PendingCall, name: str, profile: Profile, url: str) -> Pe
         return replace(pending, verification=Verification(profile=name))
     message = profile.verify(pending.request, url)
     request = replace(profile.redacted(pending.request), verification_profile=name, message_id=message.message_id)
+    sent = pending.sent.of_sender(message.sender)
     if not message.message_id or message.window_ms <= 0:
-        return replace(pending, request=request, verification=Verification(profile=name))
-    message_sha256 = hashlib.sha256(message.message_id.encode()).hexdigest()
-    return replace(pending, request=request, verification=Verification(name, message_sha256, message.window_ms))
+        return replace(pending, request=request, sent=sent, verification=Verification(profile=name))
+    digest = message_digest(message.message_id, message.sender)
+    return replace(pending, request=request, sent=sent, verification=Verification(name, digest, message.window_ms))

@@ -88,12 +88,16 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
 class RequestIdentity(msgspec.Struct, frozen=True):
     """What makes a request the same as an earlier one of its case: method, query and body, as they were sent.
 
-    The path is the same for all requests of a case.
+    The path is the same for all requests of a case. If the request proves its sender, that belongs to it, too.
     """
 
     method: str
     digest: str
     """In hexadecimal digits. It is never the digest of a message id, which begins with no such byte."""
+
+    def of_sender(self, sender: str) -> RequestIdentity:
+        """Return the identity of this request from a sender (`VerifiedMessage.sender`). Empty: it proves none."""
+        return RequestIdentity(self.method, _digest_of((self.digest, sender))) if sender else self
 
 
 _NO_BODY: Final = hashlib.sha256().digest()
@@ -103,7 +107,21 @@ def identity_of(request: Request) -> RequestIdentity:
     """Return the identity of a request."""
     body = hashlib.sha256(request.body).digest() if request.body else _NO_BODY
     parts = (request.method, request.query_string, body)
-    return RequestIdentity(request.method, hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest())
+    return RequestIdentity(request.method, _digest_of(parts))
+
+
+def message_digest(message_id: str, sender: str) -> str:
+    """Return the digest by which a verified message is recognized, in hexadecimal digits.
+
+    Args:
+        message_id: The id that the sender gave it.
+        sender: The sender that it proves (`VerifiedMessage.sender`). Empty: none.
+    """
+    return _digest_of((message_id, sender, "message")) if sender else hashlib.sha256(message_id.encode()).hexdigest()
+
+
+def _digest_of(parts: tuple[str | bytes, ...]) -> str:
+    return hashlib.sha256(msgspec.msgpack.encode(parts)).hexdigest()
 
 
 class Grant(msgspec.Struct, frozen=True):

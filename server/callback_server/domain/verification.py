@@ -13,7 +13,8 @@ class Verification:
     profile: str = ""
     """The verification profile that the request has passed. Empty: none."""
     message_sha256: str = ""
-    """SHA-256 of the message id, in hexadecimal digits. Empty: messages have no id."""
+    """Digest of the message id, and of the sender if the message proves it (`message_digest`). Empty: messages have no
+    id."""
     window_ms: int = 0
     """How long after the end of its call a message with this id is the same one, in milliseconds."""
 

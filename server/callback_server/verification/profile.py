@@ -39,3 +39,7 @@ class VerifiedMessage:
     """Id that the sender gave the message, at most 200 characters. Empty if there is none."""
     window_ms: int = 0
     """Time in which a message with this id is a repeat, in milliseconds: twice the tolerance."""
+    sender: str = ""
+    """Who the request proves that it is from, if it proves more than a secret of the profile: the issuer and the
+    subject of a token, or a user name. It is the same whichever key or secret matched. An equal request of another
+    sender is not the same request."""

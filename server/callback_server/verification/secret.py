@@ -24,12 +24,14 @@ class _PlainSecret(Verifier):
     """The reason why another text does not pass."""
     valid: Sequence[bytes]
     """The valid texts, in the order of their files."""
+    sender = ""
+    """See `VerifiedMessage.sender`."""
 
     def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:
         """Implement `Verifier.verify`."""
         if not request_fields.matches(self.valid, self.given(request)):
             raise VerificationError(self.wrong, FailureReason.SIGNATURE)
-        return VerifiedMessage()
+        return VerifiedMessage(sender=self.sender)
 
     def explain(self, request: Request, url: str) -> Explanation:
         """Implement `Verifier.explain`."""
@@ -83,6 +85,7 @@ class Basic(_PlainSecret):
     wrong = "the user name or the password is wrong"
 
     def __init__(self, settings: BasicSettings, passwords: Sequence[bytes]) -> None:
+        self.sender = settings.username
         username = settings.username.encode()
         self.valid = [base64.b64encode(username + b":" + password) for password in passwords]
 

@@ -12,6 +12,7 @@ import base64
 import contextlib
 import hashlib
 import hmac
+import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -99,7 +100,8 @@ class Token(Verifier):
             if not hmac.compare_digest(expected, request_fields.octets(str(claims[settings.body_hash_claim]))):
                 raise VerificationError("the token is for another body", FailureReason.SIGNATURE)
         if not settings.single_use and settings.body_hash_claim is None:
-            return VerifiedMessage()  # the jti identifies the token, which may come with many messages
+            # the jti identifies the token, which may come with many messages
+            return VerifiedMessage(sender=_sender_of(claims))
         if settings.single_use and "jti" not in claims:
             raise VerificationError("the token has no jti", FailureReason.MISSING)
         # The id is remembered as long as the token would pass again.
@@ -107,7 +109,7 @@ class Token(Verifier):
         if window_s > MAX_WINDOW_S:
             raise VerificationError("the token is valid for longer than its id can be remembered")
         message_id = request_fields.message_id(claims["jti"]) if settings.single_use else digest.hexdigest()
-        return VerifiedMessage(message_id, math.ceil(window_s * 1000))
+        return VerifiedMessage(message_id, math.ceil(window_s * 1000), _sender_of(claims))
 
     def explain(self, request: Request, url: str) -> Explanation:  # a token does not sign the request
         """Implement `Verifier.explain`."""
@@ -148,6 +150,12 @@ class Token(Verifier):
             issuer=self._settings.issuer,
             required=self._required,
         )
+
+
+def _sender_of(claims: dict[str, Any]) -> str:
+    """Return the issuer and the subject of a token as one text. Empty: it names neither."""
+    named = claims.get("iss"), claims.get("sub")
+    return "" if named == (None, None) else json.dumps(named, sort_keys=True)
 
 
 def candidates(token: bytes, keys: Iterable[TokenKey], algorithms: Sequence[str]) -> tuple[str, list[TokenKey]]:
