@@ -16,7 +16,11 @@ from callback_server.verification.providers import PROVIDERS
 
 STATE = "3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11"
 """State in the URLs that samples sign."""
-WITHOUT_ID = {"adyen", *(name for name, each in PROVIDERS.items() if each.profile["kind"] == "shared-secret")}
+WITHOUT_ID = {
+    name
+    for name, each in PROVIDERS.items()
+    if each.profile["kind"] not in ("standard-webhooks", "jwt") and not each.profile.get("id")
+}
 """Providers whose messages have no id."""
 
 

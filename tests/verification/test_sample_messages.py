@@ -23,7 +23,7 @@ KEYS = {"rsa": RSA, "ecdsa": P256, "ed25519": ED25519}
 def key_of(name):
     """Return the private key with which a provider's messages are signed here, or None."""
     profile = PROVIDERS[name].profile
-    if profile["kind"] not in KEY_KINDS:
+    if profile["kind"] not in KEY_KINDS or profile.get("algorithms") == ["HS256"]:
         return None
     algorithms = [profile["algorithm"]] if "algorithm" in profile else [*profile["algorithms"]]
     if isinstance(profile.get("algorithms"), dict):
@@ -40,7 +40,8 @@ def secrets_of(name):
 
 
 def values_of(name):
-    return {"receiver_id": "4JH86294D6297924G"} if "receiver_id" in PROVIDERS[name].needs else {}
+    values = {"receiver_id": "4JH86294D6297924G", "username": "shop"}
+    return {each: values[each] for each in PROVIDERS[name].needs if each in values}
 
 
 def verifying(name, folder, clock_at=NOW):

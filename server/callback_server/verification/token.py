@@ -32,7 +32,7 @@ from callback_server.verification.verifier import Explanation, Verifier
 MAX_WINDOW_S: Final = 24 * 3600
 """Longest time that the id of a single-use token is remembered, in seconds."""
 
-_HASH_ENCODERS: Final[dict[str, Callable[[bytes], bytes]]] = {
+HASH_ENCODERS: Final[dict[str, Callable[[bytes], bytes]]] = {
     "hex": lambda digest: digest.hex().encode(),
     "base64": base64.b64encode,
     "base64url": lambda digest: base64.urlsafe_b64encode(digest).rstrip(b"="),
@@ -96,8 +96,11 @@ class Token(Verifier):
         check_times(claims, expires, leeway_s=leeway, now=now)
         digest = hashlib.sha256(request.body)
         if settings.body_hash_claim is not None:
-            expected = _HASH_ENCODERS[settings.body_hash_encoding](digest.digest())
-            if not hmac.compare_digest(expected, request_fields.octets(str(claims[settings.body_hash_claim]))):
+            expected = HASH_ENCODERS[settings.body_hash_encoding](digest.digest())
+            given = request_fields.octets(str(claims[settings.body_hash_claim]))
+            if settings.body_hash_encoding == "base64url":
+                given = given.rstrip(b"=")  # RFC 4648, 3.2: the padding can be left out, and some senders write it
+            if not hmac.compare_digest(expected, given):
                 raise VerificationError("the token is for another body", FailureReason.SIGNATURE)
         if not settings.single_use and settings.body_hash_claim is None:
             # the jti identifies the token, which may come with many messages

@@ -6,6 +6,7 @@ The profile of the provider says where these are and what is signed, so the mess
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
@@ -30,7 +31,7 @@ from callback_server.verification.places import Place, parse_place
 from callback_server.verification.profile import VerificationError
 from callback_server.verification.providers import PROVIDERS, Provider
 from callback_server.verification.request_fields import TimestampFormat
-from callback_server.verification.settings.credentials import SharedSecretSettings
+from callback_server.verification.settings.credentials import BasicSettings, SharedSecretSettings
 from callback_server.verification.settings.profiles import ProviderSettings, StandardWebhooksSettings
 from callback_server.verification.settings.signed import HmacSettings, PublicKeySettings, SignedSettings
 from callback_server.verification.settings.token import JwtSettings
@@ -45,11 +46,13 @@ from callback_server.verification.signature import (
 )
 from callback_server.verification.standard_webhooks import V1
 from callback_server.verification.template import Template
+from callback_server.verification.token import HASH_ENCODERS
 
 SENDERS: Final = (*PROVIDERS, *RETURNS)
 """Names of the senders with a sample message."""
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 """A character that no value of a header has (RFC 9110, 5.5)."""
+_TOKEN_LIFE_S: Final = 300
 _FILE: Final = Path("secret")
 """File in the settings, which is not read: its content is given."""
 
@@ -138,7 +141,7 @@ def known_values(name: str) -> tuple[str, ...]:
     """Return the names of the values that a sender takes."""
     if name in RETURNS:
         return RETURNS[name].values
-    return tuple(each for each in PROVIDERS[name].needs if each == "receiver_id")
+    return tuple(each for each in PROVIDERS[name].needs if each in ("receiver_id", "username"))
 
 
 def _returned(
@@ -185,8 +188,11 @@ def _provided(
             if place.kind == "header" and _CONTROL.search(text):
                 raise SampleError(f"the secret has a line break or a control character, which no {place} can have")
             message.put(place, text)
+        case BasicSettings():
+            login = f"{settings.username}:".encode() + secret.rstrip(b"\r\n")
+            message.put(Place("header", "authorization"), f"Basic {base64.b64encode(login).decode()}")
         case JwtSettings():
-            _add_token(message, settings, read_private_key(secret))
+            _add_token(message, settings, secret)
         case _:
             raise SampleError(f"the kind {settings.kind} has no sample message")
     return message
@@ -281,10 +287,14 @@ def _signer(algorithm: KeyAlgorithm, key: PrivateKey) -> Callable[[bytes], bytes
     raise SampleError(f"the private key is not one for {algorithm}")
 
 
-def _add_token(message: Message, settings: JwtSettings, key: PrivateKey) -> None:
-    claims: dict[str, Any] = {"iat": int(message.time)}
+def _add_token(message: Message, settings: JwtSettings, content: bytes) -> None:
+    key = content.rstrip(b"\r\n") if settings.is_symmetric else read_private_key(content)
+    claims: dict[str, Any] = {"iat": int(message.time), "exp": int(message.time) + _TOKEN_LIFE_S}
+    if settings.issuer is not None:
+        claims["iss"] = settings.issuer
     if settings.body_hash_claim is not None:
-        claims[settings.body_hash_claim] = hashlib.sha256(message.body).hexdigest()
+        digest = hashlib.sha256(message.body).digest()
+        claims[settings.body_hash_claim] = HASH_ENCODERS[settings.body_hash_encoding](digest).decode()
     try:
         token = jwt.encode(claims, key, settings.algorithms[0])
     except (jwt.PyJWTError, TypeError, ValueError):

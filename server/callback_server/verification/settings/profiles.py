@@ -61,6 +61,8 @@ class ProviderSettings(CommonSettings):
     """URL of the keys, in place of files with them."""
     receiver_id: str | None = None
     """Id by which the provider knows this receiver, if the notes of the list name it."""
+    username: str | None = None
+    """User name of the sender, if the notes of the list name it."""
     intermediates: str = ""
     """Certificates of authorities in PEM form, besides those of the list, for a provider whose certificate is
     fetched."""
