@@ -77,15 +77,17 @@ async def test_a_wrong_secret_is_refused_with_exit_code_1(system, tmp_path):
     assert [each async for each in system.client.list_calls(case)] == []
 
 
-async def test_a_dry_run_prints_what_verify_reads(system):
-    url, case = await made(system, "stripe")
-    arguments = [url, "--provider", "stripe", "--secret-file", str(system.directory / "secret"), "--dry-run"]
+@pytest.mark.parametrize("provider", ["stripe", "square"], ids=["body signed", "url signed"])
+async def test_a_dry_run_prints_what_verify_reads(system, provider):
+    url, case = await made(system, provider)
+    assert url.startswith("http://")
+    arguments = [url, "--provider", provider, "--secret-file", str(system.directory / "secret"), "--dry-run"]
     printed = await system.send(*arguments)
     assert printed.code == 0
     config = str(system.directory / "callback.toml")
     ran = await run_callback(
         "verify",
-        "stripe",
+        provider,
         "--config",
         config,
         stdin=printed.output.encode(),

@@ -198,8 +198,13 @@ class _Request:
         return [("Host", urlsplit(self.url).netloc), *self.headers, *length]
 
     def as_bytes(self) -> bytes:
-        """Return the request as it is sent."""
-        head = [f"{self.method} {self.target} HTTP/1.1", *(f"{name}: {value}" for name, value in self.all_headers)]
+        """Return the request as text for `callback verify`.
+
+        If the URL is not https, the target is the whole URL, as in a request to a proxy (RFC 9112, 3.2.2): nothing else
+        of the text would tell the scheme.
+        """
+        target = self.target if urlsplit(self.url).scheme == "https" else self.url.partition("#")[0]
+        head = [f"{self.method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in self.all_headers)]
         return "\r\n".join([*head, "", ""]).encode("latin-1") + self.body
 
     def send(self) -> tuple["HTTPResponse", bytes]:

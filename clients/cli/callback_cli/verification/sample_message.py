@@ -309,7 +309,8 @@ def _time(now: float, form: TimestampFormat) -> str:
         case "milliseconds":
             return str(int(now * 1000))
         case "rfc3339":
-            return f"{datetime.fromtimestamp(now, UTC):%Y-%m-%dT%H:%M:%SZ}"
+            # With milliseconds, as AWS writes it, whose library requires them.
+            return f"{datetime.fromtimestamp(now, UTC).isoformat(timespec='milliseconds').removesuffix('+00:00')}Z"
 
 
 def _new_id(found: str) -> str:
