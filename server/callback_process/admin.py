@@ -20,6 +20,7 @@ from prometheus_client import REGISTRY, disable_created_metrics, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from callback_process.listener import stop_accepting
+from callback_process.loop import new_loop
 
 _ANSWER_TIMEOUT_S: Final = 5.0
 """Time limit for the event loop to report whether the process is ready, in seconds."""
@@ -48,7 +49,7 @@ class AdminServer:
         # Without this, each metric has a second series with its time of creation, which is of no use.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no type for it
         self._stopping = asyncio.Event()
-        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self._runner = asyncio.Runner(loop_factory=new_loop)
         self._thread = threading.Thread(target=self._run, name="admin", daemon=True)
 
     def __enter__(self) -> Self:

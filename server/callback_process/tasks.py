@@ -1,8 +1,7 @@
 """Background tasks: kept alive, logged when they fail, cancelled until they have ended."""
 
 import asyncio
-import contextlib
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterable
 from typing import Any, Self
 
 from callback_process.logs import get_logger
@@ -59,17 +58,3 @@ async def cancel_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
         for task in running:
             task.cancel()
         await asyncio.wait(running, timeout=_CANCEL_AGAIN_S)
-
-
-@contextlib.contextmanager
-def failures_logged(expected: type[Exception], event: str, **facts: Any) -> Iterator[None]:
-    """Log an error in the body, and continue behind it: for work that is done again later, or that others do.
-
-    An expected error is a warning. Any other one is a bug of this process, and is logged with its traceback.
-    """
-    try:
-        yield
-    except expected as error:
-        log.warning(event, **facts, error=str(error))
-    except Exception:
-        log.exception(event, **facts)

@@ -252,7 +252,7 @@ class ControlPlane:
             epochs,
             durability=durability,
             tolerance_s=UNSENT_S,
-            report=self.health.set_store_up,
+            report=lambda is_up: self.health.set_store_up(is_up, self._probe.disk_problem),
         )
         served = ServedActivities(self.scripts, self.workers, handlers.keys(), replica=self.replica_bus.replica)
         metrics.add_activities((*served.without_workers, *settings.activities))
@@ -386,7 +386,8 @@ class ControlPlane:
         except UnsafeStoreError as error:
             raise StartError(f"the store is not safe: {error}") from error
         except StoreError as error:
-            raise StartError(f"the store cannot be reached: {error}") from error
+            what = "is refused" if self.epochs.problem else "cannot be reached"
+            raise StartError(f"the store {what}: {self.epochs.problem or error}") from error
         if not is_ready:
             raise StopRequestedError
 

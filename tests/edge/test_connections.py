@@ -232,6 +232,14 @@ async def test_without_open_files_the_edge_accepts_again_later(plane):
         resource.prlimit(*files, (1, allowed[1]))
         reader, writer = await edge.connect()
         writer.write(http_request())
-        await edge.until_logged("accept_failed")
+        admin = await asyncio.open_connection("127.0.0.1", edge.admin_port)
+        await edge.until_logged_times("accept_failed", 4)
         resource.prlimit(*files, allowed)
         assert parse_answers(await edge.rest(reader, writer))[0].status == 200
+        admin[1].write(b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert (await admin[0].read()).endswith(b"ok\n")
+        admin[1].close()
+        await edge.stop()
+        # Of each listener, callers' and operators', a line a second.
+        assert len(edge.events("accept_failed")) < 10
+        assert "Traceback" not in "".join(edge.lines)

@@ -145,8 +145,8 @@ def test_a_sentence_of_a_guide_or_of_the_contract_names_its_subject():
 
 
 def log_calls(path):
-    """Return each call of a logger's method, with the line of the call and its first argument."""
-    for node in nodes_of(path) if LOG_CALL.search(text_of(path)) else ():
+    """Return each event of a log: the line of the call, and the argument that names it."""
+    for node in nodes_of(path) if LOG_CALL.search(text_of(path)) or "LimitedEvent(" in text_of(path) else ():
         if (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Attribute)
@@ -155,6 +155,8 @@ def log_calls(path):
             and node.args
         ):
             yield node.lineno, node.args[0]
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", None) == "LimitedEvent":
+            yield node.lineno, node.args[1]
 
 
 def test_a_log_event_is_one_snake_case_name():

@@ -3,9 +3,11 @@
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
 
 from soak.counts import count
-from support.system import running_system
+from support.system import own_store, running_system
 from support.wait import wait_until
 
 from callback import CallbackStatus, CallStatus, CloseReason, NotFoundError, Response, UnavailableError
@@ -123,3 +125,28 @@ async def test_a_store_that_is_killed_again_and_again_loses_nothing_acknowledged
     assert max(handler.starts.values()) == 1
     asked = seen.answers[200] + seen.answers[503]
     assert seen.answers[200] >= 0.6 * asked
+
+
+async def test_a_server_and_an_edge_without_a_store_log_a_line_a_second_whatever_fails(tmp_path):
+    store = own_store(tmp_path).start()
+    try:
+        async with running_system(tmp_path, store) as system:
+            made = await system.client.generate_callback_url("record", Response("ok"), allow_multiple_calls=True)
+            store.kill()
+
+            async def logged(process, event, lines):
+                await asyncio.gather(*(system.http.post(made.url) for _ in range(8)))
+                return len(process.events(event)) >= lines
+
+            await wait_until(lambda: logged(system.server, "store_unavailable", 4), what="lines of the server")
+            await wait_until(lambda: logged(system.edge, "call_refused", 2), what="lines of the edge")
+            lines = [each for each in system.server.events() if each["level"] != "info"]
+            assert {each["event"] for each in lines} == {"store_unavailable"}
+            times = [datetime.fromisoformat(each["timestamp"]).timestamp() for each in lines]
+            assert all(later - earlier > 0.9 for earlier, later in pairwise(times))
+            counts = sum((Counter(each["counts"]) for each in lines), Counter())
+            assert counts["sweep_failed"] > 64
+            refused = Counter(each["code"] for each in system.edge.events("call_refused"))
+            assert sum(each["count"] for each in system.edge.events("call_refused")) > sum(refused.values())
+    finally:
+        store.kill()

@@ -50,6 +50,7 @@ from callback_edge.pages.pages import Pages, prefers_page
 from callback_edge.settings import EdgeSettings
 from callback_edge.upstream.client import ServerClient
 from callback_process import logs
+from callback_process.limited_event import LimitedEvent
 
 log = logs.get_logger()
 _Message = dict[str, Any]
@@ -59,6 +60,8 @@ _LARGE_BODY_BYTES: Final = 64 * 1024
 """A request with a larger body is looked up before the rest of it is read. A larger answer counts as bytes in flight,
 too."""
 _METHODS: Final = frozenset((*CALL_METHODS, "OPTIONS"))
+_REFUSED: Final = {problem: LimitedEvent(log.warning, "call_refused") for problem in problems.ALL}
+"""The log event of each problem that is no call."""
 _NOT_LOGGED: Final = (problems.PREFETCH_REFUSED, problems.TOO_MANY_CALLS)
 """Problems that are expected; metrics count them, and they are not logged: under overload a log line each would be
 expensive."""
@@ -340,7 +343,7 @@ class Exchange:
         if is_logged and error.call_id:
             log.warning("call_failed", code=error.problem.code, call_id=error.call_id)
         elif is_logged:
-            log.warning("call_refused", code=error.problem.code, reference=reference)
+            _REFUSED[error.problem].log(code=error.problem.code, reference=reference)
         headers = [("www-authenticate", error.challenge)] if error.challenge else []
         if error.retry_after_s is not None and parse_wait_path(self._scope["raw_path"]):
             # A browser goes on waiting, also one without a script.

@@ -15,8 +15,12 @@ from callback.v1 import callback_pb2
 from callback_edge import problems
 from callback_edge.page_content import Choice, PromptContent
 from callback_process import logs
+from callback_process.limited_event import LimitedEvent
 
 log = logs.get_logger()
+
+_INVOKE_FAILED: Final = LimitedEvent(log.warning, "invoke_failed")
+"""The log event of errors that are none of a server of Callback, counted by their gRPC code."""
 
 REFUSAL_CODES: Final = (code_pb2.UNAUTHENTICATED, code_pb2.PERMISSION_DENIED)
 """Codes with which a server refuses this edge."""
@@ -72,7 +76,7 @@ def problem_error_from(status: status_pb2.Status) -> problems.ProblemError:
             challenge=challenge,
             prompt=details.prompt if problem is problems.CONFIRMATION_REQUIRED else None,
         )
-    log.warning("invoke_failed", grpc_code=_code_name(status), grpc_details=status.message)
+    _INVOKE_FAILED.log(_code_name(status), grpc_details=status.message)
     is_unknown = status.code in _OUTCOME_UNKNOWN_CODES
     return problems.ProblemError(problems.OUTCOME_UNKNOWN if is_unknown else problems.INTERNAL)
 

@@ -20,15 +20,14 @@ from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from callback_process.logs import get_logger
-from callback_process.tasks import failures_logged
 from callback_server import metrics
 from callback_server.access.principals import Principals, PrincipalsFile
 from callback_server.domain.audit import UNKNOWN, AuditAction, AuditKey, Change, Head
 from callback_server.domain.audit_check import UNPROVEN, ChainCheck, ChainResult, KnownHead
 from callback_server.store import keys
 from callback_server.store.audit_argument import HeadMovedError, audit_argument
-from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend_knowing
+from callback_server.store.failure_log import failures_logged
 from callback_server.store.queries.list_audit import list_audit
 from callback_server.store.queries.read_audit import LIMIT, read_audit
 from callback_server.store.scripts import Scripts
@@ -180,7 +179,7 @@ class AuditLog:
         """Delete entries that are past their retention until cancelled."""
         while True:
             for chain in range(keys.AUDIT_CHAINS):
-                with failures_logged(StoreError, "audit_retention_failed", chain=chain):
+                with failures_logged("audit_retention_failed", chain=chain):
                     while await self.trim(chain):
                         pass
             await asyncio.sleep(TRIM_INTERVAL_S * random.uniform(0.8, 1.2))  # noqa: S311  # spreads replicas
@@ -225,7 +224,7 @@ class AuditLog:
         """Record what was read from the principals file, now and whenever it has changed, until cancelled."""
         while True:
             file.changed.clear()
-            with failures_logged(StoreError, "audit_failed"):
+            with failures_logged("audit_failed"):
                 await self.record_principals(file.current)
                 await file.changed.wait()
                 continue

@@ -23,6 +23,7 @@ from callback_server.domain.rendering import ResponseRenderer
 from callback_server.handlers.dispatch import HandlerDispatcher, HandlerResult
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
+from callback_server.store.failure_log import log_store_error
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.finish_call import FinishResult, ResponseReplaced, finish_call
@@ -64,7 +65,7 @@ class HandlerAttempts:
             else:
                 next_is_due = await self._finish_delivery(attempt, result, lease_end)
         except StoreError as error:  # the lease ends, and the delivery is tried again
-            log.error("delivery_not_confirmed", call_id=grant.call_id, error=str(error))
+            log_store_error("delivery_not_confirmed", error, call_id=grant.call_id)
             return False
         if next_is_due is None:
             log.warning("delivery_superseded", call_id=grant.call_id)

@@ -21,11 +21,10 @@ from typing import Final
 from prometheus_client import Metric
 
 from callback_process.logs import get_logger
-from callback_process.tasks import failures_logged
 from callback_server import metrics
 from callback_server.domain.call import CallStatus
 from callback_server.errors import CallFailedError
-from callback_server.store.connection.errors import StoreError
+from callback_server.store.failure_log import failures_logged
 from callback_server.store.queries.count_work import OwnerWork, Work, count_work
 from callback_server.store.queries.read_statistics import GAUGE, read_statistics
 from callback_server.store.scripts import Scripts
@@ -112,7 +111,7 @@ class StatisticsRecorder:
         """Store the counts every `WRITE_INTERVAL_S` until cancelled. One time is at the end of each minute."""
         while True:
             await asyncio.sleep(WRITE_INTERVAL_S - CLOCK() % WRITE_INTERVAL_S)
-            with failures_logged(StoreError, "statistics_not_written"):  # nothing else writes them
+            with failures_logged("statistics_not_written"):  # nothing else writes them
                 await self.write()
 
     async def write(self) -> None:

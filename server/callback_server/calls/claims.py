@@ -23,6 +23,7 @@ from callback_server.limits.body_bytes import BodyBytes
 from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
+from callback_server.store.failure_log import log_store_error
 from callback_server.store.queries.look_up_request import look_up_request
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
@@ -121,7 +122,7 @@ class Claims:
                 unsure_s=UNSENT_S,
             )
         except StoreError as error:
-            log.error("request_not_looked_up", call_id=pending.call_id, error=str(error))
+            log_store_error("request_not_looked_up", error, call_id=pending.call_id)
             raise errors.StoreUnavailableError from error
 
     def _limited_owners(self, *, has_body: bool) -> Sequence[tuple[str, int, str]]:
@@ -180,7 +181,7 @@ class Claims:
                 unsure_s=self._leases.longest_ms / 1000,
             )
         except StoreError as error:
-            log.error("claim_not_confirmed", call_id=pending.call_id, error=str(error), maybe_done=error.maybe_done)
+            log_store_error("claim_not_confirmed", error, call_id=pending.call_id, maybe_done=error.maybe_done)
             if error.maybe_done:
                 raise errors.OutcomeUnknownError(pending.call_id) from error
             raise errors.StoreUnavailableError from error

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final
 
 from callback_process.logs import get_logger
-from callback_process.tasks import cancel_all, failures_logged
+from callback_process.tasks import cancel_all
 from callback_server import metrics
 from callback_server.calls.attempts import HandlerAttempts
 from callback_server.domain.activity import Leases
@@ -22,7 +22,7 @@ from callback_server.domain.call import Grant, Request
 from callback_server.domain.delivery_attempt import DeliveryAttempt
 from callback_server.domain.ids import case_id_of_call
 from callback_server.store import keys
-from callback_server.store.connection.errors import StoreError
+from callback_server.store.failure_log import failures_logged
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.take_deliveries import take_deliveries
@@ -103,7 +103,7 @@ class Deliveries:
                     continue
                 partition = next(iter(self._due))
                 del self._due[partition]
-                with failures_logged(StoreError, "deliveries_not_taken", partition=partition):
+                with failures_logged("deliveries_not_taken", partition=partition):
                     await self.take(partition)  # if it fails, they stay due, or become due when their lease ends
             await self._wake.wait()
 

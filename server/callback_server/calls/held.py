@@ -33,6 +33,7 @@ from callback_server.domain.response import REJECTION, Response, overlay
 from callback_server.errors import InvalidRequestError, Violation
 from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
+from callback_server.store.failure_log import log_store_error
 from callback_server.store.queries.read import HeldCall, read_held
 from callback_server.store.recording import Recording
 from callback_server.store.replica_bus import ReplicaBus, ReplicaMessage
@@ -102,7 +103,7 @@ class HeldCalls:
                         await sweep_partition(self._scripts, partition, recording=self._recording)
                     held = await read_held(self._scripts, call_id)
                 except StoreError as error:
-                    log.warning("held_call_not_read", call_id=call_id, error=str(error))
+                    log_store_error("held_call_not_read", error, call_id=call_id)
                     continue
                 if held is None:
                     raise errors.OutcomeUnknownError(call_id)

@@ -49,6 +49,7 @@ from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.limits.body_bytes import BodyBytes, BodyReservation
 from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.store.connection.errors import StoreError
+from callback_server.store.failure_log import log_store_error
 from callback_server.store.queries.read import HeldCall
 from callback_server.store.transitions.claim_call import (
     CaseClosed,
@@ -386,7 +387,7 @@ class CallInvoker:
             with metrics.FINISH_SECONDS.time():
                 outcome, finished = await self._attempts.finish(attempt, result, lease_end, is_last=is_last)
         except StoreError as error:
-            log.error("finish_not_confirmed", call_id=grant.call_id, error=str(error))
+            log_store_error("finish_not_confirmed", error, call_id=grant.call_id)
             raise errors.OutcomeUnknownError(grant.call_id) from error
         if finished is None:
             log.error("finish_too_late", call_id=grant.call_id, status=outcome.status)

@@ -19,6 +19,7 @@ from callback_server.domain.case import AnswerMode
 from callback_server.domain.ids import case_id_of_call
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
+from callback_server.store.failure_log import log_store_error
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.mark_caller_gone import mark_caller_gone
@@ -64,7 +65,7 @@ class CallerMarks:
         try:
             await resend(lambda: self.mark_caller_gone(call_id), unsent_s=GONE_S, unsure_s=GONE_S)
         except StoreError as error:
-            log.error("caller_gone_not_marked", call_id=call_id, error=str(error))
+            log_store_error("caller_gone_not_marked", error, call_id=call_id)
 
     async def mark_waiting(self, call_id: str, call: ActiveCall, ends: asyncio.Task[Any], *, decides_here: bool) -> str:
         """Record that a caller waits at the address of a call, and return its path. Empty: the call has ended.
@@ -129,7 +130,7 @@ class CallerMarks:
             try:
                 return await resend(mark, unsent_s=MARK_S, unsure_s=MARK_S)
             except StoreError as error:
-                log.error("answer_not_marked", call_id=call.call_id, error=str(error))
+                log_store_error("answer_not_marked", error, call_id=call.call_id)
             if ends.done() or call.is_caller_gone:
                 return False
             if call.released.done() and not decides_here:

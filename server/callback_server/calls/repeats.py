@@ -28,6 +28,7 @@ from callback_server.domain.rendering import ResponseRenderer
 from callback_server.domain.reports import AwaitedCallEnded
 from callback_server.domain.response import BARE_REJECTION, Response, ResponseType, complete
 from callback_server.store.connection.errors import StoreError
+from callback_server.store.failure_log import log_store_error
 from callback_server.store.replica_bus import ReplicaBus, ReplicaMessage
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import EarlierCallEnded, EarlierCallRuns
@@ -185,7 +186,7 @@ class Repeats:
                         without_answer=without_answer,
                     )
                 except StoreError as error:
-                    log.warning("repeated_call_not_read", call_id=call_id, error=str(error))
+                    log_store_error("repeated_call_not_read", error, call_id=call_id)
                     if time.monotonic() - replied_at > self._patience_s:
                         raise errors.OutcomeUnknownError("") from error
                 else:

@@ -14,13 +14,12 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from callback_process.logs import get_logger
-from callback_process.tasks import failures_logged
 from callback_server import metrics
 from callback_server.calls.transition_log import log_entry_without_case, log_missing_entry, log_no_call, log_wrong_type
 from callback_server.domain.activity import NONE_PAUSED
 from callback_server.operations.repair import FaultKind, Repair, Step
 from callback_server.store import keys
-from callback_server.store.connection.errors import StoreError
+from callback_server.store.failure_log import failures_logged
 from callback_server.store.queries.read_pauses import read_pauses
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
@@ -107,7 +106,7 @@ class Sweeper:
         while True:
             await _pause(REPAIR_INTERVAL_S)
             began = time.monotonic()
-            with failures_logged(StoreError, "repair_failed"):
+            with failures_logged("repair_failed"):
                 async for step in repair.steps(REPAIR_KEYS):
                     log_faults(step)
                     await _pause(rest_after(time.monotonic() - began))
@@ -119,7 +118,7 @@ class Sweeper:
         If that fails, for example when a cluster node is unreachable, sweeps continue with the last known version: a
         partition ignores a version older than its own.
         """
-        with failures_logged(StoreError, "sweep_failed"):
+        with failures_logged("sweep_failed"):
             self._paused = await read_pauses(self._scripts)
 
     async def _sweep(self, partition: int) -> bool:
@@ -166,8 +165,9 @@ def log_faults(step: Step) -> None:
             log_no_call(fault.name)
         else:
             log_entry_without_case(fault.listed_in, fault.name)
-    for partition, reason in step.not_examined.items():
-        log.warning("repair_failed", partition=partition, error=reason)
+    if step.not_examined:
+        reason = next(iter(step.not_examined.values()))
+        log.warning("repair_failed", partitions=[*step.not_examined], error=reason)
 
 
 async def _until_done(work: Callable[[int], Awaitable[bool]], partition: int) -> None:
@@ -175,7 +175,7 @@ async def _until_done(work: Callable[[int], Awaitable[bool]], partition: int) ->
 
     An error in one partition, such as an unreachable store or a broken case, does not affect the other partitions.
     """
-    with failures_logged(StoreError, "sweep_failed", partition=partition):
+    with failures_logged("sweep_failed", partition=partition):
         while await work(partition):
             pass
 

@@ -29,6 +29,7 @@ from callback_server.errors import (
 )
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
+from callback_server.store.failure_log import log_store_error
 from callback_server.store.queries.read_events import (
     Position,
     ResumeToken,
@@ -201,7 +202,7 @@ class WatchHub:
             try:
                 pause_s = 0 if await self._read(position) else self._read_interval_s()
             except StoreError as error:
-                log.warning("events_not_read", error=str(error))
+                log_store_error("events_not_read", error)
             except Exception:  # the watchers have no other reader
                 log.exception("events_fault")
             await asyncio.sleep(pause_s)

@@ -33,6 +33,7 @@ from callback_server.operations.store_access import unreachable_store
 from callback_server.settings import ActivitySettings, ServerSettings
 from callback_server.store.connection.client import StoreClient, connect
 from callback_server.store.connection.errors import StoreError
+from callback_server.store.disk import DISK_FULL, local_directories, why_full
 from callback_server.store.engines import REDIS_ENTERPRISE
 from callback_server.store.epochs.keeper import EpochKeeper
 from callback_server.store.keys import PARTITIONS
@@ -59,6 +60,8 @@ MEMORY_SHARE: Final = 0.8
 """The share of a store's memory above which the check warns."""
 SLOW_WRITE_S: Final = 0.25
 """Duration above which a write counts as slow, in seconds. A command times out after 2."""
+_READINESS_S: Final = 2.0
+"""How long a server on this machine may take to say whether it is ready, in seconds."""
 WRITES: Final = 5
 """The number of measured writes."""
 
@@ -291,7 +294,15 @@ async def check_store(settings: ServerSettings) -> AsyncIterator[Finding]:
         yield Finding.problem("store_password_file", str(error), "put the store's password into it")
         return
     try:
-        for look in (_check_node_conditions, _check_safety, _check_layout, _check_epochs, _check_time, _check_write):
+        for look in (
+            _check_disk,
+            _check_node_conditions,
+            _check_safety,
+            _check_layout,
+            _check_epochs,
+            _check_time,
+            _check_write,
+        ):
             try:
                 with refusals():
                     found = [finding async for finding in look(client, settings)]
@@ -300,12 +311,38 @@ async def check_store(settings: ServerSettings) -> AsyncIterator[Finding]:
                 return
             except StoreError as error:
                 seen, advice = unreachable_store(settings, error)
+                if full := why_full(frozenset(), str(error)) or await _full_by_server(settings):
+                    yield Finding.problem("store disk space", full, "make room on it, then start the store again")
                 yield Finding.problem("store", seen, f"{advice}; on a machine of edges alone: callback doctor edge")
                 return
             for finding in found:
                 yield finding
+            if any(finding.check == "store disk space" and finding.is_problem for finding in found):
+                return  # a write to it ends the store
     finally:
         await client.aclose()
+
+
+async def _check_disk(client: StoreClient, _settings: ServerSettings) -> AsyncIterator[Finding]:
+    if full := why_full(await local_directories(client), ""):
+        yield Finding.problem("store disk space", full, "make room on it before the store writes again, and exits")
+
+
+async def _full_by_server(settings: ServerSettings) -> str:
+    """Return what a server that runs here says of a full disk: it has seen where the store kept its data.
+
+    Empty: it does not say that, or none runs.
+    """
+    try:
+        async with asyncio.timeout(_READINESS_S):
+            reader, writer = await asyncio.open_connection(*parse_bind(settings.admin_bind))
+            writer.write(b"GET /readyz HTTP/1.0\r\n\r\n")
+            answer = (await reader.read()).decode(errors="replace")
+            writer.close()
+    except (OSError, TimeoutError):
+        return ""
+    problem = answer.rpartition("\r\n\r\n")[2].strip()
+    return problem if problem.startswith(DISK_FULL) else ""
 
 
 async def _check_safety(client: StoreClient, settings: ServerSettings) -> AsyncIterator[Finding]:

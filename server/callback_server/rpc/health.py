@@ -35,6 +35,7 @@ class Health(health_pb2_grpc.HealthServicer):
         self._changed = asyncio.Event()
         """Set, and replaced by another one, with each change."""
         self._store_up: bool | None = None
+        self._disk_problem = ""
         self._stopping = False
 
     async def Check(
@@ -64,10 +65,16 @@ class Health(health_pb2_grpc.HealthServicer):
             return "stopping"
         if self._store_up:
             return ""
+        if self._disk_problem:
+            return self._disk_problem
         return "the store does not answer, is not safe, or is refused: see store_unsafe and store_refused in the log"
 
-    def set_store_up(self, is_up: bool) -> None:
-        """Set whether the store responds and is safe. No effect once the process stops."""
+    def set_store_up(self, is_up: bool, disk_problem: str = "") -> None:
+        """Set whether the store responds and is safe, and whether its disk is why not.
+
+        No effect once the process stops.
+        """
+        self._disk_problem = disk_problem
         if not self._stopping and is_up is not self._store_up:
             self._store_up = is_up
             metrics.STORE_UP.set(is_up)

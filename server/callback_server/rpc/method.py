@@ -22,6 +22,7 @@ from callback_server.contract.validation import violations
 from callback_server.errors import CallbackError, InvalidRequestError, StoreUnavailableError
 from callback_server.rpc.status import internal_error, status_of
 from callback_server.store.connection.errors import StoreError
+from callback_server.store.failure_log import log_store_error
 
 log = get_logger()
 
@@ -131,7 +132,7 @@ def require_valid(message: Message) -> None:
 def error_status(error: BaseException, method: str) -> status_pb2.Status:
     """Return the status for an error of a method. Count it, and log it if it is not a refusal."""
     if isinstance(error, StoreError):
-        log.error("store_unavailable", method=method, error=str(error))
+        log_store_error(method, error)
         error = StoreUnavailableError()
     if isinstance(error, CallbackError):
         status, reason, limit = status_of(error), error.reason, error.limit

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from callback_process.logs import get_logger
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
+from callback_server.store.disk import local_directories, why_full
 from callback_server.store.epochs.known import Epochs
+from callback_server.store.failure_log import log_store_error
 from callback_server.store.queries.read_pauses import read_pauses
 from callback_server.store.recording import Recording
 from callback_server.store.safety import HIDDEN, Durability, UnsafeStoreError, check_store, refusals, setting_problems
@@ -53,18 +55,21 @@ async def wait_for_store(
         UnsafeStoreError: The store's configuration can lose data.
         StoreError: The store was not reached within `START_WAIT_S`.
     """
-    began, logged = time.monotonic(), ""
+    began, logged, directories = time.monotonic(), set[bool](), frozenset[str]()
     while not stop_requested.is_set():
         try:
+            with refusals():
+                directories = await local_directories(scripts.client)
             await check_store(scripts.client, durability)
             await sync_pauses(scripts, await read_pauses(scripts))
             return True
         except StoreError as error:
+            full = why_full(directories, str(error))
             if time.monotonic() - began > START_WAIT_S:
-                raise
-            if str(error) != logged:
-                logged = str(error)
-                log.warning("waiting_for_store", store_url=shown_url, error=logged)
+                raise (StoreError(full, maybe_done=False) if full else error) from error
+            if not logged or bool(full) not in logged:  # once, also for a store that ends in another way each time
+                log.warning("waiting_for_store", store_url=shown_url, error=full or str(error))
+            logged |= {False, bool(full)}
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop_requested.wait(), _START_RETRY_S)
     return False
@@ -107,6 +112,10 @@ class StoreProbe:
         self._durability = durability
         self._problem = ""
         """Why the store is not safe. Empty: it is, as far as is known."""
+        self._directories = frozenset[str]()
+        """Where the store keeps its data on this machine, as far as that is known."""
+        self.disk_problem = ""
+        """Why the store does not answer, if its disk is full."""
         self._is_hidden = False
         """Whether the store hides its settings now. It did not at the start."""
         self._tolerance_s = tolerance_s
@@ -114,15 +123,16 @@ class StoreProbe:
 
     async def run(self) -> None:
         """Probe the store until cancelled."""
-        answered = checked = time.monotonic()
+        answered, checked = time.monotonic(), float("-inf")
         while True:
             replies = await asyncio.gather(*map(self._sweep, PROBED_PARTITIONS), return_exceptions=True)
             errors = [reply for reply in replies if isinstance(reply, BaseException)]
             for error in errors:
                 if isinstance(error, StoreError):
-                    log.warning("store_unavailable", error=str(error))
+                    log_store_error("probe_failed", error)
                 else:
                     log.error("store_probe_failed", exc_info=error)
+            self._look_at_disk(errors)
             if len(errors) < len(replies):
                 answered = time.monotonic()
             is_up = time.monotonic() - answered <= self._tolerance_s
@@ -142,9 +152,17 @@ class StoreProbe:
             log.info("store_taken_again")
         self._refused = bool(problem)
 
+    def _look_at_disk(self, errors: Sequence[BaseException]) -> None:
+        texts = "; ".join(str(error) for error in errors if isinstance(error, StoreError))
+        problem = why_full(self._directories, texts) if texts else ""
+        if problem and not self.disk_problem:
+            log.error("store_disk_full", problem=problem)
+        self.disk_problem = problem
+
     async def _check(self) -> None:
         try:
             with refusals():
+                self._directories = await local_directories(self._scripts.client)
                 problems = await setting_problems(self._scripts.client, self._durability)
         except UnsafeStoreError as error:
             problems = [str(error)]

@@ -16,11 +16,10 @@ from typing import ClassVar, Final, TypeVar
 import msgspec
 
 from callback_process.logs import get_logger
-from callback_process.tasks import failures_logged
 from callback_server import metrics
 from callback_server.store.connection.client import StoreClient
-from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
+from callback_server.store.failure_log import failures_logged
 from callback_server.store.queries.receive_messages import MESSAGES_PER_READ, receive_messages
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.send_messages import send_messages
@@ -90,7 +89,7 @@ class ReplicaBus:
     async def run(self) -> None:
         """Read the messages to this replica until cancelled."""
         while True:
-            with failures_logged(StoreError, "replica_messages_not_read"):  # there is no other reader
+            with failures_logged("replica_messages_not_read"):  # there is no other reader
                 for message in await receive_messages(self._client, self.replica):
                     self._on_message(message)
                 continue
@@ -116,7 +115,7 @@ class ReplicaBus:
             self._waiting.pop(to, None)
 
     async def _send_batch(self, to: str, batch: list[bytes]) -> None:
-        with failures_logged(StoreError, "replica_messages_dropped", to=to, messages=len(batch)):
+        with failures_logged("replica_messages_dropped", to=to, messages=len(batch)):
             if await resend(
                 lambda: send_messages(self._scripts, to, batch), unsent_s=SEND_WAIT_S, unsure_s=SEND_WAIT_S
             ):

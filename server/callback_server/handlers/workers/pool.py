@@ -17,7 +17,6 @@ from typing import Final
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback_process.logs import get_logger
-from callback_process.tasks import failures_logged
 from callback_server import metrics
 from callback_server.domain.call import CallFailure, Grant, Request
 from callback_server.domain.notification import CallReason
@@ -28,6 +27,7 @@ from callback_server.handlers.workers.remote import RemoteAssignment, RemoteAssi
 from callback_server.handlers.workers.worker import NOTIFICATIONS, LocalAssignment, Worker, route_of
 from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
+from callback_server.store.failure_log import failures_logged
 from callback_server.store.replica_bus import ReplicaBus
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.announce_slots import announce_slots
@@ -202,7 +202,7 @@ class WorkerPool:
                 or now - announced_at >= ANNOUNCE_S
             ):
                 # If it fails, other replicas get the slots with the next announcement.
-                with failures_logged(StoreError, "slots_not_announced"):
+                with failures_logged("slots_not_announced"):
                     await self._announce(slots, workers or None)
                 announced, announced_workers, announced_at = slots, workers, now
             await asyncio.sleep(CHANGE_S)

@@ -26,6 +26,7 @@ from callback_server.handlers.handler import HandlerError
 from callback_server.handlers.workers.assignment import Assignment, NotConfirmedError, wait_for_result
 from callback_server.handlers.workers.worker import LocalAssignment, route_of
 from callback_server.store.connection.errors import StoreError
+from callback_server.store.failure_log import log_store_error
 from callback_server.store.queries.find_slots import ReplicaSlots, find_slots
 from callback_server.store.replica_bus import ReplicaBus, ReplicaMessage
 from callback_server.store.scripts import Scripts
@@ -219,7 +220,7 @@ class RemoteWorkers:
             try:
                 self._update(await find_slots(self._scripts))
             except StoreError as error:
-                log.warning("slots_not_found", error=str(error))
+                log_store_error("slots_not_found", error)
                 self._needed.set()
             except Exception:  # the loop continues: calls that wait need it
                 log.exception("slots_not_found")

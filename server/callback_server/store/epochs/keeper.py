@@ -24,6 +24,7 @@ from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
 from callback_server.store.epochs.known import Epoch, Epochs, Known, Loss, PrimaryChanged
+from callback_server.store.failure_log import log_store_error
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.record_loss import record_loss
 
@@ -152,7 +153,7 @@ class EpochKeeper:
             try:
                 await resend(record, unsent_s=RECORD_WAIT_S, unsure_s=RECORD_WAIT_S)
             except StoreError as error:
-                log.warning("loss_not_recorded", partition=loss.partition, error=str(error))
+                log_store_error("loss_not_recorded", error)
                 return
             self._losses.remove(loss)
 
