@@ -359,6 +359,7 @@ def test_a_token_with_the_hash_of_the_body_passes_with_this_body_alone(tmp_path)
     [
         ("base64", base64.b64encode(hashlib.sha256(BODY).digest()).decode()),
         ("base64url", base64.urlsafe_b64encode(hashlib.sha256(BODY).digest()).decode().rstrip("=")),
+        ("base64url", base64.urlsafe_b64encode(hashlib.sha256(BODY).digest()).decode()),
     ],
 )
 def test_the_hash_of_the_body_can_be_in_base64(encoding, encoded, tmp_path):
@@ -380,6 +381,17 @@ def test_a_token_without_an_expiry_is_valid_for_its_age(tmp_path):
     assert refused(profile, for_body(exp=NOW - 60)) == "the token has expired"
     assert "MissingRequiredClaim" in refused(profile, for_body(iat=None))
     assert refused(profile, for_body(iat="soon")).startswith("the token")
+
+
+def test_a_token_without_times_passes_where_the_settings_allow_it(tmp_path):
+    given = {name: value for name, value in FOR_BODY.items() if name != "max_age_s"}
+    clock = Clock()
+    profile = profile_of(tmp_path, pem(P256), clock=clock, allow_no_expiry=True, **given)
+    for clock.now in (NOW, NOW + 10**8):
+        message = profile.verify(for_body(iat=None), URL)
+        assert (message.message_id, message.window_ms) == (hashlib.sha256(BODY).hexdigest(), 120_000)
+        assert refused(profile, for_body(iat=None, exp=NOW - 60)) == "the token has expired"
+        assert refused(profile, for_body(iat=None, sent=b"")) == "the token is for another body"
 
 
 def test_a_token_can_be_the_whole_body(profile_for):

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from soak.counts import count
@@ -23,6 +24,11 @@ def pss(digest):
     return padding.PSS(padding.MGF1(digest), padding.PSS.DIGEST_LENGTH)
 
 
+def raw(signature):
+    """Return r and s of a signature in DER form, each of 32 bytes."""
+    return b"".join(number.to_bytes(32) for number in decode_dss_signature(signature))
+
+
 SIGN = {
     "rsa-sha256": (RSA, lambda signed: RSA.sign(signed, padding.PKCS1v15(), hashes.SHA256())),
     "rsa-sha512": (RSA, lambda signed: RSA.sign(signed, padding.PKCS1v15(), hashes.SHA512())),
@@ -30,6 +36,8 @@ SIGN = {
     "rsa-pss-sha512": (RSA, lambda signed: RSA.sign(signed, pss(hashes.SHA512()), hashes.SHA512())),
     "ecdsa-sha256": (P256, lambda signed: P256.sign(signed, ec.ECDSA(hashes.SHA256()))),
     "ecdsa-sha384": (P256, lambda signed: P256.sign(signed, ec.ECDSA(hashes.SHA384()))),
+    "ecdsa-raw-sha256": (P256, lambda signed: raw(P256.sign(signed, ec.ECDSA(hashes.SHA256())))),
+    "ecdsa-raw-sha384": (P256, lambda signed: raw(P256.sign(signed, ec.ECDSA(hashes.SHA384())))),
     "ed25519": (ED25519, ED25519.sign),
 }
 """The key of each algorithm, and how it signs."""

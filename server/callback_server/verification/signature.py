@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from callback_server.domain.call import Request
 from callback_server.domain.url import is_as_handed_out
@@ -436,6 +437,14 @@ def usable_keys(credential: Credential, settings: PublicKeySettings) -> list[Any
     return usable
 
 
+def _in_der_form(signature: bytes, key: ec.EllipticCurvePublicKey) -> bytes:
+    """Return the DER form of r and s, or raise InvalidSignature if they are not as long as the key (IEEE P1363)."""
+    length = (key.curve.key_size + 7) // 8
+    if len(signature) != 2 * length:
+        raise InvalidSignature
+    return encode_dss_signature(int.from_bytes(signature[:length]), int.from_bytes(signature[length:]))
+
+
 def _key_verifier(algorithm: str, key: Any) -> Callable[[bytes, bytes], None] | None:
     """Return the function that verifies signatures, or None if the key is not for this algorithm, or is too short."""
     kind, _, rest = algorithm.partition("-")
@@ -443,7 +452,9 @@ def _key_verifier(algorithm: str, key: Any) -> Callable[[bytes, bytes], None] | 
         case ed25519.Ed25519PublicKey() if kind == "ed25519":
             return key.verify
         case ec.EllipticCurvePublicKey() if kind == "ecdsa":
-            scheme = ec.ECDSA(HASHES[rest])
+            scheme = ec.ECDSA(HASHES[rest.removeprefix("raw-")])
+            if rest.startswith("raw-"):
+                return lambda signature, signed: key.verify(_in_der_form(signature, key), signed, scheme)
             return lambda signature, signed: key.verify(signature, signed, scheme)
         case rsa.RSAPublicKey() if kind == "rsa" and is_rsa(key):
             digest = HASHES[rest.removeprefix("pss-")]

@@ -8,10 +8,8 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
-import hmac
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -27,16 +25,12 @@ from callback_server.verification.credential import Credential
 from callback_server.verification.keys import is_on, is_public_key, is_rsa, public_keys
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.settings.token import JwtSettings
+from callback_server.verification.signature import ENCODERS
 from callback_server.verification.verifier import Explanation, Verifier
 
 MAX_WINDOW_S: Final = 24 * 3600
 """Longest time that the id of a single-use token is remembered, in seconds."""
 
-HASH_ENCODERS: Final[dict[str, Callable[[bytes], bytes]]] = {
-    "hex": lambda digest: digest.hex().encode(),
-    "base64": base64.b64encode,
-    "base64url": lambda digest: base64.urlsafe_b64encode(digest).rstrip(b"="),
-}
 _HASH_BYTES: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
 _TYPES: Final = {"logout": "logout+jwt", "security": "secevent+jwt"}
 """Types (`typ`) of tokens, without `application/`."""
@@ -72,7 +66,7 @@ class Token(Verifier):
         # The token may be in a form.
         self.reads_body = settings.parameter is not None or settings.whole_body or settings.body_hash_claim is not None
         required = {
-            "exp": settings.max_age_s is None,
+            "exp": settings.max_age_s is None and not settings.allow_no_expiry,
             "iat": settings.max_age_s is not None or settings.events is not None,
             "events": settings.events is not None,
             "aud": settings.audience is not None,
@@ -92,15 +86,13 @@ class Token(Verifier):
         settings, leeway = self._settings, self._settings.leeway_s
         if settings.events is not None:
             _check_events(settings.events, jwt.get_unverified_header(token), claims)
-        expires = self._expiry(claims)
+        expires = self._expiry(claims, now)
         check_times(claims, expires, leeway_s=leeway, now=now)
         digest = hashlib.sha256(request.body)
         if settings.body_hash_claim is not None:
-            expected = HASH_ENCODERS[settings.body_hash_encoding](digest.digest())
+            expected = ENCODERS[settings.body_hash_encoding](digest.digest())
             given = request_fields.octets(str(claims[settings.body_hash_claim]))
-            if settings.body_hash_encoding == "base64url":
-                given = given.rstrip(b"=")  # RFC 4648, 3.2: the padding can be left out, and some senders write it
-            if not hmac.compare_digest(expected, given):
+            if not request_fields.matches(expected, given):
                 raise VerificationError("the token is for another body", FailureReason.SIGNATURE)
         if not settings.single_use and settings.body_hash_claim is None:
             # the jti identifies the token, which may come with many messages
@@ -125,12 +117,12 @@ class Token(Verifier):
                 return Explanation(f"key_files[{key.file}]", signed)
         return Explanation(signed=signed)
 
-    def _expiry(self, claims: dict[str, Any]) -> float:
-        """Return the time at which the token expires, by its `exp` and its age."""
+    def _expiry(self, claims: dict[str, Any], now: float) -> float:
+        """Return the time at which the token expires, by its `exp` and its age; without both, `now`."""
         times = [time_of(claims, "exp")] if "exp" in claims else []
         if self._settings.max_age_s is not None:
             times.append(time_of(claims, "iat") + self._settings.max_age_s)
-        return min(times)
+        return min(times, default=now)
 
     def _token(self, request: Request) -> bytes:
         settings = self._settings

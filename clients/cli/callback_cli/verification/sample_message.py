@@ -21,6 +21,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from callback_cli.verification.browser_returns import RETURNS, ReturnKind
 from callback_cli.verification.private_key import PrivateKey, read_private_key
@@ -46,7 +47,6 @@ from callback_server.verification.signature import (
 )
 from callback_server.verification.standard_webhooks import V1
 from callback_server.verification.template import Template
-from callback_server.verification.token import HASH_ENCODERS
 
 SENDERS: Final = (*PROVIDERS, *RETURNS)
 """Names of the senders with a sample message."""
@@ -277,8 +277,11 @@ def _signer(algorithm: KeyAlgorithm, key: PrivateKey) -> Callable[[bytes], bytes
         case ed25519.Ed25519PrivateKey() if kind == "ed25519":
             return key.sign
         case ec.EllipticCurvePrivateKey() if kind == "ecdsa":
-            scheme = ec.ECDSA(HASHES[rest])
-            return lambda text: key.sign(text, scheme)
+            scheme = ec.ECDSA(HASHES[rest.removeprefix("raw-")])
+            if not rest.startswith("raw-"):
+                return lambda text: key.sign(text, scheme)
+            length = (key.curve.key_size + 7) // 8
+            return lambda text: b"".join(n.to_bytes(length) for n in decode_dss_signature(key.sign(text, scheme)))
         case rsa.RSAPrivateKey() if kind == "rsa":
             digest = HASHES[rest.removeprefix("pss-")]
             pss = padding.PSS(padding.MGF1(digest), padding.PSS.DIGEST_LENGTH)
@@ -294,7 +297,7 @@ def _add_token(message: Message, settings: JwtSettings, content: bytes) -> None:
         claims["iss"] = settings.issuer
     if settings.body_hash_claim is not None:
         digest = hashlib.sha256(message.body).digest()
-        claims[settings.body_hash_claim] = HASH_ENCODERS[settings.body_hash_encoding](digest).decode()
+        claims[settings.body_hash_claim] = ENCODERS[settings.body_hash_encoding](digest)[0].decode()
     try:
         token = jwt.encode(claims, key, settings.algorithms[0])
     except (jwt.PyJWTError, TypeError, ValueError):

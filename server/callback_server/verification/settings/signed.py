@@ -201,8 +201,8 @@ class PublicKeySettings(SignedSettings):
     """Certificates of authorities, in PEM form, that lie between a fetched certificate and a root, and that the sender
     does not send with it."""
     algorithm: KeyAlgorithm | None = None
-    """Algorithm, if it is always the same. `rsa-sha…` is PKCS #1 version 1.5. A signature by ECDSA is in DER form.
-    SHA-1 is for old senders only."""
+    """Algorithm, if it is always the same. `rsa-sha…` is PKCS #1 version 1.5. A signature by ECDSA is in DER form,
+    or with `ecdsa-raw-sha…` the two numbers r and s, each as long as the key. SHA-1 is for old senders only."""
     algorithm_place: ValuePlace | None = None
     """Place of the name of the algorithm, for a sender that uses several."""
     algorithms: dict[str, KeyAlgorithm] = {}

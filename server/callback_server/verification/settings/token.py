@@ -48,7 +48,10 @@ class JwtSettings(CommonSettings):
     """Encoding of that claim."""
     max_age_s: int | None = Field(default=None, ge=1, le=24 * 3600)
     """Time for which a token without `exp` is valid after its `iat`, in seconds. A token with both must fit both.
-    None: a token must have an `exp`."""
+    None: a token must have an `exp`, unless `allow_no_expiry` is set."""
+    allow_no_expiry: bool = False
+    """Whether a token without `exp` passes. It needs `body_hash_claim`: the token is then valid for its body without
+    end."""
     leeway_s: int = Field(default=60, ge=0, le=3600)
     """Allowed difference between the clocks, in seconds."""
     single_use: bool = False
@@ -71,6 +74,12 @@ class JwtSettings(CommonSettings):
         for name in ("audience", "issuer"):
             if getattr(self, name) is None and self.body_hash_claim is None:
                 raise ValueError(f"{name} must be given, unless body_hash_claim is")
+        return self
+
+    @model_validator(mode="after")
+    def _has_an_end(self) -> JwtSettings:
+        if self.allow_no_expiry and (self.body_hash_claim is None or self.max_age_s is not None or self.single_use):
+            raise ValueError("allow_no_expiry needs body_hash_claim, and neither max_age_s nor single_use")
         return self
 
     @model_validator(mode="after")

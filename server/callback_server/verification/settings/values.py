@@ -73,6 +73,8 @@ KeyAlgorithm = Literal[
     "rsa-pss-sha512",
     "ecdsa-sha256",
     "ecdsa-sha384",
+    "ecdsa-raw-sha256",
+    "ecdsa-raw-sha384",
     "ed25519",
 ]
 """Algorithm of a signature with a private key."""
