@@ -24,6 +24,7 @@ from callback_process.certificates import check_tls
 from callback_process.credentials import CredentialsError
 from callback_process.effective import mask_url
 from callback_process.findings import Finding, check_secret_file, unreachable
+from callback_process.running import check_running
 from callback_shared.addresses import Addresses
 from callback_shared.targets import is_local, servers_of
 
@@ -200,6 +201,11 @@ def _without_principals(check: str, target: str, *, has_token: bool) -> Finding:
     )
 
 
+def check_process(settings: EdgeSettings) -> AsyncIterator[Finding]:
+    """Check the edge that runs with these settings, if one does."""
+    return check_running("edge process", settings.admin_bind)
+
+
 CHECKS: Final[tuple[Callable[[EdgeSettings], AsyncIterator[Finding]], ...]] = (
     check_token,
     check_files,
@@ -207,5 +213,6 @@ CHECKS: Final[tuple[Callable[[EdgeSettings], AsyncIterator[Finding]], ...]] = (
     check_templates,
     check_brand,
     check_server,
+    check_process,
 )
 """Checks, in the order of their findings."""

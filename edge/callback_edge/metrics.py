@@ -9,6 +9,8 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from callback_edge import problems
+
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 _REQUESTS: Final = Counter(
@@ -18,6 +20,12 @@ _REQUESTS: Final = Counter(
 )
 _PROBLEMS: Final = Counter(
     "callback_edge_problems", "Requests that the edge answered with a problem, by its code", ["code"]
+)
+_ERRORS: Final = Counter(
+    "callback_edge_errors",
+    "Requests that failed by an error of Callback itself, by the code of the problem: not by one of a handler, whose "
+    "failed calls servers count, nor by one that any caller can cause",
+    ["code"],
 )
 REQUEST_SECONDS: Final = Histogram(
     "callback_edge_request_seconds",
@@ -54,6 +62,7 @@ RELOADS_FAILED: Final = Counter(
 )
 for file in ("server_token", "server_tls"):
     RELOADS_FAILED.labels(file)
+_OWN_ERRORS: Final = {each.code: _ERRORS.labels(each.code) for each in problems.OWN_ERRORS}
 
 
 @cache
@@ -68,7 +77,13 @@ def limited(limit: str) -> Counter:
     return _LIMITED.labels(limit)
 
 
+def count_problem(code: str) -> None:
+    """Count a problem, by its code."""
+    _of_problem(code).inc()
+    if code in _OWN_ERRORS:
+        _OWN_ERRORS[code].inc()
+
+
 @cache
-def problems(code: str) -> Counter:
-    """Return the counter of one problem, by its code."""
+def _of_problem(code: str) -> Counter:
     return _PROBLEMS.labels(code)

@@ -117,6 +117,13 @@ WAITING: Final = Problem("waiting", 202)
 
 ALL: Final = frozenset(each for each in (*globals().values(), *BY_REASON.values()) if isinstance(each, Problem))
 """Every problem."""
+_OF_HANDLERS: Final = frozenset(each for reason, each in BY_REASON.items() if reason.startswith("HANDLER_"))
+OWN_ERRORS: Final = (
+    frozenset(each for each in ALL if each.status >= 500)
+    - _OF_HANDLERS
+    - {RESPONSE_INVALID, PREFETCH_REFUSED, NOT_IMPLEMENTED, VERSION_NOT_SUPPORTED}
+)
+"""The errors of Callback itself: not those of a handler, nor those that anyone can cause by a request of that kind."""
 
 
 _AT_SHARED_ADDRESS: Final = {

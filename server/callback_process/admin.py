@@ -16,12 +16,14 @@ from http import HTTPStatus
 from typing import Final, Self
 
 import h11
-from prometheus_client import REGISTRY, disable_created_metrics, generate_latest
+from prometheus_client import REGISTRY, Gauge, disable_created_metrics, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from callback_process.listener import stop_accepting
 from callback_process.loop import new_loop
+from callback_process.version import VERSION
 
+_BUILD_INFO: Final = Gauge("callback_build_info", "1, with the version of Callback that this process runs", ["version"])
 _ANSWER_TIMEOUT_S: Final = 5.0
 """Time limit for the event loop to report whether the process is ready, in seconds."""
 CONNECTION_TIMEOUT_S: Final = 10.0
@@ -46,6 +48,7 @@ class AdminServer:
         self._is_ready = is_ready
         self._main_loop = asyncio.get_running_loop()
         self._connections = 0
+        _BUILD_INFO.labels(VERSION).set(1)
         # Without this, each metric has a second series with its time of creation, which is of no use.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no type for it
         self._stopping = asyncio.Event()

@@ -5,11 +5,14 @@ the check sees a certificate exactly as a peer would, and this module parses non
 too, but judges them by the rules of the web: it refuses each one without an authority key identifier, for example.
 """
 
+import contextlib
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
+
+from prometheus_client import Gauge
 
 from callback_process.findings import Finding, check_readable, check_secret_file
 from callback_process.settings import TlsSettings
@@ -19,6 +22,32 @@ EXPIRES_SOON: Final = timedelta(days=30)
 
 _NO_CHECK_TIME: Final = 0x200000
 """OpenSSL's X509_V_FLAG_NO_CHECK_TIME, unnamed in `ssl`. This module checks the times itself, to report them."""
+
+
+_EXPIRES: Final = Gauge(
+    "callback_certificate_expires_time_seconds",
+    "When a certificate in use expires, or the first of its chain, in seconds since 1970, by the setting of its file",
+    ["file"],
+)
+
+
+def show_expiry(files: Mapping[str, Path | None]) -> None:
+    """Set the metric of the expiry of usable TLS files: the authorities, the certificate and its key, in this order.
+
+    Of authorities it is the last one that expires: an old one can stay in the file beside its successor. A certificate
+    that `check_certificate` refuses has no expiry.
+    """
+    (ca_setting, ca_file), (cert_setting, cert_file), (_, key_file) = files.items()
+    if ca_file is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(ca_file)
+        if authorities := context.get_ca_certs():
+            _EXPIRES.labels(ca_setting).set(max(map(_end, authorities)).timestamp())
+    if cert_file is not None and key_file is not None:
+        for of_server in (True, False):
+            with contextlib.suppress(ssl.SSLError):
+                shown, chain = _handshake(cert_file, key_file, of_server=of_server)
+                _EXPIRES.labels(cert_setting).set(min(map(_end, (shown, *chain))).timestamp())
 
 
 def check_tls(check: str, tls: TlsSettings, now: datetime) -> Iterator[Finding]:
@@ -89,7 +118,7 @@ def check_authorities(check: str, ca_file: Path, now: datetime) -> Finding:
 def _check_validity(check: str, what: str, certificates: list[dict[str, Any]], now: datetime) -> Finding:
     """Check the validity period of a chain: one expired certificate makes the whole chain unusable."""
     begin = max(_time(each["notBefore"]) for each in certificates)
-    end = min(_time(each["notAfter"]) for each in certificates)
+    end = min(map(_end, certificates))
     if end <= now:
         return Finding.problem(check, f"{what} expired on {end:%Y-%m-%d}", "renew it")
     if begin > now:
@@ -99,6 +128,10 @@ def _check_validity(check: str, what: str, certificates: list[dict[str, Any]], n
     if end - now < EXPIRES_SOON:
         return Finding.warning(check, f"{what} expires on {end:%Y-%m-%d}", "renew it")
     return Finding.ok(check, f"{what}, valid until {end:%Y-%m-%d}")
+
+
+def _end(certificate: Mapping[str, Any]) -> datetime:
+    return _time(certificate["notAfter"])
 
 
 def _time(text: str) -> datetime:

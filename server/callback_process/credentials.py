@@ -2,22 +2,28 @@
 
 1. At startup an unusable file is an error. Its text names the file and the reason.
 2. Later an unusable file changes nothing: the last valid content stays in effect, and each problem is reported once.
+   That the process has no file descriptor left to open it is no problem of the file, and not reported.
 3. OpenSSL checks TLS files. gRPC accepts any content, and then refuses every connection without an error message. The
    client has a check of its own (`callback.connection`): it depends on no package of the server, and this package on
    none that uses gRPC.
 """
 
+import errno
 import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from prometheus_client import Counter
 
+from callback_process.certificates import show_expiry
 from callback_process.logs import get_logger
 from callback_process.settings import TlsSettings
 
 T = TypeVar("T")
+
+NO_DESCRIPTOR: Final = (errno.EMFILE, errno.ENFILE)
+"""The errors of a process, or a system, that has no file descriptor left."""
 
 Files = Mapping[str, Path | None]
 """Files by the settings that name them; None if a setting names no file."""
@@ -44,6 +50,16 @@ def reload_logger(failed: Counter, read: str, not_read: str, **facts: str) -> On
 
 class CredentialsError(Exception):
     """A file cannot be used. The text names the file and the reason, and contains nothing of its content."""
+
+
+class NoDescriptorError(CredentialsError):
+    """A file cannot be opened now, because the process or the system has no file descriptor left."""
+
+
+def opening_error(text: str, error: OSError) -> CredentialsError:
+    """Return the error for a file that cannot be opened; `text` names it."""
+    kind = NoDescriptorError if error.errno in NO_DESCRIPTOR else CredentialsError
+    return kind(f"{text}: {error.strerror}")
 
 
 class FileReloader(Generic[T]):
@@ -73,6 +89,8 @@ class FileReloader(Generic[T]):
             contents, value = _read(self._files), self.value
             if contents != self._contents:
                 contents, value = self._made(contents)
+        except NoDescriptorError:
+            return False
         except CredentialsError as error:
             if str(error) != self._problem:
                 self._problem = str(error)
@@ -112,6 +130,7 @@ def tls_reloader(
 
     def checked(contents: Contents) -> T:
         _check(*files.items())
+        show_expiry(files)
         authorities, certificate, key = contents.values()
         return make(authorities, key, certificate)
 
@@ -134,7 +153,7 @@ def _read(files: Files) -> Contents:
         try:
             contents[setting] = None if file is None else file.read_bytes()
         except OSError as error:
-            raise CredentialsError(f"{setting} {file}: {error.strerror}") from None
+            raise opening_error(f"{setting} {file}", error) from None
     return contents
 
 
@@ -158,4 +177,4 @@ def _check(
         reason = f" ({error.reason})" if error.reason else ""
         raise CredentialsError(f"{what}: no usable PEM content{reason}") from None
     except OSError as error:
-        raise CredentialsError(f"{what}: {error.strerror}") from None
+        raise opening_error(what, error) from None

@@ -6,10 +6,10 @@ import platform
 import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from importlib import metadata
 from typing import Final
 
 from callback_launcher.programs import store_program
+from callback_process.version import VERSION
 from callback_prove.checker import SUCCESSES, Violation, checked, failures, restart_during
 from callback_prove.history import (
     NO_ANSWER,
@@ -51,15 +51,11 @@ def report(steps: Sequence[AnyStep], violations: Sequence[Violation], *, has_sto
 
 
 def _versions(*, has_store: bool) -> Iterator[str]:
-    try:
-        version = metadata.version("callback")
-    except metadata.PackageNotFoundError:
-        version = "of a source tree"
     store = ""
     if has_store:
         done = subprocess.run([store_program(), "--version"], capture_output=True, text=True, check=False)  # noqa: S603  # the store
         store = f", {' '.join(done.stdout.split()[:3])}"
-    yield f"callback {version}, Python {platform.python_version()}{store}"
+    yield f"callback {VERSION}, Python {platform.python_version()}{store}"
     yield f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} processors"
 
 

@@ -6,6 +6,7 @@ its activity becomes known, because a series that starts at 1 has no rate.
 """
 
 import functools
+import math
 from collections.abc import Iterable
 from typing import Final
 
@@ -156,6 +157,19 @@ STORE_CLOCK_BEHIND_SECONDS: Final = Gauge(
     "How far the store's clock is behind the time of the stored data, because it has stepped back",
 )
 STORE_UP: Final = Gauge("callback_store_up", "1 while the store answers and is safe, else 0")
+ACCESS_EXPIRES_TIME_SECONDS: Final = Gauge(
+    "callback_access_expires_time_seconds",
+    "When the first principal loses its access because its last token expires, in seconds since 1970; +Inf: none does",
+)
+ACCESS_EXPIRES_TIME_SECONDS.set(math.inf)
+RETENTION_SECONDS: Final = Gauge(
+    "callback_retention_seconds", "For how long closed callbacks and ended calls are kept: the setting retention_s"
+)
+RETENTION_APPLIED_TIME_SECONDS: Final = Gauge(
+    "callback_retention_applied_time_seconds",
+    "When this process last deleted what is past its retention in the whole store, in seconds since 1970; before the "
+    "first time, when it started",
+)
 RELOADS_FAILED: Final = Counter(
     "callback_reloads_failed",
     "Changed files that could not be read and so did not replace the values in use",
@@ -170,7 +184,7 @@ for fault in ("entry_without_case", "missing_entry", "no_call", "wrong_type"):
     STORE_FAULTS.labels(fault)
 for problem in ("missing", "not_verified"):
     AUDIT_PROBLEMS.labels(problem)
-for file in ("certificate", "handler_tls", "principals"):
+for file in ("certificate", "handler_tls", "principals", "profile"):
     RELOADS_FAILED.labels(file)
 for delivery in (DeliveryStatus.PENDING, DeliveryStatus.DELIVERED, DeliveryStatus.DEAD):
     for reason in (CallReason.REMINDER, CallReason.EXPIRY):

@@ -7,25 +7,27 @@ import subprocess
 import click
 import pytest
 import yaml
-from support.deployed import ALERTS, OPERATIONS, RULES, SAMPLES, runbook_commands
+from support.deployed import ALERTS, OPERATIONS, RATIOS, RULES, SAMPLES, runbook_commands
 from support.tools import require
 
 from callback_cli.main import cli
 from callback_edge import metrics as edge_metrics
+from callback_process import admin, certificates
 from callback_server import metrics as server_metrics
 
 DASHBOARD = json.loads((SAMPLES / "grafana-dashboard.json").read_text())
 EXPRESSIONS = {
+    **RATIOS,
     **{rule["alert"]: rule["expr"] for rule in ALERTS},
     **{panel["title"]: " + ".join(each["expr"] for each in panel["targets"]) for panel in DASHBOARD["panels"]},
 }
 
 
 def series():
-    """Return the labels of each series of servers and edges, by its name."""
-    found = {}
+    """Return the labels of each series of servers and edges, by its name, without those that Prometheus adds."""
+    found = {"up": set(), "process_open_fds": set(), "process_max_fds": set()}
     suffixes = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
-    for module in (server_metrics, edge_metrics):
+    for module in (server_metrics, edge_metrics, admin, certificates):
         for metric in vars(module).values():
             if hasattr(metric, "_labelnames") and hasattr(metric, "_type"):
                 for suffix in suffixes[metric._type]:
@@ -49,13 +51,13 @@ def test_prometheus_accepts_the_alerts_and_the_expressions_of_the_dashboard(tmp_
 @pytest.mark.parametrize("name", EXPRESSIONS)
 def test_an_expression_names_series_and_labels_that_exist(name):
     known = series()
-    named = set(re.findall(r"\bcallback_[a-z_]+", EXPRESSIONS[name]))
+    named = set(re.findall(r"\b(?:callback_[a-z_]+|process_[a-z]+_fds|up\b)", EXPRESSIONS[name]))
     assert named
     assert named <= known.keys()
     labels = set().union(*(known[each] for each in named))
     used = re.findall(r"[{,]\s*([a-z]+)\s*(?:=~|!=|=)", EXPRESSIONS[name])
-    used += [each for some in re.findall(r"(?:by|on) \(([^)]*)\)", EXPRESSIONS[name]) for each in some.split(", ")]
-    assert {*used} <= labels
+    used += [each for some in re.findall(r"(?:by|on) \(([^)]+)\)", EXPRESSIONS[name]) for each in some.split(", ")]
+    assert {*used} <= labels | {"instance", "job"}
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])

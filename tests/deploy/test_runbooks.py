@@ -8,10 +8,12 @@ import asyncio
 import contextlib
 import dataclasses
 import re
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 import redis
+import trustme
 from support.clients import run_callback
 from support.deployed import ALERTS, runbook_commands
 from support.leases import end_leases
@@ -21,11 +23,13 @@ from support.wait import wait_until
 from support.workers import handlers_of
 
 from callback import AnswerMode, CallStatus, DeliveryStatus, Response
+from callback_server.access.roles import Role
+from callback_server.access.tokens import add_token
 from callback_server.store import keys
 from callback_server.store.epochs.keeper import EpochKeeper
 from callback_server.store.epochs.known import Epoch, Known
 
-SERVED = ("broken", "stuck", "on-leave")
+SERVED = ("broken", "failing", "stuck", "on-leave")
 GITHUB_SECRET = "It's a Secret to Everybody"
 ALTERED = """\
 POST /cb/3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11 HTTP/1.1
@@ -59,7 +63,7 @@ async def stuck(_call):
     await asyncio.Event().wait()
 
 
-HANDLERS = handlers_of(**{"broken": broken, "stuck": stuck, "on-leave": print})
+HANDLERS = handlers_of(**{"broken": broken, "failing": broken, "stuck": stuck, "on-leave": print})
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +162,29 @@ async def CallbackAuditWrong(world):
     return Fault({"audit": f"(?m)^{chain} +truncated", "losses": f"partition {chain}  1 steps lost"})
 
 
+async def CallbackRetentionOff(world):
+    settings = {"CALLBACK_RETENTION_S": str(10 * 365 * 86_400)}
+    return Fault({"doctor": "retention_s: closed callbacks and ended calls are kept for 3650 days"}, settings=settings)
+
+
+async def CallbackProcessGone(world):
+    settings = {"CALLBACK_ADMIN_BIND": NOWHERE}
+    return Fault({"doctor": f"process: none answers at http://{NOWHERE}"}, settings=settings)
+
+
+async def CallbackFileDescriptorsLow(world):
+    return Fault({"doctor": r"process: it runs version \S+ and uses \d+ of its \d+ file"}, settings=world.running)
+
+
+async def CallbackVersionsDiffer(world):
+    return Fault({"doctor": r"process: it runs version \S+ and uses"}, settings=world.running)
+
+
+async def CallbackLimitReached(world):
+    made, _ = await world.call("record", lambda each: each.status is CallStatus.SUCCEEDED)
+    return Fault({"statistics": "OPEN CALLBACK COUNT", "calls": made.case_id[:8]})
+
+
 async def CallbackCallersSeeErrors(world):
     _, failed = await world.call("broken", lambda each: each.status is CallStatus.FAILED)
     made = await world.client.generate_callback_url("record", Response("ok"))
@@ -168,7 +195,7 @@ async def CallbackCallersSeeErrors(world):
         return any(minute.refusals for minute in (await world.client.get_statistics()).minutes)
 
     await wait_until(is_counted, what="the refusal in the statistics")
-    return Fault({"trace": f"newest {failed.call_id}", "statistics": "REFUSED REQUESTS"})
+    return Fault({"trace": f"newest {failed.call_id}", "statistics": "REFUSED REQUESTS", "doctor": "store write"})
 
 
 async def CallbackCallsFail(world):
@@ -178,10 +205,15 @@ async def CallbackCallsFail(world):
 
 
 async def CallbackNotServed(world):
-    await world.client.generate_callback_url("unserved", Response("ok"))
+    _, not_started = await world.call("unserved", lambda each: each.status is CallStatus.NOT_STARTED)
     orders = f'{{"orders": {{"target": "{NOWHERE}"}}}}'
     return Fault(
-        {"activities": r"unserved +nothing", "doctor": "activities.orders"}, settings={"CALLBACK_ACTIVITIES": orders}
+        {
+            "trace": f"(?s)unserved.*newest {not_started.call_id}",
+            "activities": r"unserved +nothing",
+            "doctor": "activities.orders",
+        },
+        settings={"CALLBACK_ACTIVITIES": orders},
     )
 
 
@@ -205,12 +237,32 @@ async def CallbackDeliveriesDead(world):
     return Fault(
         {
             "trace": f"newest {dead.call_id}",
-            "replay --activity": "1 calls would be replayed|Replayed",
+            "replay --activity": r"\d calls would be replayed|Replayed",
             "calls": made.case_id[:8],
             "replay": dead.call_id,
         },
         {"ACTIVITY": "broken", "CALL": dead.call_id},
     )
+
+
+async def CallbackDeliveriesFail(world):
+    _, tried = await world.call(
+        "failing",
+        lambda each: each.delivery and each.delivery.attempts > 0 and each.delivery.failure,
+        answer_mode=AnswerMode.ACK,
+    )
+    words = {"ACTIVITY": "failing", "CALL": tried.call_id}
+    return Fault({"trace": f"newest {tried.call_id}", "call": "(?i)handler error"}, words)
+
+
+async def CallbackDeliveriesStayDead(world):
+    _, dead = await world.call(
+        "broken",
+        lambda each: each.delivery and each.delivery.status is DeliveryStatus.DEAD,
+        answer_mode=AnswerMode.ACK,
+    )
+    finds = {"calls": dead.call_id[:8], "trace": f"newest {dead.call_id}", "replay": dead.call_id}
+    return Fault(finds, {"CALL": dead.call_id})
 
 
 async def CallbackDeliveriesLate(world):
@@ -221,9 +273,14 @@ async def CallbackDeliveriesLate(world):
         {
             "activities": r"on-leave .*1 \(paused\)",
             "paused": "on-leave",
-            "statistics": "delivery count +1",
+            "statistics": "delivery count +[1-9]",
         }
     )
+
+
+async def CallbackHeldCallsPileUp(world):
+    _, held = await world.call("form", lambda each: each.status is CallStatus.RUNNING)
+    return Fault({"list": held.call_id[:8]})
 
 
 async def CallbackHeldCallsLate(world):
@@ -242,6 +299,22 @@ async def CallbackKeysNotFetched(world):
     )
 
 
+async def CallbackCertificateExpires(world):
+    soon = trustme.CA().issue_cert("localhost", not_after=datetime.now(UTC) + timedelta(days=3))
+    settings = {}
+    for name, blob in (("CERT", soon.cert_chain_pems[0]), ("KEY", soon.private_key_pem)):
+        blob.write_to_path(world.directory / name)
+        settings[f"CALLBACK_TLS_{name}_FILE"] = str(world.directory / name)
+    return Fault({"doctor": "tls_cert_file: .* expires on"}, settings=settings)
+
+
+async def CallbackAccessExpires(world):
+    principals = world.directory / "principals.toml"
+    add_token(principals, "orders", (Role.OWNER,), datetime.now(UTC) + timedelta(days=3))
+    settings = {"CALLBACK_PRINCIPALS_FILE": str(principals)}
+    return Fault({"doctor": "principal orders: a token of it expires on"}, settings=settings)
+
+
 async def CallbackReloadFailed(world):
     (world.directory / "principals.toml").write_text('[principals.orders]\nroles = ["queen"]\n')
     settings = {"CALLBACK_PRINCIPALS_FILE": str(world.directory / "principals.toml")}
@@ -256,6 +329,7 @@ async def world(system, call, store_of, tmp_path):
         yield SimpleNamespace(
             client=system.client, http=system.http, of_system=system.store, target=system.grpc, call=call, store=store,
             plain=plain, directory=tmp_path, stack=stack, config=system.directory / "callback.toml",
+            running={"CALLBACK_ADMIN_BIND": system.server.facts["admin"]},
         )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import hashlib
+import math
 import os
 import re
 import tomllib
@@ -12,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 from support.wait import wait_until
 
@@ -380,12 +382,45 @@ async def test_a_file_that_cannot_be_read_for_a_moment_is_logged_once_and_read_o
     limits(module, WATCH_INTERVAL_S=0.01)
     path.write_text(WRITTEN)
     odd = OddPath(path)
+    lacks_descriptor = isinstance(failures[0], OSError)
+
+    def reloads_failed():
+        return REGISTRY.get_sample_value("callback_reloads_failed_total", {"file": "principals"})
+
+    before = reloads_failed()
     async with watching(odd) as (file, log):
         odd.failures = failures
         path.touch()
         await wait_until(lambda: not failures, what="the last failure")
         await becomes(file, path)
     assert [event["event"] for event in log] == ["principals_not_read", "principals_read"]
+    assert reloads_failed() - before == (not lacks_descriptor)
+
+
+async def test_when_the_first_principal_loses_its_access_is_a_metric(path, limits):
+    """The former token of a rotation does not count, nor does one of a principal that has another credential."""
+    limits(module, WATCH_INTERVAL_S=0.01)
+
+    def shown():
+        return REGISTRY.get_sample_value("callback_access_expires_time_seconds")
+
+    def entry(name, *ends, more=""):
+        tokens = "".join(
+            f'[[principals.{name}.tokens]]\nsha256 = "{hashlib.sha256(new_token().encode()).hexdigest()}"\n'
+            + (f"expires = {datetime.fromtimestamp(end, UTC).isoformat()}\n" if end else "")
+            for end in ends
+        )
+        return f'[principals.{name}]\nroles = ["owner"]\n{more}{tokens}'
+
+    path.write_text(entry("one", None))
+    async with watching(path):
+        assert shown() == math.inf
+        path.write_text(
+            entry("one", None, 1000) + entry("two", 2000, 4000) + entry("three", 3000, more='certificates = ["a"]\n')
+        )
+        await wait_until(lambda: shown() == 4000)
+        path.write_text(entry("one", None))
+        await wait_until(lambda: shown() == math.inf)
 
 
 async def test_a_change_in_the_same_tick_of_the_clock_as_the_start_is_seen(path, limits):

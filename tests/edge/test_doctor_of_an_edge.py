@@ -20,7 +20,7 @@ ROLES = {"edge": "edge", "orders": "owner"}
 
 async def found(**settings):
     """Return the findings of an edge without a proxy: check to level and text."""
-    settings = EdgeSettings(**{"trusted_proxies": [], **settings})
+    settings = EdgeSettings(**{"trusted_proxies": [], "admin_bind": "127.0.0.1:0", **settings})
     return {
         each.check: (each.level, f"{each.seen}; {each.advice}".rstrip("; "))
         for look in doctor.CHECKS

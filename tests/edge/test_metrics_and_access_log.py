@@ -50,6 +50,26 @@ async def test_requests_are_counted_by_kind_and_problems_by_code(plane):
         assert found[("callback_edge_server_up",)] == 1
 
 
+async def test_only_errors_of_callback_itself_are_counted_as_errors(plane):
+    """What any caller can cause, and what handlers do, is no failure of the service."""
+    async with EdgeProcess(plane.target) as edge:
+        plane.script = answering(plain(b"chosen", 500))
+        await ask(edge)
+        await ask(edge, headers=[("sec-purpose", "prefetch")])
+        for reason in ("HANDLER_FAILED", "HANDLER_NOT_STARTED", "RESPONSE_INVALID", "CALLBACK_CLOSED"):
+            plane.script = refusing(reason)
+            await ask(edge)
+
+        async def errors():
+            found = await edge.metrics()
+            return {name[1][1]: value for name, value in found.items() if name[0] == "callback_edge_errors_total"}
+
+        assert set((await errors()).values()) == {0}
+        plane.script = refusing("STORE_UNAVAILABLE")
+        await ask(edge)
+        assert {code for code, count in (await errors()).items() if count} == {"store_unavailable"}
+
+
 async def test_open_requests_and_connections_are_gauges_that_return_to_zero(plane):
     gate = plane.hold()
     async with EdgeProcess(plane.target) as edge:

@@ -1,8 +1,12 @@
 """Files of tokens and TLS: startup refuses unusable files, and later changes are reloaded."""
 
+import resource
+from datetime import UTC, datetime, timedelta
+
 import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization as pem
+from prometheus_client import REGISTRY
 
 from callback_process.credentials import CredentialsError, FileReloader, tls_files, tls_reloader
 from callback_process.settings import TlsSettings
@@ -139,3 +143,39 @@ def test_each_problem_is_reported(tmp_path):
         assert not followed.reload()
         assert followed.value == "made"
     assert told == ["a_file: 1", "a_file: 2", "a_file: 1"]
+
+
+def test_that_no_descriptor_is_left_is_no_problem_of_the_files(files):
+    """Each file was reported as not valid, and its content was."""
+    followed = files.follow()
+    files.replace("ca", "cert", "key")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        assert not followed.reload()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert followed.value != files.contents
+    followed = files.follow()
+    assert followed.value == files.contents
+
+
+def test_the_expiry_of_the_files_in_use_is_a_metric(files):
+    def shown():
+        labels = [{"file": f"tls.{name}_file"} for name in ("ca", "cert")]
+        return [REGISTRY.get_sample_value("callback_certificate_expires_time_seconds", each) for each in labels]
+
+    authority = trustme.CA()
+    end = datetime.now(UTC).replace(microsecond=0) + timedelta(days=3)
+    made = authority.issue_cert("orders.example", not_after=end)
+    followed = files.follow(print)
+    files.ca.write_bytes(authority.cert_pem.bytes())
+    files.cert.write_bytes(made.cert_chain_pems[0].bytes())
+    files.key.write_bytes(made.private_key_pem.bytes())
+    assert followed.reload()
+    assert shown() == [datetime(3000, 1, 1, tzinfo=UTC).timestamp(), end.timestamp()]
+    renewed = authority.issue_cert("orders.example")
+    files.cert.write_bytes(renewed.cert_chain_pems[0].bytes())
+    files.key.write_bytes(renewed.private_key_pem.bytes())
+    assert followed.reload()
+    assert shown()[1] > end.timestamp()

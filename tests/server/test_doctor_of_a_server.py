@@ -388,6 +388,12 @@ async def test_principals_have_their_findings(principals, entries, check, level,
     assert f"{first.seen}; {first.advice}".startswith(text.format(file=settings.principals_file))
 
 
+async def test_a_retention_of_years_is_warned_of():
+    assert await found(doctor.check_retention, retention_s=366 * 86_400) == {}
+    level, text = (await found(doctor.check_retention, retention_s=3650 * 86_400))["retention_s"]
+    assert (level, "are kept for 3650 days; shorten it" in text) == (Level.WARNING, True)
+
+
 async def test_without_principals_it_is_said_that_everyone_may_do_everything():
     level, text = (await found(doctor.check_principals))["principals"]
     assert (level, "every client that reaches 127.0.0.1:50051 may do everything" in text) == (Level.OK, True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 
 import pytest
 from prometheus_client import REGISTRY
@@ -222,9 +223,14 @@ async def test_series_for_alerts_start_at_0(system):
         return {sample.labels[label] for sample in now.families[family].samples if sample.name == f"{family}_total"}
 
     assert series(server, "callback_store_errors", "outcome") == {"refused", "unknown"}
-    assert series(server, "callback_reloads_failed", "file") == {"certificate", "handler_tls", "principals"}
+    assert series(server, "callback_reloads_failed", "file") == {
+        "certificate", "handler_tls", "principals", "profile",
+    }  # fmt: skip
     assert series(edge, "callback_edge_reloads_failed", "file") == {"server_token", "server_tls"}
     assert series(server, "callback_deliveries", "outcome") == {"PENDING", "DELIVERED", "DEAD"}
     reasons = series(server, "callback_calls", "reason")
     assert reasons == {"", *CallFailure} - {CallFailure.NO_HANDLER}
     assert series(server, "callback_notifications", "reason") == {"REMINDER", "EXPIRY"}
+    assert series(edge, "callback_edge_errors", "code") >= {"internal", "server_unreachable", "store_unavailable"}
+    assert server("callback_retention_seconds") == 7 * 86_400
+    assert server("callback_retention_applied_time_seconds") > time.time() - 600

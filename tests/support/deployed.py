@@ -30,7 +30,10 @@ HOST = "callback.example"
 """Public host name of the samples."""
 PROXIES = ("nginx", "haproxy")
 RULES = SAMPLES / "prometheus-rules.yaml"
-ALERTS = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+_RULES = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+ALERTS = [rule for rule in _RULES if "alert" in rule]
+RATIOS = {rule["record"]: rule["expr"] for rule in _RULES if "record" in rule}
+"""What the alerts use, by its name."""
 OPERATIONS = ROOT / "docs" / "operations.md"
 PAUSE_S = 3
 """Seconds that an operator waits between the readiness of one process and the restart of the next."""

@@ -114,7 +114,7 @@ class RequestRecord:
             metrics.RESPONSE_BYTES.inc(self._response_bytes)
         metrics.requests(self._method, self._family, f"{self.status // 100}xx").inc()
         if self.code:
-            metrics.problems(self.code).inc()
+            metrics.count_problem(self.code)
         if self._has_log_line(self.status):
             log.info(
                 "request_ended",

@@ -35,6 +35,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import time
 import tomllib
 from collections.abc import Iterable
@@ -45,6 +46,7 @@ from typing import Annotated, Final
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from callback_process.credentials import NO_DESCRIPTOR
 from callback_process.logs import get_logger
 from callback_process.settings import SettingsError, in_plain_words
 from callback_server import metrics
@@ -155,6 +157,22 @@ class Principals:
                     raise ValueError(f"principals.{name}: the subject {each.subject} of {each.issuer} is listed twice")
                 self._by_subject[each.issuer, each.subject] = principal
 
+    @property
+    def access_expires(self) -> float:
+        """When the first principal loses its access because its last token expires, in seconds since 1970.
+
+        It is infinite if no principal does. One with a certificate, a subject or a token that does not expire keeps its
+        access.
+        """
+        return min(
+            (
+                max(token.expires.timestamp() if token.expires else math.inf for token in entry.tokens)
+                for entry in self.entries.values()
+                if entry.tokens and not entry.certificates and not entry.subjects
+            ),
+            default=math.inf,
+        )
+
     def of_token(self, token: str) -> Principal:
         """Return the principal of a token.
 
@@ -207,6 +225,11 @@ def _check_revoked(principal: Principal) -> None:
 class UnreadableError(SettingsError):
     """The file cannot be read now. What it has is not known."""
 
+    def __init__(self, problem: str, number: int | None) -> None:
+        super().__init__([problem])
+        self.lacks_descriptor = number in NO_DESCRIPTOR
+        """Whether only a file descriptor to open it is missing, so nothing is wrong with the file."""
+
 
 def read_principals(path: Path) -> Principals:
     """Read the file.
@@ -222,7 +245,7 @@ def read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode()
     except OSError as error:
-        raise UnreadableError([f"{path}: cannot be read: {error.strerror}"]) from None
+        raise UnreadableError(f"{path}: cannot be read: {error.strerror}", error.errno) from None
     except ValueError:
         raise SettingsError([f"{path}: is not UTF-8"]) from None
 
@@ -259,7 +282,7 @@ class PrincipalsFile:
         stamp as it is, so the file is read once more."""
         self._problem = ""
         """Why the file cannot be read now."""
-        self.current = read_principals(path)
+        self._show(read_principals(path))
         self.changed = asyncio.Event()
         """Set when other principals are known."""
 
@@ -284,7 +307,8 @@ class PrincipalsFile:
         except Exception as error:  # after any error, the next change must be noticed
             was_told, self._problem = self._problem, str(error) if isinstance(error, UnreadableError) else ""
             if not self._problem or self._problem != was_told:
-                metrics.RELOADS_FAILED.labels("principals").inc()
+                if not (isinstance(error, UnreadableError) and error.lacks_descriptor):
+                    metrics.RELOADS_FAILED.labels("principals").inc()
                 unforeseen = None if isinstance(error, SettingsError) else error
                 log.error(
                     "principals_not_read", error=str(error), still_known=len(self.current.entries), exc_info=unforeseen
@@ -292,10 +316,14 @@ class PrincipalsFile:
             return not self._problem
         self._problem = ""
         if read.entries != self.current.entries:
-            self.current = read
+            self._show(read)
             log.info("principals_read", known=sorted(read.entries))
             self.changed.set()
         return True
+
+    def _show(self, read: Principals) -> None:
+        self.current = read
+        metrics.ACCESS_EXPIRES_TIME_SECONDS.set(read.access_expires)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -93,6 +93,8 @@ class Sweeper:
 
     async def run_retention(self) -> None:
         """Delete data past its retention until cancelled."""
+        metrics.RETENTION_SECONDS.set(self._retention_ms / 1000)
+        metrics.RETENTION_APPLIED_TIME_SECONDS.set_to_current_time()
         while True:
             await self._apply_retention()
             await _pause(RETENTION_INTERVAL_S)
@@ -142,8 +144,8 @@ class Sweeper:
             return deleted.more
 
         try:
-            for partition in range(keys.PARTITIONS):
-                await _until_done(delete, partition)
+            if all([await _until_done(delete, partition) for partition in range(keys.PARTITIONS)]):
+                metrics.RETENTION_APPLIED_TIME_SECONDS.set_to_current_time()
         finally:
             if calls or cases:
                 log.info("retention_applied", calls=calls, cases=cases)
@@ -170,14 +172,16 @@ def log_faults(step: Step) -> None:
         log.warning("repair_failed", partitions=[*step.not_examined], error=reason)
 
 
-async def _until_done(work: Callable[[int], Awaitable[bool]], partition: int) -> None:
-    """Do `work` on a partition as long as it returns that there is more.
+async def _until_done(work: Callable[[int], Awaitable[bool]], partition: int) -> bool:
+    """Do `work` on a partition as long as it returns that there is more, and return whether that was possible.
 
     An error in one partition, such as an unreachable store or a broken case, does not affect the other partitions.
     """
     with failures_logged("sweep_failed", partition=partition):
         while await work(partition):
             pass
+        return True
+    return False
 
 
 async def _pause(interval_s: float) -> None:

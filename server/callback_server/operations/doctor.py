@@ -24,6 +24,7 @@ from callback_process.certificates import EXPIRES_SOON, check_authorities, check
 from callback_process.credentials import CredentialsError
 from callback_process.effective import mask_url
 from callback_process.findings import Finding, check_readable, check_secret_file, unreachable
+from callback_process.running import check_running
 from callback_process.settings import SettingsError, config_path
 from callback_server.access.issuers import Issuers
 from callback_server.access.principals import PrincipalEntry, read_principals
@@ -54,6 +55,8 @@ from callback_server.verification.settings.signed import HmacSettings, PublicKey
 from callback_server.verification.settings.token import JwtSettings
 from callback_shared.addresses import Addresses
 
+LONGEST_RETENTION_S: Final = 366 * 86_400
+"""The `retention_s` above which the check warns, in seconds."""
 CLOCK_SKEW_S: Final = 1.0
 """The accepted difference between two clocks, in seconds."""
 MEMORY_SHARE: Final = 0.8
@@ -199,6 +202,18 @@ def _check_principal(check: str, entry: PrincipalEntry, now: datetime, settings:
             yield Finding.warning(
                 check, f"a token of it expires on {token.expires:%Y-%m-%d}", "make a new one: callback token"
             )
+
+
+async def check_retention(settings: ServerSettings) -> AsyncIterator[Finding]:
+    """Warn if what has ended is kept for so long that the store fills."""
+    if settings.retention_s > LONGEST_RETENTION_S:
+        seen = f"closed callbacks and ended calls are kept for {settings.retention_s / 86_400:.0f} days"
+        yield Finding.warning("retention_s", seen, "shorten it: the store holds everything in memory")
+
+
+def check_process(settings: ServerSettings) -> AsyncIterator[Finding]:
+    """Check the server that runs with these settings, if one does."""
+    return check_running("process", settings.admin_bind)
 
 
 async def check_issuers(settings: ServerSettings) -> AsyncIterator[Finding]:
@@ -577,9 +592,11 @@ CHECKS: Final[tuple[Callable[[ServerSettings], AsyncIterator[Finding]], ...]] = 
     check_state_key,
     check_certificates,
     check_principals,
+    check_retention,
     check_issuers,
     check_profiles,
     check_store,
     check_handlers,
+    check_process,
 )
 """The checks, in the order of their findings."""

@@ -198,6 +198,8 @@ def _reloader(
         sign = checker.sign if isinstance(checker, HmacChecker) else None
         return Profile(verifier, make_handshake(declared.handshake, hub_tokens, sign), clock, enforce=settings.enforce)
 
+    for reason in FailureReason:
+        metrics.VERIFICATIONS_FAILED.labels(name, reason, str(settings.enforce).lower())
     failed = metrics.RELOADS_FAILED.labels("profile")
     return FileReloader(files, make, reload_logger(failed, "profile_read", "profile_not_read", profile=name))
 
