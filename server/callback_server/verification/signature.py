@@ -242,6 +242,8 @@ class Signature(Verifier):
         signatures = values
         if settings.signature_field is not None:
             signatures = _fields(values, settings.signature_field)
+            if any("=" in each.removeprefix(settings.prefix).rstrip("=") for each in signatures):
+                raise VerificationError("a signature contains another field")  # so another separator than the sender's
         if not 1 <= len(signatures) <= MAX_SIGNATURES:
             raise VerificationError(f"the request has {len(signatures)} signatures")
         if self._time is None:
