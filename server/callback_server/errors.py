@@ -164,6 +164,9 @@ class StoreUnavailableError(CallbackError):
     retry_after_s = 5
     message = "the store cannot be reached"
 
+    def __init__(self, *, is_full: bool = False) -> None:
+        super().__init__("the store is full: it refuses what is new" if is_full else "")
+
 
 class OutcomeUnknownError(CallbackError):
     """The store did not reply in time. It is not known whether the call ran, or whether its result is recorded."""

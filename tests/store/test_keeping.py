@@ -137,3 +137,36 @@ async def test_a_message_is_known_for_its_window_after_its_call_was_deleted(case
     again = await cases.claim(case, recording=ONE, verification=message)
     assert isinstance(again, EarlierCallEnded)
     assert again.call_id == granted.call_id
+
+
+async def test_an_end_looks_at_few_of_the_calls_before_it_however_many_are_unfinished(cases, plain):
+    case = await cases.new()
+    oldest = [(await cases.claim(case)).call_id for _ in range(3)]
+    partition = keys.partition_of(case.id)
+    unfinished = {ids.new_call_id(case.id): number for number in range(4, 3004)}
+    await plain.zadd(keys.key(partition, "calls", case.id), unfinished)
+    await plain.hset(keys.key(partition, "case", case.id), mapping={"call_count": 3003, "unfinished": 3003})
+
+    async def end(call_id, recording=ONE):
+        """End a call. Return at how many calls the store looked."""
+        before = (await plain.info("commandstats")).get("cmdstat_zscore", {"calls": 0})["calls"]
+        await cases.finish(call_id, recording=recording)
+        return (await plain.info("commandstats"))["cmdstat_zscore"]["calls"] - before
+
+    async def kept():
+        calls = [await read_call(cases.scripts, call_id) for call_id in [*oldest, *newer]]
+        return [call.call_number for call in calls if call and call.status is CallStatus.SUCCEEDED]
+
+    newer = [(await cases.claim(case)).call_id for _ in range(15)]
+    for call_id in newer:
+        assert await end(call_id) < 300
+    assert await kept() == [3018]  # the limit holds again once the search has come to the ended calls
+
+    assert await end(oldest[1]) < 100
+    assert await kept() == [3018]  # an earlier call is the oldest, and the search does not go back
+    assert await end(oldest[0], Recording(calls_per_case=2)) < 100
+    assert await kept() == [1, 3018]
+    newer += [(await cases.claim(case)).call_id for _ in range(15)]
+    for call_id in newer[-15:]:
+        assert await end(call_id, Recording(calls_per_case=2)) < 300
+    assert await kept() == [3032, 3033]

@@ -68,7 +68,7 @@ BUGS = {
     "an expired case stays open": ("if expires and expires <= now and", "if false and"),
     "expiry goes before a lease that ended earlier": (" and not (expires and expires < lease)", " and not expires"),
     "a running call is deleted": (
-        "if redis.call('ZSCORE', ended_key(), call_id) then return call_id end", "return call_id"),
+        "if redis.call('ZSCORE', ended_key(), calls[i]) then", "if true then"),
     "a case is deleted while its call runs": (
         "elseif redis.call('EXISTS', calls_key(case_id)) == 1 then", "elseif false then"),
     "a foreign owner can close": ("case.owner == owner) then return case end", "true) then return case end"),

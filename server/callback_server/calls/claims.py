@@ -123,7 +123,7 @@ class Claims:
             )
         except StoreError as error:
             log_store_error("request_not_looked_up", error, call_id=pending.call_id)
-            raise errors.StoreUnavailableError from error
+            raise errors.StoreUnavailableError(is_full=error.is_full) from error
 
     def _limited_owners(self, *, has_body: bool) -> Sequence[tuple[str, int, str]]:
         """Return the owners over a limit. One that has used its share of bytes still gets requests without a body."""
@@ -184,7 +184,7 @@ class Claims:
             log_store_error("claim_not_confirmed", error, call_id=pending.call_id, maybe_done=error.maybe_done)
             if error.maybe_done:
                 raise errors.OutcomeUnknownError(pending.call_id) from error
-            raise errors.StoreUnavailableError from error
+            raise errors.StoreUnavailableError(is_full=error.is_full) from error
         finally:
             metrics.CLAIM_SECONDS.observe(time.perf_counter() - began)
 

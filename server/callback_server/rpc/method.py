@@ -133,7 +133,7 @@ def error_status(error: BaseException, method: str) -> status_pb2.Status:
     """Return the status for an error of a method. Count it, and log it if it is not a refusal."""
     if isinstance(error, StoreError):
         log_store_error(method, error)
-        error = StoreUnavailableError()
+        error = StoreUnavailableError(is_full=error.is_full)
     if isinstance(error, CallbackError):
         status, reason, limit = status_of(error), error.reason, error.limit
     else:

@@ -32,6 +32,8 @@ CASE_FIELDS: Final[Mapping[str, str]] = {
     "closed": "when the case was closed",
     "call_count": "how many calls were started; the number of the newest",
     "unfinished": "how many calls run or have a delivery to run",
+    "search_from": "the number of a call; no earlier one has ended and is kept. The search for the oldest begins there;"
+    " absent for 0",
     "version": "how often the response was replaced",
     "call": "the id of the newest call; while a single-use case is IN_PROGRESS, the call that holds it",
     "path": "1: the response redirects to a `/path`, which needs a platform",

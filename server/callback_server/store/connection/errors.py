@@ -19,12 +19,14 @@ from callback_server import metrics
 class StoreError(Exception):
     """The store refused a command, or did not confirm that it was done.
 
-    `maybe_done` is False only where it is certain that nothing was changed.
+    `maybe_done` is False only where it is certain that nothing was changed. `is_full` is whether the store refused it
+    because its memory is full.
     """
 
-    def __init__(self, message: str, *, maybe_done: bool) -> None:
+    def __init__(self, message: str, *, maybe_done: bool, is_full: bool = False) -> None:
         super().__init__(message)
         self.maybe_done = maybe_done
+        self.is_full = is_full
 
 
 class NotSentError(exceptions.ConnectionError):
@@ -100,7 +102,8 @@ class _StoreErrors:
         else:
             return
         metrics.STORE_ERRORS.labels("unknown" if maybe_done else "refused").inc()
-        raise StoreError(str(error), maybe_done=maybe_done) from error
+        is_full = isinstance(error, exceptions.OutOfMemoryError)
+        raise StoreError(str(error), maybe_done=maybe_done, is_full=is_full) from error
 
 
 _STORE_ERRORS: Final = _StoreErrors()

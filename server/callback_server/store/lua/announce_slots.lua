@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Announces the number of free slots that the workers of a replica have, by activity. Removes announcements of dead
 -- replicas.
 --

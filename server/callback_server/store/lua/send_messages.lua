@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Appends messages to the queue of a replica. The queue of a dead replica expires.
 --
 -- KEYS: messages

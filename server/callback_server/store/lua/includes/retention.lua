@@ -6,9 +6,15 @@
 -- milliseconds.
 local TOMBSTONE_MS = 330000
 
--- Writes the number of the unfinished calls of a case, those that run or have a delivery, and the bytes of the others.
+-- How many calls the end of one looks at in search of ended ones, and how many it deletes: together below 1 ms. What is
+-- left to do is left to the next end.
+local MAX_EXAMINED, MAX_DELETED = 256, 32
+
+-- Writes the number of the unfinished calls of a case, those that run or have a delivery, the bytes of the others, and
+-- where the search for the oldest of these begins.
 local function write_totals(case)
   redis.call('HSET', case_key(case.id), 'unfinished', case.unfinished, 'bytes', case.bytes)
+  if case.search_from then redis.call('HSET', case_key(case.id), 'search_from', case.search_from) end
 end
 
 -- Erases the outcome of an ended call, except its status.
@@ -40,23 +46,42 @@ local function delete_call(case, call_id)
   return true
 end
 
--- Returns the oldest call of a case that has ended and has no delivery to run.
-local function oldest_ended_call(case)
-  local others = tonumber(case.unfinished)
-  for from = 0, others, 64 do
-    for _, call_id in ipairs(redis.call('ZRANGE', calls_key(case.id), from, math.min(from + 63, others))) do
-      if redis.call('ZSCORE', ended_key(), call_id) then return call_id end
+-- Keeps only the newest ended calls of a case, within the limits. Calls that run or have a delivery are never deleted.
+-- Many of these may be older than the oldest ended call, so they are not looked at again: the search begins behind the
+-- unfinished calls that an earlier one has passed. One of them that ends is the oldest, or brings the search back.
+---@param ended string the call that has ended
+local function trim_ended_calls(case, ended, limits)
+  local excess = redis.call('ZCARD', calls_key(case.id)) - case.unfinished - limits.recorded_calls_per_case
+  local function is_over() return excess > 0 or case.bytes > limits.recorded_bytes_per_case end
+  local function delete(call_id)
+    excess = excess - 1
+    return delete_call(case, call_id)
+  end
+
+  local from = tonumber(case.search_from or 0)
+  local number = from > 0 and tonumber(redis.call('HGET', call_key(ended), 'attempt'))
+  if number and number < from then
+    if not is_over() then
+      case.search_from = number
+    elseif not delete(ended) then
+      return
     end
   end
-end
-
--- Keeps only the newest ended calls of a case, within the limits. Calls that run or have a delivery are never deleted.
-local function trim_ended_calls(case, limits)
-  local excess = redis.call('ZCARD', calls_key(case.id)) - case.unfinished - limits.recorded_calls_per_case
-  while excess > 0 or case.bytes > limits.recorded_bytes_per_case do
-    local oldest = oldest_ended_call(case)
-    if not oldest or not delete_call(case, oldest) then return end
-    excess = excess - 1
+  local deleted = 0
+  for _ = 1, MAX_EXAMINED, 64 do
+    if not is_over() then return end
+    local calls = redis.call('ZRANGE', calls_key(case.id), from, '+inf', 'BYSCORE', 'LIMIT', 0, 64, 'WITHSCORES')
+    for i = 1, #calls, 2 do
+      if redis.call('ZSCORE', ended_key(), calls[i]) then
+        if not delete(calls[i]) then return end
+        deleted = deleted + 1
+        if deleted == MAX_DELETED or not is_over() then return end
+      end
+    end
+    -- Behind the last call, the search begins anew: a release before may have kept one that it has passed.
+    from = #calls == 128 and calls[128] + 1 or 0
+    if from > 0 or case.search_from then case.search_from = from end
+    if from == 0 then return end
   end
 end
 
@@ -67,6 +92,6 @@ local function retain_ended_call(case, call_id, size, now, limits)
   redis.call('ZADD', ended_key(), now, call_id)
   if case.status == 'CLOSED' then redis.call('ZADD', closed_key(), now, case.id) end
   case.unfinished, case.bytes = case.unfinished - 1, case.bytes + size
-  trim_ended_calls(case, limits)
+  trim_ended_calls(case, call_id, limits)
   write_totals(case)
 end
