@@ -302,7 +302,7 @@ def _add_token(message: Message, settings: JwtSettings, content: bytes) -> None:
         token = jwt.encode(claims, key, settings.algorithms[0])
     except (jwt.PyJWTError, TypeError, ValueError):
         raise SampleError(f"the private key is not one for {settings.algorithms[0]}") from None
-    message.put(Place("header", settings.header or ""), token)
+    message.put(Place("header", settings.header or "authorization"), token if settings.header else f"Bearer {token}")
 
 
 def _time(now: float, form: TimestampFormat) -> str:
