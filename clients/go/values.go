@@ -167,8 +167,8 @@ type Statistics struct {
 	// (only of cases with a verification profile), handler, and finish (the store records the result). A stage that no
 	// call had is absent.
 	Stages []*StageDuration
-	// Owners are the open cases and calls of each owner in the principals file of the server that responds, or of local.
-	// Cases of principals that are no longer in it are not counted.
+	// Owners are the open cases and calls of each owner: of those in the principals file of the server that responds,
+	// and of those that have left it, whose cases are kept until their retention is over.
 	Owners []*OwnerStatistics
 	// Work is what waits in the store now, of all these owners.
 	Work *WorkStatistics

@@ -82,6 +82,7 @@ from callback_server.store.epochs.guard import EpochGuard
 from callback_server.store.epochs.keeper import EpochKeeper
 from callback_server.store.health import StoreProbe, wait_for_store
 from callback_server.store.queries.count_open_cases import count_open_cases
+from callback_server.store.queries.read_owners import read_owners
 from callback_server.store.replica_bus import ReplicaBus
 from callback_server.store.safety import UnsafeStoreError
 from callback_server.store.scripts import Scripts
@@ -241,7 +242,7 @@ class ControlPlane:
             deliveries_due=self.deliveries.wake_due,
             notifications_due=self.notifications.wake_due,
         )
-        authenticator = Authenticator(
+        self._authenticator = authenticator = Authenticator(
             principals, issuers=files.issuers, asks_certificates=settings.tls_client_ca_file is not None
         )
         edge = EdgeServicer(self.invoker, marks, authenticator, self._epoch_exchange)
@@ -259,7 +260,7 @@ class ControlPlane:
         self.statistics = StatisticsRecorder(
             self.scripts,
             replica=self.replica_bus.replica,
-            owners=authenticator.owners,
+            owners=self._owners,
             count_unserved=served.count_unserved,
         )
         policy = Policy(settings, cookie_domains, activities, profiles=profiles.keys(), state_key=files.state_key)
@@ -278,7 +279,9 @@ class ControlPlane:
                 lists,
                 open_case_quota=None if max_open is None else OpenCaseQuota(max_open, self._count_open_cases),
             ),
-            OperationsServicer(self.scripts, authenticator, self.audit, served, SelfCheck(settings), lists),
+            OperationsServicer(
+                self.scripts, authenticator, self._owners, self.audit, served, SelfCheck(settings), lists
+            ),
             AuditServicer(self.scripts, authenticator, self.audit, lists),
             edge,
             WorkerServicer(self.workers, authenticator, handlers, self._epoch_exchange),
@@ -416,6 +419,10 @@ class ControlPlane:
             self._tasks.start(self._issuers.run())
         if self._profiles_files:
             self._tasks.start(self._profiles_files.run())
+
+    async def _owners(self) -> list[str]:
+        """Return the principals that can have cases, and the owners of those that are kept."""
+        return sorted({*self._authenticator.owners(), *await resend(lambda: read_owners(self.scripts))})
 
     async def _count_open_cases(self, owner: str) -> int:
         return await resend(lambda: count_open_cases(self.scripts, owner))

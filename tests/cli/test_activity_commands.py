@@ -130,3 +130,24 @@ async def test_an_activity_is_paused_with_a_reason(server, callback):
     server.answers["PauseActivity"] = operations.PauseActivityResponse()
     assert (await callback("pause", "order-paid", "--reason", "down")).code == 0
     assert server.requests == [operations.PauseActivityRequest(callback_activity="order-paid", reason="down")]
+
+
+async def test_activities_adds_the_open_callbacks_of_all_owners_for_an_administrator(server, callback):
+    owners = [
+        {"owner": "gone", "open_callback_count": 1},
+        {"owner": "orders", "open_callback_count": 2},
+        {"owner": "x"},
+    ]
+    server.answers["GetStatistics"] = operations.GetStatisticsResponse(owners=owners)
+
+    async def activities(request):
+        names = ["paid", "late"] if request.owner == "orders" else ["paid"]
+        return operations.ListActivitiesResponse(
+            activities=[operations.Activity(callback_activity=name, open_callback_count=2) for name in names]
+        )
+
+    server.answers["ListActivities"] = activities
+    ran = await callback("activities", "--json")
+    assert {each["callbackActivity"]: each["openCallbackCount"] for each in ran.json} == {"late": 2, "paid": 4}
+    asked = [each.owner for each in server.requests if isinstance(each, operations.ListActivitiesRequest)]
+    assert asked == ["gone", "orders"]

@@ -21,6 +21,7 @@ from support.clients import (
 
 from callback.v1 import callback_pb2 as resources
 from callback.v1 import callbacks_service_pb2 as messages
+from callback.v1 import operations_service_pb2 as operations
 
 Code = grpc.StatusCode
 
@@ -219,3 +220,37 @@ async def test_calls_prints_an_array_without_the_bodies_that_a_list_leaves_out(s
     ]
     listed = CALL_JSON | {"requestBody": "", "response": CALL_JSON["response"] | {"responseBody": ""}}
     assert (await callback("calls", CASE, "--json")).json == [listed] * 2
+
+
+async def test_erase_with_a_label_erases_for_every_owner_and_goes_on_if_a_callback_is_dropped_meanwhile(
+    server, callback
+):
+    server.answers["GetStatistics"] = operations.GetStatisticsResponse(owners=[{"owner": "gone"}, {"owner": "orders"}])
+
+    async def found(request):
+        assert dict(request.labels) == {"customer": "acme"}
+        case_id = ("1" if request.owner == "gone" else "2") * 32
+        return messages.ListCallbacksResponse(callbacks=[callback_message(callback_case_id=case_id)])
+
+    async def erase(request):
+        if request.callback_case_id.startswith("1"):
+            return messages.EraseCallsResponse(erased_call_count=3)
+        return Refusal(Code.NOT_FOUND, "CASE_NOT_FOUND")
+
+    server.answers |= {"ListCallbacks": found, "EraseCalls": erase}
+    ran = await callback("erase", "--label", "customer=acme", "--yes", "--json")
+    assert ran.json == {"erasedCallCount": 3, "callbackCount": 2}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "Give either CASE or --label."),
+        ([CASE, "--label", "a=b"], "Give either CASE or --label."),
+        ([CASE, "--owner", "orders"], "--owner requires --label."),
+        (["--owner", "orders"], "Give either CASE or --label."),
+    ],
+)
+async def test_erase_takes_a_callback_or_labels(callback, arguments, said):
+    ran = await callback("erase", *arguments, "--yes")
+    assert (ran.code, said in ran.errors) == (2, True)

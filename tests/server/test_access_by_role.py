@@ -29,7 +29,9 @@ from callback_server.access.principals import PrincipalEntry, Principals, TokenE
 from callback_server.access.roles import Principal, Role
 from callback_server.rpc.method import require_roles
 from callback_server.rpc.paging import ListQueue
+from callback_server.store import keys
 from callback_server.store.queries import list_owner_calls
+from callback_server.store.transitions.apply_retention import apply_retention
 
 SERVICES = [
     callbacks_service_pb2.DESCRIPTOR.services_by_name["CallbacksService"],
@@ -511,3 +513,29 @@ async def test_a_principal_waits_for_its_own_lists_and_not_for_those_of_others()
     for end in ends:
         end.set()
     await asyncio.gather(*lists)
+
+
+async def test_an_administrator_sees_owners_that_have_left_the_principals_file_while_their_callbacks_are_kept(store_of):
+    principals = {"now": known()}
+    async with running_services(store_of(is_in_use=True), principals=lambda: principals["now"]) as services:
+        made = await services.generate("record", metadata=token("mine"))
+        entries = dict(principals["now"].entries)
+        del entries["mine"]
+        principals["now"] = Principals(entries)
+
+        async def counted():
+            found = await services.operations.GetStatistics(operations.GetStatisticsRequest(), metadata=token("admin"))
+            return {each.owner: each.open_callback_count for each in found.owners}.get("mine")
+
+        assert await counted() == 1
+        scripts, case_id = services.control_plane.scripts, made.callback_case_id
+        await services.callbacks.CloseCallback(
+            rpc.CloseCallbackRequest(callback_case_id=case_id), metadata=token("admin")
+        )
+        assert await counted() == 0
+
+        async def dropped():
+            await apply_retention(scripts, keys.partition_of(case_id), retention_ms=0)
+            return await counted() is None
+
+        await wait_until(dropped, what="the deletion of the last callback of the owner")

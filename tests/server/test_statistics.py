@@ -67,12 +67,14 @@ async def test_calls_of_all_servers_are_counted_by_outcome_and_stage_also_after_
             scripts, "other", minute=now, counts={"call:SUCCEEDED:": 2, "call:FAILED:HANDLER_LOST": 1}
         )
         await write_statistics(scripts, "other", minute=now - 70, counts={"call:SUCCEEDED:": 100})
-        again = StatisticsRecorder(
-            scripts, replica="restarted", owners=lambda: ["local"], count_unserved=lambda: none()
-        )
+        again = StatisticsRecorder(scripts, replica="restarted", owners=local, count_unserved=lambda: none())
         await services.call(made, method="get")
         await again.write()
         assert outcomes(await statistics(services)) == {"CALL_STATUS_SUCCEEDED": 6, "CALL_STATUS_FAILED": 1}
+
+
+async def local():
+    return ["local"]
 
 
 async def none():

@@ -2,11 +2,13 @@
 
 import click
 
-from callback import CallbackClient
+from callback import Activity, CallbackClient
 from callback_cli import options
 from callback_cli.connection import Connection, server_command, with_connection
 from callback_cli.reading import read_command
+from callback_cli.search import owners_of
 from callback_cli.text_view import TextView
+from callback_triage.activities import activities_together
 
 
 @server_command(
@@ -47,16 +49,26 @@ paused = read_command(
     "List the paused activities, with who paused each, when and why (role admin).",
     "callback paused --token-file admin.token",
 )
+
+
+def _activities(client: CallbackClient, *, owner: str = "") -> list[Activity]:
+    """Return the activities of an owner, or of all owners for an administrator."""
+    owners = owners_of(client, owner, with_open_only=True)
+    return activities_together(list(client.list_activities(owner=each)) for each in owners)
+
+
 list_activities = read_command(
     "activities",
     "ListActivities",
     """List the activities: how each is served, by how many workers, and what waits for it.
 
-    An activity that nothing serves is listed while callbacks for it are open, or deliveries wait (role admin).
+    An activity that nothing serves is listed while callbacks for it are open, or deliveries wait (role admin). An
+    administrator sees the open callbacks of all owners.
     """,
     "callback activities",
     "callback activities --owner orders --token-file admin.token",
     show=TextView.activities,
+    read=_activities,
 )
 statistics = read_command(
     "statistics",

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from callback import Accept, Call, Callback, CallbackClient, CallFailure, CallFilter, Reject, Response
+from callback import Accept, Call, Callback, CallbackClient, CallFailure, CallFilter, NotFoundError, Reject, Response
 from callback.masking import masked_response
 from callback_cli import options
 from callback_cli._contract import MESSAGES
@@ -80,9 +80,9 @@ def list_callbacks(
 ) -> None:
     """List callbacks with the status of their newest call, newest first.
 
-    An administrator sees those of every owner in the principals file. Labels are shown if the terminal is wide enough;
-    on a narrow one, ids are shown by their beginning, which every command takes. With --waiting, it lists the calls to
-    answer with `callback answer`.
+    An administrator sees those of every owner, also of one that has left the principals file. Labels are shown if the
+    terminal is wide enough; on a narrow one, ids are shown by their beginning, which every command takes. With
+    --waiting, it lists the calls to answer with `callback answer`.
     """
     owner = values.pop("owner", "")
     if waiting:
@@ -242,24 +242,55 @@ def close(connection: Connection, *, case_id: str) -> None:
     _show(connection, lambda client: client.close_callback(case_id))
 
 
-@server_command("callback erase CASE", "callback erase CASE --yes --json")
-@click.argument("case_id", metavar="CASE")
+@server_command(
+    "callback erase CASE",
+    "callback erase CASE --yes --json",
+    "callback erase --label customer=acme --token-file admin.token",
+)
+@click.argument("case_id", metavar="[CASE]", default="")
+@request_options("ListCallbacksRequest", "labels", "owner")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation. Required without a terminal.")
 @with_connection
-def erase(connection: Connection, *, case_id: str, yes: bool) -> None:
-    """Erase the recorded content of the calls of a callback permanently.
+def erase(connection: Connection, *, case_id: str, values: dict[str, Any], yes: bool) -> None:
+    """Erase the recorded content of the calls of a callback, or of all callbacks with labels, permanently.
 
     Use it for data protection. It deletes the headers, query, body, client address and response of each call. The
     callback with its own response and labels stays, and so do the times and status of the calls. A delivery that waits
     becomes dead; after a fallback of 2xx or 3xx, this ends its call.
+
+    With --label, an administrator erases for all owners, also for those that have left the principals file. The command
+    can be stopped and run again: it goes on with the others.
     """
-    if not yes:
-        if not sys.stdin.isatty():
-            raise click.UsageError("There is no terminal to ask for confirmation. Use --yes to erase.")
-        click.confirm(f"Erase the recorded content of the calls of {case_id}?", abort=True, err=True)
-    count = connection.run(lambda client: client.erase_calls(case_id))
-    text = f"Erased the recorded content of {count} call{'' if count == 1 else 's'}."
-    connection.show({"erasedCallCount": count}, lambda _: click.echo(text))
+    if bool(case_id) == ("labels" in values):
+        raise click.UsageError("Give either CASE or --label.")
+    if case_id and values:
+        raise click.UsageError("--owner requires --label.")
+    if not yes and not sys.stdin.isatty():
+        raise click.UsageError("There is no terminal to ask for confirmation. Use --yes to erase.")
+    owner = values.pop("owner", "")
+
+    def labelled(client: CallbackClient) -> list[str]:
+        return [each.case_id for each in callbacks_of(client, owners_of(client, owner), **values)]
+
+    cases = [case_id] if case_id else connection.run(labelled)
+    if cases and not yes:
+        of_what = case_id or f"{len(cases):,} callback{'' if len(cases) == 1 else 's'}"
+        click.confirm(f"Erase the recorded content of the calls of {of_what}?", abort=True, err=True)
+    count = sum(connection.run(lambda client: [_erase(client, each, is_listed=not case_id) for each in cases]))
+    of_callbacks = "" if case_id else f" of {len(cases):,} callback{'' if len(cases) == 1 else 's'}"
+    text = f"Erased the recorded content of {count:,} call{'' if count == 1 else 's'}{of_callbacks}."
+    shown = {"erasedCallCount": count} | ({} if case_id else {"callbackCount": len(cases)})
+    connection.show(shown, lambda _: click.echo(text))
+
+
+def _erase(client: CallbackClient, case_id: str, *, is_listed: bool) -> int:
+    """Erase the content of the calls of a callback, and return of how many. A listed one may be dropped since."""
+    try:
+        return client.erase_calls(case_id)
+    except NotFoundError:
+        if not is_listed:
+            raise
+        return 0
 
 
 def _show(connection: Connection, operation: Callable[[CallbackClient], Callback]) -> None:

@@ -15,7 +15,12 @@ from callback_cli.text_view import TextView
 
 
 def read_command(
-    name: str, rpc: str, description: str, *example_lines: str, show: Callable[[TextView, Any], None] | None = None
+    name: str,
+    rpc: str,
+    description: str,
+    *example_lines: str,
+    show: Callable[[TextView, Any], None] | None = None,
+    read: Callable[..., Any] | None = None,
 ) -> click.Command:
     """Return the command of an RPC. The fields of its request are options.
 
@@ -25,9 +30,10 @@ def read_command(
         description: The help text.
         example_lines: The examples of the help.
         show: Prints what the RPC returns. Default: all of its fields, a list as a table.
+        read: Returns it, given a client and the fields of the request by name. Default: what the RPC returns.
     """
 
-    def read(client: CallbackClient, values: dict[str, Any]) -> Any:
+    def read_rpc(client: CallbackClient, **values: Any) -> Any:
         found = getattr(client, re.sub("(?<=[a-z])(?=[A-Z])", "_", rpc).lower())(**values)
         return found if hasattr(found, "to_dict") else list(found)
 
@@ -41,7 +47,7 @@ def read_command(
     @request_options(f"{rpc}Request")
     @with_connection
     def command(connection: Connection, *, values: dict[str, Any], **ids: str) -> None:
-        found = connection.run(lambda client: read(client, values | ids))
+        found = connection.run(lambda client: (read or read_rpc)(client, **values, **ids))
         view = show or (TextView.values if isinstance(found, list) else TextView.value)
         connection.show(found, functools.partial(view, TextView()))
 

@@ -36,12 +36,21 @@ _CASE_PREFIX = re.compile(r"[0-9a-f]{4,31}")
 _CALL_PREFIX = re.compile(r"([0-9a-f]{4,32})-([0-9a-f]{1,15})|([0-9a-f]{4,31})-([0-9a-f]{16})")
 
 
-def owners_of(client: CallbackClient, owner: str) -> Sequence[str]:
-    """Return the owners to list for: the given one, every one for an administrator, or "" for the principal itself."""
+def owners_of(client: CallbackClient, owner: str, *, with_open_only: bool = False) -> Sequence[str]:
+    """Return the owners to list for: the given one, every one for an administrator, or "" for the principal itself.
+
+    Every one is also one that has left the principals file and whose callbacks are kept.
+
+    Args:
+        client: The client.
+        owner: The given owner. Empty: none is given.
+        with_open_only: Whether to leave out owners without an open callback.
+    """
     if owner:
         return [owner]
     with suppress(PermissionDeniedError):
-        return [each.owner for each in client.get_statistics().owners] or [""]
+        owners = client.get_statistics().owners
+        return [each.owner for each in owners if each.open_callback_count or not with_open_only] or [""]
     return [""]
 
 

@@ -84,7 +84,7 @@ class StatisticsRecorder:
         scripts: Scripts,
         *,
         replica: str,
-        owners: Callable[[], Sequence[str]],
+        owners: Callable[[], Awaitable[Sequence[str]]],
         count_unserved: Callable[[], Awaitable[int]],
     ) -> None:
         """Create a recorder.
@@ -130,7 +130,7 @@ class StatisticsRecorder:
             if now == minute:
                 self._stored = counts
         if self._gauges is None:
-            work = await count_work(self._scripts, self._owners())
+            work = await count_work(self._scripts, await self._owners())
             metrics.UNSERVED_ACTIVITIES.set(await self._count_unserved())
             _show(work)
             self._gauges = _gauges(work)

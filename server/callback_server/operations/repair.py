@@ -56,7 +56,7 @@ class Fault:
     listed_in: str
     """The list, or the key of a wrong type, as in the table of keys."""
     name: str
-    """The id of the case or call; of a list of activities, the activity."""
+    """The id of the case or call; of a list of activities or owners, the activity or the owner."""
 
 
 @dataclass(slots=True)

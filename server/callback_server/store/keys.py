@@ -53,6 +53,7 @@ LAYOUT: Final = {
     "call": "call:{}",  # hash: one call, its tombstone, or a notification (see fields.py)
     "repeat": "repeat:{}:{}",  # string: the call of a (case, digest of its request), until its window is over
     "index": "index:{}:{}:{}",  # zset: the cases of an (owner, status, activity) by creation, in microseconds
+    "owners": "owners",  # set: the owners of the cases; without those of a release before until a repair has found them
     "activities": "activities:{}",  # set: the activities that an owner's cases have named
     "label": "label:{}:{}",  # zset: the cases of an (owner, digest of a label) by creation, in microseconds
     "leases": "leases",  # zset: running calls by the end of their lease, in milliseconds

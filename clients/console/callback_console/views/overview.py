@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Final
 
@@ -20,6 +20,7 @@ from callback import (
 )
 from callback_console.plots import Columns, Lines, columns, lines, sparkline
 from callback_console.request_context import client, page
+from callback_triage.activities import activities_together
 from callback_triage.reasons import FAILURES
 
 blueprint: Final = Blueprint("overview", __name__)
@@ -167,9 +168,4 @@ def _p95(minute: MinuteStatistics, stage: str) -> timedelta | None:
 
 def served_activities(of_owners: Iterable[Sequence[Activity]]) -> list[Activity]:
     """Return the activities of several owners: what nothing serves first, then what most deliveries wait for."""
-    found: dict[str, Activity] = {}
-    for activities in of_owners:
-        for each in activities:
-            open_before = found[each.activity].open_callback_count if each.activity in found else 0
-            found[each.activity] = replace(each, open_callback_count=open_before + each.open_callback_count)
-    return sorted(found.values(), key=lambda each: (each.is_served, -each.delivery_count, each.activity))
+    return sorted(activities_together(of_owners), key=lambda each: (each.is_served, -each.delivery_count))

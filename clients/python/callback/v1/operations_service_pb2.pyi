@@ -393,8 +393,8 @@ class GetStatisticsResponse(_message.Message):
 
     @_builtins.property
     def owners(self) -> _containers.RepeatedCompositeFieldContainer[Global___OwnerStatistics]:
-        """owners are the open cases and calls of each owner in the principals file of the server that responds, or of `local`.
-        Cases of principals that are no longer in it are not counted.
+        """owners are the open cases and calls of each owner: of those in the principals file of the server that responds, and of
+        those that have left it, whose cases are kept until their retention is over.
         """
 
     @_builtins.property

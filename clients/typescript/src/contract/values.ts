@@ -626,8 +626,8 @@ export interface Statistics {
    */
   readonly stages: readonly StageDuration[];
   /**
-   * The open cases and calls of each owner in the principals file of the server that responds, or of `local`. Cases
-   * of principals that are no longer in it are not counted.
+   * The open cases and calls of each owner: of those in the principals file of the server that responds, and of those
+   * that have left it, whose cases are kept until their retention is over.
    */
   readonly owners: readonly OwnerStatistics[];
   /** What waits in the store now, of all these owners. */

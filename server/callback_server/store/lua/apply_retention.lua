@@ -62,12 +62,14 @@ local function delete_notifications(case)
   return true
 end
 
--- Removes the activity of a deleted case from those of its owner, unless another case has it.
+-- Removes the activity of a deleted case from those of its owner, unless another case has it, and with the last one
+-- the owner.
 local function forget_activity(case)
   for _, status in ipairs(CASE_STATUSES) do
     if redis.call('EXISTS', index_key(case.owner, status, case.activity)) == 1 then return end
   end
   redis.call('SREM', activities_key(case.owner), case.activity)
+  if redis.call('EXISTS', activities_key(case.owner)) == 0 then redis.call('SREM', owners_key(), case.owner) end
 end
 
 -- A case is deleted after its calls, in a later step, so that one script never does more work than the limit allows.

@@ -52,7 +52,8 @@ if known_id and redis.call('EXISTS', case_key(known_id)) == 1 then -- rare
 end
 
 -- The types of all keys that it writes to, as check_types does for a case that exists.
-redis.call('ZINTERCARD', 4, KEYS[1], expiries_key(), activities_key(owner), index_key(owner, 'OPEN', activity))
+redis.call('ZINTERCARD', 5, KEYS[1], expiries_key(), owners_key(), activities_key(owner),
+  index_key(owner, 'OPEN', activity))
 redis.call('XLEN', events_key())
 if notify ~= '' then redis.call('ZCARD', reminders_key()) end
 local indexes, label_digests = {}, ''
@@ -96,7 +97,7 @@ if fallback ~= '' then
   redis.call('SET', fallback_key(case_id), fallback)
 end
 redis.call('ZADD', index_key(owner, 'OPEN', activity), created, case_id)
-redis.call('SADD', activities_key(owner), activity)
+if redis.call('SADD', activities_key(owner), activity) == 1 then redis.call('SADD', owners_key(), owner) end
 for _, index in ipairs(indexes) do redis.call('ZADD', index, created, case_id) end
 local expires = 0
 if time_to_live_ms ~= '' then

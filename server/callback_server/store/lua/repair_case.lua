@@ -69,6 +69,7 @@ end
 local function check_case()
   need('index', index_key(case.owner, case.status, case.activity), case.created, case_id)
   need_member('activities', activities_key(case.owner), case.activity)
+  need_member('owners', owners_key(), case.owner)
   local content = redis.call('GET', content_key(case_id))
   for _, index in ipairs(content and label_indexes(case.owner, content) or {}) do
     need('label', index, case.created, case_id)

@@ -28,7 +28,7 @@ class CaseFault:
     listed_in: str
     """The list or key, as in the table of keys."""
     name: str
-    """The id of the case or call; of a list of activities, the activity."""
+    """The id of the case or call; of a list of activities or owners, the activity or the owner."""
 
 
 async def repair_case(scripts: Scripts, case_id: str, *, makes_entries: bool) -> list[CaseFault]:
