@@ -84,7 +84,7 @@ from callback_server.store.health import StoreProbe, wait_for_store
 from callback_server.store.queries.count_open_cases import count_open_cases
 from callback_server.store.queries.read_owners import read_owners
 from callback_server.store.replica_bus import ReplicaBus
-from callback_server.store.safety import UnsafeStoreError
+from callback_server.store.safety import Fsync, UnsafeStoreError
 from callback_server.store.scripts import Scripts
 from callback_server.verification.fetcher import Fetcher
 from callback_server.verification.profiles import Profile, Profiles
@@ -164,7 +164,7 @@ class ControlPlane:
         self.scripts = Scripts(
             self.client,
             replicas=durability.replicas,
-            guard=EpochGuard(epochs, replicas=durability.replicas),
+            guard=EpochGuard(epochs, replicas=durability.replicas, never_loses=durability.fsync is Fsync.ALWAYS),
         )
         for kind in get_args(LoggedReport):
             self.scripts.receive(kind, log_report)

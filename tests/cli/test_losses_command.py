@@ -42,7 +42,7 @@ async def test_to_accept_begins_an_epoch_in_every_partition_and_says_what_is_giv
     assert ran.output.endswith("What the store has now is accepted. What it lacks is given up.\n")
     for partition in range(keys.PARTITIONS):
         epochs = store.plain.hgetall(keys.key(partition, "epochs"))
-        assert epochs[b"accepted"] == epochs[b"number"]
+        assert epochs[epochs[b"number"]].startswith(b"f")  # it counts more than what servers know
 
 
 async def test_a_store_that_cannot_be_reached_is_one_line():

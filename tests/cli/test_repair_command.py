@@ -8,7 +8,7 @@ from support.clients import run_callback
 
 from callback_server.store import keys
 from callback_server.store.epochs.keeper import EpochKeeper
-from callback_server.store.epochs.known import Epoch, Known
+from callback_server.store.epochs.known import Epoch
 
 CASE = "f" * 32
 ENTRY = keys.key(keys.partition_of(CASE), "leases"), f"{CASE}-{'0' * 16}"
@@ -60,7 +60,7 @@ async def test_a_key_of_a_wrong_type_is_named_and_not_mended(store):
 
 async def test_an_old_primary_that_the_server_has_seen_to_be_one_is_left_alone(store, tmp_path):
     keeper = EpochKeeper(tmp_path / "epochs")
-    keeper.epochs.remember(3, Known(Epoch(2, "ab", ""), 2, 0))
+    keeper.epochs.remember(3, Epoch(2, "ab", ""))
     keeper.write()
     ran = await repair(store.url, CALLBACK_STORE_EPOCHS_FILE=str(tmp_path / "epochs"))
     assert ran.code == 1

@@ -27,7 +27,7 @@ from callback_server.access.roles import Role
 from callback_server.access.tokens import add_token
 from callback_server.store import keys
 from callback_server.store.epochs.keeper import EpochKeeper
-from callback_server.store.epochs.known import Epoch, Known
+from callback_server.store.epochs.known import Epoch
 
 SERVED = ("broken", "failing", "stuck", "on-leave")
 GITHUB_SECRET = "It's a Secret to Everybody"
@@ -128,7 +128,7 @@ async def CallbackStoreUnavailable(world):
 
 async def CallbackStoreRefused(world):
     keeper = EpochKeeper(world.directory / "epochs")
-    keeper.epochs.remember(1, Known(Epoch(2, "ab", ""), 2, 0))
+    keeper.epochs.remember(1, Epoch(2, "ab", ""))
     keeper.write()
     settings = {"CALLBACK_STORE_EPOCHS_FILE": str(world.directory / "epochs")}
     return Fault({"doctor": "1 of 64 partitions are older than what this server has seen"}, settings=settings)

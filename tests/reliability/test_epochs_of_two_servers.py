@@ -56,7 +56,7 @@ async def test_a_server_learns_from_an_edge(stores):
         async with running_edge(f"ipv4:{servers.informed.address},{servers.other.address}", ready=False):
             await wait_until(lambda: refuses(servers.other), what="the refusal of the old primary")
         await servers.informed.generate()
-        assert "epoch 1 in place of 2" in servers.other.control_plane.epochs.problem
+        assert "epoch 1 in place of 1001" in servers.other.control_plane.epochs.problem
 
 
 async def test_a_server_learns_from_a_worker_that_was_connected_to_another_server(stores):

@@ -23,7 +23,7 @@ from callback_server.store import keys
 from callback_server.store.connection.client import connect
 from callback_server.store.engines import service_of
 from callback_server.store.epochs.keeper import EpochKeeper
-from callback_server.store.epochs.known import Epoch, Known
+from callback_server.store.epochs.known import Epoch
 from callback_server.store.queries.node_status import read_node_status
 
 NOW = datetime.now(UTC)
@@ -171,16 +171,16 @@ async def test_a_store_without_the_epochs_that_the_server_knows_is_a_problem(sto
     assert await seen() == (Level.OK, "none is known yet")
     keeper = EpochKeeper(file)
     for partition, number in ((1, 2), (2, 3), (3, 4), (4, 5)):
-        keeper.epochs.remember(partition, Known(Epoch(number, "ab", ""), number, 0))
+        keeper.epochs.remember(partition, Epoch(number, "ab", ""))
     keeper.write()
     with redis.Redis(port=store.port) as client:
         client.hset(keys.key(1, "epochs"), "2", "ab:17")
         client.hset(keys.key(2, "epochs"), "3", "cd:17")
-        client.hset(keys.key(3, "epochs"), mapping={"accepted": "5", "5": "cd:17"})
+        client.hset(keys.key(3, "epochs"), mapping={"5": "fd:17"})  # promoted since
         level, text = await seen()
         assert (level, text.partition(" of ")[0]) == (Level.PROBLEM, "2")
         assert "callback losses --accept" in text
-        client.hset(keys.key(2, "epochs"), "accepted", "4")
+        client.hset(keys.key(2, "epochs"), "4", "fd:17")
         client.hset(keys.key(4, "epochs"), "first", "6")
         assert await seen() == (Level.OK, "the store has everything that this server has seen")
     file.write_text("x")

@@ -60,9 +60,9 @@ async def cases_on(store, **options):
 class Cases:
     """Cases on one store. `due` has what the scripts report."""
 
-    def __init__(self, client, *, leases=LEASES, recording=RECORDING, replicas=0, epochs=None):
+    def __init__(self, client, *, leases=LEASES, recording=RECORDING, replicas=0, epochs=None, never_loses=True):
         self.client = client
-        guard = None if epochs is None else EpochGuard(epochs, replicas=replicas)
+        guard = None if epochs is None else EpochGuard(epochs, replicas=replicas, never_loses=never_loses)
         self.scripts = Scripts(client, replicas=replicas, guard=guard)
         self.due = reports_of(self.scripts)
         self.leases, self.recording = leases, recording

@@ -160,6 +160,7 @@ class Scripts:
         """
         tag = keys.tag(partition)
         sent, newest_event = Sent(tag), 0
+        seen = self._guard.seen(tag) if self._guard is not None and script.sends_reports else (None, 0)
         with store_errors():
             reply = await self._evaluate(script, tag, script.pack(**arguments), sent)
         if script.sends_reports:
@@ -170,7 +171,7 @@ class Scripts:
                     receiver(report)
         if self._guard is not None:
             with store_errors():
-                self._guard.acknowledge(tag, sent.epoch, newest_event)
+                self._guard.acknowledge(tag, sent.epoch, newest_event, seen=seen)
         return reply
 
     async def run_on(self, script: Script, key: str, /, **arguments: Any) -> Any:

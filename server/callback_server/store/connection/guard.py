@@ -21,6 +21,8 @@ class Sent:
 class Guard(Protocol):
     """Decides whether a connection may work on a partition. An epoch is the same object while it is the newest."""
 
+    replicas: int
+    """How many replicas must confirm what the store shows for the first time."""
     unseen: set[str]
     """The partitions to ask for before anything else is sent, because the store of another one has changed."""
 
@@ -37,6 +39,9 @@ class Guard(Protocol):
     def question(self, tag: str) -> tuple[str | bytes | int, ...]:
         """Return the command that asks the store for the epoch of a partition."""
 
+    def must_confirm(self, tag: str, reply: Any) -> bool:
+        """Return whether the replicas must confirm a reply about a partition before it is judged."""
+
     def judge(self, tag: str, asked: Any, reply: Any) -> Any:
         """Return the epoch in which the connection can work on a partition. None: ask again.
 
@@ -50,9 +55,12 @@ class Guard(Protocol):
             RedisError: The reply is an error.
         """
 
-    def acknowledge(self, tag: str, epoch: Any, steps: int = 0) -> None:
+    def seen(self, tag: str) -> tuple[Any, int]:
+        """Return the epoch of a partition and the number of an event that each later reply in it must have reached."""
+
+    def acknowledge(self, tag: str, epoch: Any, steps: int = 0, *, seen: tuple[Any, int] = (None, 0)) -> None:
         """Take the number of the newest event of a partition from a reply to what was sent in an epoch.
 
         Raises:
-            RedisError: The epoch is not the newest one any more, so the step may be lost.
+            RedisError: The epoch is not the newest one any more, or fewer steps than `seen`: the step may be lost.
         """

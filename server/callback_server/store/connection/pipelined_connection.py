@@ -72,6 +72,8 @@ class PipelinedConnection(asyncio.Protocol):
         """The epochs for which the store was asked first of all."""
         self._asked = deque[tuple[str, Any]]()
         """The partitions that the store was asked for, each with the epoch that was known then."""
+        self._unconfirmed: list[tuple[str, Any, Any]] = []
+        """What it has replied, for the guard to judge once replicas have confirmed it."""
         self._held: Sequence[PackedCommand] = ()
         """The batch that waits for these replies."""
         self._replicas = replicas
@@ -182,7 +184,7 @@ class PipelinedConnection(asyncio.Protocol):
         elif isinstance(value, hiredis.PushNotification):
             return
         if self._asked:
-            self._judge(*self._asked.popleft(), value)
+            self._take_epoch(*self._asked.popleft(), value)
         elif self._sent:
             _, reply, key, _ = self._sent.popleft()
             if isinstance(value, Exception):
@@ -197,23 +199,54 @@ class PipelinedConnection(asyncio.Protocol):
         elif self._confirmation.add_reply(value):
             confirmation, self._confirmation = self._confirmation, None
             confirmation.settle(asyncio.get_running_loop().time() - self.sent_at)
+            if self._unconfirmed:
+                self._take_confirmed(confirmation.problem)
 
-    def _judge(self, tag: str, asked: Any, value: Any) -> None:
+    def _take_epoch(self, tag: str, asked: Any, value: Any) -> None:
         """Take the reply of the store about a partition. With the last one, send the commands that are not refused."""
+        guard = cast("Guard", self._guard)
+        if guard.must_confirm(tag, value):
+            self._unconfirmed.append((tag, asked, value))
+        else:
+            self._judge(guard, tag, asked, value)
+        if self._asked:
+            return
+        if self._unconfirmed:
+            self._confirmation = Confirmation(guard.replicas)
+            self._write([self._confirmation.packed(self._unconfirmed[0][0])])
+        else:
+            self._send_held()
+
+    def _take_confirmed(self, problem: str | None) -> None:
+        """Take what replicas have confirmed about partitions, or not. Then send the commands that are not refused."""
+        unconfirmed, self._unconfirmed = self._unconfirmed, []
+        for tag, asked, value in unconfirmed:
+            if problem is None:
+                self._judge(cast("Guard", self._guard), tag, asked, value)
+            else:
+                self._refuse(tag, NotSentError(f"the primary has changed or restarted: {problem}"))
+        self._send_held()
+
+    def _judge(self, guard: Guard, tag: str, asked: Any, value: Any) -> None:
         try:
-            self._epochs[tag] = cast("Guard", self._guard).judge(tag, asked, value)
+            self._epochs[tag] = guard.judge(tag, asked, value)
         except Exception as error:  # it belongs to the commands
-            is_refused = isinstance(error, NotSentError)
-            for _, reply, _, sent in self._held:
-                if is_refused or sent.tag == tag:
-                    set_error(reply, error)
-            if is_refused and self._leads_to_primary:
-                self._leads_to_primary = False  # look the primary up anew
-                self._on_no_primary()
-        if not self._asked:
-            held, self._held = [command for command in self._held if not command[1].done()], ()
-            if held:
-                self.send(held)
+            self._refuse(tag, error)
+
+    def _refuse(self, tag: str, error: Exception) -> None:
+        """Fail the commands that an error about a partition concerns."""
+        is_refused = isinstance(error, NotSentError)
+        for _, reply, _, sent in self._held:
+            if is_refused or sent.tag == tag:
+                set_error(reply, error)
+        if is_refused and self._leads_to_primary:
+            self._leads_to_primary = False  # look the primary up anew
+            self._on_no_primary()
+
+    def _send_held(self) -> None:
+        held, self._held = [command for command in self._held if not command[1].done()], ()
+        if held:
+            self.send(held)
 
     def _check_timeout(self) -> None:
         """Close the connection if replies are late. One timer serves all commands that are sent while it runs."""
@@ -240,6 +273,7 @@ class PipelinedConnection(asyncio.Protocol):
         fail(self._held, error, NotSentError)
         self._held = ()
         self._asked.clear()
+        self._unconfirmed.clear()
         if self._confirmation is not None:
             self._confirmation.fail(error)
             self._confirmation = None

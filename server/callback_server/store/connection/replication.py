@@ -69,7 +69,7 @@ class Confirmation:
 
     def settle(self, took_s: float) -> None:
         """Set the replies of the batch, or fail them if too few replicas have confirmed it."""
-        problem = self._problem()
+        problem = self.problem
         outcome = "confirmed" if problem is None else "too_few"
         metrics.STORE_REPLICATION_SECONDS.labels(outcome).observe(took_s)
         for reply, value in self._held:
@@ -83,7 +83,9 @@ class Confirmation:
         for reply, _ in self._held:
             fail_reply(reply, error, RedisConnectionError)
 
-    def _problem(self) -> str | None:
+    @property
+    def problem(self) -> str | None:
+        """Why the batch is not confirmed, once all replies have come. None: it is."""
         for each in self._replies:
             if isinstance(each, Exception):
                 return f"the write could not be confirmed by a replica: {each}"

@@ -21,16 +21,17 @@ import msgspec
 
 from callback_process.logs import get_logger
 from callback_server.store import keys
-from callback_server.store.epochs.known import Epoch, Epochs, Known
+from callback_server.store.epochs.known import Epoch, Epochs
 
 log = get_logger()
 
 MAX_MESSAGE_BYTES: Final = 64 * 1024
-"""The maximum size of a message. It has about 70 bytes for each partition."""
+"""The maximum size of a message. It has about 70 bytes for each partition, or 400 after many restarts."""
 _VERSION: Final = b"\x01"
 _DIGEST_BYTES: Final = 16
 _PURPOSE: Final = b"callback store epochs"
 _Partitions = dict[int, tuple[int, str, str, int, int]]
+"""By partition its epoch, and the number and steps that an earlier release counts: each server counts for itself."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Partitions).decode
 
@@ -47,7 +48,7 @@ class EpochExchange:
         """Return what this server knows, without what it has only found. Empty: nothing, or it has no key."""
         known: _Partitions = {
             keys.partition_of_tag(tag): (
-                each.epoch.number, each.epoch.id, each.epoch.replication_id, each.counted_number, each.steps
+                each.epoch.number, each.epoch.id, each.epoch.replication_ids, each.epoch.number, 0
             )
             for tag, each in self._epochs.known.items()
             if not each.is_found
@@ -67,8 +68,8 @@ class EpochExchange:
             return
         if not content.startswith(_VERSION):
             return
-        for partition, (number, id_, replication_id, counted_number, steps) in _decode(content[1:]).items():
-            self._epochs.remember(partition, Known(Epoch(number, id_, replication_id), counted_number, steps))
+        for partition, (number, id_, replication_ids, *_counted) in _decode(content[1:]).items():
+            self._epochs.remember(partition, Epoch(number, id_, replication_ids))
 
     @contextlib.contextmanager
     def listening(self, listener: Callable[[], None]) -> Iterator[None]:

@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from callback_server.store.connection.errors import NotSentError
-from callback_server.store.epochs.known import Epoch, Epochs
+from callback_server.store.epochs.known import Epoch, Epochs, Known
 from callback_server.store.transitions.open_epoch import SCRIPT, new_id
 
 
 class EpochGuard:
     """Lets a connection work on a partition once the store has shown the newest known epoch."""
 
-    def __init__(self, epochs: Epochs, *, replicas: int = 0) -> None:
+    def __init__(self, epochs: Epochs, *, replicas: int = 0, never_loses: bool = False) -> None:
         """Create a guard.
 
         Args:
             epochs: What is known of the epochs of the store.
-            replicas: How many replicas a primary must have to begin an epoch.
+            replicas: How many replicas must confirm an epoch before it counts.
+            never_loses: Whether a primary that restarts has every acknowledged step, so that one with fewer is refused.
         """
         self._epochs = epochs
-        self._replicas = replicas
+        self.replicas = replicas
+        self._never_loses = never_loses
         self.current = epochs.current
         self.acknowledge = epochs.acknowledge
         self.unseen = epochs.unseen
@@ -31,27 +32,40 @@ class EpochGuard:
         """One partition of each known primary, and its epoch."""
         return self._epochs.witnesses
 
+    def seen(self, tag: str) -> tuple[Epoch | None, int]:
+        """Return the newest known epoch of a partition, and how many steps were seen acknowledged in it."""
+        known = self._epochs.known.get(tag)
+        if known is None or not known.counted_ids.endswith(known.epoch.id):
+            return None, 0
+        return known.epoch, known.steps
+
     def question(self, tag: str) -> tuple[str | bytes | int, ...]:
         """Return the command that asks the store for the epoch of a partition."""
-        known = self._epochs.known.get(tag)
-        epoch = Epoch(0, "", "") if known is None else known.epoch
+        known = self._epochs.known.get(tag) or Known(Epoch(0, "", ""), 0, 0, "")
         packed = SCRIPT.pack(
             epoch_id=new_id(),
-            known_number=epoch.number,
-            known_id=epoch.id,
-            known_replication_id=epoch.replication_id,
-            counted_number=0 if known is None else known.counted_number,
-            replicas=self._replicas,
+            known_number=known.epoch.number,
+            known_id=known.epoch.id,
+            known_replication_ids=known.epoch.replication_ids,
+            counted_ids=known.counted_ids,
+            counted_steps=known.steps,
+            never_loses=self._never_loses,
             accepts=False,
         )
         return ("EVAL", SCRIPT.source, 1, tag, *packed)
+
+    def must_confirm(self, tag: str, reply: Any) -> bool:
+        """Return whether replicas must confirm the epoch that the store shows before it counts."""
+        if not self.replicas or isinstance(reply, Exception) or reply[0] != b"OK":
+            return False
+        known = self._epochs.current(tag)
+        return known is None or known.id != reply[2].decode()
 
     def judge(self, tag: str, asked: Epoch | None, reply: Any) -> Epoch | None:
         """Return the epoch in which the connection can work on a partition. None: ask again.
 
         Raises:
-            OtherEpochError: The store does not have the known epoch.
-            NotSentError: It has too few replicas to begin the next one.
+            OtherEpochError: The store does not have the known epoch, or not all its steps.
             RedisError: The reply is an error.
         """
         self.unseen.discard(tag)
@@ -59,13 +73,20 @@ class EpochGuard:
             raise reply
         word, number, *rest = reply
         if word == b"OK":
-            id_, replication_id, newest_before, events_before = rest
-            epoch = Epoch(number, id_.decode(), replication_id.decode())
-            return self._epochs.adopt(tag, asked, epoch, newest_before=newest_before, events_before=events_before)
-        if word == b"FEW":
-            raise NotSentError(
-                f"the primary has changed or restarted, and {number} of {self._replicas} replicas are attached to it"
+            id_, replication_ids, newest_before, ids, steps_left, of_ids = rest
+            return self._epochs.adopt(
+                tag,
+                asked,
+                Epoch(number, id_.decode(), replication_ids.decode()),
+                newest_before=newest_before,
+                ids=ids.decode(),
+                steps_left=steps_left,
+                of_ids=of_ids.decode(),
             )
         if asked is not self.current(tag) or asked is None:
             return None
-        raise self._epochs.refuse(tag, asked, number)
+        if word == b"FEWER":
+            fewer = f"{number} in place of {self._epochs.known[tag].steps}"
+            raise self._epochs.refuse(tag, f"have fewer steps than servers have seen: {fewer}")
+        seen = f"{number} in place of {asked.number}" if number != asked.number else f"{number} of another primary"
+        raise self._epochs.refuse(tag, f"are older than what servers have seen: epoch {seen}")

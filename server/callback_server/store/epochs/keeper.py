@@ -43,9 +43,10 @@ class _Partition(msgspec.Struct, frozen=True, array_like=True):
 
     number: int
     id: str
-    replication_id: str
+    replication_ids: str
     counted_number: int
     steps: int
+    counted_ids: str = ""
 
 
 class _Contents(msgspec.Struct, frozen=True):
@@ -98,9 +99,10 @@ class EpochKeeper:
                     keys.partition_of_tag(tag): _Partition(
                         known.epoch.number,
                         known.epoch.id,
-                        known.epoch.replication_id,
+                        known.epoch.replication_ids,
                         known.counted_number,
                         known.steps,
+                        known.counted_ids,
                     )
                     for tag, known in [*self.epochs.known.items()]
                 }
@@ -129,8 +131,10 @@ class EpochKeeper:
                 f"store_epochs_file {file} is damaged ({error}); delete it to start without what this server knew"
             ) from error
         for partition, each in contents.partitions.items():
-            epoch = Epoch(each.number, each.id, each.replication_id)
-            self.epochs.remember(partition, Known(epoch, each.counted_number, each.steps))
+            epoch = Epoch(each.number, each.id, each.replication_ids)
+            # A release that counted by the number alone has written no ids. Its count is of the newest epoch, mostly.
+            ids = each.counted_ids or (each.id if each.counted_number == each.number else "")
+            self.epochs.restore(partition, Known(epoch, each.counted_number, each.steps if ids else 0, ids))
 
     def _on_report(self, report: Loss | PrimaryChanged) -> None:
         if isinstance(report, Loss):

@@ -1,26 +1,39 @@
-"""Epochs: the memory of a process of the primaries that each partition has had, so that it recognizes an old primary.
+"""Epochs: what must be remembered so that an old primary is recognized, and no step is lost without a word.
 
-A partition begins a new epoch whenever it has another primary.
+A partition begins a new epoch whenever it has another primary. This page says who remembers what, and until when.
 
-1. The store keeps a list of the epochs of each partition: the number of each, a random id, and how many events the
-   partition had when it began. A server that connects to another primary than the last one (by run id and replication
-   id) begins the next epoch in one script, before it does anything else there (see open_epoch.lua). That happens after
-   a restart, a failover, or a move of the slot. Then the server does the same on all other partitions, so that an old
-   primary is recognized on each of them, also where nothing was written since.
-2. A connection runs nothing on a partition until the store has shown the newest epoch that this process knows. A store
-   without that epoch is an old primary that came back, or a backup, and is refused. So is a store that has the same
-   number with another id. A new connection first checks one partition of each known primary. So it recognizes an old
-   primary also if the connection to the next primary broke before all partitions had begun an epoch there. A node of a
-   cluster replies MOVED for the partitions of other nodes, which proves nothing.
-3. A step is a change of a case or call, and writes one event. So the number of the newest event counts the steps of a
-   partition, and the reply to each step contains it. If an epoch begins with fewer events than were acknowledged
-   before, the difference is the number of lost steps.
-4. Two primaries can begin epochs with the same number, if some servers connect to one of them and others to the other.
-   The epoch with the higher id is valid (see open_epoch.lua), and the other primary is refused from then on.
-5. A reply to a command that was sent in an earlier epoch acknowledges nothing, because the step may be lost.
+**The store**, each partition: its last 64 epochs. Each has a number, a random id, and how many events the partition
+had when it began. A server that connects to another primary than the last one (by run id and replication id) begins the
+next epoch in one script, before it does anything else there (see open_epoch.lua), and then on all other partitions.
+That happens after a restart, a failover, or a move of the slot. A step is a change of a case or call, and writes one
+event. So the number of the newest event counts the steps, and the reply to each step has it.
 
-A failover can also lose a new epoch. The promoted replica then has the replication id of the primary that had the epoch
-(`master_replid2`), and is accepted.
+**A server**, each partition, in memory and in `store_epochs_file` (see keeper.py), until it knows a newer one:
+
+- the newest epoch, by its number and id, and the last replication ids of its primary;
+- how many steps it has seen acknowledged, and the ids of the last epochs of the store where it saw them.
+
+**Edges and workers** carry the newest epochs from server to server, and remember the last message (see exchange.py).
+
+1. A connection runs nothing on a partition until the store has shown the newest epoch that this process knows. A store
+   without it is an old primary that came back, or a backup, and is refused. A new connection first checks one partition
+   of each known primary. So it recognizes an old primary also if the connection to the next primary broke before all
+   partitions had begun an epoch there. A node of a cluster replies MOVED for the partitions of other nodes, which
+   proves nothing.
+2. A promotion counts more than a restart: it raises the number by 1000, and its id begins with `f`. So an old primary
+   that restarts within a failover is refused once the promoted replica is known, however often it has restarted. A
+   promoted replica that lacks the newest epoch has followed the primary of that epoch, or the same one before its
+   restarts (`master_replid2`), and is accepted.
+3. With `replicated:N`, an epoch counts once N replicas have confirmed it. Until then nothing is acknowledged in it, and
+   no server remembers it: an old primary that restarts without its replica excludes no other.
+4. A store continues what was counted up to the last epoch that both have, by its id. What it had when its next epoch
+   began, or has now, is what is left of the steps. The difference is lost: a promotion gives it up, and it is reported.
+   A primary that was not promoted loses nothing where `appendfsync` is `always`. With fewer steps it is a backup or an
+   older copy, and is refused.
+5. A reply with a lower number than one that had come before the command was sent acknowledges nothing, and the store is
+   asked again for all partitions. So is a reply to a command that was sent in an earlier epoch: the step may be lost.
+
+Some steps cannot be reported: those that only servers without a file saw, which have stopped.
 """
 
 from __future__ import annotations
@@ -50,8 +63,13 @@ class Epoch:
     """Its number, from 1 on. Not every number is used."""
     id: str
     """Random: the same number with another id is another epoch."""
-    replication_id: str
-    """The replication id of the primary."""
+    replication_ids: str
+    """The last replication ids of the primary, which takes another one when it restarts, the present one first."""
+
+    @property
+    def primary(self) -> str:
+        """The present replication id of the primary."""
+        return self.replication_ids.partition(",")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +95,8 @@ class Known:
     """The number of the epoch whose steps are counted: an earlier one until the store has shown the newest."""
     steps: int
     """The number of the newest event that was seen in that epoch."""
+    counted_ids: str
+    """The ids of that epoch and of those before it in the same store, the last ones. Empty: nothing is counted yet."""
     is_found: bool = False
     """Whether the store was taken as it was found, and nothing that was known before has confirmed it."""
 
@@ -96,7 +116,7 @@ class OtherEpochError(NotSentError):
 
 
 class EpochChangedError(RedisConnectionError):
-    """A newer epoch became known while a command was under way. It may be lost."""
+    """A newer epoch became known while a command was under way, or the store has lost steps. It may be lost."""
 
 
 class Epochs:
@@ -137,24 +157,26 @@ class Epochs:
         shown = next(iter(self._refused.values()))
         return f"{len(self._refused)} of {keys.PARTITIONS} partitions {shown}"
 
-    def remember(self, partition: int, known: Known) -> None:
-        """Take what another process, or this one before its restart, knew of a partition, if it is newer."""
+    def remember(self, partition: int, epoch: Epoch) -> None:
+        """Take the newest epoch that another server knew of a partition, if it is newer."""
         tag = keys.tag(partition)
         ours = self._known.get(tag)
         if ours is None:
-            self._known[tag] = replace(known)
-            self._note_change()
+            self.restore(partition, Known(epoch, epoch.number, 0, ""))
             return
-        is_newer = (known.epoch.number, known.epoch.id) > (ours.epoch.number, ours.epoch.id)
-        if is_newer or (ours.is_found and known.epoch.id != ours.epoch.id):
-            ours.epoch = known.epoch  # the steps that are counted here are compared when the store shows it
+        is_newer = (epoch.number, epoch.id) > (ours.epoch.number, ours.epoch.id)
+        if is_newer or (ours.is_found and epoch.id != ours.epoch.id):
+            ours.epoch = epoch  # the steps that are counted here are compared when the store shows it
             self._note_change()
         ours.is_found = False
-        if known.counted_number == ours.counted_number:
-            ours.steps = max(ours.steps, known.steps)
+
+    def restore(self, partition: int, known: Known) -> None:
+        """Take what this server knew of a partition before its restart."""
+        self._known[keys.tag(partition)] = known
+        self._note_change()
 
     def adopt(
-        self, tag: str, asked: Epoch | None, epoch: Epoch, *, newest_before: int, events_before: int
+        self, tag: str, asked: Epoch | None, epoch: Epoch, *, newest_before: int, ids: str, steps_left: int, of_ids: str
     ) -> Epoch | None:
         """Take the epoch that the store shows.
 
@@ -163,7 +185,9 @@ class Epochs:
             asked: What was known when the store was asked.
             epoch: The epoch of the store.
             newest_before: The number of the newest epoch that it had until then. 0: none.
-            events_before: How many events it had when the first epoch began after the counted one. -1: none began.
+            ids: The ids of its last epochs.
+            steps_left: How many of the steps that were counted it has, or more. -1: all, in the same epoch.
+            of_ids: The ids of the epochs that were counted when the store was asked.
 
         Returns:
             The newest known epoch, which the store has. None: another one became known meanwhile; ask again.
@@ -176,51 +200,62 @@ class Epochs:
             return None
         if self._refused.pop(tag, None) is not None:
             metrics.STORE_PARTITIONS_REFUSED.set(len(self._refused))
-        is_new = all(each.epoch.replication_id != epoch.replication_id for each in self._known.values())
+        is_new = all(each.epoch.primary != epoch.primary for each in self._known.values())
         if ours is None:
-            self._known[tag] = Known(epoch, epoch.number, 0, is_found=newest_before > 0)
-            self._note_change()
+            self.restore(keys.partition_of_tag(tag), Known(epoch, epoch.number, 0, ids, is_found=newest_before > 0))
             if newest_before and is_new:
                 self._on_report(PrimaryChanged(epoch.number, was_known=False))
             return epoch
         if ours.epoch != epoch:
-            is_next, ours.epoch = ours.epoch.number != epoch.number, epoch
+            is_next, ours.epoch = ours.epoch.id != epoch.id, epoch
             ours.is_found = ours.is_found and not is_next
             self._note_change()
             if is_next:
-                self.unseen.update(
-                    other for other, each in self._known.items() if each.epoch.replication_id != epoch.replication_id
-                )
+                self.unseen.update(other for other, each in self._known.items() if each.epoch.primary != epoch.primary)
             if is_new and is_next:
                 self._on_report(PrimaryChanged(epoch.number, was_known=True))
-        if events_before >= 0 and ours.counted_number < epoch.number:
-            lost = Loss(keys.partition_of_tag(tag), epoch.number, ours.counted_number, ours.steps - events_before)
-            ours.counted_number, ours.steps = epoch.number, events_before
+        if steps_left >= 0 and of_ids == ours.counted_ids:
+            lost = Loss(keys.partition_of_tag(tag), epoch.number, ours.counted_number, ours.steps - steps_left)
+            ours.counted_number, ours.counted_ids = epoch.number, ids
             if lost.steps > 0:
+                ours.steps = steps_left
+                ours.epoch = replace(ours.epoch)  # what was known before a command that is under way does not count
+                self._note_change()
                 self._on_report(lost)
         return ours.epoch
 
     def _note_change(self) -> None:
-        first_of = {known.epoch.replication_id: tag for tag, known in reversed(self._known.items())}  # stays the same
+        first_of = {known.epoch.primary: tag for tag, known in reversed(self._known.items())}  # stays the same
         self.witnesses = {tag: self._known[tag].epoch for tag in first_of.values()}
         self.changed.set()
 
-    def refuse(self, tag: str, asked: Epoch, number: int) -> OtherEpochError:
-        """Note that the store does not have a known epoch of a partition, and return the error to raise."""
-        seen = f"{number} in place of {asked.number}" if number != asked.number else f"{number} of another primary"
-        shown = f"are older than what servers have seen: epoch {seen}; {ADVICE}"
-        self._refused[tag] = shown
+    def refuse(self, tag: str, why: str) -> OtherEpochError:
+        """Note why the store of a partition is refused, and return the error to raise."""
+        self._refused[tag] = f"{why}; {ADVICE}"
         metrics.STORE_PARTITIONS_REFUSED.set(len(self._refused))
-        return OtherEpochError(f"partitions {shown}")
+        return OtherEpochError(f"partitions {self._refused[tag]}")
 
-    def acknowledge(self, tag: str, epoch: Epoch | None, steps: int = 0) -> None:
+    def acknowledge(
+        self, tag: str, epoch: Epoch | None, steps: int = 0, *, seen: tuple[Epoch | None, int] = (None, 0)
+    ) -> None:
         """Take the number of the newest event from a reply to what was sent in an epoch.
 
+        Args:
+            tag: The tag of the partition.
+            epoch: The epoch in which the command was sent.
+            steps: The number of the newest event. 0: the reply does not show it.
+            seen: The number that was known before the command was sent, and its epoch, if the reply must show it.
+
         Raises:
-            EpochChangedError: The epoch is not the newest one any more.
+            EpochChangedError: The epoch is not the newest one any more, or the store has fewer steps than before.
         """
         known = self._known.get(tag)
         if known is None or known.epoch is not epoch:
             raise EpochChangedError("another primary was noticed before the reply, so the step may be lost")
-        if steps > known.steps:
-            known.steps = steps
+        if steps < seen[1] and seen[0] is epoch:
+            for each in self._known.values():
+                each.epoch = replace(each.epoch)  # not the object that connections have seen: they ask again
+            self.unseen.update(self._known)
+            self._note_change()
+            raise EpochChangedError(f"the store has {steps} steps where it had {seen[1]}, so the step may be lost")
+        known.steps = max(known.steps, steps)

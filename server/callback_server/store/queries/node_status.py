@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -89,18 +89,28 @@ async def time_behind(client: StoreClient) -> float:
 
 
 async def count_older(client: StoreClient, known: Mapping[str, Known]) -> int:
-    """Return how many partitions do not have a known epoch, by their tags. Only reads. Call it within `refusals`.
+    """Return how many partitions lack a known epoch or its steps, by their tags. Only reads. Call it within `refusals`.
 
     A replica that was promoted before it had the epoch counts too, until a server has met it.
     """
     pipeline = client.pipeline(transaction=False)
-    for tag, each in known.items():
-        pipeline.hmget(keys.key(keys.partition_of_tag(tag), "epochs"), str(each.epoch.number), "first", "accepted")
-    older = 0
-    for each, (begun, first, accepted) in zip(known.values(), await pipeline.execute(), strict=True):
-        is_there = begun is not None and begun.partition(b":")[0].decode() == each.epoch.id
-        older += not (is_there or each.epoch.number < max(int(first or 0), int(accepted or 0)))
-    return older
+    for tag in known:
+        partition = keys.partition_of_tag(tag)
+        pipeline.hgetall(keys.key(partition, "epochs"))
+        pipeline.xrevrange(keys.key(partition, "events"), count=1)
+    replies = await pipeline.execute()
+    found = zip(known.values(), replies[::2], replies[1::2], strict=True)
+    return sum(_is_older(*each) for each in found)
+
+
+def _is_older(known: Known, epochs: Mapping[bytes, bytes], newest_event: Sequence[tuple[bytes, object]]) -> bool:
+    begun = {int(name): value.partition(b":")[0].decode() for name, value in epochs.items() if name.isdigit()}
+    ours = known.epoch
+    if begun.get(ours.number) != ours.id:
+        is_newer = any(id_[0] == "f" and (number, id_) > (ours.number, ours.id) for number, id_ in begun.items())
+        return not is_newer and ours.number >= int(epochs.get(b"first", 0))
+    events = int(newest_event[0][0].partition(b"-")[2]) if newest_event else 0
+    return ours.number == max(begun) and known.counted_ids.endswith(ours.id) and events < known.steps
 
 
 async def _read_status(name: str, ask: NodeCommand) -> NodeStatus:

@@ -22,9 +22,10 @@ async def open_epoch(scripts: Scripts, partition: int) -> int:
         epoch_id=new_id(),
         known_number=0,
         known_id="",
-        known_replication_id="",
-        counted_number=0,
-        replicas=0,
+        known_replication_ids="",
+        counted_ids="",
+        counted_steps=0,
+        never_loses=False,
         accepts=True,
     )
     return int(number)
