@@ -75,6 +75,10 @@ class EdgeSettings(ProcessSettings):
     `X-Forwarded-Proto` only from these. `[]`: there is no proxy, and callers connect directly. None: unknown. Then each
     peer counts as the caller, and the limits per address do not apply, because a peer may be a proxy for all
     callers."""
+    nginx_location: Annotated[str, Field(pattern=r"^@[A-Za-z0-9_]+$")] | None = None
+    """Named location of the nginx in front, such as `@next_edge`, that takes over a request while this edge has no
+    server: its 503 then has an `X-Accel-Redirect` to it. No server has received such a request. None: the caller gets
+    the 503. Other proxies follow `/readyz`, or pass the header on."""
     max_connections: Annotated[int, Field(ge=1)] = 4096
     """Maximum number of open connections. A further connection gets a 503 and is closed, unless another one has been
     idle for 5 seconds: then that one is closed."""

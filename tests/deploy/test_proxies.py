@@ -293,6 +293,41 @@ async def test_without_an_edge_nothing_happens_and_the_caller_can_retry(tmp_path
         assert states_in(proxy, state) == set()
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_nginx_loses_no_request_while_one_edge_has_no_server(tmp_path, fleet, method):
+    """It was 30 % of them: nginx cannot see that an edge is not ready."""
+    token_file = fleet.edges[0].environment["CALLBACK_EDGE_SERVER_TOKEN_FILE"]
+    async with contextlib.AsyncExitStack() as stack:
+        edges = [
+            await stack.enter_async_context(
+                running_edge(server_token_file=token_file, nginx_location="@next_edge", **settings)
+            )
+            for settings in ({}, {"target": fleet.target})
+        ]
+        addresses = [(f"127.0.0.1:{edge.port}", f"127.0.0.1:{edge.admin_address.port}") for edge in edges]
+        proxy = await stack.enter_async_context(running_proxy("nginx", tmp_path / "nginx", addresses))
+        http = await stack.enter_async_context(proxy.browser())
+        case = await fleet.client.generate_callback_url("record", Response("thank you"), allow_multiple_calls=True)
+        body = b"x" * 100_000 if method == "POST" else b""
+        calls = [http.request(method, proxy.own(case.url), params={"n": n}, content=body) for n in range(20)]
+        answers = await asyncio.gather(*calls)
+        assert {(each.status_code, each.text) for each in answers} == {(200, "thank you")}
+        recorded = [call async for call in fleet.client.list_calls(case.case_id)]
+        assert len(recorded) == 20
+        assert {call.body_size for call in recorded} == {len(body)}
+
+
+async def test_nginx_passes_on_that_no_edge_has_a_server(tmp_path):
+    async with contextlib.AsyncExitStack() as stack:
+        edges = [await stack.enter_async_context(running_edge(nginx_location="@next_edge")) for _ in range(2)]
+        addresses = [(f"127.0.0.1:{edge.port}", f"127.0.0.1:{edge.admin_address.port}") for edge in edges]
+        proxy = await stack.enter_async_context(running_proxy("nginx", tmp_path / "nginx", addresses))
+        http = await stack.enter_async_context(proxy.browser())
+        answer = await http.post(f"/cb/{uuid.uuid4()}")
+        assert (answer.status_code, answer.json()["code"]) == (503, "server_unreachable")
+        assert (answer.headers["retry-after"], "x-accel-redirect" in answer.headers) == ("5", False)
+
+
 class Breaking:
     """Stand-in for an edge. It sends `answer` for each request, or closes the connection if `answer` is empty.
 

@@ -62,6 +62,8 @@ too."""
 _METHODS: Final = frozenset((*CALL_METHODS, "OPTIONS"))
 _REFUSED: Final = {problem: LimitedEvent(log.warning, "call_refused") for problem in problems.ALL}
 """The log event of each problem that is no call."""
+_WITHOUT_SERVER: Final = (problems.SERVER_UNREACHABLE, problems.EDGE_REFUSED)
+"""Problems of an edge whose request no server has received, so that another edge can send it."""
 _NOT_LOGGED: Final = (problems.PREFETCH_REFUSED, problems.TOO_MANY_CALLS)
 """Problems that are expected; metrics count them, and they are not logged: under overload a log line each would be
 expensive."""
@@ -105,6 +107,7 @@ class Exchanges:
         self.turns = Turns()
         """Turns of large bodies and refusals."""
         self.body_budget = BodyBudget(settings)
+        self.nginx_location = settings.nginx_location
         self.body_limit_bytes = settings.body_limit_bytes
         self.body_timeout_s = settings.body_timeout_s
 
@@ -348,6 +351,8 @@ class Exchange:
         if error.retry_after_s is not None and parse_wait_path(self._scope["raw_path"]):
             # A browser goes on waiting, also one without a script.
             headers.append(("refresh", str(error.retry_after_s)))
+        if self._shared.nginx_location and error.problem in _WITHOUT_SERVER:
+            headers.append(("x-accel-redirect", self._shared.nginx_location))
         return self._shared.pages.answer(
             error.problem,
             self._headers,
