@@ -28,7 +28,7 @@ from typing import NoReturn
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 BIN = VENV / "bin"
-LOCKS = {name: ROOT / "requirements" / f"{name}.lock" for name in ("up", "dev", "bench", "guides")}
+LOCKS = {name: ROOT / "requirements" / f"{name}.lock" for name in ("up", "dev", "image", "bench", "guides")}
 """Locks: what runs; the same with tools for development and tests; that with tools for plots, and with the libraries of
 the guides for other systems."""
 OLDEST_LOCK = ROOT / "requirements" / "oldest.lock"
@@ -234,6 +234,7 @@ def lock(*arguments: str) -> None:
     run(*compile_lock, "--group", "build", "--output-file", LOCKS["up"])
     compile_lock += ["--extra", "otel"]
     run(*compile_lock, "--group", "dev", "--constraint", LOCKS["up"], "--output-file", LOCKS["dev"])
+    run(*compile_lock, "--group", "build", "--constraint", LOCKS["dev"], "--output-file", LOCKS["image"])
     for kind in ("bench", "guides"):
         run(*compile_lock, "--group", kind, "--constraint", LOCKS["dev"], "--output-file", LOCKS[kind])
 

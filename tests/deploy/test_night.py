@@ -19,7 +19,7 @@ import pytest
 import redis
 import trustme
 import yaml
-from soak.counts import SOAK
+from soak.counts import SOAK, count
 from support.clients import run_callback
 from support.deployed import RULES, runbook_commands
 from support.leases import end_leases
@@ -256,7 +256,7 @@ class Prometheus(Child):
             return fired.keys() >= wanted
 
         try:
-            await wait_until(have_fired, deadline_s=240, what="the alerts")
+            await wait_until(have_fired, deadline_s=count(240, 900), what="the alerts")
         except AssertionError:
             raise AssertionError(f"{wanted - fired.keys()} have not fired") from None
 

@@ -1,21 +1,30 @@
 """The samples in `docs/deploy`: their programs accept them, and they contain the required settings."""
 
+import json
+import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import trustme
 import yaml
-from support.deployed import HOST, SAMPLES
+from soak.counts import SOAK
+from support.deployed import HOST, SAMPLES, sample
+from support.store import free_port
 from support.tools import require
 from support.tree import ROOT
 
+from callback_console.settings import ConsoleSettings
 from callback_edge.settings import EdgeSettings
 from callback_server.access.principals import read_principals
 from callback_server.access.roles import Role
 from callback_server.settings import ServerSettings
+
+SETTINGS = (ServerSettings, EdgeSettings, ConsoleSettings)
 
 
 @pytest.fixture(scope="session")
@@ -58,9 +67,11 @@ def variables(text):
     return set(re.findall(r"\bCALLBACK_[A-Z_]+\b", text)) - {"CALLBACK_CONFIG"}
 
 
-@pytest.mark.parametrize("name", ["callback-server@.service", "callback-edge@.service", "compose.yaml"])
+@pytest.mark.parametrize(
+    "name", ["callback-server@.service", "callback-edge@.service", "callback-console.service", "compose.yaml"]
+)
 def test_every_variable_of_a_sample_exists(name):
-    known = {settings.variable(field) for settings in (ServerSettings, EdgeSettings) for field in settings.model_fields}
+    known = {settings.variable(field) for settings in SETTINGS for field in settings.model_fields}
     assert variables((SAMPLES / name).read_text()) <= known
 
 
@@ -70,16 +81,53 @@ def test_every_variable_of_a_sample_exists(name):
 def test_only_the_proxy_is_reached_from_outside_and_reaches_outside(composed):
     published = {name: each["ports"] for name, each in composed["services"].items() if "ports" in each}
     assert [(str(port["published"]), port["target"]) for port in published.pop("proxy")] == [("443", 8443)]
-    assert published == {}
+    # The others are reached on this machine alone.
+    assert {name: [str(port).count("127.0.0.1") for port in ports] for name, ports in published.items()} == {
+        "console": [1], "prometheus": [1],
+    }  # fmt: skip
     internal = {name for name, network in composed["networks"].items() if network.get("internal")}
     assert internal == {"control", "front", "store"}
     networks = {name: set(service["networks"]) for name, service in composed["services"].items()}
-    assert {name for name, joined in networks.items() if not joined <= internal} == {"proxy"}
+    assert {name for name, joined in networks.items() if not joined <= internal} == {"proxy", "console", "prometheus"}
     # The proxy reaches nothing but edges, and the store nothing but servers.
     assert {name for name, joined in networks.items() if joined & networks["proxy"]} == {"proxy", "edge-1", "edge-2"}
     assert {name for name, joined in networks.items() if "store" in joined} == {"store", "server-1", "server-2"}
     for n in (1, 2):
         assert (networks[f"server-{n}"], networks[f"edge-{n}"]) == ({"control", "store"}, {"control", "front"})
+
+
+def test_prometheus_reads_the_admin_port_of_each_process(composed):
+    jobs = yaml.safe_load((SAMPLES / "prometheus-compose.yml").read_text())["scrape_configs"]
+    read = {target for job in jobs for each in job["static_configs"] for target in each["targets"]}
+    assert read == {
+        f"{name}:{bind.rpartition(':')[2]}"
+        for name, service in ours(composed).items()
+        for variable, bind in service["environment"].items()
+        if variable.endswith("ADMIN_BIND")
+    }
+    assert len(read) == len(ours(composed))
+    for name in ours(composed):
+        assert composed["services"][name]["networks"].keys() & composed["services"]["prometheus"]["networks"].keys()
+
+
+@pytest.mark.parametrize("name", ["prometheus.yml", "prometheus-compose.yml"])
+def test_prometheus_accepts_its_configuration(name):
+    command = [require("promtool"), "check", "config", "--syntax-only", SAMPLES / name]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert {job["job_name"] for job in yaml.safe_load((SAMPLES / name).read_text())["scrape_configs"]} == {
+        "callback-server", "callback-edge", "callback-console",
+    }  # fmt: skip
+
+
+def test_each_container_has_limits_and_each_server_remembers_its_store(composed):
+    for name, service in composed["services"].items():
+        assert service["mem_limit"], name
+        assert service["pids_limit"], name
+    for n in (1, 2):
+        server = composed["services"][f"server-{n}"]
+        assert server["environment"]["CALLBACK_STORE_EPOCHS_FILE"] == "/var/lib/callback/epochs.json"
+        assert f"server-{n}" in str(server["volumes"])
 
 
 def test_no_container_can_change_its_system(composed):
@@ -101,6 +149,7 @@ def test_secrets_come_from_files_and_each_has_only_its_own(composed):
         "server-1": {"state-key"}, "server-2": {"state-key"},
         "edge-1": {"edge-token"}, "edge-2": {"edge-token"},
         "proxy": {"callback.pem"},
+        "console": set(), "prometheus": set(),
     }  # fmt: skip
     for name in ("edge-1", "edge-2"):
         assert "volumes" not in composed["services"][name]
@@ -110,7 +159,8 @@ def test_the_store_keeps_its_promises_and_its_data(composed):
     store = composed["services"]["store"]
     options = dict(zip(store["command"][1::2], store["command"][2::2], strict=True))
     assert options == {
-        "--appendonly": "yes", "--appendfsync": "always", "--maxmemory-policy": "noeviction", "--save": "",
+        "--appendonly": "yes", "--appendfsync": "always", "--save": "",
+        "--maxmemory": "1gb", "--maxmemory-policy": "noeviction",
     }  # fmt: skip
     # Compose 1 writes the short form.
     (volume,) = store["volumes"]
@@ -126,7 +176,19 @@ def test_a_container_has_more_time_to_stop_than_its_process_needs(composed):
 
 def test_every_container_except_the_proxy_has_a_health_check(composed):
     asked = {name for name, service in composed["services"].items() if "healthcheck" in service}
-    assert asked == set(composed["services"]) - {"proxy"}
+    assert asked | ours(composed).keys() == set(composed["services"]) - {"proxy"}
+    check = re.search(
+        r"^HEALTHCHECK .*?CMD (\[.*?\])$", (SAMPLES / "Dockerfile").read_text(), re.MULTILINE | re.DOTALL
+    )[1]
+    _python, _c, program = json.loads(check.replace("\\\n", ""))
+    for name, service in ours(composed).items():
+        found = [value for variable, value in service["environment"].items() if variable.endswith("ADMIN_BIND")]
+        assert len(found) == 1, name
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        settings = {"CALLBACK_ADMIN_BIND": f"127.0.0.1:{closed.getsockname()[1]}"}
+    command = [sys.executable, "-c", program]
+    ran = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
+    assert (ran.returncode, "Connection refused" in ran.stderr) == (1, True)
 
 
 def test_the_image_is_built_from_the_repository_and_from_hashed_packages():
@@ -140,22 +202,63 @@ def test_the_image_is_built_from_the_repository_and_from_hashed_packages():
     assert len(installs) == 2
     assert all("--require-hashes" in line or " . " in line for line in installs)
     assert all("--no-deps" in line for line in installs)
-    assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"python:3.13-slim"}
+    assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${BASE}"}
+    assert "ARG BASE=python:3.13-slim\n" in text
+    lock = (ROOT / "requirements" / "image.lock").read_text()
+    assert "\nopentelemetry-exporter-otlp-proto-grpc==" in lock  # or the setting `tracing` does not work
 
 
-def test_what_the_image_copies_is_enough_to_build_the_package(tmp_path):
+def copy_into(directory):
+    """Copy what the first stage of the image copies."""
     lines = re.findall(r"^COPY (?!--from)(.+) (\S+)$", (SAMPLES / "Dockerfile").read_text(), flags=re.MULTILINE)
     untracked = shutil.ignore_patterns("node_modules", "__pycache__", "build")
     for names, target in lines:
         for name in names.split():
             if (ROOT / name).is_dir():
-                shutil.copytree(ROOT / name, tmp_path / target, ignore=untracked)
+                shutil.copytree(ROOT / name, directory / target, ignore=untracked)
             else:
-                (tmp_path / target).mkdir(exist_ok=True)
-                shutil.copy(ROOT / name, tmp_path / target)
+                (directory / target).mkdir(exist_ok=True)
+                shutil.copy(ROOT / name, directory / target)
+
+
+def test_what_the_image_copies_is_enough_to_build_the_package(tmp_path):
+    copy_into(tmp_path)
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "."]
     subprocess.run([*build, "--wheel-dir", "dist"], cwd=tmp_path, check=True)
     assert [each.suffix for each in (tmp_path / "dist").iterdir()] == [".whl"]
+
+
+@pytest.mark.skipif(not SOAK, reason="it installs some sixty packages")
+def test_the_steps_of_the_image_make_a_program_that_runs(tmp_path):
+    source, installed = tmp_path / "source", tmp_path / "installed"
+    source.mkdir()
+    copy_into(source)
+    first = (SAMPLES / "Dockerfile").read_text().replace("\\\n", "").partition("\nFROM ${BASE}\n")[0]
+    steps = re.findall(r"^RUN (.*)$", first, re.MULTILINE)
+    assert len(steps) == 3
+    for step in steps:
+        step = step.replace("/opt/callback", str(installed)).replace("python -m venv", f"{sys.executable} -m venv")
+        subprocess.run(step, shell=True, check=True, cwd=source, env={"PATH": os.environ["PATH"]})
+    for command in ("server", "edge", "console", "doctor"):
+        subprocess.run([installed / "bin" / "callback", command, "--help"], check=True, capture_output=True)
+    exporter = "import opentelemetry.exporter.otlp.proto.grpc.trace_exporter"
+    subprocess.run([installed / "bin" / "python", "-c", exporter], check=True)
+
+
+def test_nginx_accepts_the_sample_for_the_console(tmp_path):
+    made = trustme.CA().issue_cert("console.example")
+    made.cert_chain_pems[0].write_to_path(tmp_path / "console.pem")
+    made.private_key_pem.write_to_path(tmp_path / "console.key")
+    site = sample("console-nginx.conf", {"/etc/nginx/": f"{tmp_path}/", "listen [::]:443 ssl http2;": ""})
+    (tmp_path / "site.conf").write_text(site.replace("listen 443", f"listen 127.0.0.1:{free_port()}"))
+    (tmp_path / "nginx.conf").write_text(
+        f"pid {tmp_path}/pid; events {{}} http {{ access_log off; include {tmp_path}/site.conf; }}"
+    )
+    command = [require("nginx"), "-t", "-c", tmp_path / "nginx.conf", "-e", tmp_path / "error.log"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "proxy_pass http://127.0.0.1:8083;" in site
+    assert "CALLBACK_CONSOLE_BIND=127.0.0.1:8083\n" in (SAMPLES / "callback-console.service").read_text()
 
 
 def test_haproxy_and_nginx_use_the_ports_of_the_units():

@@ -13,10 +13,13 @@ from support.tools import require
 from support.wait import wait_until
 
 from callback import AsyncCallbackClient, Response
+from callback_console.settings import ConsoleSettings
 from callback_edge.settings import EdgeSettings
 from callback_server.settings import ServerSettings
 
-UNITS = ("callback-server@.service", "callback-edge@.service")
+UNITS = ("callback-server@.service", "callback-edge@.service", "callback-console.service")
+SETTINGS = {"server": ServerSettings, "edge": EdgeSettings, "console": ConsoleSettings}
+STOP = ("drain_s", "grace_s")
 READLINE = {"setfsuid", "setfsgid"}
 """System calls of readline as it opens the description of the terminal as root: Quart imports click's test tools, these
 import pdb, and from Python 3.13 on pdb imports readline. Without a permission for these it opens the file anyway."""
@@ -26,7 +29,7 @@ import pdb, and from Python 3.13 on pdb imports readline. Without a permission f
 def units(tmp_path):
     """Write the units with the path of this environment's program, as systemd checks that the program exists."""
     program = Path(sys.executable).with_name("callback")
-    for unit in SAMPLES.glob("callback-*@.*"):
+    for unit in (*SAMPLES.glob("callback-*.service"), *SAMPLES.glob("callback-*.socket")):
         changes = {"/opt/callback/bin/callback": program} if unit.suffix == ".service" else {}
         (tmp_path / unit.name).write_text(sample(unit.name, changes))
     return tmp_path
@@ -50,9 +53,9 @@ def test_a_unit_has_few_permissions_beyond_its_work(units, name):
 
 @pytest.mark.parametrize("name", UNITS)
 def test_a_unit_has_more_time_to_stop_than_its_process_needs(name):
-    settings = ServerSettings if "server" in name else EdgeSettings
+    (settings,) = [each for kind, each in SETTINGS.items() if kind in name]
     stop_s = int(re.search(r"^TimeoutStopSec=(\d+)$", (SAMPLES / name).read_text(), re.MULTILINE)[1])
-    assert stop_s > settings.model_fields["drain_s"].default + settings.model_fields["grace_s"].default + 5
+    assert stop_s > sum(settings.model_fields[each].default for each in STOP if each in settings.model_fields) + 5
 
 
 def calls_of(group):
@@ -102,3 +105,11 @@ async def test_a_unit_permits_everything_that_its_process_does(tmp_path):
         used = set(re.findall(r"^(\w+)$", done.split("------\n", 1)[-1], re.MULTILINE)) - {"total"}
         assert "epoll_wait" in used
         assert used - allowed(name) - READLINE == set(), name
+
+
+@pytest.mark.parametrize("name", [*UNITS, "callback-edge@.socket"])
+def test_a_unit_waits_for_no_service_that_may_not_exist(name):
+    """The store's unit has another name on each system: Debian 12 has no `valkey-server.service`."""
+    lines = re.findall(r"^(?:After|Requires|Wants|WantedBy)=(.*)$", (SAMPLES / name).read_text(), re.MULTILINE)
+    named = " ".join(lines).split()
+    assert {each for each in named if not each.endswith(".target")} <= {"callback-edge@%i.socket"}
