@@ -425,7 +425,8 @@ async def test_a_replica_of_a_cluster_that_is_never_elected_must_be_waited_for_t
         assert not await refusal(primary.url, "replicated:2")
         with stopped(replica):
             async with cases_on(primary, replicas=1) as cases:
-                await done(cases.new)
+                with pytest.raises(StoreError, match="2 replicas are attached, and 1 must confirm a write"):
+                    await cases.new()
         never.execute_command("CLUSTER RESET", "HARD")
         for each in (primary, replica):
             with redis.Redis(port=each.port) as client:
@@ -468,10 +469,10 @@ def probed(limits):
     limits(health, CHECK_INTERVAL_S=0, PROBE_INTERVAL_S=0.01)
 
     @contextlib.asynccontextmanager
-    async def probed(url, report):
+    async def probed(url, report, scripts=None):
         async with connect(url) as client, TaskSet() as tasks:
             probe = StoreProbe(
-                Cases(client).scripts,
+                scripts or Cases(client).scripts,
                 Recording(),
                 Epochs(),
                 durability=Durability.parse("always"),
@@ -500,6 +501,25 @@ async def test_a_store_that_is_not_safe_any_more_is_reported_until_it_is_again(s
             assert "see store_unsafe" in await health.why_not_ready()
         await wait_until(lambda: reported[0], what="a store that is safe again")
         assert not await health.why_not_ready()
+
+
+async def test_a_store_that_is_known_to_be_unsafe_acknowledges_nothing(stores, probed):
+    async with cases_on(stores[0]) as cases:
+        case = await cases.new()
+        async with probed(stores[0].url, lambda _is_up: None, cases.scripts):
+            with set_up(stores[0], appendfsync="everysec"):
+                await wait_until(lambda: cases.scripts.unsafe, what="a store that is known to be unsafe")
+                with pytest.raises(StoreError, match="the store is not safe: appendfsync is everysec") as refused:
+                    await cases.new()
+                assert not refused.value.maybe_done
+                assert await read_case(cases.scripts, case.id)
+            await wait_until(lambda: not cases.scripts.unsafe, what="a store that is safe again")
+        under_way = asyncio.create_task(cases.new())
+        await asyncio.sleep(0)  # the step begins
+        cases.scripts.unsafe = "appendfsync is everysec"
+        with pytest.raises(StoreError, match="the store is not safe") as refused:
+            await under_way
+        assert refused.value.maybe_done
 
 
 async def test_a_fault_in_the_check_of_the_settings_does_not_end_the_probe(stores, probed):

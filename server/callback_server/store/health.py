@@ -110,8 +110,6 @@ class StoreProbe:
         self._refused = False
         """Whether the store was older than the known epochs at the last probe."""
         self._durability = durability
-        self._problem = ""
-        """Why the store is not safe. Empty: it is, as far as is known."""
         self._directories = frozenset[str]()
         """Where the store keeps its data on this machine, as far as that is known."""
         self.disk_problem = ""
@@ -125,7 +123,8 @@ class StoreProbe:
         """Probe the store until cancelled."""
         answered, checked = time.monotonic(), float("-inf")
         while True:
-            replies = await asyncio.gather(*map(self._sweep, PROBED_PARTITIONS), return_exceptions=True)
+            probed = () if self._scripts.unsafe else PROBED_PARTITIONS  # otherwise a sweep is not sent
+            replies = await asyncio.gather(*map(self._sweep, probed), return_exceptions=True)
             errors = [reply for reply in replies if isinstance(reply, BaseException)]
             for error in errors:
                 if isinstance(error, StoreError):
@@ -133,7 +132,7 @@ class StoreProbe:
                 else:
                     log.error("store_probe_failed", exc_info=error)
             self._look_at_disk(errors)
-            if len(errors) < len(replies):
+            if len(errors) < len(replies) or not replies:
                 answered = time.monotonic()
             is_up = time.monotonic() - answered <= self._tolerance_s
             # redis-py closes all connections to a cluster if a node does not answer a command like those of the check.
@@ -141,7 +140,7 @@ class StoreProbe:
                 await self._check()
                 checked = time.monotonic()
             self._log_refusal()
-            self._report(is_up and not self._problem and not self._refused)
+            self._report(is_up and not self._scripts.unsafe and not self._refused)
             await asyncio.sleep(PROBE_INTERVAL_S)
 
     def _log_refusal(self) -> None:
@@ -175,11 +174,11 @@ class StoreProbe:
             log.warning("store_settings_hidden", problem=HIDDEN)
         self._is_hidden = HIDDEN in problems
         problem = "; ".join(each for each in problems if each != HIDDEN)
-        if problem and problem != self._problem:
+        if problem and problem != self._scripts.unsafe:
             log.error("store_unsafe", problem=problem)
-        elif self._problem and not problem:
+        elif self._scripts.unsafe and not problem:
             log.info("store_safe_again")
-        self._problem = problem
+        self._scripts.unsafe = problem
 
     async def _sweep(self, partition: int) -> SweepResult:
         return await resend(

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any, Final, TypeVar
 
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
 from callback_server.domain.call import CallStatus
@@ -32,7 +33,7 @@ from callback_server.domain.reports import (
 )
 from callback_server.store import keys
 from callback_server.store.connection.client import StoreClient
-from callback_server.store.connection.errors import store_errors
+from callback_server.store.connection.errors import NotSentError, store_errors
 from callback_server.store.connection.guard import Guard, Sent
 from callback_server.store.connection.pipeline import Pipeline
 from callback_server.store.generated_lua import PARTS, with_keys
@@ -142,6 +143,8 @@ class Scripts:
         """
         self.client = client
         self.replicas = replicas
+        self.unsafe = ""
+        """Why the store is not safe: nothing that must be durable is sent or acknowledged. Empty: it is safe."""
         self._receivers: dict[type[Any], Callable[[Any], None]] = {}
         self._guard = guard
         self._pipeline = Pipeline(client, replicas=replicas, guard=guard)
@@ -162,7 +165,9 @@ class Scripts:
         sent, newest_event = Sent(tag), 0
         seen = self._guard.seen(tag) if self._guard is not None and script.sends_reports else (None, 0)
         with store_errors():
+            self._require_safe(script, NotSentError)
             reply = await self._evaluate(script, tag, script.pack(**arguments), sent)
+            self._require_safe(script, RedisConnectionError)
         if script.sends_reports:
             reports, newest_event, *reply = reply
             for words in reports:
@@ -173,6 +178,10 @@ class Scripts:
             with store_errors():
                 self._guard.acknowledge(tag, sent.epoch, newest_event, seen=seen)
         return reply
+
+    def _require_safe(self, script: Script, kind: type[RedisConnectionError]) -> None:
+        if self.unsafe and script.is_durable:
+            raise kind(f"the store is not safe: {self.unsafe}")
 
     async def run_on(self, script: Script, key: str, /, **arguments: Any) -> Any:
         """Run `script` on the one key that it is about, with its arguments by name, and return its reply.

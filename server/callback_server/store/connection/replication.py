@@ -14,8 +14,9 @@ Too few means that it is not known whether the writes survive a failover. They w
 caller sends the step again with the same call id, and gets its result once it is confirmed.
 
 WAIT counts every replica, also one that cannot be elected (`replica-priority 0`, `cluster-replica-no-failover`). So
-only N = all replicas of a primary is safe (see safety.py). Sources: redis.io/commands/waitaof and /wait for the counts,
-the timeouts and MULTI; tried on Valkey 9.1: a script without a write, and what is counted.
+only N = all replicas of a primary is safe (see safety.py), and while more are attached, no batch is
+confirmed. Sources: redis.io/commands/waitaof and /wait for the counts, the timeouts and MULTI; tried on Valkey 9.1: a
+script without a write, and what is counted.
 """
 
 from __future__ import annotations
@@ -32,8 +33,16 @@ from callback_server.store import keys
 WAIT_MS: Final = 500
 WAITAOF_MS: Final = 1000
 """The timeouts. Together they are less than `SOCKET_TIMEOUT_S`, which would close the connection."""
-MARK_BATCH: Final = "#!lua flags=allow-oom\nreturn redis.call('SET', ARGV[1], '')"
-"""A script, because a full store refuses a plain SET, but not the scripts that end a call."""
+MARK_BATCH: Final = """#!lua flags=allow-oom
+redis.call('SET', ARGV[1], '')
+local found, count = {}, 0
+for ip, port in string.gmatch(redis.call('INFO', 'replication'), 'slave%d+:ip=(.-),port=(%d+)') do
+  local name = ip .. ':' .. port
+  if port ~= '0' and not found[name] then found[name], count = true, count + 1 end
+end
+return count"""
+"""A script, because a full store refuses a plain SET, but not the scripts that end a call. Returns how many replicas
+are attached, as nodes.py counts them."""
 _REPLIES: Final = 3
 
 
@@ -89,6 +98,8 @@ class Confirmation:
         for each in self._replies:
             if isinstance(each, Exception):
                 return f"the write could not be confirmed by a replica: {each}"
+        if self._replies[0] > self._replicas:  # one of them stands in for one that can be elected and is behind
+            return f"{self._replies[0]} replicas are attached, and {self._replicas} must confirm a write"
         on_disk, replicas = self._replies[2]
         if on_disk < 1:
             return "the write was not on disk in time"
