@@ -31,8 +31,12 @@ from callback_prove.modes import MODES, Mode
 SUCCESSES = {200, 202}
 """Codes of the responses that the cases and handlers of a proof give."""
 CODES = {NO_ANSWER, *SUCCESSES, 408, 422, 502, 503, 504}
-"""Codes that callers may get: 408 from an edge that was suspended while it read the request. Neither 409 nor 410: the
-requests to a single-use case are all the same request, so each waits with an earlier one or gets its answer."""
+"""Codes that callers may get: 408 from an edge that was suspended while it read the request."""
+RIVAL_CODES = {409, 410}
+"""Codes that callers may get besides where different requests were sent to a single-use case. A repeat gets neither: it
+waits with the earlier request or gets its answer."""
+CLOCK_S = 0.002
+"""How much later than its answer a call may have ended by the clock of the store, in seconds: clocks are read apart."""
 
 
 class Promise(StrEnum):
@@ -43,6 +47,8 @@ class Promise(StrEnum):
         "A call that got a 2xx is recorded as a success, with its body; one that was told to wait is recorded"
     )
     ANSWER_KEPT = "An answer to a held call that was confirmed is recorded, and the caller gets no other"
+    WRITTEN_FIRST = "A call is stored as a success before its caller gets the answer"
+    REPEATED = "The same request again gets the same answer, and a request that differs in one thing does not get it"
     ONE_SUCCESS = "A single-use callback succeeds at most once, and is closed by that"
     ONE_RUN = "A handler runs at most once for each call, and for a callback that is not retryable"
     ONE_AT_A_TIME = "Calls of one single-use callback do not run at the same time"
@@ -81,7 +87,17 @@ class _Case:
     @property
     def good(self) -> set[str]:
         """The texts of the successful responses."""
-        return {request.text for request in self.requests if request.code in SUCCESSES and not request.is_told_to_wait}
+        return {request.text for request in self.successes}
+
+    @property
+    def successes(self) -> list[Requested]:
+        """The successful responses."""
+        return [each for each in self.requests if each.code in SUCCESSES and not each.is_told_to_wait]
+
+    @property
+    def has_rivals(self) -> bool:
+        """Whether different requests were sent."""
+        return len({(request.body, request.query) for request in self.requests}) > 1
 
 
 def check(steps: Iterable[AnyStep], *, max_attempts: int) -> list[Violation]:
@@ -116,6 +132,8 @@ def checked(steps: Iterable[AnyStep]) -> dict[Promise, int]:
         Promise.URL_KEPT: len(read),
         Promise.SUCCESS_KEPT: sum(request.code in SUCCESSES for request in requests),
         Promise.ANSWER_KEPT: sum(len(case.answered) for case, _ in read),
+        Promise.WRITTEN_FIRST: sum(len([*_with_end(case, recorded)]) for case, recorded in read),
+        Promise.REPEATED: sum(max(len(case.requests) - 1, 0) for case, _ in read if case.successes),
         Promise.ONE_SUCCESS: sum(case.mode.is_single_use for case, _ in read),
         Promise.ONE_RUN: sum(len(case.runs) for case, _ in read if case.mode.runs_once),
         Promise.ONE_AT_A_TIME: sum(
@@ -134,8 +152,8 @@ def checked(steps: Iterable[AnyStep]) -> dict[Promise, int]:
 
 
 def is_failure(request: Requested) -> bool:
-    """Return whether a call failed. A handler that rejects it or fails decides so."""
-    return request.code not in {*SUCCESSES, 422, 502}
+    """Return whether a call failed. A handler that rejects it or fails decides so, and so does an earlier request."""
+    return request.code not in {*SUCCESSES, *RIVAL_CODES, 422, 502}
 
 
 @dataclass(frozen=True)
@@ -230,6 +248,11 @@ def _broken(case: _Case, recorded: Recorded, max_attempts: int) -> Iterator[tupl
     calls = {call.call_id: call for call in recorded.calls}
     succeeded = {call_id for call_id, call in calls.items() if call.status == "SUCCEEDED"}
     yield from _lost(case, recorded, succeeded)
+    yield from _mistaken(case)
+    for request, call in _with_end(case, recorded):
+        if call.ended > request.ended + CLOCK_S:
+            late_ms = 1000 * (call.ended - request.ended)
+            yield Promise.WRITTEN_FIRST, f"{call.call_id} was stored as a success {late_ms:.0f} ms after its answer"
     if case.mode.is_single_use and len(succeeded) > 1:
         yield Promise.ONE_SUCCESS, f"{len(succeeded)} calls succeeded"
     if case.mode.is_single_use and len(case.good) > 1:
@@ -244,7 +267,8 @@ def _broken(case: _Case, recorded: Recorded, max_attempts: int) -> Iterator[tupl
             yield Promise.NOTHING_DONE, "a handler ran"
         if any(call.status != "NOT_STARTED" for call in calls.values()):
             yield Promise.NOTHING_DONE, f"calls are recorded: {', '.join(call.status for call in calls.values())}"
-    if odd := {request.code for request in case.requests} - CODES:
+    allowed = CODES | RIVAL_CODES if case.mode.is_single_use and case.has_rivals else CODES
+    if odd := {request.code for request in case.requests} - allowed:
         yield Promise.CODE, f"a caller got {', '.join(map(str, sorted(odd)))}"
 
 
@@ -268,6 +292,31 @@ def _lost(case: _Case, recorded: Recorded, succeeded: set[str]) -> Iterator[tupl
         yield Promise.SUCCESS_KEPT, "the recorded body is not one that was sent"
     if case.name == "held" and not case.answered <= succeeded:
         yield Promise.ANSWER_KEPT, f"the answer to {', '.join(sorted(case.answered - succeeded))} is not recorded"
+
+
+def _mistaken(case: _Case) -> Iterator[tuple[Promise, str]]:
+    """Yield the repeats that were taken for another request, and the other requests that were taken for a repeat."""
+    of_answer, of_request = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
+    for request in case.successes:
+        sent = f"{request.body}?{request.query}"
+        of_answer[request.text].add(sent)
+        of_request[sent].add(request.text)
+    for answer, sents in of_answer.items():
+        if len(sents) > 1:
+            yield Promise.REPEATED, f"different requests ({', '.join(sorted(sents))}) got the answer {answer}"
+    for sent, answers in of_request.items():
+        if len(answers) > 1:
+            yield Promise.REPEATED, f"the request {sent} got the answers {', '.join(sorted(answers))}"
+
+
+def _with_end(case: _Case, recorded: Recorded) -> Iterator[tuple[Requested, RecordedCall]]:
+    """Yield each successful response with its call, if that is recorded with the time of its end."""
+    calls = {call.call_id: call for call in recorded.calls if call.status == "SUCCEEDED" and call.ended}
+    for request in case.successes:
+        if case.mode.ends_at_claim and len(calls) == 1:  # the answer does not name the call
+            yield from ((request, call) for call in calls.values())
+        elif call := calls.get(request.text):
+            yield request, call
 
 
 def _runs(case: _Case, calls: dict[str, RecordedCall]) -> Iterator[tuple[Promise, str]]:

@@ -39,6 +39,8 @@ class Requested(Step, frozen=True, kw_only=True, tag="requested"):
     ended: float
     case_id: str
     body: str
+    query: str = ""
+    """Query string of the request beside that of its URL."""
     code: int
     text: str = ""
     reason: str = ""
@@ -118,6 +120,8 @@ class RecordedCall(msgspec.Struct, frozen=True, kw_only=True):
     body: str
     seconds: float
     """Time from its start to its end. 0 if it has not ended."""
+    ended: float = 0.0
+    """When it ended. 0: it has not, or the clock of the store is not that of this machine."""
     delivery: str = ""
     """Status of its delivery. Empty: it has none."""
     attempts: int = 0

@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Final
 
 from callback import AnswerMode
+
+REPEAT_WINDOW: Final = timedelta(minutes=2)
+"""How long a callback for multiple calls recognizes the same request: as long as the others do by default."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class Mode:
 MODES: Final[Mapping[str, Mode]] = {
     "single": Mode(),
     "retryable": Mode({"retryable_after_error": True}),
-    "multiple": Mode({"allow_multiple_calls": True}, is_single_use=False),
+    # Its default is that each request is a call, also the same one again.
+    "multiple": Mode({"allow_multiple_calls": True, "repeat_window": REPEAT_WINDOW}, is_single_use=False),
     "held": Mode({"answer_mode": AnswerMode.HOLD}),
     "ack": Mode({"answer_mode": AnswerMode.ACK}, runs_once=False, ends_at_claim=True),
     "record": Mode(activity="record", ends_at_claim=True),

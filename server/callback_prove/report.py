@@ -27,6 +27,8 @@ from callback_prove.history import (
 
 SHOWN: Final = 5
 """Number of violations of each promise that are shown; the history has all steps."""
+FEW: Final = 100
+"""A promise that was checked fewer times is named as such."""
 CLASSES: Final = {
     NO_ANSWER: "no response",
     408: "408 the edge was suspended while it read the request",
@@ -125,7 +127,7 @@ def _errors(steps: Sequence[AnyStep]) -> Iterator[str]:
 def _checked(steps: Sequence[AnyStep]) -> Iterator[str]:
     """Yield what shows each promise: URLs, responses, answers, callbacks, runs, calls or events."""
     for promise, count in checked(steps).items():
-        yield f"checked {count:>7} times: {promise}"
+        yield f"checked {count:>7} times{', too few' if count < FEW else ''}: {promise}"
 
 
 def _broken(violations: Sequence[Violation]) -> Iterator[str]:

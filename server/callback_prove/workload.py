@@ -47,8 +47,8 @@ from callback_prove.history import (
 )
 from callback_prove.modes import MODES
 
-REQUESTS: Final = 2
-"""Number of concurrent requests to each case."""
+REQUESTS: Final = 3
+"""Number of requests to each case: two at the same time, and after both have their answers a repeat of the first."""
 TRIES: Final = 4
 """Number of times that a caller sends a request until it gets a success."""
 CLIENT_TIMEOUT_S: Final = 2.0
@@ -61,6 +61,8 @@ LIST_INTERVAL_S: Final = 2.0
 """Interval of the lists of held calls that nothing has answered yet, in seconds. A list asks each partition."""
 READ_INTERVAL_S: Final = 0.5
 """Interval of the reads of cases with calls that have not ended, in seconds."""
+GONE: Final = 410
+"""Code for a request to a case that is closed, unless it is a repeat."""
 _NO_RESPONSE: Final = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
 
 
@@ -88,7 +90,7 @@ class Workload:
 
         Args:
             client: Client of the servers, or their gRPC target.
-            edges: Addresses of the edges. None: the URLs are called as they are.
+            edges: Addresses of the edges of a system on this machine. Empty: the URLs are called as they are.
             history: Receives each step.
             activities: Activities that the handlers serve; cases are distributed over them.
             labels: Labels of the cases, which the watch asks for.
@@ -199,13 +201,24 @@ class Workload:
         self._history.add(Generated(at=time.time(), began=began, mode=mode, case_id=made.case_id))
         if mode == "held":
             self._held.add(made.case_id)
-        bodies = [str(number) if MODES[mode].is_single_use else f"{number}.{n}" for n in range(REQUESTS)]
-        await asyncio.gather(*(self.call(mode, made.case_id, made.url, n, body) for n, body in enumerate(bodies)))
+        await self.call_all(mode, made.case_id, made.url, number)
 
-    async def call(self, mode: str, case_id: str, url: str, caller: int, body: str) -> None:
+    async def call_all(self, mode: str, case_id: str, url: str, number: int) -> None:
+        """Send the requests of the case with this number.
+
+        In turn the two at the same time are the same request, or differ in a letter of the body, or in the query alone.
+        """
+        body = str(number)
+        body_of_second, query = [(body, ""), (f"{body}x", ""), (body, "x=1")][number // len(MODES) % 3]
+        await asyncio.gather(
+            self.call(mode, case_id, url, 0, body), self.call(mode, case_id, url, 1, body_of_second, query)
+        )
+        await self.call(mode, case_id, url, 2, body)
+
+    async def call(self, mode: str, case_id: str, url: str, caller: int, body: str, query: str = "") -> None:
         """Send the request of one caller until it succeeds, or the caller gives up. Each try can be at another edge."""
         parts = urlsplit(url)
-        method, path = "POST", parts.path
+        method, path = "POST", f"{parts.path}?{query}" if query else parts.path
         for _ in range(TRIES):
             edges = [edge for edge in self._edges if edge not in self.avoided]
             origin = f"http://{edges[caller % len(edges)]}" if edges else f"{parts.scheme}://{parts.netloc}"
@@ -220,6 +233,7 @@ class Workload:
                     ended=time.time(),
                     case_id=case_id,
                     body=body,
+                    query=query,
                     code=NO_ANSWER,
                     reason=type(error).__name__,
                 )
@@ -231,6 +245,7 @@ class Workload:
                     ended=time.time(),
                     case_id=case_id,
                     body=body,
+                    query=query,
                     code=response.status,
                     text=response.content.decode("utf-8", "replace") if response.status in SUCCESSES else "",
                     reason="" if response.status in SUCCESSES else _problem_of(response.content),
@@ -242,6 +257,8 @@ class Workload:
             self._history.add(step)
             if step.code in SUCCESSES and not step.is_told_to_wait:
                 self.successes[mode] += 1
+                return
+            if step.code == GONE:
                 return
             await asyncio.sleep(self._random.uniform(0, 0.3))  # as callers do
 
@@ -341,7 +358,7 @@ class Workload:
             case_id=case_id,
             status=str(case.status),
             close_reason=str(case.close_reason or ""),
-            calls=tuple(map(_recorded, calls)),
+            calls=tuple(_recorded(call, is_our_clock=bool(self._edges)) for call in calls),
         )
 
 
@@ -367,12 +384,13 @@ def _has_ended(case: Recorded) -> bool:
     )
 
 
-def _recorded(call: Call) -> RecordedCall:
+def _recorded(call: Call, *, is_our_clock: bool) -> RecordedCall:
     return RecordedCall(
         call_id=call.call_id,
         status=str(call.status),
         body=call.body.decode("utf-8", "replace"),
         seconds=(call.end_time - call.start_time).total_seconds() if call.end_time else 0,
+        ended=call.end_time.timestamp() if call.end_time and is_our_clock else 0,
         delivery=str(call.delivery.status) if call.delivery else "",
         attempts=call.delivery.attempts if call.delivery else 0,
     )

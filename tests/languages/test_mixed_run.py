@@ -38,7 +38,7 @@ from callback_prove.modes import MODES
 from callback_prove.proof import QUIET_S
 from callback_prove.report import report
 from callback_prove.system import MAX_ATTEMPTS, Handler, Size, System
-from callback_prove.workload import REQUESTS, Workload
+from callback_prove.workload import Workload
 
 CASES = count(24, 10_000)
 CALLS = count(12, 10_000)
@@ -112,9 +112,7 @@ class Run:
             mode = modes[number % len(modes)]
             case_id, url = await self._go.generate(mode, *self._system.activities)
             if url:
-                bodies = [str(number) if MODES[mode].is_single_use else f"{number}.{n}" for n in range(REQUESTS)]
-                calls = (self._workload.call(mode, case_id, url, n, body) for n, body in enumerate(bodies))
-                await asyncio.gather(*calls)
+                await self._workload.call_all(mode, case_id, url, number)
             self.finished += 1
 
     async def visit(self):

@@ -27,8 +27,8 @@ def generated(mode):
     return Generated(at=0, mode=mode, case_id=CASE)
 
 
-def requested(code, text="", **more):
-    return Requested(began=1, ended=2, case_id=CASE, body="body", code=code, text=text, **more)
+def requested(code, text="", *, body="body", **more):
+    return Requested(began=1, ended=2, case_id=CASE, body=body, code=code, text=text, **more)
 
 
 def ran(call=CALL, *, attempt=1, began=1.0, ended=1.5, outcome="done"):
@@ -68,8 +68,10 @@ SOUND = [
     [generated("single"), requested(503, is_untouched=True), opened(call_of("NOT_STARTED"))],
     [generated("retryable"), requested(502), requested(200, OTHER), ran(), ran(OTHER, began=2, ended=3),
      recorded(call_of("FAILED"), call_of(call=OTHER))],
-    [generated("multiple"), requested(200, CALL), requested(200, OTHER), ran(), ran(OTHER),
-     opened(call_of(), call_of(call=OTHER))],
+    [generated("multiple"), requested(200, CALL), requested(200, OTHER, body="others"), ran(), ran(OTHER),
+     opened(call_of(), call_of(call=OTHER, body="others"))],
+    [generated("single"), requested(200, CALL), requested(409, body="others"), requested(410, query="x=1"), ran(),
+     recorded(call_of(ended=2))],
     [generated("held"), requested(202, is_told_to_wait=True), requested(200, CALL),
      Answered(at=2, case_id=CASE, call_id=CALL), recorded(call_of())],
     [generated("ack"), requested(202, "done"), ran(outcome="killed"), ran(attempt=2, began=2, ended=3),
@@ -97,8 +99,16 @@ BROKEN = [
     (Promise.SUCCESS_KEPT, [generated("held"), requested(202, is_told_to_wait=True), opened()]),
     (Promise.ANSWER_KEPT, [generated("held"), Answered(at=1, case_id=CASE, call_id=CALL),
      recorded(call_of("FAILED"), reason="FAILED")]),
-    (Promise.ONE_SUCCESS, [generated("retryable"), requested(200, CALL), requested(200, OTHER),
-     recorded(call_of(), call_of(call=OTHER))]),
+    (Promise.WRITTEN_FIRST, [generated("single"), requested(200, CALL), ran(), recorded(call_of(ended=2.01))]),
+    (Promise.WRITTEN_FIRST, [generated("record"), requested(202, "done"), recorded(call_of(ended=2.01))]),
+    (Promise.REPEATED, [generated("multiple"), requested(200, CALL), requested(200, OTHER),
+     opened(call_of(), call_of(call=OTHER))]),
+    (Promise.REPEATED, [generated("multiple"), requested(200, CALL), requested(200, CALL, query="x=1"),
+     opened(call_of())]),
+    (Promise.REPEATED, [generated("record"), requested(202, "done"), requested(202, "done", body="others"),
+     recorded(call_of())]),
+    (Promise.ONE_SUCCESS, [generated("retryable"), requested(200, CALL), requested(200, OTHER, body="others"),
+     recorded(call_of(), call_of(call=OTHER, body="others"))]),
     (Promise.ONE_SUCCESS, [generated("single"), requested(0), opened(call_of())]),
     (Promise.ONE_SUCCESS, [generated("single"), requested(0), recorded()]),
     (Promise.ONE_RUN, [generated("single"), requested(200, CALL), ran(), ran(began=2, ended=3), recorded(call_of())]),
@@ -122,6 +132,7 @@ BROKEN = [
     (Promise.ENDS, [generated("single"), requested(0), recorded(call_of("RUNNING"), status="IN_PROGRESS", reason="")]),
     (Promise.ENDS, [generated("multiple"), requested(0), opened(call_of("RUNNING"))]),
     (Promise.CODE, [generated("single"), requested(410), opened()]),
+    (Promise.CODE, [generated("multiple"), requested(409), requested(0, body="others"), opened()]),
     (Promise.WATCHED, [generated("single"), requested(0), recorded(call_of()), *watched(*ALL_EVENTS[:2])]),
     (Promise.WATCHED, [generated("single"), requested(0), opened(), *watched()]),
     (Promise.WATCHED, [generated("single"), requested(0), recorded(call_of()), *watched(*ALL_EVENTS, ALL_EVENTS[2])]),
@@ -144,9 +155,12 @@ def test_a_broken_promise_is_found_and_was_checked(promise, steps):
 
 
 def test_only_what_a_history_has_counts_as_checked():
-    counts = checked([generated("single"), requested(200, CALL), ran(), recorded(call_of()), *watched(*ALL_EVENTS)])
+    requests = requested(200, CALL), requested(200, CALL)
+    ended = recorded(call_of(ended=1.5))
+    counts = checked([generated("single"), *requests, ran(), ended, *watched(*ALL_EVENTS)])
     assert counts == {
         **dict.fromkeys(Promise, 1),
+        **dict.fromkeys((Promise.SUCCESS_KEPT, Promise.WRITTEN_FIRST, Promise.CODE), 2),
         Promise.ANSWER_KEPT: 0,
         Promise.DELIVERED: 0,
         Promise.NOTHING_DONE: 0,

@@ -5,8 +5,9 @@ import contextlib
 import pytest
 
 from callback_prove import rolling_restart
+from callback_prove.checker import Promise
 from callback_prove.errors import ProveError
-from callback_prove.history import Generated, History, Ran, Requested, Restarted
+from callback_prove.history import Generated, History, Ran, Recorded, Requested, Restarted
 from callback_prove.report import report
 
 
@@ -46,6 +47,17 @@ def test_the_report_has_each_class_of_error_by_what_was_being_restarted():
         "a handler was cancelled: 1",
         "failures: 7, 5 of them while the store failed over",
     ]
+
+
+def test_the_report_names_the_promises_that_were_checked_too_few_times():
+    steps = [Generated(at=1, mode="record", case_id="case"), Recorded(case_id="case", status="OPEN")]
+
+    def told(number):
+        text = report([*steps, *[requested(1)] * number], [], has_store=False)
+        return next(" ".join(each.split()) for each in text.splitlines() if Promise.CODE in each)
+
+    assert told(99) == f"checked 99 times, too few: {Promise.CODE}"
+    assert told(100) == f"checked 100 times: {Promise.CODE}"
 
 
 class IdleWorkload:

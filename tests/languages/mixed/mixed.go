@@ -29,7 +29,7 @@ type request struct {
 var options = map[string][]callback.GenerateOption{
 	"single":    nil,
 	"retryable": {callback.WithRetryableAfterError()},
-	"multiple":  {callback.WithMultipleCalls()},
+	"multiple":  {callback.WithMultipleCalls(), callback.WithRepeatWindow(2 * time.Minute)},
 	"held":      {callback.WithAnswerMode(callback.ModeHold)},
 	"ack":       {callback.WithAnswerMode(callback.ModeAck)},
 	"record":    nil,
