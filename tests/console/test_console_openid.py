@@ -389,6 +389,27 @@ async def test_after_a_change_of_the_key_of_the_provider_people_sign_in(console,
     await wait_until(is_in, what="the new key")
 
 
+async def test_a_new_secret_of_the_client_needs_no_restart_and_a_file_that_is_lost_keeps_the_last(
+    console, world, at_issuer
+):
+    file, issuer = world.openid.client_secret_file, world.issuer
+    issuer.reset()
+    issuer.client = Client(f"http://{console.address}{RETURN}")
+    right = file.read_text()
+    try:
+        file.write_text("another one\n")
+        await is_refused(console, at_issuer)
+        file.write_text(right)
+        async with person(console) as http:
+            assert (await signs_in(http, at_issuer)).status_code == 303
+        file.unlink()
+        async with person(console) as http:
+            assert (await signs_in(http, at_issuer)).status_code == 303
+    finally:
+        file.write_text(right)
+        file.chmod(0o600)
+
+
 # ---- callback doctor ----
 
 

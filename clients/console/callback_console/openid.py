@@ -107,11 +107,7 @@ class OpenId:
 
     def __init__(self, settings: OpenIdSettings) -> None:
         self._settings = settings
-        self._secret = None
-        if settings.client_secret_file is not None:
-            self._secret = settings.client_secret_file.read_text("utf-8").strip()
-            if not self._secret:
-                raise ValueError(f"{settings.client_secret_file} is empty")
+        self._secret = self._read_secret()
         self._tls = ssl.create_default_context(cafile=settings.ca_file)
         self._cookie_key = OctKey.generate_key()
         self._configuration: Mapping[str, Any] = {}
@@ -187,6 +183,10 @@ class OpenId:
         Raises:
             SignInError: The answer is not that of the issuer to this sign-in, or it refused, or cannot be reached.
         """
+        try:
+            self._secret = self._read_secret()  # the operator may have replaced it
+        except (OSError, ValueError) as error:  # the last one may still be right
+            log.error("client_secret_not_read", problem=str(error))
         async with self._client(redirect_uri) as client:
             configuration = await self._configured(client)
             _check_issuer(configuration, answer)
@@ -256,6 +256,16 @@ class OpenId:
             if not _is_https(found.get(name)):
                 raise ValueError(f"the configuration has no {name} with https")
         return found
+
+    def _read_secret(self) -> str | None:
+        """Return the secret of the client. Raise OSError or ValueError if its file cannot be used."""
+        file = self._settings.client_secret_file
+        if file is None:
+            return None
+        secret = file.read_text("utf-8").strip()
+        if not secret:
+            raise ValueError(f"{file} is empty")
+        return secret
 
     def _authentication(self, configuration: Mapping[str, Any]) -> str:
         """Return how the console authenticates to the issuer."""

@@ -45,8 +45,8 @@ class OpenIdSettings(BaseModel):
     """Id with which the console is registered there. It is one of the `audiences` of the server. The redirect URI to
     register is `/sign-in/return` at the URL of the console; after a sign-out, `/sign-in`."""
     client_secret_file: Path | None = None
-    """File with the secret of the client, read at the start. A newline at its end is ignored. None: a public client,
-    which has none."""
+    """File with the secret of the client, read at the start and at each sign-in, so a new secret needs no restart. A
+    newline at its end is ignored. None: a public client, which has none."""
     ca_file: Path | None = None
     """Certificate authorities that must have issued the issuer's certificate, PEM, read at the start. None: those of
     the system."""
