@@ -318,7 +318,11 @@ async def night(tmp_path):
                 edge={"CALLBACK_EDGE_SERVER_TOKEN_FILE": str(tmp_path / "token")},
             )
         )
-        odd = await stack.enter_async_context(odd_server(tmp_path, store))
+        beside = tmp_path / "beside"
+        beside.mkdir()
+        of_odd = own_store(beside).start()  # or it would take deliveries, for which it lacks descriptors
+        stack.callback(of_odd.kill)
+        odd = await stack.enter_async_context(odd_server(tmp_path, of_odd))
         night = Night(system, odd, tmp_path)
         stack.push_async_callback(night.end)
         yield night
