@@ -95,8 +95,8 @@ class EdgeSettings(ProcessSettings):
     429 and is closed, unless another one of that caller has been idle for 5 seconds: then that one is closed. Applies
     only if `trusted_proxies` is set, and never to those proxies. 0: no limit."""
     max_requests_in_flight: Annotated[int, Field(ge=1)] = 2000
-    """Maximum number of requests that wait for the servers, including those of callers that disconnected. A further
-    request gets a 503."""
+    """Maximum number of requests that wait for the servers, including those of callers that disconnected, without held
+    calls. A further request gets a 503."""
     max_waits_in_flight: Annotated[int, Field(ge=1)] = 1000
     """Maximum number of requests that wait for the answer at the address of a call. `max_requests_in_flight` does not
     count them. A further one gets a 503; the page of a browser asks again."""

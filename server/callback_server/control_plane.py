@@ -62,6 +62,8 @@ from callback_server.handlers.workers.pool import WorkerPool
 from callback_server.limits.body_bytes import BodyBytes
 from callback_server.limits.open_cases import OpenCaseQuota
 from callback_server.limits.owner_rate import OwnerRateLimit
+from callback_server.limits.places import Places
+from callback_server.limits.quotas import Quotas
 from callback_server.operations.self_check import SelfCheck
 from callback_server.rpc.audit_service import AuditServicer
 from callback_server.rpc.callbacks_service import CallbacksServicer
@@ -170,7 +172,8 @@ class ControlPlane:
             self.scripts.receive(kind, log_report)
         self._bus_client = connect(files.store_url)
         self.replica_bus = ReplicaBus(self.scripts, self._bus_client)
-        self.workers = WorkerPool(self.scripts, self.replica_bus, checks_workers=settings.check_workers)
+        quotas = Quotas(settings.to_quota(), None if principals is None else lambda owner: principals().quota(owner))
+        self.workers = WorkerPool(self.scripts, self.replica_bus, quotas, checks_workers=settings.check_workers)
         renderer = ResponseRenderer(platform_url=settings.platform_url, cookie_domains=cookie_domains)
         self.dispatcher = HandlerDispatcher(
             handlers=handlers,
@@ -179,12 +182,16 @@ class ControlPlane:
             renderer=renderer,
             around=None if tracing is None else tracing.around_attempt,
         )
+        calls = Places("max_in_flight_calls", settings.max_in_flight_calls, quotas)
+        held_calls = Places("max_in_flight_held_calls", settings.max_in_flight_held_calls, quotas)
+        waits = Places("max_in_flight_waits", settings.max_in_flight_waits, quotas)
         marks = CallerMarks(self.scripts, recording)
         self.repeats = Repeats(
             self.scripts,
             self.replica_bus,
             renderer=renderer,
             marks=marks,
+            waits=waits,
             patience_s=leases.longest_ms / 1000,
         )
         self.scripts.receive(AwaitedCallEnded, self.repeats.send_end)
@@ -203,8 +210,7 @@ class ControlPlane:
         )
         self.deliveries = make_deliveries(notifications=False)
         self.notifications = make_deliveries(notifications=True, max_per_second=settings.max_notifications_per_second)
-        owner_calls = settings.max_calls_per_minute_per_owner
-        owner_rate = None if owner_calls is None else OwnerRateLimit(owner_calls)
+        owner_rate = OwnerRateLimit(quotas)
         body_bytes = BodyBytes(settings.max_body_bytes_in_flight, settings.max_body_bytes_in_flight_per_owner)
         claims = Claims(
             self.scripts,
@@ -213,6 +219,8 @@ class ControlPlane:
             recording=recording,
             platform_url=settings.platform_url,
             owner_rate=owner_rate,
+            calls=calls,
+            held_calls=held_calls,
             body_bytes=body_bytes,
             max_per_minute_per_case=settings.max_calls_per_minute_per_case,
             replica=self.replica_bus.replica,
@@ -228,9 +236,10 @@ class ControlPlane:
             deliveries=self.deliveries,
             marks=marks,
             owner_rate=owner_rate,
+            calls=calls,
+            held_calls=held_calls,
+            waits=waits,
             body_bytes=body_bytes,
-            max_in_flight=settings.max_in_flight_calls,
-            max_waits=settings.max_in_flight_waits,
             around=None if tracing is None else tracing.around_call,
             on_claim=None if tracing is None else tracing.call_claimed,
         )

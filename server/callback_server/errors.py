@@ -20,6 +20,8 @@ class CallbackError(Exception):
     """Value of `RetryInfo`, in seconds. None: the error carries no retry advice."""
     limit = ""
     """The setting whose limit is exceeded, for operators. Empty: none is."""
+    owner = ""
+    """The owner that has reached the limit, for operators. Empty: all have together, or no limit is exceeded."""
 
     def __init__(self, message: str = "", **facts: str) -> None:
         super().__init__(message or self.message)
@@ -181,15 +183,16 @@ class OutcomeUnknownError(CallbackError):
 
 
 class TooManyCallsError(CallbackError):
-    """The process runs its maximum number of calls, or has its maximum bytes of request bodies in flight."""
+    """The process has its most calls, or bytes of bodies, in flight, or its last places are kept for other owners."""
 
     reason = "TOO_MANY_CALLS"
     message = "too many calls are running, or too many bytes of request bodies are in flight"
     retry_after_s = 1
 
-    def __init__(self, limit: str) -> None:
+    def __init__(self, limit: str, owner: str = "") -> None:
         super().__init__()
         self.limit = limit
+        self.owner = owner
 
 
 class ServerStoppingError(CallbackError):
@@ -244,7 +247,8 @@ class TooManyOpenCasesError(CallbackError):
     reason = "TOO_MANY_OPEN_CALLBACKS"
     limit = "max_open_cases_per_owner"
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, owner: str) -> None:
+        self.owner = owner
         super().__init__(
             f"the limit of {limit} open callbacks is reached; close some, or let them expire",
             limit=str(limit),
@@ -372,11 +376,12 @@ class ActivityNotAllowedError(CallbackError):
 
 
 class TooManyRequestsError(CallbackError):
-    """A rate limit of the case or of its owner, or the owner's limit of request bodies in flight, is exceeded."""
+    """A rate limit of the case, or a limit of its owner on calls or on request bodies in flight, is exceeded."""
 
     reason = "TOO_MANY_REQUESTS"
 
-    def __init__(self, retry_after_s: int, limit: str) -> None:
-        super().__init__("too many calls in a short time, or too many bytes of request bodies in flight")
+    def __init__(self, retry_after_s: int, limit: str, owner: str) -> None:
+        super().__init__("too many calls at a time or in a short time, or too many bytes of request bodies in flight")
         self.retry_after_s = retry_after_s
         self.limit = limit
+        self.owner = owner

@@ -58,9 +58,13 @@ NOTIFICATIONS: Final = Counter(
     ["reason", "outcome"],
 )
 DELIVERIES_IN_FLIGHT: Final = Gauge("callback_deliveries_in_flight", "Deliveries that run in this process")
-CALLS_IN_FLIGHT: Final = Gauge("callback_calls_in_flight", "Calls that run in this process")
+CALLS_IN_FLIGHT: Final = Gauge("callback_calls_in_flight", "Calls that run in this process, without held calls")
+HELD_CALLS_IN_FLIGHT: Final = Gauge(
+    "callback_held_calls_in_flight", "Held calls whose callers wait in this process for an answer"
+)
 WAITS_IN_FLIGHT: Final = Gauge(
-    "callback_waits_in_flight", "Requests at the addresses of calls that wait in this process for an answer"
+    "callback_waits_in_flight",
+    "Requests that wait in this process for the answer of a call: at its address, or as its repeats",
 )
 BODY_BYTES_IN_FLIGHT: Final = Gauge(
     "callback_body_bytes_in_flight", "Bytes of request bodies of the calls that run in this process"

@@ -35,6 +35,7 @@ from callback_server.domain.case import FORM, RECORD
 from callback_server.domain.cookies import CookieDomains
 from callback_server.domain.retries import Retries
 from callback_server.domain.url import host_of, normalize_origin
+from callback_server.limits.quotas import Quota
 from callback_server.store.connection.store_url import (
     Topology,
     check_url,
@@ -245,8 +246,9 @@ class ServerSettings(ProcessSettings):
     """Maximum calls per minute of one callback. A burst may use the whole limit. Further callers get a 429. None: no
     limit."""
     max_calls_per_minute_per_owner: int | None = Field(default=None, ge=1)
-    """Maximum calls per minute of all callbacks of an owner together. Each server counts for itself, and calls that
-    arrive at the same moment can exceed it. None: no limit."""
+    """Maximum calls per minute of all callbacks of an owner together, if its
+    [quota](operations.md#quotas-of-owners) does not say it. Each server counts for itself, and calls that arrive at the
+    same moment can exceed it. None: no limit."""
     retention_s: int = Field(default=7 * 24 * 3600, ge=0)
     """Time for which closed callbacks and ended calls are kept, in seconds."""
     audit_retention_s: int = Field(default=400 * 24 * 3600, ge=0)
@@ -268,10 +270,23 @@ class ServerSettings(ProcessSettings):
     """Whether the headers of requests and of handlers' decisions are recorded, in the same way. Query strings are
     always recorded."""
     max_in_flight_calls: int = Field(default=1000, ge=1)
-    """Maximum number of calls that this process runs at a time. Further callers get a 503."""
+    """Maximum number of calls that this process runs at a time, without held calls. Further callers get a 503. Its last
+    places are kept for [other owners](operations.md#quotas-of-owners), and so are those of the next two."""
+    max_in_flight_calls_per_owner: int | None = Field(default=None, ge=1)
+    """The same of one owner, if its quota does not say it. Further callers get a 429. None: no limit."""
+    max_in_flight_held_calls: int = Field(default=5000, ge=1)
+    """Maximum number of held calls whose callers wait in this process. Further callers get a 503. A held call counts no
+    more once its caller is gone, or waits at the address of the call."""
+    max_in_flight_held_calls_per_owner: int | None = Field(default=None, ge=1)
+    """The same of one owner, if its quota does not say it. Further callers get a 429. None: no limit."""
     max_in_flight_waits: int = Field(default=1000, ge=1)
-    """Maximum number of requests that wait in this process for the answer at the address of a call. A further one gets
-    a 503; the page of a browser asks again. Each asks the store once a second."""
+    """Maximum number of requests that wait in this process for the answer of a call: at its address, or as its repeats.
+    A further one gets a 503; the page of a browser asks again. Each asks the store once a second."""
+    max_in_flight_waits_per_owner: int | None = Field(default=None, ge=1)
+    """The same of one owner, if its quota does not say it. A further one gets a 429. None: no limit."""
+    max_worker_slots_per_owner: int | None = Field(default=None, ge=1)
+    """Maximum number of slots of workers that the calls of one owner use at a time, for each activity, if its quota
+    does not say it. Further calls wait. None: no limit."""
     max_body_bytes_in_flight: int = Field(default=256 * 1024 * 1024, ge=1)
     """Maximum bytes of request bodies of the calls that this process runs at a time. Further callers get a 503. At
     least the `body_limit_bytes` of the edges. A held call does not count once it is stored."""
@@ -392,6 +407,16 @@ class ServerSettings(ProcessSettings):
             name: Activity(name, deadline_ms=activity.deadline_ms, retries=activity.retry.retries())
             for name, activity in self.activities.items()
         }
+
+    def to_quota(self) -> Quota:
+        """Return the quota of an owner that has none."""
+        return Quota(
+            max_in_flight_calls=self.max_in_flight_calls_per_owner,
+            max_in_flight_held_calls=self.max_in_flight_held_calls_per_owner,
+            max_in_flight_waits=self.max_in_flight_waits_per_owner,
+            max_calls_per_minute=self.max_calls_per_minute_per_owner,
+            max_worker_slots=self.max_worker_slots_per_owner,
+        )
 
     def to_durability(self) -> Durability:
         """Return the required durability of the store."""

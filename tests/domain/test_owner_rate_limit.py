@@ -1,13 +1,14 @@
 """The rate limit of an owner's calls, as one server counts it."""
 
 from callback_server.limits.owner_rate import OwnerRateLimit
+from callback_server.limits.quotas import Quota, Quotas
 
 SECOND = 10**9
 
 
 def test_an_owner_may_be_a_minutes_worth_ahead_and_then_goes_on_evenly():
     now = 1000 * SECOND
-    rate = OwnerRateLimit(6, clock=lambda: now)
+    rate = OwnerRateLimit(Quotas(Quota(max_calls_per_minute=6)), clock=lambda: now)
     for _ in range(6):
         assert not rate.limited()
         rate.charge("shop")
@@ -30,7 +31,7 @@ def test_an_owner_may_be_a_minutes_worth_ahead_and_then_goes_on_evenly():
 
 def test_an_owner_without_calls_is_deleted_from_memory():
     now = 1000 * SECOND
-    rate = OwnerRateLimit(1, clock=lambda: now)
+    rate = OwnerRateLimit(Quotas(Quota(max_calls_per_minute=1)), clock=lambda: now)
     for owner in map(str, range(1000)):
         rate.charge(owner)
     assert len(rate.limited()) == 1000

@@ -208,7 +208,7 @@ async def test_what_a_server_says_of_its_store_reaches_a_stream_that_is_just_bei
             "/callback.v1.EdgeService/StreamInvocations",
             response_deserializer=edge_service_pb2.StreamInvocationsResponse.FromString,
         )
-        stream = InvocationStream(rpc(), DEADLINE_S, epochs, on_change=lambda: None, on_result=print)
+        stream = InvocationStream(rpc(), DEADLINE_S, epochs, on_change=lambda: None, on_waiting=print, on_result=print)
         epochs.receive(b"newer", lambda: None)  # before the stream has had a turn
         await wait_until(lambda: plane.epochs == [b"newer"], what="the message")
         stream.task.cancel()

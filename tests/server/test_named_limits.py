@@ -10,7 +10,7 @@ from support.services import refusal, running_services
 from support.wait import wait_until
 
 from callback_server.handlers.handler import Reply
-from callback_server.rpc import method
+from callback_server.limits import log as limits_log
 
 LIMITS = {
     "max_in_flight_calls": "TOO_MANY_CALLS",
@@ -48,7 +48,7 @@ async def test_a_refusal_is_counted_by_the_limit_and_the_log_has_one_line_of_it_
         await wait_until(lambda: handler.started == 1)
         with structlog.testing.capture_logs() as log:
             for log_again_s in (0, 0, 3600, 3600):
-                limits(method, LOG_AGAIN_S=log_again_s)
+                limits(limits_log, LOG_AGAIN_S=log_again_s)
                 assert (await refusal(services.call(made, body=b"x"))).reason == LIMITS[limit]
         handler.gate.set()
         await running

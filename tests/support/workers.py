@@ -179,9 +179,9 @@ async def serving(worker, handle=None):
 
 
 @contextlib.asynccontextmanager
-async def serving_worker(stub, *activities, max_calls=1, handle=None):
+async def serving_worker(stub, *activities, max_calls=1, handle=None, metadata=None):
     """Run a `RawWorker` for these activities that handles its calls as `serve` does."""
-    async with raw_worker(stub, *activities, max_calls=max_calls) as worker, serving(worker, handle):
+    async with raw_worker(stub, *activities, max_calls=max_calls, metadata=metadata) as worker, serving(worker, handle):
         yield worker
 
 

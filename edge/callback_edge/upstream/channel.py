@@ -22,6 +22,7 @@ from callback_edge.credentials import Tls
 from callback_edge.upstream.availability import ServerAvailability
 from callback_edge.upstream.epoch_relay import EpochRelay
 from callback_edge.upstream.stream import InvocationStream, OnResult
+from callback_edge.upstream.unanswered import UnansweredCall
 from callback_process import logs
 from callback_process.credentials import FileReloader
 from callback_shared.addresses import Addresses
@@ -71,6 +72,7 @@ class ServerChannel:
         availability: Records whether servers accept calls.
         epochs: Has what servers know of their store.
         on_change: Called when a stream is ready, is ready no more, or can send a message.
+        on_waiting: Called with each call that waits for its answer, and is no more among those that run.
         on_result: Ends a call.
     """
 
@@ -83,6 +85,7 @@ class ServerChannel:
         availability: ServerAvailability,
         epochs: EpochRelay,
         on_change: Callable[[], None],
+        on_waiting: Callable[[UnansweredCall], None],
         on_result: OnResult,
     ) -> None:
         if tls is None:
@@ -99,7 +102,12 @@ class ServerChannel:
         self._token = token
         self._availability = availability
         self._new_stream = partial(
-            InvocationStream, timeout_s=timeout_s, epochs=epochs, on_change=on_change, on_result=on_result
+            InvocationStream,
+            timeout_s=timeout_s,
+            epochs=epochs,
+            on_change=on_change,
+            on_waiting=on_waiting,
+            on_result=on_result,
         )
         self._streams: deque[InvocationStream] = deque()
         """Streams in use, in round-robin order."""

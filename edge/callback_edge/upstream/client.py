@@ -75,6 +75,8 @@ class ServerClient:
         self._calls: set[UnansweredCall] = set()
         self._waits: set[UnansweredCall] = set()
         """Those of them that only wait for the answer to an earlier call."""
+        self._waiting: set[UnansweredCall] = set()
+        """The calls of which a server says that they wait: it limits them, and they may be very many."""
         self._unsent = UnansweredCalls(STREAM_WAIT_S, self._stream_wait_expired)
         self._is_flush_scheduled = False
         # Not a TaskSet, which cancels again and again: a cancelled task closes its channel, and must get to the end.
@@ -146,7 +148,8 @@ class ServerClient:
         """Return the setting of the limit that leaves no room for a call. Empty: there is room."""
         if message.invocations[0].HasField("wait"):
             return "max_waits_in_flight" if len(self._waits) >= self._max_waits else ""
-        return "max_requests_in_flight" if len(self._calls) - len(self._waits) >= self._max_in_flight else ""
+        running = len(self._calls) - len(self._waits) - len(self._waiting)
+        return "max_requests_in_flight" if running >= self._max_in_flight else ""
 
     def why_not_ready(self) -> str:
         """Return why no call can be made, in a few words. Empty if calls can be made."""
@@ -237,6 +240,7 @@ class ServerClient:
     ) -> None:
         self._calls.discard(call)
         self._waits.discard(call)
+        self._waiting.discard(call)
         call.drop_body()
         if not self._calls:
             self._is_idle.set()
@@ -261,6 +265,7 @@ class ServerClient:
             self._availability,
             self._epochs,
             on_change=self._on_change,
+            on_waiting=self._waiting.add,
             on_result=self._call_ended,
         )
 

@@ -32,16 +32,24 @@ class InvocationStream:
         timeout_s: How long a call may wait for its result, in seconds.
         epochs: Has what servers know of their store.
         on_change: Called when the stream is ready, is ready no more, or can send a message.
+        on_waiting: Called with each call that waits for its answer, and is no more among those that run.
         on_result: Ends a call.
     """
 
     def __init__(
-        self, rpc: Any, timeout_s: float, epochs: EpochRelay, on_change: Callable[[], None], on_result: OnResult
+        self,
+        rpc: Any,
+        timeout_s: float,
+        epochs: EpochRelay,
+        on_change: Callable[[], None],
+        on_waiting: Callable[[UnansweredCall], None],
+        on_result: OnResult,
     ) -> None:
         self._rpc = rpc
         self._epochs = epochs
         self._must_pass_epochs = False
         self._on_change = on_change
+        self._on_waiting = on_waiting
         self._on_result = on_result
         self._calls = UnansweredCalls(timeout_s, self._call_expired)
         self._outgoing = b""
@@ -162,6 +170,9 @@ class InvocationStream:
             self._on_change()
         if message.store_epochs:
             self._epochs.receive(message.store_epochs, self._pass_epochs)
+        for number in message.waiting_numbers:
+            if (waiting := self._calls.get(number)) is not None:
+                self._on_waiting(waiting)
         for result in message.results:
             if result.HasField("status") and result.status.code in REFUSAL_CODES:
                 self.stop_sending()

@@ -99,6 +99,10 @@ class UnansweredCalls:
         if self._timer is None:
             self._timer = loop.call_later(self._timeout_s, self._remove_expired)
 
+    def get(self, number: int) -> UnansweredCall | None:
+        """Return the call with this number. Return None if it is not here."""
+        return self._calls.get(number)
+
     def remove(self, number: int) -> UnansweredCall | None:
         """Remove the call with this number and return it. Return None if it is not here."""
         return self._calls.pop(number, None)

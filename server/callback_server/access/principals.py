@@ -14,6 +14,10 @@
     roles = ["owner"]
     certificates = ["spiffe://shop.example/orders"]
 
+    [principals.orders.quota]
+    weight = 2
+    max_in_flight_calls = 500
+
     [[principals.orders.tokens]]
     sha256 = "d2a8…"
     created = 2026-11-25T10:00:00Z
@@ -52,6 +56,7 @@ from callback_process.settings import SettingsError, in_plain_words
 from callback_server import metrics
 from callback_server.access.roles import Principal, Role
 from callback_server.errors import RevokedError, SubjectUnknownError, UnauthenticatedError
+from callback_server.limits.quotas import Quota
 
 log = get_logger()
 
@@ -110,8 +115,10 @@ class PrincipalEntry(BaseModel):
     """Its tokens."""
     subjects: tuple[SubjectEntry, ...] = ()
     """The people and services whose ID tokens are tokens of this principal."""
+    quota: Quota | None = None
+    """What it may use of a server as an owner. None: the defaults in the settings."""
     revoked: bool = False
-    """Whether everything above is refused, and streams that use it end at once."""
+    """Whether everything above except the quota is refused, and streams that use it end at once."""
 
     @model_validator(mode="after")
     def _activities_of_roles(self) -> PrincipalEntry:
@@ -121,6 +128,8 @@ class PrincipalEntry(BaseModel):
             raise ValueError("activities need the role worker or owner")
         if self.answers and Role.WORKER not in self.roles:
             raise ValueError("answers = true needs the role worker")
+        if self.quota is not None and self.roles.isdisjoint((Role.OWNER, Role.ADMIN)):
+            raise ValueError("a quota needs the role owner or admin")
         return self
 
 
@@ -172,6 +181,11 @@ class Principals:
             ),
             default=math.inf,
         )
+
+    def quota(self, owner: str) -> Quota | None:
+        """Return the quota of an owner. None: it has none, or is not known any more."""
+        entry = self.entries.get(owner)
+        return None if entry is None else entry.quota
 
     def of_token(self, token: str) -> Principal:
         """Return the principal of a token.

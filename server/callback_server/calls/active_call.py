@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -11,6 +11,7 @@ import msgspec
 from callback_server import errors
 from callback_server.domain.call import CallFailure
 from callback_server.domain.response import Response
+from callback_server.limits.places import Place
 
 _FAILURES: Final[Mapping[CallFailure, type[errors.CallFailedError]]] = {
     CallFailure.HANDLER_ERROR: errors.HandlerFailedError,
@@ -50,12 +51,18 @@ class ActiveCall:
     """A request between its arrival and its answer."""
 
     __slots__ = (
-        "answer", "call_id", "creator_traceparent", "is_caller_gone", "is_claimed", "method", "prefers_page",
-        "released", "state",
+        "answer", "call_id", "creator_traceparent", "is_caller_gone", "is_claimed", "method", "on_waiting", "place",
+        "prefers_page", "released", "state",
     )  # fmt: skip
 
-    def __init__(self, call_id: str, state: str = "", *, method: str = "get", prefers_page: bool = False) -> None:
+    def __init__(
+        self, call_id: str, place: Place, state: str = "", *, method: str = "get", prefers_page: bool = False
+    ) -> None:
         self.call_id = call_id
+        self.place = place
+        """Its place among the calls of its kind."""
+        self.on_waiting: Callable[[], None] = lambda: None
+        """Called once it waits for an answer, and takes no place of a call that runs."""
         self.state = state
         self.method = method
         """The method of the request as it was sent: of a confirmation, as it was posted."""
@@ -71,6 +78,12 @@ class ActiveCall:
         """Whether it is known that the caller will not get the answer."""
         self.creator_traceparent = ""
         """The trace context that generated the case, for the edge. Empty: none, or this process does not trace."""
+
+    def wait_at(self, place: Place) -> None:
+        """Take the place of a request that waits, in place of its own."""
+        self.place.free()
+        self.place = place
+        self.on_waiting()
 
     def release(self) -> None:
         """Let the caller of a held call, or one that waits for another call, wait elsewhere: nowhere if it is gone."""

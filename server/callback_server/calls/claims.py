@@ -21,6 +21,7 @@ from callback_server.calls.preconditions import PreconditionChecker
 from callback_server.domain.activity import Leases
 from callback_server.limits.body_bytes import BodyBytes
 from callback_server.limits.owner_rate import OwnerRateLimit
+from callback_server.limits.places import Places, refusal_by
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
 from callback_server.store.failure_log import log_store_error
@@ -32,6 +33,7 @@ from callback_server.store.transitions.claim_call import (
     ClaimRefusal,
     ClaimResult,
     ConfirmationRequired,
+    LimitedOwner,
     LookUpRefusal,
     RateLimited,
     VerificationRequired,
@@ -63,7 +65,9 @@ class Claims:
         leases: Leases,
         recording: Recording,
         platform_url: str | None,
-        owner_rate: OwnerRateLimit | None,
+        owner_rate: OwnerRateLimit,
+        calls: Places,
+        held_calls: Places,
         body_bytes: BodyBytes,
         max_per_minute_per_case: int | None,
         replica: str,
@@ -77,7 +81,9 @@ class Claims:
             leases: How long a call may hold its case.
             recording: What is recorded of calls.
             platform_url: The target of redirects to `/path`. None: such redirects are refused.
-            owner_rate: The limit on the calls of an owner. None: no limit.
+            owner_rate: The limit on the calls of an owner in a minute.
+            calls: The places of calls that run.
+            held_calls: The places of held calls.
             body_bytes: The limit on the bytes of bodies.
             max_per_minute_per_case: Maximum number of calls on a case in a minute. None: no limit.
             replica: The id of this process, which is told of the end of calls that it waits for.
@@ -89,6 +95,8 @@ class Claims:
         self._recording = recording
         self._platform_url = platform_url
         self._owner_rate = owner_rate
+        self._calls = calls
+        self._held_calls = held_calls
         self._body_bytes = body_bytes
         self._max_per_minute_per_case = max_per_minute_per_case
         self._replica = replica
@@ -125,14 +133,16 @@ class Claims:
             log_store_error("request_not_looked_up", error, call_id=pending.call_id)
             raise errors.StoreUnavailableError(is_full=error.is_full) from error
 
-    def _limited_owners(self, *, has_body: bool) -> Sequence[tuple[str, int, str]]:
+    def _limited_owners(self, *, has_body: bool) -> Sequence[LimitedOwner]:
         """Return the owners over a limit. One that has used its share of bytes still gets requests without a body."""
-        of_rate = () if self._owner_rate is None else self._owner_rate.limited()
+        of_rate = self._owner_rate.limited()
         of_bytes = self._body_bytes.limited() if has_body else ()
-        if not of_rate and not of_bytes:
-            return ()
         limits = (of_rate, "max_calls_per_minute_per_owner"), (of_bytes, "max_body_bytes_in_flight_per_owner")
-        return [(*owner, limit) for owners, limit in limits for owner in owners]
+        places = (self._calls, "OTHER"), (self._held_calls, "HELD")
+        return [
+            *((*owner, limit, "") for owners, limit in limits for owner in owners),
+            *((*owner, kind) for each, kind in places for owner in each.limited()),
+        ]
 
     async def claim(self, pending: PendingCall) -> tuple[PendingCall, ClaimResult]:
         """Claim the case; while the store requires a check, run it and claim again.
@@ -198,8 +208,8 @@ def refusal_of(
             return errors.CaseClosedError(reason)
         case ConfirmationRequired(prompt):
             return errors.ConfirmationRequiredError(prompt)
-        case RateLimited(retry_after_ms, limit):
-            return errors.TooManyRequestsError(math.ceil(retry_after_ms / 1000), limit)
+        case RateLimited(retry_after_ms, limit, owner):
+            return refusal_by(limit, owner, math.ceil(retry_after_ms / 1000))
         case VerificationRequired():
             # The case has another profile now, because it was generated again after the verification.
             return errors.VerificationUnavailableError()

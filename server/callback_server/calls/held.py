@@ -1,8 +1,8 @@
 """Held calls: the call waits in the store, its caller on one process, and any process can answer the call.
 
 The answer ends the call in the store. The caller's process is notified by a message between replicas, and also polls
-the store each second in case a message was lost. A held call therefore has exactly one end, even if two answers, the
-end of its hold time, a close and a crash coincide.
+the store, each second or less often if many calls are held, in case a message was lost. A held call therefore has
+exactly one end, even if two answers, the end of its hold time, a close and a crash coincide.
 
 The lease of a held call is the hold time of its case. No process owns it: if the process of the caller dies, the call
 waits on, and the first transition after the end of its hold time, on whichever process, ends it as FAILED.
@@ -46,7 +46,12 @@ from callback_server.store.transitions.sweep_partition import sweep_partition
 log = get_logger()
 
 LOOK_INTERVAL_S: Final = 1.0
-"""Interval between two polls of the store, in seconds: much shorter than the time that an answer is kept there."""
+"""Least interval between two polls of the store for a held call, in seconds."""
+MAX_LOOK_INTERVAL_S: Final = 10.0
+"""Longest such interval, in seconds: much shorter than the time that an answer is kept there."""
+LOOKS_PER_S: Final = 100
+"""How many polls there are in a second, about, where that allows the longest interval: each costs time of calls that
+run."""
 
 _REFUSALS: Final[Mapping[ResolveRefusal, Callable[[], errors.CallbackError]]] = {
     ResolveRefusal.UNKNOWN: errors.CaseNotFoundError,
@@ -93,8 +98,9 @@ class HeldCalls:
         try:
             while True:
                 left_s = hold_end - time.monotonic()
+                interval_s = min(max(LOOK_INTERVAL_S, len(self._waiting) / LOOKS_PER_S), MAX_LOOK_INTERVAL_S)
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(min(left_s, LOOK_INTERVAL_S) if left_s > 0 else LOOK_INTERVAL_S):
+                    async with asyncio.timeout(min(left_s, interval_s) if left_s > 0 else LOOK_INTERVAL_S):
                         await answered.wait()
                 answered.clear()
                 try:

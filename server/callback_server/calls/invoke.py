@@ -48,6 +48,7 @@ from callback_server.domain.response import BARE_REJECTION, Response, complete
 from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.limits.body_bytes import BodyBytes, BodyReservation
 from callback_server.limits.owner_rate import OwnerRateLimit
+from callback_server.limits.places import Place, Places
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.failure_log import log_store_error
 from callback_server.store.queries.read import HeldCall
@@ -80,10 +81,11 @@ class CallInvoker:
         attempts: HandlerAttempts,
         deliveries: Deliveries,
         marks: CallerMarks,
-        owner_rate: OwnerRateLimit | None,
+        owner_rate: OwnerRateLimit,
+        calls: Places,
+        held_calls: Places,
+        waits: Places,
         body_bytes: BodyBytes,
-        max_in_flight: int,
-        max_waits: int,
         around: AroundCall | None = None,
         on_claim: Callable[[ActiveCall, Grant], None] | None = None,
     ) -> None:
@@ -98,10 +100,11 @@ class CallInvoker:
             attempts: Records the ends of calls that handlers decide.
             deliveries: Runs the deliveries of ACK cases.
             marks: Records what callers get before the ends of their calls, and that they are gone.
-            owner_rate: The limit on the calls of an owner. None: no limit.
+            owner_rate: The limit on the calls of an owner in a minute.
+            calls: The places of calls that run, and of look-ups.
+            held_calls: The places of held calls whose callers wait.
+            waits: The places of requests that wait for the answers of other calls.
             body_bytes: The limit on the bytes of bodies.
-            max_in_flight: Maximum number of calls that run at the same time.
-            max_waits: Maximum number of requests that wait at the addresses of calls at the same time.
             around: Starts each call by `invoke`, with a span around it, for example. None: there is none.
             on_claim: Called with each request that has become a call, in its task. None: nothing is.
         """
@@ -117,17 +120,21 @@ class CallInvoker:
         self._marks = marks
         self._owner_rate = owner_rate
         self._body_bytes = body_bytes
-        self._max_in_flight = max_in_flight
-        self._max_waits = max_waits
+        self._call_places = calls
+        self._held_places = held_calls
+        self._wait_places = waits
         self._on_claim = on_claim
         self._running: _Running = {}
-        self._waits: _Running = {}
-        """The requests that wait at the addresses of calls."""
+        """The calls, and the requests that wait for the answers of calls."""
         self._look_ups: set[asyncio.Task[None]] = set()
         self._decisions: set[asyncio.Task[Outcome]] = set()
         """The decisions of handlers on calls whose callers get something before: each continues after that."""
-        metrics.CALLS_IN_FLIGHT.set_function(lambda: len(self._running))
-        metrics.WAITS_IN_FLIGHT.set_function(lambda: len(self._waits))
+        for gauge, places in (
+            (metrics.CALLS_IN_FLIGHT, calls),
+            (metrics.HELD_CALLS_IN_FLIGHT, held_calls),
+            (metrics.WAITS_IN_FLIGHT, waits),
+        ):
+            gauge.set_function(partial(getattr, places, "taken"))
         self._is_stopping = False
 
     def invoke(self, state: str, parameter: str, request: Request, *, prefers_page: bool = False) -> ActiveCall:
@@ -145,11 +152,15 @@ class CallInvoker:
         Raises:
             CallbackError: The call was not started.
         """
-        self._check_capacity(state)
-        pending = pending_call(state, parameter, request)
-        reservation = self._body_bytes.reserve(len(request.body))
-        call = ActiveCall(pending.call_id, state, method=request.method, prefers_page=prefers_page)
-        self._start(self._run(pending, reservation, call), call, self._running, reservation)
+        place = self._reserve(state)
+        try:
+            pending = pending_call(state, parameter, request)
+            reservation = self._body_bytes.reserve(len(request.body))
+        except errors.CallbackError:
+            place.free()
+            raise
+        call = ActiveCall(pending.call_id, place, state, method=request.method, prefers_page=prefers_page)
+        self._start(self._run(pending, reservation, call), call, reservation)
         return call
 
     def wait(self, call_id: str, token: str, *, without_answer: bool = False) -> ActiveCall:
@@ -167,10 +178,8 @@ class CallInvoker:
             CallbackError: The wait was not started.
         """
         self._check_running()
-        if len(self._waits) >= self._max_waits:
-            raise errors.TooManyCallsError("max_in_flight_waits")
-        call = ActiveCall(call_id)
-        self._start(self._repeats.wait(call, token, without_answer=without_answer), call, self._waits, None)
+        call = ActiveCall(call_id, self._wait_places.reserve())
+        self._start(self._repeats.wait(call, token, without_answer=without_answer), call, None)
         return call
 
     def look_up(self, state: str, parameter: str, request: Request) -> asyncio.Future[None]:
@@ -188,18 +197,20 @@ class CallInvoker:
         Raises:
             CallbackError: The look-up was not started.
         """
-        self._check_capacity(state)
+        place = self._reserve(state)
         task = asyncio.create_task(self._claims.look_up(pending_call(state, parameter, request)))
         self._look_ups.add(task)
         task.add_done_callback(self._look_ups.discard)
+        task.add_done_callback(lambda _: place.free())
         return task
 
-    def _check_capacity(self, state: str) -> None:
+    def _reserve(self, state: str) -> Place:
         self._check_running()
-        if len(self._running) + len(self._look_ups) >= self._max_in_flight:
-            raise errors.TooManyCallsError("max_in_flight_calls")
+        place = self._call_places.reserve()
         if not is_state(state):
+            place.free()
             raise errors.StateUnknownError
+        return place
 
     def _check_running(self) -> None:
         if self._is_stopping:
@@ -216,29 +227,28 @@ class CallInvoker:
     async def drain(self) -> None:
         """Refuse new calls, tell the callers of held calls to wait elsewhere, and wait for the calls that run."""
         self._is_stopping = True
-        for call in (*self._running.values(), *self._waits.values()):
+        for call in self._running.values():
             call.release()
-        while running := {*self._running, *self._waits, *self._look_ups}:
+        while running := {*self._running, *self._look_ups}:
             await asyncio.wait(running)
 
     async def cancel(self) -> None:
         """Cancel the calls that run, and mark their callers as gone. Each keeps its lease, so that a sweep ends it."""
-        for call in (*self._running.values(), *self._waits.values()):
+        for call in self._running.values():
             if not call.answer.done():  # with the fallback
                 self.caller_gone(call)
         # The decisions too: a call that is cancelled while it waits for its answer deadline does not cancel its own.
-        await cancel_all({*self._running, *self._waits, *self._look_ups, *self._decisions})
+        await cancel_all({*self._running, *self._look_ups, *self._decisions})
         await self._marks.wait()
 
-    def _start(
-        self, work: Coroutine[Any, Any, CallAnswer], call: ActiveCall, running: _Running, body: BodyReservation | None
-    ) -> None:
+    def _start(self, work: Coroutine[Any, Any, CallAnswer], call: ActiveCall, body: BodyReservation | None) -> None:
         task = asyncio.create_task(work)
-        running[task] = call  # the loop itself holds tasks only weakly
-        task.add_done_callback(partial(self._ended, running, body))
+        self._running[task] = call  # the loop itself holds tasks only weakly
+        task.add_done_callback(partial(self._ended, body))
 
-    def _ended(self, running: _Running, body: BodyReservation | None, task: asyncio.Task[CallAnswer]) -> None:
-        call = running.pop(task)
+    def _ended(self, body: BodyReservation | None, task: asyncio.Task[CallAnswer]) -> None:
+        call = self._running.pop(task)
+        call.place.free()
         if body is not None:
             body.free()
         answer = call.answer
@@ -269,8 +279,8 @@ class CallInvoker:
             call.is_claimed = True
             if call.is_caller_gone:
                 self._marks.start_gone(call.call_id)
-            if self._owner_rate is not None:
-                self._owner_rate.charge(result.owner)
+            self._owner_rate.charge(result.owner)
+            call.place.charge(result.owner)
             if self._on_claim is not None:
                 self._on_claim(call, result)
             reservation.charge(result.owner)
@@ -279,6 +289,8 @@ class CallInvoker:
             if result.answer_mode is AnswerMode.HOLD:  # the body is in the store, and no handler needs it here
                 request = replace(request, body=b"")
                 reservation.free()
+                if not result.ended_at_claim:
+                    call.wait_at(self._held_places.take(result.owner))
             return await self._call(result, request, call)
         if isinstance(result, EarlierCallRuns | EarlierCallEnded):
             metrics.REPEATS.labels(pending.verification.profile).inc()

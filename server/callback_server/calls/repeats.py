@@ -27,12 +27,13 @@ from callback_server.domain.call import CallStatus
 from callback_server.domain.rendering import ResponseRenderer
 from callback_server.domain.reports import AwaitedCallEnded
 from callback_server.domain.response import BARE_REJECTION, Response, ResponseType, complete
+from callback_server.limits.places import Places
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.failure_log import log_store_error
 from callback_server.store.replica_bus import ReplicaBus, ReplicaMessage
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import EarlierCallEnded, EarlierCallRuns
-from callback_server.store.transitions.follow_call import FallbackSent, FollowResult, follow_call
+from callback_server.store.transitions.follow_call import CallRuns, FallbackSent, FollowResult, follow_call
 
 log = get_logger()
 
@@ -59,6 +60,7 @@ class Repeats:
         *,
         renderer: ResponseRenderer,
         marks: CallerMarks,
+        waits: Places,
         patience_s: float,
     ) -> None:
         """Create it.
@@ -68,12 +70,14 @@ class Repeats:
             replica_bus: Carries the ends of calls.
             renderer: Renders answers.
             marks: Records that callers are told to wait.
+            waits: The places of requests that wait for the answers of calls.
             patience_s: How long a repeat waits for a store that does not reply, in seconds.
         """
         self._scripts = scripts
         self._replica_bus = replica_bus
         self._renderer = renderer
         self._marks = marks
+        self._waits = waits
         self._patience_s = patience_s
         self._waiting: dict[str, set[asyncio.Event]] = {}
         replica_bus.receive(RepeatedCallEnded, self._on_ended)
@@ -91,7 +95,7 @@ class Repeats:
         """
         if isinstance(earlier, EarlierCallEnded):
             return replace(self._answer_of(earlier), repeated_call_id=earlier.call_id)
-        waiting = asyncio.create_task(self._follow(earlier.call_id, call.call_id))
+        waiting = asyncio.create_task(self._follow(earlier.call_id, call.call_id, call))
         try:
             after_ms = BROWSER_AFTER_MS if call.prefers_page else HELD_AFTER_MS
             await first_of(waiting, call.released, 0 if earlier.told_to_wait else after_ms)
@@ -117,7 +121,9 @@ class Repeats:
             CallbackError: The call has no such address, it has failed, or it is not known how it ends.
         """
         waiting = asyncio.create_task(
-            self._follow(call.call_id, secrets.token_hex(8), token_hash=wait_hash(token), without_answer=without_answer)
+            self._follow(
+                call.call_id, secrets.token_hex(8), call, token_hash=wait_hash(token), without_answer=without_answer
+            )
         )
         try:
             await first_of(waiting, call.released, WAIT_S * 1000)
@@ -155,17 +161,19 @@ class Repeats:
         )
 
     async def _follow(
-        self, call_id: str, repeat_id: str, *, token_hash: str = "", without_answer: bool = False
+        self, call_id: str, repeat_id: str, request: ActiveCall, *, token_hash: str = "", without_answer: bool = False
     ) -> EarlierCallEnded | FallbackSent | None:
         """Wait until a call has ended, or its caller got the fallback.
 
         Args:
             call_id: The call.
             repeat_id: The repeat, which is one of the waiters of the call.
+            request: The request that waits, which gets a place for that.
             token_hash: SHA-256 of the token in the address of the call. Empty: a repeat waits, not a caller there.
             without_answer: Whether only the end of the call is waited for. The result is then None.
 
         Raises:
+            TooManyCallsError, TooManyRequestsError: The owner has no place for it.
             CallInProgressError: The repeat is not one of the waiters of the call any more.
             StateUnknownError: The call has no such address.
             OutcomeUnknownError: The store did not reply for too long, or the call is no longer known.
@@ -174,6 +182,7 @@ class Repeats:
         waiting = self._waiting.setdefault(call_id, set())
         waiting.add(ended)
         replied_at = time.monotonic()
+        has_place = False
         try:
             while True:
                 try:
@@ -191,13 +200,19 @@ class Repeats:
                         raise errors.OutcomeUnknownError("") from error
                 else:
                     replied_at = time.monotonic()
-                    if not isinstance(result, FollowResult):
+                    if isinstance(result, CallRuns):
+                        if not has_place:
+                            request.place.free()
+                            self._waits.check(result.owner)
+                            request.wait_at(self._waits.take(result.owner))
+                            has_place = True
+                    elif not isinstance(result, FollowResult):
                         return result
-                    if result is FollowResult.ENDED:
+                    elif result is FollowResult.ENDED:
                         return None
-                    if result is FollowResult.BUSY:
+                    elif result is FollowResult.BUSY:
                         raise errors.CallInProgressError
-                    if result is FollowResult.UNKNOWN:
+                    elif result is FollowResult.UNKNOWN:
                         raise errors.StateUnknownError if token_hash else errors.OutcomeUnknownError("")
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(ASK_INTERVAL_S):

@@ -1,1 +1,1 @@
-"""Limits per owner: open cases, and calls in a minute. The limit of calls in flight is in `calls/invoke.py`."""
+"""Limits of a process and of each owner: places of calls, calls in a minute, bytes of bodies, open cases."""

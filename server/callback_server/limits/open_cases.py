@@ -53,7 +53,7 @@ class OpenCaseQuota:
         if known.estimate >= self._limit:
             await self._recount(owner, known, RECOUNT_S)
         if known.estimate >= self._limit:
-            raise TooManyOpenCasesError(self._limit)
+            raise TooManyOpenCasesError(self._limit, owner)
         known.estimate += 1
         known.unsettled += 1
 

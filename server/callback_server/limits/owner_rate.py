@@ -12,23 +12,32 @@ import time
 from collections.abc import Callable, Sequence
 
 from callback_process.rate_limiter import RateLimiter
+from callback_server.limits.quotas import Quotas
 
 
 class OwnerRateLimit:
     """The calls of each owner, and the owners over their limit."""
 
-    def __init__(self, per_minute: int, clock: Callable[[], int] = time.monotonic_ns) -> None:
-        """Create a limit of `per_minute` calls; `clock` returns nanoseconds."""
-        self._rate_limiter = RateLimiter(per_minute)
+    def __init__(self, quotas: Quotas, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        """Create a limit by the quotas of owners; `clock` returns nanoseconds."""
+        self._quotas = quotas
+        self._limiters: dict[int, RateLimiter] = {}
+        """By the number of calls in a minute that they allow."""
         self._clock = clock
         self._limited: set[str] = set()
         """The owners that were over their limit when last checked."""
 
     def charge(self, owner: str) -> None:
         """Count a call of an owner."""
+        per_minute = self._quotas.most(owner, "max_calls_per_minute")
+        if per_minute is None:
+            return
         now = self._clock()
-        self._rate_limiter.charge(owner, now)
-        if self._rate_limiter.wait_ns(owner, now):
+        limiter = self._limiters.get(per_minute)
+        if limiter is None:
+            limiter = self._limiters[per_minute] = RateLimiter(per_minute)
+        limiter.charge(owner, now)
+        if limiter.wait_ns(owner, now):
             self._limited.add(owner)
 
     def limited(self) -> Sequence[tuple[str, int]]:
@@ -36,6 +45,10 @@ class OwnerRateLimit:
         if not self._limited:
             return ()
         now = self._clock()
-        waits = {owner: self._rate_limiter.wait_ns(owner, now) for owner in self._limited}
+        waits = {owner: self._wait_ns(owner, now) for owner in self._limited}
         self._limited = {owner for owner, wait_ns in waits.items() if wait_ns}
         return [(owner, -(-waits[owner] // 1_000_000)) for owner in self._limited]
+
+    def _wait_ns(self, owner: str, now: int) -> int:
+        limiter = self._limiters.get(self._quotas.most(owner, "max_calls_per_minute") or 0)
+        return 0 if limiter is None else limiter.wait_ns(owner, now)

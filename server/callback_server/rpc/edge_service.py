@@ -113,6 +113,8 @@ class _InvocationStream:
         self._unsent: deque[tuple[int, CallAnswer | status_pb2.Status | None]] = deque()
         """The results to send, with the numbers of their calls. None: send the body."""
         self._unsent_bytes = 0
+        self._unsent_waiting: list[int] = []
+        """The calls that wait for their answers since the last message."""
         self.revoked: RevokedError | None = None
         """Why the server ends the stream."""
         self._is_read = False
@@ -177,7 +179,7 @@ class _InvocationStream:
     async def responses(self) -> AsyncIterator[edge_pb2.StreamInvocationsResponse]:
         """Yield the messages to the edge, until all its calls have their results, or it is revoked."""
         while self.revoked is None and (self._unsent_readiness or self._unsent or self._calls or not self._is_read):
-            if self._unsent_readiness or self._unsent or self._must_send_epochs:
+            if self._unsent_readiness or self._unsent or self._unsent_waiting or self._must_send_epochs:
                 message = self._next_batch()
                 yield message
                 for result in message.results:
@@ -225,7 +227,12 @@ class _InvocationStream:
         if invocation.look_up:
             return self._invoker.look_up(*arguments)
         call = self._calls[invocation.number] = self._invoker.invoke(*arguments, prefers_page=request.prefers_page)
+        call.on_waiting = functools.partial(self._on_waiting, invocation.number)
         return call.answer
+
+    def _on_waiting(self, number: int) -> None:
+        self._unsent_waiting.append(number)
+        self._changed.set()
 
     def _on_answer(
         self,
@@ -250,8 +257,11 @@ class _InvocationStream:
 
     def _next_batch(self) -> edge_pb2.StreamInvocationsResponse:
         """Return a message with as many results as fit: one gRPC message costs more than all that is in it."""
-        message = edge_pb2.StreamInvocationsResponse(readiness=self._unsent_readiness)
+        message = edge_pb2.StreamInvocationsResponse(
+            readiness=self._unsent_readiness, waiting_numbers=self._unsent_waiting
+        )
         self._unsent_readiness = edge_pb2.READINESS_UNSPECIFIED
+        self._unsent_waiting.clear()
         if self._must_send_epochs:
             self._must_send_epochs = False
             message.store_epochs = self._epochs.message()

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any, Final, NoReturn, Protocol, TypeVar, cast
+from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
@@ -20,16 +20,12 @@ from callback_server.access.authenticator import Authenticator
 from callback_server.access.roles import Principal, Role
 from callback_server.contract.validation import violations
 from callback_server.errors import CallbackError, InvalidRequestError, StoreUnavailableError
+from callback_server.limits.log import log_limit
 from callback_server.rpc.status import internal_error, status_of
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.failure_log import log_store_error
 
 log = get_logger()
-
-LOG_AGAIN_S: Final = 60
-"""How long after a line in the log that a limit refuses requests the next one may come, in seconds."""
-_logged_at: Final[dict[str, float]] = {}
-"""When each limit was logged last."""
 
 
 class Guarded(Protocol):
@@ -135,22 +131,14 @@ def error_status(error: BaseException, method: str) -> status_pb2.Status:
         log_store_error(method, error)
         error = StoreUnavailableError(is_full=error.is_full)
     if isinstance(error, CallbackError):
-        status, reason, limit = status_of(error), error.reason, error.limit
+        status, reason, limit, owner = status_of(error), error.reason, error.limit, error.owner
     else:
         log.error("request_failed", method=method, exc_info=error)
-        status, reason, limit = internal_error(), "INTERNAL", ""
+        status, reason, limit, owner = internal_error(), "INTERNAL", "", ""
     metrics.REFUSED.labels(method, reason, limit).inc()
     if limit:
-        _log_limit(limit)
+        log_limit(limit, owner)
     return status
-
-
-def _log_limit(limit: str) -> None:
-    """Log that a limit refuses requests: not for each of them, because under overload each line would be expensive."""
-    now = time.monotonic()
-    if now - _logged_at.get(limit, -LOG_AGAIN_S) >= LOG_AGAIN_S:
-        _logged_at[limit] = now
-        log.warning("limit_exceeded", limit=limit)
 
 
 async def refuse(context: grpc.aio.ServicerContext[Any, Any], status: status_pb2.Status) -> NoReturn:

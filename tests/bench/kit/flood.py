@@ -1,7 +1,8 @@
 """Load generator of large bodies: it keeps a number of connections busy, and prints how often it got each answer.
 
-Usage: `flood.py PORT REQUEST_FILE CONNECTIONS SECONDS`. The file has the bytes of one request, which each connection
-sends again and again. A connection that is closed, or reset before its answer, is opened again.
+Usage: `flood.py PORT REQUEST_FILES CONNECTIONS SECONDS`. Each file has the bytes of one request; commas separate them.
+A connection sends one of them again and again, and each file has as many connections. A connection that is closed, or
+reset before its answer, is opened again.
 """
 
 import asyncio
@@ -29,9 +30,9 @@ async def keep_sending(port, request):
             connection.close()
 
 
-async def main(port, request, connections, seconds):
+async def main(port, requests, connections, seconds):
     """Keep the connections busy for some seconds."""
-    sending = [asyncio.create_task(keep_sending(port, request)) for _ in range(connections)]
+    sending = [asyncio.create_task(keep_sending(port, requests[n % len(requests)])) for n in range(connections)]
     await asyncio.wait(sending, timeout=seconds)
     for each in sending:
         each.cancel()
@@ -40,5 +41,6 @@ async def main(port, request, connections, seconds):
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main(int(sys.argv[1]), Path(sys.argv[2]).read_bytes(), int(sys.argv[3]), float(sys.argv[4])))
+        files = [Path(name).read_bytes() for name in sys.argv[2].split(",")]
+        runner.run(main(int(sys.argv[1]), files, int(sys.argv[3]), float(sys.argv[4])))
     print(json.dumps({str(status): count for status, count in sorted(answers.items())}))

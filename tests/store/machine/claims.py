@@ -23,7 +23,7 @@ from callback_server.store.transitions.claim_call import (
     VerificationRequired,
     claim_call,
 )
-from callback_server.store.transitions.follow_call import FallbackSent, FollowResult, follow_call
+from callback_server.store.transitions.follow_call import CallRuns, FallbackSent, follow_call
 from callback_server.store.transitions.mark_caller_gone import mark_caller_gone
 
 
@@ -48,7 +48,7 @@ class Claims(System):
                     new.verification_profile if profile is None else profile, message, WINDOW_MS if message else 0
                 ),
                 calls_per_minute=PER_MINUTE if limited else None,
-                limited_owners=[("nobody", 1, "other"), *([(new.owner, OVER_MS, "limit")] if over else [])],
+                limited_owners=[("nobody", 1, "other", ""), *([(new.owner, OVER_MS, "limit", "")] if over else [])],
                 replica="replica", can_deliver=can_deliver,
             )
         )  # fmt: skip
@@ -159,7 +159,7 @@ class Claims(System):
         elif call.marked:
             assert reply == FallbackSent(FALLBACK.response, new.owner, "")
         else:
-            assert reply is FollowResult.RUNS
+            assert reply == CallRuns(new.owner)
             call.waiters.add(repeat_id)
 
     def _at_address(self, call, *, asker="at its address", **more):

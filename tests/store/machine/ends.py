@@ -29,7 +29,7 @@ from callback_server.store.queries.read import read_call, read_held
 from callback_server.store.transitions.claim_call import CaseClosed
 from callback_server.store.transitions.close_case import close_case
 from callback_server.store.transitions.finish_call import FinishResult, ResponseReplaced, finish_call
-from callback_server.store.transitions.follow_call import FollowResult, follow_call
+from callback_server.store.transitions.follow_call import CallRuns, FollowResult, follow_call
 from callback_server.store.transitions.mark_fallback import mark_fallback
 from callback_server.store.transitions.mark_waiting import mark_waiting
 from callback_server.store.transitions.resolve_case import ResolvedBatch, ResolveRefusal, resolve_case
@@ -211,7 +211,7 @@ class Ends(System):
         others = self.do(follow_call(self.scripts, call_id, repeat_id="0", replica="replica", wait_hash="f" * 64))
         assert others is FollowResult.UNKNOWN
         if call.status == RUNNING:
-            assert self._at_address(call) is FollowResult.RUNS
+            assert self._at_address(call) == CallRuns(self.new[case_id].owner)
             model.calls[call_id].waiters.add("at its address")
         if call.status != RUNNING or call.delivery:
             return

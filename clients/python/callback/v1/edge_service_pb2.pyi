@@ -177,6 +177,7 @@ class StreamInvocationsResponse(_message.Message):
     RESULTS_FIELD_NUMBER: _builtins.int
     READINESS_FIELD_NUMBER: _builtins.int
     STORE_EPOCHS_FIELD_NUMBER: _builtins.int
+    WAITING_NUMBERS_FIELD_NUMBER: _builtins.int
     readiness: Global___Readiness.ValueType
     """readiness says whether the server accepts calls over this stream. It is set in the first message and at each
     change.
@@ -189,16 +190,23 @@ class StreamInvocationsResponse(_message.Message):
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___InvocationResult]:
         """results are results of invocations of this stream, in any order. Each invocation has exactly one result."""
 
+    @_builtins.property
+    def waiting_numbers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """waiting_numbers are the numbers of invocations whose callers wait, with limits of their own: of held calls, and of
+        requests that repeat a call that runs. An edge does not count them among the requests in flight any more.
+        """
+
     def __init__(
         self,
         *,
         results: _abc.Iterable[Global___InvocationResult] | None = ...,
         readiness: Global___Readiness.ValueType = ...,
         store_epochs: _builtins.bytes = ...,
+        waiting_numbers: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["readiness", b"readiness", "results", b"results", "store_epochs", b"store_epochs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["readiness", b"readiness", "results", b"results", "store_epochs", b"store_epochs", "waiting_numbers", b"waiting_numbers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

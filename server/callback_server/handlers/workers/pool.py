@@ -1,4 +1,6 @@
-"""The worker pool: which worker gets which call, and when. Calls wait here, in order, for a worker with a free slot.
+"""The worker pool: which worker gets which call, and when.
+
+Calls wait here for a worker with a free slot: those of an owner in order, and the owners in turn (`shares.py`).
 
 Workers of this process have priority over workers of other replicas. Among several, the least loaded worker gets the
 call; among equally loaded ones, the worker that has waited longest for a call.
@@ -9,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import bisect
 import contextlib
+import functools
 import itertools
 import time
 from collections import defaultdict
@@ -24,7 +27,10 @@ from callback_server.handlers.handler import HandlerError, Reply
 from callback_server.handlers.messages import question
 from callback_server.handlers.workers.assignment import Assignment, NotConfirmedError, wait_for_result
 from callback_server.handlers.workers.remote import RemoteAssignment, RemoteAssignmentHost, RemoteWorkers
+from callback_server.handlers.workers.shares import SlotShares
 from callback_server.handlers.workers.worker import NOTIFICATIONS, LocalAssignment, Worker, route_of
+from callback_server.limits.log import log_limit
+from callback_server.limits.quotas import Quotas
 from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.failure_log import failures_logged
@@ -51,9 +57,12 @@ CHANGE_S: Final = 0.1
 class _UnassignedCall:
     """A call that is at no worker."""
 
-    def __init__(self, order: int, route: str, call_id: str, size: int) -> None:
+    def __init__(self, order: int, route: str, owner: str, call_id: str, size: int) -> None:
         self.order = order
         self.route = route
+        self.owner = owner
+        self.limit = ""
+        """The limit that kept it from a free slot, when it was last tried. Empty: none."""
         self.call_id = call_id
         self.size = size
         """In bytes, as a message."""
@@ -68,17 +77,21 @@ class _UnassignedCall:
 class WorkerPool:
     """The handler of every activity without a push handler: the workers of all replicas."""
 
-    def __init__(self, scripts: Scripts, replica_bus: ReplicaBus, *, checks_workers: bool = False) -> None:
+    def __init__(
+        self, scripts: Scripts, replica_bus: ReplicaBus, quotas: Quotas, *, checks_workers: bool = False
+    ) -> None:
         """Create a pool without workers.
 
         Args:
             scripts: The scripts on the store.
             replica_bus: The messages between replicas.
+            quotas: The quotas of owners.
             checks_workers: Whether the first call of each worker is confirmed only after CHECK_S.
         """
         self._checks_workers = checks_workers
         self._scripts = scripts
         self._replica_bus = replica_bus
+        self._shares = SlotShares(quotas)
         self.workers: dict[Worker, None] = {}
         """The workers of this process, in the order in which they joined."""
         self._serving: defaultdict[str, dict[Worker, None]] = defaultdict(dict)
@@ -86,6 +99,8 @@ class WorkerPool:
         """The calls that wait for a slot, the oldest first."""
         self._assigned: set[Assignment] = set()
         """The calls of this process that are at a worker, confirmed or not."""
+        self._has_limited = False
+        """Whether a call waits although a slot may be free, because its owner may have no more."""
         self._is_stopped = False
         self._order = itertools.count()
         self._has_workers = asyncio.Event()
@@ -142,9 +157,9 @@ class WorkerPool:
         until = loop.time() + timeout_s
         message = question(grant, request, timeout_s=timeout_s)
         route = route_of(message)
-        call = _UnassignedCall(next(self._order), route, grant.call_id, message.ByteSize())
+        call = _UnassignedCall(next(self._order), route, grant.owner, grant.call_id, message.ByteSize())
         while not self._is_stopped and (left_s := until - loop.time()) > 0:
-            # This cannot pass a queued call: a queued call takes a slot as soon as it is free.
+            # This cannot pass a queued call that may have the slot: such a call takes one as soon as it is free.
             assignment = self._assign(call)
             if assignment is None and grant.reason is not CallReason.CALL and not self._is_served(route):
                 await self._remote_workers.find_routes(max_age_s=min(left_s, ROUTES_AGE_S))
@@ -173,6 +188,7 @@ class WorkerPool:
                 continue
             finally:
                 self._assigned.remove(assignment)
+                self._give_back(call)
             if result.WhichOneof("outcome") == "error":
                 raise HandlerError(CallFailure.HANDLER_ERROR, result.error[:500])
             return Reply(result.response, assignment.refuse_answer)
@@ -180,7 +196,11 @@ class WorkerPool:
         if self._is_too_large(route, call.size) or (call.too_large_at and route not in self._serving):
             detail = f"no worker that takes a message of {call.size} bytes accepted a call of {grant.activity} {period}"
             raise HandlerError(CallFailure.TOO_LARGE, detail)
-        raise HandlerError(CallFailure.HANDLER_UNREACHABLE, f"no worker accepted a call of {grant.activity} {period}")
+        detail = f"no worker accepted a call of {grant.activity} {period}"
+        if call.limit:
+            log_limit(call.limit, call.owner)
+            detail += f", because {call.owner} had as many slots as it may have ({call.limit})"
+        raise HandlerError(CallFailure.HANDLER_UNREACHABLE, detail)
 
     async def run_announcements(self) -> None:
         """Announce the free slots of this process to other replicas while it has workers, until cancelled."""
@@ -235,6 +255,7 @@ class WorkerPool:
         except asyncio.CancelledError:
             # After a pause of the process, its deadline is over and a slot is free in the same turn of the loop.
             if waiting.assignment.done() and (assignment := waiting.assignment.result()) is not None:
+                self._give_back(waiting)
                 assignment.give_back()
             raise
         finally:
@@ -242,11 +263,12 @@ class WorkerPool:
                 self.waiting.remove(waiting)
 
     def assign_waiting(self) -> None:
-        """Give free slots to waiting calls, the oldest call first."""
+        """Give free slots to waiting calls: to the owners in turn, and of each to its oldest call."""
         exhausted: set[str] = set()
+        limited: set[tuple[str, str]] = set()
         left = []
-        for waiting in self.waiting:
-            if waiting.route in exhausted:
+        for waiting in self._shares.in_turn(self.waiting):
+            if waiting.route in exhausted or (waiting.route, waiting.owner) in limited:
                 left.append(waiting)
                 continue
             assignment = self._assign(waiting)
@@ -254,11 +276,15 @@ class WorkerPool:
                 waiting.assignment.set_result(assignment)
                 continue
             left.append(waiting)
+            if waiting.limit:
+                limited.add((waiting.route, waiting.owner))
+                continue
             # A worker that is free and cannot take this call, which is too large or which it still has from an earlier
             # attempt, may take others.
             if not any(worker.free_slots for worker in self._serving.get(waiting.route, ())):
                 exhausted.add(waiting.route)
-        self.waiting = left
+        self.waiting = sorted(left, key=lambda each: each.order)
+        self._has_limited = bool(limited)
         if left:
             self._remote_workers.need_slots()
         if self.draining:
@@ -276,9 +302,26 @@ class WorkerPool:
         return bool(workers) and not any(worker.takes(size) for worker in workers)
 
     def _assign(self, call: _UnassignedCall) -> Assignment | None:
-        return self._assign_locally(call.route, call.call_id, call.size) or self._remote_workers.assign(
+        call.limit = self._shares.limit(call, functools.partial(self._free_slots_of, call.route))
+        if call.limit:
+            return None
+        assignment = self._assign_locally(call.route, call.call_id, call.size) or self._remote_workers.assign(
             call.route, call.call_id, call.too_large_at
         )
+        if assignment is not None:
+            self._shares.take(call)
+        return assignment
+
+    def _give_back(self, call: _UnassignedCall) -> None:
+        """Let other calls of its owner have what a call had of the slots."""
+        self._shares.give_back(call)
+        if self._has_limited:
+            self.assign_waiting()
+
+    def _free_slots_of(self, route: str) -> int:
+        """Return the number of free slots of a route, also at other replicas."""
+        here = sum(worker.free_slots for worker in self._serving.get(route, ()))
+        return here + self._remote_workers.free_slots(route)
 
     def _assign_locally(self, route: str, call_id: str, size: int) -> LocalAssignment | None:
         able = [

@@ -186,6 +186,10 @@ class RemoteWorkers:
         assignment = self._assignments[name] = RemoteAssignment(call_id, route, replica, name, self)
         return assignment
 
+    def free_slots(self, route: str) -> int:
+        """Return the number of known free slots of a route."""
+        return sum(slots.get(route, 0) for slots in self._valid_slots().values())
+
     def serve(self, route: str) -> bool:
         """Return whether a replica has announced a route, also without a free slot."""
         return any(route in slots for slots in self._valid_slots().values())

@@ -29,7 +29,8 @@
 --  delivered; '' = that is what is recorded
 ---@param whole_body string its body
 ---@param declared_leases string[] pairs: activity, lease_ms
----@param limited_owners string[] triples: owner, retry_after_ms, limit
+---@param limited_owners string[] fours: owner, retry_after_ms, limit, and HELD or OTHER if it is for calls that are
+--  held, or for the others, alone
 -- Returns: reports, then one of
 --          CLAIMED or ENDED with number of the call, owner, activity, lease_left_ms (of ENDED: of the delivery
 --          that the sender is to run, 0 = none), content and body as they were at the claim, with their version, the
@@ -46,7 +47,7 @@
 --          CONFIRM with content: a person must confirm, or make a choice;
 --          AGENT: the sender must find out whether a program sends the request;
 --          HANDSHAKE: the case is open, and no call was requested;
---          LIMITED with retry_after_ms and limit, a setting or `held_calls`;
+--          LIMITED with retry_after_ms, limit (a setting or `held_calls`) and owner;
 --          RUNS with the call_id of the earlier call of this request, which runs: the repeat waits with it, or its
 --          caller got the fallback, or with 1: its caller was told to wait; BUSY if it has too many waiters;
 --          REPEATED with the call_id of that call, if it has ended and its answer counts for this request: its status,
@@ -120,10 +121,9 @@ apply_timeouts(case, now, limits)
 local arrival
 -- Returns how long the limits on calls let this request wait, and the limit; 0 or less if they allow it now.
 local function limited()
-  for i = limited_owners_first, limited_owners_last, 3 do
-    if ARGV[i] == case.owner then return tonumber(ARGV[i + 1]), ARGV[i + 2] end
-  end
-  local retry_after_ms = 0
+  local retry_after_ms, limit = limited_owner(case, limited_owners_first, limited_owners_last)
+  if limit then return retry_after_ms, limit end
+  retry_after_ms = 0
   if calls_per_minute > 0 then
     arrival, retry_after_ms = next_arrival(case, calls_per_minute)
   end
@@ -139,7 +139,7 @@ local earlier = window_ms > 0 and intent ~= 'HANDSHAKE' and redis.call('GET', re
 if earlier then
   if case.guard == 'DETECT' and intent == 'GET' then return reply('AGENT') end
   local retry_after_ms, limit = limited()
-  if retry_after_ms > 0 then return reply('LIMITED', retry_after_ms, limit) end
+  if retry_after_ms > 0 then return reply('LIMITED', retry_after_ms, limit, case.owner) end
   local status = redis.call('HGET', call_key(earlier), 'status')
   if status == 'RUNNING' then -- apply_timeouts does not end the lease of a call on a case for multiple calls
     local lease = tonumber(redis.call('ZSCORE', leases_key(), earlier))
@@ -173,10 +173,10 @@ if intent == 'HANDSHAKE' then return reply('HANDSHAKE') end
 
 local is_held = case.answer_mode == 'HOLD'
 if is_held and not case.resolved and redis.call('ZCARD', held_key(case_id)) >= max_held_calls then
-  return reply('LIMITED', HELD_RETRY_AFTER_MS, 'held_calls')
+  return reply('LIMITED', HELD_RETRY_AFTER_MS, 'held_calls', case.owner)
 end
 local retry_after_ms, limit = limited()
-if retry_after_ms > 0 then return reply('LIMITED', retry_after_ms, limit) end
+if retry_after_ms > 0 then return reply('LIMITED', retry_after_ms, limit, case.owner) end
 
 if is_held then
   lease_ms = tonumber(redis.call('HGET', case_key(case_id), 'hold_ms'))

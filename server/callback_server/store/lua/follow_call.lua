@@ -9,9 +9,10 @@
 ---@param replica string gets a message when the call ends
 ---@param wait_hash string SHA-256 of the token in the address, '' = a repeat
 ---@param without_answer boolean whether only the end of the call is asked for
--- Returns: RUNS; BUSY (the call has too many waiters); FALLBACK with the fallback that the caller of the call got,
---          owner and alternative_domain of the case; ENDED with what REPEATED of claim_call has, or with nothing if the
---          answer was not asked for; UNKNOWN (the call is not known any more).
+-- Returns: RUNS with owner ('' = the case is deleted); BUSY (the call has too many waiters); FALLBACK with the
+--          fallback that the caller of the call got, owner and alternative_domain of the case; ENDED with what
+--          REPEATED of claim_call has, or with nothing if the answer was not asked for; UNKNOWN (the call is not
+--          known any more).
 -- Transition: none.
 -- @include repeats
 -- @arguments
@@ -28,4 +29,4 @@ if call[2] and not is_own then
 end
 -- A caller at the address goes on following the call, also if it is not one of its waiters.
 if not add_waiter(call_id, repeat_id, replica, math.floor(now_us() / 1000)) and not is_own then return {'BUSY'} end
-return {'RUNS'}
+return {'RUNS', case and case.owner or ''}

@@ -9,7 +9,7 @@
 ---@param parameter string
 ---@param profile string the verification profile that was passed, '' = none
 ---@param calls_per_minute number of a case; 0 = any number
----@param limited_owners string[] triples: owner, retry_after_ms, limit
+---@param limited_owners string[] as for claim_call
 -- Returns: UNKNOWN, CLOSED, BUSY, VERIFY or LIMITED as claim_call does; else OPEN.
 -- @include life_constants
 -- @include partition
@@ -33,11 +33,10 @@ if case.status == IN_PROGRESS then
   local lease = tonumber(redis.call('ZSCORE', leases_key(), case.call)) -- without a lease: its delivery waits
   return {(not lease or lease > now) and not can_repeat and 'BUSY' or 'OPEN'}
 end
-for i = limited_owners_first, limited_owners_last, 3 do
-  if ARGV[i] == case.owner then return {'LIMITED', tonumber(ARGV[i + 1]), ARGV[i + 2]} end
-end
+local wait_ms, limit = limited_owner(case, limited_owners_first, limited_owners_last)
+if limit then return {'LIMITED', wait_ms, limit, case.owner} end
 if calls_per_minute > 0 then
   local _, retry_after_ms = next_arrival(case, calls_per_minute)
-  if retry_after_ms > 0 then return {'LIMITED', retry_after_ms, 'max_calls_per_minute_per_case'} end
+  if retry_after_ms > 0 then return {'LIMITED', retry_after_ms, 'max_calls_per_minute_per_case', case.owner} end
 end
 return {'OPEN'}

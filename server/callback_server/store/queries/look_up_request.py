@@ -8,7 +8,7 @@ from typing import Final
 from callback_server.domain.ids import case_id_of
 from callback_server.store import keys
 from callback_server.store.scripts import Script, Scripts
-from callback_server.store.transitions.claim_call import LookUpRefusal, refusal_of
+from callback_server.store.transitions.claim_call import LimitedOwner, LookUpRefusal, refusal_of
 
 SCRIPT: Final = Script("look_up_request")
 
@@ -20,7 +20,7 @@ async def look_up_request(
     parameter: str,
     profile: str = "",
     calls_per_minute: int | None = None,
-    limited_owners: Sequence[tuple[str, int, str]] = (),
+    limited_owners: Sequence[LimitedOwner] = (),
 ) -> LookUpRefusal | None:
     """Return why a claim would refuse a request whatever its body is. None: the body may decide.
 
@@ -30,7 +30,7 @@ async def look_up_request(
         parameter: The state query parameter. Empty: the URL has the state in its path.
         profile: The verification profile that the request has passed. Empty: none.
         calls_per_minute: The rate limit of the case. None: any number.
-        limited_owners: Owners over a limit, each with its wait in milliseconds and the setting of the limit.
+        limited_owners: The owners over a limit.
 
     Raises:
         StoreError: The store did not answer.

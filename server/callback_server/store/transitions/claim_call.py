@@ -76,11 +76,13 @@ class VerificationRequired:
 
 @dataclass(frozen=True, slots=True)
 class RateLimited:
-    """The case or its owner has more calls, or more bytes of bodies, than a limit allows."""
+    """The case or its owner has more calls, or more bytes of bodies, than a limit allows now."""
 
     retry_after_ms: int
     limit: str
     """The setting of the limit."""
+    owner: str
+    """The owner of the case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,9 @@ class EarlierCallEnded:
     """The domain of the case's URL. Empty: the common one."""
 
 
+LimitedOwner = tuple[str, int, str, str]
+"""An owner over a limit: its name, its wait in milliseconds, the setting of the limit, and the calls that the limit is
+for: HELD, OTHER, or all if that is empty."""
 LookUpRefusal = CaseClosed | VerificationRequired | RateLimited | ClaimRefusal
 """Why a request is refused, whatever its body is."""
 ClaimResult = Grant | ConfirmationRequired | EarlierCallRuns | EarlierCallEnded | LookUpRefusal
@@ -130,7 +135,7 @@ async def claim_call(
     intent: RequestIntent,
     verification: Verification,
     calls_per_minute: int | None,
-    limited_owners: Sequence[tuple[str, int, str]],
+    limited_owners: Sequence[LimitedOwner],
     replica: str,
     can_deliver: bool,
 ) -> ClaimResult:
@@ -149,7 +154,7 @@ async def claim_call(
         intent: What the request asks for.
         verification: What its verification found.
         calls_per_minute: The rate limit of the case. None: any number.
-        limited_owners: Owners over a limit, each with its wait in milliseconds and the setting of the limit.
+        limited_owners: The owners over a limit.
         replica: The replica that gets a message with the answer if the call is held, or when the call that a repeat
             waits with ends.
         can_deliver: Whether this process can run a delivery at once.
@@ -244,7 +249,7 @@ def refusal_of(word: bytes, facts: Sequence[Any]) -> LookUpRefusal:
     if word == b"VERIFY":
         return VerificationRequired(facts[0].decode(), facts[1].decode())
     if word == b"LIMITED":
-        return RateLimited(facts[0], facts[1].decode())
+        return RateLimited(facts[0], facts[1].decode(), facts[2].decode())
     return ClaimRefusal(word)
 
 

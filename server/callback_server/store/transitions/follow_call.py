@@ -19,14 +19,20 @@ SCRIPT: Final = Script("follow_call")
 class FollowResult(enum.Enum):
     """The state of a call, without an answer for its repeat."""
 
-    RUNS = b"RUNS"
-    """The call runs, and the repeat waits with it."""
     BUSY = b"BUSY"
     """The call runs and has as many waiters as it may. This repeat is none of them any more."""
     UNKNOWN = b"UNKNOWN"
     """The call is no longer known, or has another address."""
     ENDED = b"ENDED"
     """The call has ended, and its answer was not asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallRuns:
+    """The call runs, and the repeat waits with it."""
+
+    owner: str
+    """The owner of the case. Empty: it is deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,7 @@ class FallbackSent:
 
 async def follow_call(
     scripts: Scripts, call_id: str, *, repeat_id: str, replica: str, wait_hash: str = "", without_answer: bool = False
-) -> EarlierCallEnded | FallbackSent | FollowResult:
+) -> EarlierCallEnded | FallbackSent | CallRuns | FollowResult:
     """Return what a repeat, or a caller at the address of a call, gets now, or that it has to wait.
 
     Safe to send again.
@@ -71,6 +77,8 @@ async def follow_call(
     )
     if word == b"ENDED" and facts:
         return earlier_call(facts)
+    if word == b"RUNS":
+        return CallRuns(facts[0].decode())
     if word == b"FALLBACK":
         fallback, owner, domain = facts
         return FallbackSent(unpack_fallback(fallback).response, owner.decode(), domain.decode())

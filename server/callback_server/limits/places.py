@@ -1,0 +1,116 @@
+"""Places for the calls of one kind in this process: of all owners together, and a fair part of them for each.
+
+An owner may take a place while it has less than SPARE times its weight of the places that are free. So one owner alone
+can use nearly all, two that want all get equal parts, and there are always some places for an owner that comes.
+
+As with the rate limit of an owner, mostly only the store knows whose call it is. So a place is charged to its owner
+after the claim, and later claims include the owners that may take no more. Calls that arrive at the same moment can
+exceed the part of an owner by their number.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from callback_server.errors import CallbackError, TooManyCallsError, TooManyRequestsError
+from callback_server.limits.quotas import Quotas
+
+SPARE: Final = 8
+"""How many times the places that are free an owner of weight 1 may have: 8 of 9 if no other has any."""
+RETRY_AFTER_S: Final = 1
+"""When a caller may try again, in seconds."""
+
+
+def may_take(taken: int, free: int, weight: float) -> bool:
+    """Return whether an owner may take one more of what owners share, of which it has `taken` and `free` are left."""
+    return taken < SPARE * weight * free if free else False
+
+
+class Places:
+    """The places, of which `taken` are taken."""
+
+    def __init__(self, name: str, capacity: int, quotas: Quotas) -> None:
+        """Create places, none of which is taken.
+
+        Args:
+            name: The setting of their number, and the number in the quota of an owner.
+            capacity: Their number.
+            quotas: The quotas of owners.
+        """
+        self._name = name
+        self._capacity = capacity
+        self._quotas = quotas
+        self.taken = 0
+        self._by_owner: Counter[str] = Counter()
+
+    def reserve(self) -> Place:
+        """Take a place for a call whose owner is not known yet.
+
+        Raises:
+            TooManyCallsError: None is free.
+        """
+        if self.taken >= self._capacity:
+            raise TooManyCallsError(self._name)
+        return Place(self)
+
+    def take(self, owner: str) -> Place:
+        """Take a place for an owner whose claim was not refused."""
+        place = Place(self)
+        place.charge(owner)
+        return place
+
+    def check(self, owner: str) -> None:
+        """Check that an owner may take a place.
+
+        Raises:
+            CallbackError: It may not.
+        """
+        if limit := self._limit_of(owner):
+            raise refusal_by(limit, owner, RETRY_AFTER_S)
+
+    def limited(self) -> list[tuple[str, int, str]]:
+        """Return the owners that may take no more now, with the milliseconds until a caller may try, and the limit."""
+        return [(owner, RETRY_AFTER_S * 1000, limit) for owner in self._by_owner if (limit := self._limit_of(owner))]
+
+    def _limit_of(self, owner: str) -> str:
+        taken, most = self._by_owner[owner], self._quotas.most(owner, self._name)
+        if most is not None and taken >= most:
+            return f"{self._name}_per_owner"
+        return "" if may_take(taken, self._capacity - self.taken, self._quotas.weight(owner)) else self._name
+
+    def change(self, owner: str, number: int) -> None:
+        """Charge places to an owner, or free some of its own if the number is negative."""
+        self._by_owner[owner] += number
+        if not self._by_owner[owner]:
+            del self._by_owner[owner]
+
+
+class Place:
+    """A place that is taken until it is freed."""
+
+    def __init__(self, places: Places) -> None:
+        self._places: Places | None = places
+        self._owner = ""
+        places.taken += 1
+
+    def charge(self, owner: str) -> None:
+        """Charge it to its owner, once that is known. Empty: there is none any more."""
+        if owner and self._places is not None and not self._owner:
+            self._owner = owner
+            self._places.change(owner, 1)
+
+    def free(self) -> None:
+        """Free it. A second call does nothing."""
+        if self._places is not None:
+            self._places.taken -= 1
+            if self._owner:
+                self._places.change(self._owner, -1)
+            self._places = None
+
+
+def refusal_by(limit: str, owner: str, retry_after_s: int) -> CallbackError:
+    """Return the error of a limit that an owner has reached: its own, or that of the process, which owners share."""
+    if limit in ("max_in_flight_calls", "max_in_flight_held_calls", "max_in_flight_waits"):
+        return TooManyCallsError(limit, owner)
+    return TooManyRequestsError(retry_after_s, limit, owner)
