@@ -66,7 +66,6 @@ async def test_any_other_address_is_not_found_and_never_redirected(plane, edge, 
 @pytest.mark.parametrize(
     "spelling",
     [
-        STATE.upper(),
         STATE.replace("-", ""),
         f"{{{STATE}}}",
         STATE.replace("-", "%2D"),
@@ -89,6 +88,53 @@ async def test_a_state_that_is_not_canonical_is_unknown_without_a_look_up(plane,
     if "#" not in spelling and "%2D" not in spelling:
         assert (await ask(edge, f"/cbq/state?state={spelling}")).body == answer.body
     assert plane.requests == []
+
+
+@pytest.mark.parametrize("pasted", [STATE.upper(), f"{STATE}.", f"{STATE},", f"{STATE})", f"{STATE}%20", f"{STATE}./"])
+async def test_a_link_can_be_pasted_in_upper_case_or_with_what_followed_it_in_a_text(plane, edge, pasted):
+    assert (await ask(edge, f"/cb/{pasted}", "POST")).status == 200
+    assert [each.state for each in plane.requests] == [STATE]
+
+
+@pytest.mark.parametrize("pasted", [f"{STATE}..", f"{STATE}%20%20", f"{STATE}%0A", f".{STATE}"])
+async def test_more_than_one_character_after_a_link_is_unknown(plane, edge, pasted):
+    assert (await ask(edge, f"/cb/{pasted}")).problem == (404, "state_unknown")
+    assert plane.requests == []
+
+
+def multipart(*parts):
+    """Return the body of a multipart form with these parts: what follows the name of a field, and its value."""
+    lines = [f'--b\r\nContent-Disposition: form-data; name="{name}\r\n\r\n{value}\r\n' for name, value in parts]
+    return "".join((*lines, "--b--\r\n")).encode()
+
+
+@pytest.mark.parametrize("content_type", ["multipart/form-data; boundary=b", 'Multipart/Form-Data;boundary="b"; x=y'])
+async def test_the_state_can_be_a_field_of_a_multipart_form(plane, edge, content_type):
+    body = multipart(('picture"; filename="a"', f"state={OTHER}"), ('state"', STATE))
+    assert (await ask(edge, "/cbq/state", "POST", [("Content-Type", content_type)], body)).status == 200
+    (invoked,) = plane.requests
+    assert (invoked.state, invoked.request_body) == (STATE, body)
+
+
+@pytest.mark.parametrize(
+    ("parts", "problem"),
+    [
+        ([('other"', STATE)], (400, "state_missing")),
+        ([('State"', STATE)], (400, "state_missing")),
+        ([('state"; filename="a"', STATE)], (400, "state_missing")),
+        ([('state"', STATE), ('state"', STATE)], (400, "state_repeated")),
+    ],
+)
+async def test_a_multipart_form_without_one_field_of_the_state_is_refused(plane, edge, parts, problem):
+    headers = [("Content-Type", "multipart/form-data; boundary=b")]
+    assert (await ask(edge, "/cbq/state", "POST", headers, multipart(*parts))).problem == problem
+    assert plane.requests == []
+
+
+@pytest.mark.parametrize(("destination", "waits"), [("document", True), ("iframe", False), ("object", False)])
+async def test_a_frame_gets_no_waiting_page_because_it_cannot_show_one(plane, edge, destination, waits):
+    await ask(edge, f"/cb/{STATE}", "POST", [("Accept", "text/html"), ("Sec-Fetch-Dest", destination)])
+    assert [each.prefers_page for each in plane.requests] == [waits]
 
 
 async def test_any_host_is_accepted(plane, edge):

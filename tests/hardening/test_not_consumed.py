@@ -141,7 +141,6 @@ KINDS = {
     "body that does not come": Kind(post_of(10, b"123"), 408),
     "body that says that it is too large": Kind(post_of(LIMIT + 1, b""), 413),
     "body that is too large": raw(chunked(b"%x\r\n%s\r\n0\r\n\r\n" % (LIMIT + 1, b"x" * (LIMIT + 1))), 413),
-    "in capitals": asks(at=lambda case: f"/cb/{case.state.upper()}", status=404),
     "encoded": asks(at=lambda case: path(case).replace("-", "%2D"), status=404),
     "shared address of a case that has its own": asks(at=lambda case: f"/cbq/state?state={case.state}", status=404),
     "own address of a case that shares one": asks(at=lambda case: f"/cb/{case.state}", status=404, **SHARED),

@@ -32,6 +32,7 @@ from callback_edge.call.request import (
     Target,
     can_look_up,
     is_handshake,
+    is_in_frame,
     is_prefetch,
     is_service_worker_script,
     parse_path,
@@ -305,7 +306,7 @@ class Exchange:
             client_address=self._record.caller.address,
             traceparent=self._record.traceparent,
             look_up=look_up,
-            prefers_page=prefers_page(self._headers),
+            prefers_page=prefers_page(self._headers) and not is_in_frame(self._headers),
         )
 
     async def _read_parts(self, until_bytes: int, *, keep: bool = True) -> None:

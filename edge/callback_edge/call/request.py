@@ -1,7 +1,7 @@
 """Request of a call: converts an HTTP request to a message for the server. No I/O.
 
-1. A path is compared as it was sent. Only the canonical spelling reaches a case, so each case has one address, and a
-   proxy's or log's rule for `/cb/` applies to every call.
+1. A path is compared as it was sent, so a proxy's or log's rule for `/cb/` applies to every call. The state in it may
+   be as people paste links: in upper case, or with the punctuation that followed the link in a text.
 2. Only what is needed is decoded: the pairs of the query, for the handler's convenience, and the state.
 3. The body goes to the server unchanged. On `/cbq/` it is searched for the state, not parsed.
 """
@@ -26,7 +26,22 @@ _CB_PATH: Final = re.compile(rb"/cb/([^/]+)/?")
 _CBQ_PATH: Final = re.compile(rb"/cbq/([A-Za-z][A-Za-z0-9_.-]{0,63})/?")
 _WAIT_PATH: Final = re.compile(rb"/wait/([0-9a-f]{32}-[0-9a-f]{16})/([0-9a-f]{64})/?")
 _STATE: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_PASTED_END: Final = re.compile(rb"(?:[.,)]|%20)\Z")
+"""What may follow a link in the text from which a person pasted it."""
 _FORM: Final = b"application/x-www-form-urlencoded"
+_MULTIPART: Final = re.compile(
+    rb'multipart/form-data[ \t]*;(?:[^"]*;)?[ \t]*boundary=(?:"([^"\\]{1,70})"|([^"\\; \t]{1,70}))[ \t]*(?:;.*)?',
+    re.IGNORECASE,
+)
+"""The media type of a multipart form, with its boundary."""
+_FIELD: Final = re.compile(
+    rb'[ \t]*\r\n(?:.*\r\n)?(?i:content-disposition):[ \t]*(?i:form-data;[ \t]*name)="([^"\r\n]*)"[ \t]*(?:\r\n.*)?',
+    re.DOTALL,
+)
+"""The head of a part that is a field, with its name."""
+_MAX_PARTS: Final = 1000
+"""How many parts of a multipart form are searched for the state: each costs some microseconds."""
+_FRAMES: Final = frozenset((b"iframe", b"frame", b"embed", b"object"))
 _PREFETCH_HEADERS: Final = frozenset((b"sec-purpose", b"purpose", b"x-moz"))
 
 
@@ -48,7 +63,7 @@ class Target:
 def parse_path(raw_path: bytes) -> Target | None:
     """Return the target of a path. Return None if it is not a callback URL."""
     if match := _CB_PATH.fullmatch(raw_path):
-        return Target(parameter="", segment=match[1].decode("latin-1"))
+        return Target(parameter="", segment=_PASTED_END.sub(b"", match[1]).decode("latin-1").lower())
     if match := _CBQ_PATH.fullmatch(raw_path):
         return Target(parameter=match[1].decode("ascii"), segment="")
     return None
@@ -79,6 +94,11 @@ def is_service_worker_script(headers: Mapping[bytes, bytes]) -> bool:
     )
 
 
+def is_in_frame(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Return whether a browser asks for the content of a frame. Pages of the edge cannot be framed."""
+    return any(name == b"sec-fetch-dest" and value.strip().lower() in _FRAMES for name, value in headers)
+
+
 def is_handshake(headers: Sequence[tuple[bytes, bytes]]) -> bool:
     """Return whether an OPTIONS asks for permission to call this URL (CloudEvents' HTTP WebHook, section 4.1)."""
     return any(name == b"webhook-request-origin" for name, _ in headers)
@@ -86,7 +106,7 @@ def is_handshake(headers: Sequence[tuple[bytes, bytes]]) -> bool:
 
 def can_look_up(target: Target, method: str, headers: Sequence[tuple[bytes, bytes]]) -> bool:
     """Return whether the state of a request is known without its body."""
-    return not (target.is_shared and method == "POST" and _is_form(headers))
+    return not (target.is_shared and method == "POST" and _boundary_of(headers) is not None)
 
 
 def to_invocation(
@@ -146,15 +166,17 @@ def to_invocation(
 
 
 def _find_state(parameter: str, method: str, headers: Sequence[tuple[bytes, bytes]], query: bytes, body: bytes) -> str:
-    places = [query]
-    if method == "POST" and _is_form(headers):
-        places.append(body)
+    boundary = _boundary_of(headers) if method == "POST" else None
+    places = [_urlencoded_values(parameter, query)]
+    if boundary:
+        places.append(_multipart_values(parameter, boundary, body))
+    elif boundary is not None:
+        places.append(_urlencoded_values(parameter, body))
     found: set[str] = set()
-    for place in places:
-        values = [value[1] or b"" for value in islice(_pattern_of(parameter).finditer(b"&" + place), 2)]
+    for values in places:
         if len(values) > 1:
             raise problems.ProblemError(problems.STATE_REPEATED)
-        found.update(unquote_to_bytes(value).decode("latin-1") for value in values)
+        found.update(value.decode("latin-1") for value in values)
     if not found:
         raise problems.ProblemError(problems.STATE_MISSING)
     if len(found) > 1:
@@ -162,9 +184,30 @@ def _find_state(parameter: str, method: str, headers: Sequence[tuple[bytes, byte
     return found.pop()
 
 
-def _is_form(headers: Sequence[tuple[bytes, bytes]]) -> bool:
-    types = [value for name, value in headers if name == b"content-type"]
-    return len(types) == 1 and types[0].split(b";", 1)[0].strip(b" \t").lower() == _FORM
+def _boundary_of(headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:
+    """Return the boundary of a body that is a multipart form. Empty: it is another form. None: it is no form."""
+    types = [value.strip(b" \t") for name, value in headers if name == b"content-type"]
+    if len(types) != 1:
+        return None
+    if multipart := _MULTIPART.fullmatch(types[0]):
+        return multipart[1] or multipart[2]
+    return b"" if types[0].split(b";", 1)[0].strip(b" \t").lower() == _FORM else None
+
+
+def _urlencoded_values(parameter: str, data: bytes) -> list[bytes]:
+    """Return the first two values of a parameter in urlencoded data."""
+    found = islice(_pattern_of(parameter).finditer(b"&" + data), 2)
+    return [unquote_to_bytes(value[1] or b"") for value in found]
+
+
+def _multipart_values(parameter: str, boundary: bytes, body: bytes) -> list[bytes]:
+    """Return the values of a field in a multipart form (RFC 7578). A file is no field."""
+    found = []
+    for part in (b"\r\n" + body).split(b"\r\n--" + boundary, _MAX_PARTS)[1:_MAX_PARTS]:
+        head, _, value = part.partition(b"\r\n\r\n")
+        if (field := _FIELD.fullmatch(head)) and field[1] == parameter.encode("ascii"):
+            found.append(value)
+    return found
 
 
 @lru_cache(maxsize=256)
