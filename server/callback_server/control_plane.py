@@ -50,6 +50,7 @@ from callback_server.calls.preconditions import PreconditionChecker
 from callback_server.calls.repeats import Repeats
 from callback_server.calls.sweeper import Sweeper
 from callback_server.calls.transition_log import log_report
+from callback_server.calls.waiting import WaitTokens
 from callback_server.calls.watch import WatchHub
 from callback_server.domain.activity import Leases
 from callback_server.domain.rendering import ResponseRenderer
@@ -185,7 +186,9 @@ class ControlPlane:
         calls = Places("max_in_flight_calls", settings.max_in_flight_calls, quotas)
         held_calls = Places("max_in_flight_held_calls", settings.max_in_flight_held_calls, quotas)
         waits = Places("max_in_flight_waits", settings.max_in_flight_waits, quotas)
-        marks = CallerMarks(self.scripts, recording)
+        self._state_key = files.state_key
+        self._wait_tokens = WaitTokens()
+        marks = CallerMarks(self.scripts, recording, self._wait_tokens)
         self.repeats = Repeats(
             self.scripts,
             self.replica_bus,
@@ -389,7 +392,7 @@ class ControlPlane:
 
     async def _wait_for_store(self) -> None:
         try:
-            is_ready = await wait_for_store(
+            naming_key = await wait_for_store(
                 self.scripts,
                 self._settings.to_durability(),
                 shown_url=mask_url(self._settings.store_url),
@@ -400,8 +403,9 @@ class ControlPlane:
         except StoreError as error:
             what = "is refused" if self.epochs.problem else "cannot be reached"
             raise StartError(f"the store {what}: {self.epochs.problem or error}") from error
-        if not is_ready:
+        if naming_key is None:
             raise StopRequestedError
+        self._wait_tokens.use_keys(*filter(None, (self._state_key, naming_key)))
 
     def _bind(self) -> None:
         address = self._settings.grpc_bind

@@ -1,6 +1,8 @@
 """Waiting: a caller whose answer takes longer is told to wait, and gets the answer at the address of its call."""
 
 import asyncio
+import hashlib
+import hmac
 import itertools
 from datetime import timedelta
 
@@ -98,6 +100,31 @@ async def test_the_address_knows_its_own_call_only_and_makes_none(system):
     assert (await system.http.post(path)).status_code == 405
     assert (await system.http.head(path)).status_code == 200
     assert (await system.client.get_callback(case.case_id)).call_count == 1
+
+
+async def test_the_url_and_the_id_of_a_call_do_not_make_the_address_of_the_call(system):
+    case = await system.client.generate_callback_url(
+        "form", Response(), answer_deadline=SOON, allow_multiple_calls=True
+    )
+    path = (await system.http.post(case.url)).headers["location"]
+    _, _, call, token = path.split("/")
+    state = case.url.rpartition("/")[2]
+    keys = state.encode(), bytes.fromhex(state.replace("-", ""))
+    made = [hmac.digest(key, call.encode(), "sha256").hex() for key in keys]
+    for guess in [*made, hashlib.sha256(f"{state}{call}".encode()).hexdigest(), token[::-1]]:
+        assert (await system.http.get(f"/wait/{call}/{guess}")).status_code == 404
+    other = (await system.http.post(case.url)).headers["location"].split("/")[2]
+    assert (await system.http.get(f"/wait/{other}/{token}")).status_code == 404
+
+
+async def test_a_caller_waits_at_the_address_of_a_url_with_a_parameter(system):
+    parameter = "p" * 64
+    case = await system.client.generate_callback_url(
+        "form", Response("welcome"), answer_deadline=SOON, state_query_parameter=parameter
+    )
+    path = (await system.http.post(case.url)).headers["location"]
+    await system.client.answer_call(await held_call(system, case))
+    assert (await system.http.get(path)).text == "welcome"
 
 
 async def test_an_answer_given_at_the_address_is_kept_whatever_is_recorded(system):

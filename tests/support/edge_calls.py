@@ -32,6 +32,10 @@ class EdgeCalls:
             response_of(result)
             raise AssertionError("a look-up has no response")
 
+    async def wait(self, request, *, metadata=()):
+        """Return the answer to an earlier call, whose caller was told to wait, or raise its refusal."""
+        return response_of(await self._ask(edge.Invocation(number=1, wait=request), metadata))
+
     async def _invoke(self, request, metadata):
         return response_of(await self._ask(edge.Invocation(number=1, request=request), metadata))
 

@@ -13,7 +13,7 @@ from callback_process.logs import get_logger
 from callback_process.tasks import TaskSet
 from callback_server import errors
 from callback_server.calls.active_call import ActiveCall
-from callback_server.calls.waiting import wait_hash, wait_path, wait_token
+from callback_server.calls.waiting import CallbackAddress, WaitTokens, wait_hash, wait_path
 from callback_server.domain.call import Grant, Outcome, Request
 from callback_server.domain.case import AnswerMode
 from callback_server.domain.ids import case_id_of_call
@@ -38,9 +38,10 @@ GONE_S: Final = 5.0
 class CallerMarks:
     """Records on calls what their callers get."""
 
-    def __init__(self, scripts: Scripts, recording: Recording) -> None:
+    def __init__(self, scripts: Scripts, recording: Recording, wait_tokens: WaitTokens) -> None:
         self._scripts = scripts
         self._recording = recording
+        self._wait_tokens = wait_tokens
         self._tasks = TaskSet()
         """The marks of callers that are gone, until the store has them."""
 
@@ -70,6 +71,9 @@ class CallerMarks:
     async def mark_waiting(self, call_id: str, call: ActiveCall, ends: asyncio.Task[Any], *, decides_here: bool) -> str:
         """Record that a caller waits at the address of a call, and return its path. Empty: the call has ended.
 
+        It is also empty if another caller waits at an address that this server cannot make, because a server with
+        another key made it.
+
         Args:
             call_id: The call that the caller waits for.
             call: The request of the caller.
@@ -79,16 +83,20 @@ class CallerMarks:
         Raises:
             OutcomeUnknownError: This process or the edge stops, and the store does not reply.
         """
-        token = wait_token(call.state, call_id)
+        tokens = self._wait_tokens.tokens(call_id, CallbackAddress(call.state, call.parameter))
+        token = ""
 
         async def mark() -> bool:
-            return await mark_waiting(
+            nonlocal token
+            kept = await mark_waiting(
                 self._scripts,
                 call_id=call_id,
-                wait_hash=wait_hash(token),
+                wait_hash=wait_hash(tokens[0]),
                 method=call.method,
                 is_own=call_id == call.call_id,
             )
+            token = next((each for each in tokens if wait_hash(each) == kept), "")
+            return token != ""
 
         if not await self._mark_before_answer(mark, call, ends, decides_here=decides_here):
             return ""

@@ -17,6 +17,7 @@ from callback_server.store.failure_log import log_store_error
 from callback_server.store.queries.read_pauses import read_pauses
 from callback_server.store.recording import Recording
 from callback_server.store.safety import HIDDEN, Durability, UnsafeStoreError, check_store, refusals, setting_problems
+from callback_server.store.schema import naming_key
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.sweep_partition import SweepResult, sweep_partition
 from callback_server.store.transitions.sync_pauses import sync_pauses
@@ -37,7 +38,7 @@ CHECK_INTERVAL_S: Final = 5.0
 
 async def wait_for_store(
     scripts: Scripts, durability: Durability, *, shown_url: str, stop_requested: asyncio.Event
-) -> bool:
+) -> bytes | None:
     """Wait until the store answers, then check that it is safe and copy the pauses to every partition.
 
     The pauses are copied before anything is delivered: a partition may not know of a pause yet.
@@ -49,7 +50,7 @@ async def wait_for_store(
         stop_requested: Ends the wait.
 
     Returns:
-        True if the store is ready, False if a stop was requested first.
+        The naming key of the store, which is ready. None: a stop was requested first.
 
     Raises:
         UnsafeStoreError: The store's configuration can lose data.
@@ -62,7 +63,8 @@ async def wait_for_store(
                 directories = await local_directories(scripts.client)
             await check_store(scripts.client, durability)
             await sync_pauses(scripts, await read_pauses(scripts))
-            return True
+            with refusals():
+                return await naming_key(scripts.client)
         except StoreError as error:
             full = why_full(directories, str(error))
             if time.monotonic() - began > START_WAIT_S:
@@ -72,7 +74,7 @@ async def wait_for_store(
             logged |= {False, bool(full)}
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop_requested.wait(), _START_RETRY_S)
-    return False
+    return None
 
 
 class StoreProbe:

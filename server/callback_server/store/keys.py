@@ -26,6 +26,9 @@ PARTITIONS: Final = 64
 """The number of partitions. The first start on a store fixes it, and every later start checks it."""
 SCHEMA_KEY: Final = "cb:schema"
 """String: `{version}:{partitions}`, with the highest version of the processes that have started on the store."""
+NAMING_KEY: Final = "cb:naming_key"
+"""String: 32 random bytes, made by the first start on the store and never changed. Servers derive keys from it that
+they need without a `state_key`, too."""
 PAUSED_KEY: Final = "cb:paused"
 """Hash: a field for each activity whose deliveries are paused, with who, why and when as JSON, and the version of this
 list at the empty field."""

@@ -1,8 +1,9 @@
-"""The version and the layout of a store: read, checked, and raised to ours (see keys.SCHEMA_VERSION)."""
+"""The layout of a store: read, checked, and raised to ours (see keys.SCHEMA_VERSION). The naming key of a store."""
 
 from __future__ import annotations
 
 import re
+import secrets
 from typing import Final, cast
 
 from callback_server.store import keys
@@ -10,6 +11,7 @@ from callback_server.store.connection.client import StoreClient
 from callback_server.store.scripts import Script
 
 UPGRADE_SCHEMA: Final = Script("upgrade_schema")
+_NAMING_KEY_BYTES: Final = 32
 
 
 async def upgrade_schema(client: StoreClient) -> str:
@@ -25,6 +27,13 @@ async def upgrade_schema(client: StoreClient) -> str:
         *UPGRADE_SCHEMA.pack(version=keys.SCHEMA_VERSION, partitions=keys.PARTITIONS),
     )
     return str(stored.decode(errors="replace"))
+
+
+async def naming_key(client: StoreClient) -> bytes:
+    """Return the naming key of the store, and make it for a new store. Call it within `safety.refusals`."""
+    made = secrets.token_bytes(_NAMING_KEY_BYTES)
+    kept = cast("bytes | None", await client.set(keys.NAMING_KEY, made, nx=True, get=True))
+    return made if kept is None else kept
 
 
 async def stored_layout(client: StoreClient) -> str | None:

@@ -8,7 +8,7 @@
 ---@param wait_hash string SHA-256 of the token in the address, in hexadecimal digits
 ---@param method string of the request, in lower case
 ---@param is_own boolean whether it is the caller of the call itself
--- Returns: OK (the call was marked while it ran); STALE (it has ended).
+-- Returns: OK with the hash that the call keeps (it was marked while it ran); STALE (it has ended).
 -- Transition: none.
 -- @arguments
 
@@ -19,4 +19,4 @@ if not call[2] then
   if method ~= 'get' then redis.call('HSET', call_key(call_id), 'method', method) end
 end
 if is_own and not call[3] then redis.call('HSET', call_key(call_id), 'caller_waits', '1') end
-return {'OK'}
+return {'OK', call[2] or wait_hash}

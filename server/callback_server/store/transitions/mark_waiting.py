@@ -11,7 +11,7 @@ from callback_server.store.scripts import Script, Scripts
 SCRIPT: Final = Script("mark_waiting")
 
 
-async def mark_waiting(scripts: Scripts, *, call_id: str, wait_hash: str, method: str, is_own: bool) -> bool:
+async def mark_waiting(scripts: Scripts, *, call_id: str, wait_hash: str, method: str, is_own: bool) -> str:
     """Mark a call before its caller, or a repeat, is told to wait, durably. Safe to send again.
 
     Args:
@@ -22,12 +22,12 @@ async def mark_waiting(scripts: Scripts, *, call_id: str, wait_hash: str, method
         is_own: Whether the caller of the call itself is told to wait, and not a repeat.
 
     Returns:
-        Whether the call was marked while it ran. If not, it has ended.
+        The hash that the call has: of the first mark, if a caller was told to wait before. Empty: the call has ended.
 
     Raises:
         StoreError: It is not known whether the call was marked.
     """
-    (word,) = await scripts.run(
+    word, *kept = await scripts.run(
         SCRIPT,
         keys.partition_of(case_id_of_call(call_id)),
         call_id=call_id,
@@ -35,4 +35,4 @@ async def mark_waiting(scripts: Scripts, *, call_id: str, wait_hash: str, method
         method=method,
         is_own=is_own,
     )
-    return bool(word == b"OK")
+    return str(kept[0].decode()) if word == b"OK" else ""
