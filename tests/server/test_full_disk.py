@@ -11,6 +11,7 @@ from support.store import StoreProcess
 from support.system import running_system
 from support.wait import wait_until
 
+from callback import Response, UnavailableError
 from callback_process.entry_point import StartError
 from callback_process.findings import Level
 from callback_server.control_plane import ControlPlane
@@ -44,6 +45,8 @@ async def test_a_full_disk_is_named_by_a_server_that_runs_and_by_doctor(tmp_path
     try:
         async with running_system(tmp_path, store) as system:
             fill(disk)
+            with pytest.raises(UnavailableError):  # a write that needs more than what is left of a block
+                await system.client.generate_callback_url("record", Response("x" * 65_536))
             await wait_until(lambda: system.server.events("store_disk_full"), what="the name of the cause")
             full = system.server.events("store_disk_full")[0]["problem"]
             assert full.startswith(f"the disk of the store is full: {disk} has ")
