@@ -18,11 +18,10 @@ import contextlib
 import socket
 from typing import TYPE_CHECKING, Final, Self
 
+from callback_edge.activation import passed_socket
 from callback_edge.app import create_app
 from callback_edge.brand import BrandError
 from callback_edge.call.exchange import Exchanges
-from callback_edge.http.activation import passed_socket
-from callback_edge.http.listener import HttpListener
 from callback_edge.pages.pages import Pages
 from callback_edge.pages.template_errors import TemplatesError
 from callback_edge.settings import EdgeSettings
@@ -31,6 +30,8 @@ from callback_process.addresses import Address
 from callback_process.admin import AdminServer
 from callback_process.credentials import CredentialsError
 from callback_process.entry_point import StartError
+from callback_process.http.listener import HttpListener
+from callback_process.http.service import HttpLimits
 from callback_process.listener import address_of, listen
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Edge:
             self.address, self.admin_address = address_of(public), address_of(admin)
             await parts.enter_async_context(self.upstream)
             self.exchanges = Exchanges(self.app, pages, self.upstream, self._settings, observe)
-            self.listener = HttpListener(self.exchanges, self._settings)
+            self.listener = HttpListener(self.exchanges, _limits(self._settings), self._settings.trusted_proxies)
             await self.listener.start(public)
             parts.push_async_callback(self.listener.stop, 0)
             parts.enter_context(AdminServer(admin, self._why_not_ready))
@@ -116,6 +117,16 @@ class Edge:
 
     async def _why_not_ready(self) -> str:
         return "stopping" if self._is_stopping else self.upstream.why_not_ready()
+
+
+def _limits(settings: EdgeSettings) -> HttpLimits:
+    return HttpLimits(
+        max_connections=settings.max_connections,
+        max_connections_per_address=settings.max_connections_per_address,
+        head_timeout_s=settings.head_timeout_s,
+        keep_alive_timeout_s=settings.keep_alive_timeout_s,
+        body_limit_bytes=settings.body_limit_bytes,
+    )
 
 
 def _load_tracing() -> "Tracing":

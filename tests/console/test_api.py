@@ -37,7 +37,7 @@ from support.wait import DEADLINE_S, wait_until
 from callback import AnswerMode
 from callback.json_form import from_json
 from callback.v1 import audit_service_pb2, callbacks_service_pb2, operations_service_pb2
-from callback_api import application, codecs, forwarding
+from callback_api import admission, application, codecs, forwarding
 from callback_process.entry_point import StartError
 from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
 from callback_server.access.roles import Role
@@ -332,7 +332,7 @@ async def without_its_message(world, rpc, authorization):
 async def test_a_caller_without_a_known_token_is_refused_before_its_message_and_takes_no_place(
     world, limits, rpc, authorization
 ):
-    limits(application, MAX_REQUESTS=0)
+    limits(admission, MAX_REQUESTS=0)
     async with without_its_message(world, rpc, authorization) as reader:
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.split()[1] == (b"200" if rpc == "WatchCalls" else b"401")  # a stream has its error at its end
@@ -340,8 +340,9 @@ async def test_a_caller_without_a_known_token_is_refused_before_its_message_and_
 
 
 @pytest.mark.parametrize("headers", [JSON, JSON | {"Content-Encoding": "gzip"}])
-async def test_a_message_that_cannot_be_read_is_not_read_without_a_known_token(world, headers):
-    for token, status in ((None, 401), ("wrong", 401), (world.tokens["orders"], 400), (world.tokens["work"], 400)):
+async def test_a_message_that_cannot_be_read_is_not_read_without_a_token_of_the_role(world, headers):
+    expected = ((None, 401), ("wrong", 401), (world.tokens["orders"], 400), (world.tokens["work"], 403))
+    for token, status in expected:
         async with caller(world.console, token) as http:
             answer = await http.post("ListCallbacks", content=b"{", headers=headers)
         assert answer.status_code == status, token
@@ -452,7 +453,7 @@ async def test_a_compressed_message_is_as_limited_as_a_plain_one(orders):
     headers = JSON | {"Content-Encoding": "gzip", "Accept-Encoding": "gzip"}
     answer = await orders.post("ListCallbacks", content=gzip.compress(b"{}"), headers=headers)
     assert (answer.status_code, answer.headers["content-encoding"]) == (200, "identity")
-    large = gzip.compress(b" " * (application.MAX_BODY_BYTES + 1))
+    large = gzip.compress(b" " * (codecs.MAX_BODY_BYTES + 1))
     answer = await orders.post("ListCallbacks", content=large, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (429, "resource_exhausted")
 
@@ -605,17 +606,17 @@ async def test_a_caller_that_disconnects_ends_its_rpc(peer, rpc):
 
 
 async def test_a_message_that_does_not_arrive_ends_its_request(world, limits):
-    limits(application, ARRIVAL_S=0.1)
+    limits(admission, ARRIVAL_S=0.1)
     authorization = f"Authorization: Bearer {world.tokens['orders']}\r\n"
     async with without_its_message(world, "WatchCalls", authorization) as reader:
         assert b'"code": "deadline_exceeded"' in await reader.readuntil(b"}}")
 
 
 async def test_the_size_of_a_message_and_the_number_of_requests_are_limited(orders, limits):
-    too_large = json.dumps({"callbackCaseId": "a" * application.MAX_BODY_BYTES}).encode()
+    too_large = json.dumps({"callbackCaseId": "a" * codecs.MAX_BODY_BYTES}).encode()
     answer = await orders.post("GetCallback", content=too_large, headers=JSON)
     assert (answer.status_code, answer.json()["code"]) == (429, "resource_exhausted")
-    limits(application, MAX_REQUESTS=0)
+    limits(admission, MAX_REQUESTS=0)
     answer = await orders.post("ListCallbacks", json={})
     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
 

@@ -198,11 +198,11 @@ async def test_a_request_for_another_host_is_refused(world, host):
         assert (answer.status_code, answer.text) == (421, "unknown host\n")
 
 
-async def test_a_websocket_is_refused(world):
+async def test_an_offer_of_a_websocket_is_ignored(world):
     async with world.visitor("orders") as http:
         upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
-        answer = await http.get("/events", headers=upgrade | {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})
-        assert answer.status_code == 403
+        answer = await http.get("/waiting", headers=upgrade | {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
 
 
 async def test_a_live_page_of_a_case_that_does_not_exist_ends(world):

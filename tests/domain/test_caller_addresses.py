@@ -5,8 +5,8 @@ import ipaddress
 import pytest
 from pydantic import ValidationError
 
-from callback_edge.callers import CallerResolver
 from callback_edge.settings import EdgeSettings
+from callback_process.http.callers import CallerResolver
 
 TRUSTED = [ipaddress.ip_network(each) for each in ("10.0.0.0/24", "192.0.2.1", "2001:db8:ffff::/48")]
 PROXY = "10.0.0.1"

@@ -18,8 +18,8 @@ from support.edge import (
 )
 from support.wait import wait_until
 
-from callback_edge.http import connection, listener
 from callback_edge.settings import EdgeSettings
+from callback_process.http import connection, listener
 
 FOR_EVER = 3600
 SHORT_S = 0.5

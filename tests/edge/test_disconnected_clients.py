@@ -18,8 +18,8 @@ from support.edge import (
 )
 from support.wait import DEADLINE_S, wait_until
 
-from callback_edge.http import connection
 from callback_edge.upstream import channel
+from callback_process.http import connection
 
 _POST = b"POST /cb/6f1f0e3c-6f5e-4d6c-9d0e-1a4a54b9d8b1 HTTP/1.1\r\nHost: a\r\n"
 PARTS_OF_REQUESTS = [

@@ -18,7 +18,7 @@ from support.edge import (
 from support.wait import wait_until
 
 from callback_edge.edge import Edge
-from callback_edge.http import connection
+from callback_process.http import connection
 
 FOR_EVER = 1000
 

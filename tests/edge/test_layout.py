@@ -1,4 +1,4 @@
-"""Imports between the folders of the edge go one way, from the connection down to the limits."""
+"""Imports between the folders of the edge go one way, from the exchange down to the limits."""
 
 import ast
 
@@ -13,7 +13,6 @@ MAY_USE = {
     "pages": set(),
     "upstream": {"limits"},
     "call": {"limits", "pages", "upstream"},
-    "http": {"limits", "pages", "call"},
 }
 """Folders that the modules of a folder may import, besides their own and the other modules of the root."""
 

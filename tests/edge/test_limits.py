@@ -22,7 +22,7 @@ from support.edge import (
     send_raw,
 )
 
-from callback_edge.http import connection
+from callback_process.http import connection
 
 LIMIT = 1 << 20
 CHUNKED = "Transfer-Encoding: chunked"

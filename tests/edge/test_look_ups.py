@@ -20,7 +20,7 @@ from support.edge import (
 from support.limits import limited
 from support.wait import wait_until
 
-from callback_edge.limits import turns
+from callback_process.http import turns
 
 BODY = b"x" * (64 * 1024 + 1)
 """A body that is looked up first."""

@@ -23,7 +23,7 @@ from support.garbage import BODY, large_garbage
 from support.limits import limited
 from support.wait import wait_until
 
-from callback_edge.limits import turns
+from callback_process.http import turns
 
 LIMIT = len(BODY)
 PART = 64 * 1024

@@ -97,7 +97,7 @@ async def test_open_requests_and_connections_are_gauges_that_return_to_zero(plan
 
 
 async def test_a_client_that_only_ends_its_side_is_counted_with_its_answer(plane):
-    patient = "from callback_edge.http import connection; connection.HANG_UP_DELAY_S = 60"
+    patient = "from callback_process.http import connection; connection.HANG_UP_DELAY_S = 60"
     async with EdgeProcess(plane.target, first=patient) as edge:
         await ask(edge)  # from here on the server is known to be ready
         reader, writer = await edge.connect()

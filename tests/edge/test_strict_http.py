@@ -7,7 +7,7 @@ import pytest
 from support.edge import answer_to, http_request, parse_answers, running_edge, send_raw
 from support.payloads import BAD, GOOD, HIDDEN, NOWHERE, PATH, TOLERATED, get
 
-from callback_edge.http.parser import StrictConnection
+from callback_process.http.parser import StrictConnection
 
 END = b"GET /the-end HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 """Request that ends the connection."""
@@ -110,7 +110,7 @@ async def test_a_refusal_reaches_a_client_that_is_still_sending(plane, edge):
 @pytest.mark.parametrize("before", [0, 1])
 def test_a_field_with_a_line_break_is_never_sent(name, before):
     """This is the last check of fields; the code that makes them checks them too."""
-    connection = StrictConnection(1000)
+    connection = StrictConnection(1000, ())
     connection.receive_data(get(b"Host: a"))
     while connection.next_event() is not h11.NEED_DATA and connection.their_state is not h11.DONE:
         pass

@@ -8,8 +8,8 @@ from support.edge import DEADLINE_S, chunk, http_request, one_answer, raw_reques
 from support.limits import limited
 from support.wait import wait_until
 
-from callback_edge.limits import turns as turns_of_an_edge
-from callback_edge.limits.turns import STEPS_PER_TURN, Turns
+from callback_process.http import turns as turns_of_an_edge
+from callback_process.http.turns import STEPS_PER_TURN, Turns
 
 
 async def steps(turns, group, count, log):

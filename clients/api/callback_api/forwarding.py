@@ -136,7 +136,7 @@ class Forwarding(MetadataInterceptor[None]):
     async def _send(self, received: Received, context: _Context) -> bytes:
         """Send a request, and return the response."""
         with as_connect_errors():
-            request = await self._convert(received.message, len(received.data))
+            request = await self._convert(received.message, received.max_size)
             rpc = self._rpc(context)
             response: Message = await rpc(request, timeout=_seconds_left(context), metadata=_metadata(context))
             return await self._convert(lambda: received.format.format(response), response.ByteSize())
@@ -150,7 +150,7 @@ class Forwarding(MetadataInterceptor[None]):
     async def _stream(self, received: Received, context: _Context) -> AsyncIterator[bytes]:
         """Send a request, and yield the responses."""
         with as_connect_errors():
-            request = await self._convert(received.message, len(received.data))
+            request = await self._convert(received.message, received.max_size)
             if self._is_stopping:
                 raise _stopping()
             if len(self._watches) >= MAX_WATCHES:
@@ -197,26 +197,24 @@ class Forwarding(MetadataInterceptor[None]):
     async def _require_known(self, stub: Any, metadata: _Metadata, *, at_once: bool) -> None:
         """Raise the error of the server if it does not accept the token of a request.
 
+        What it is asked for needs no role that an RPC of the API does not need.
+
         Args:
             stub: The stub.
             metadata: The token.
             at_once: Whether callers with other tokens, which the server may not know, do not make this one wait.
         """
+        if at_once:
+            await _probe(stub, metadata)
+            return
+        if self._waiting_probes >= MAX_WAITING_PROBES:
+            raise ConnectError(Code.UNAVAILABLE, "too many callers with a new token: try again")
+        self._waiting_probes += 1
         try:
-            if at_once:
+            async with self._probes:
                 await _probe(stub, metadata)
-                return
-            if self._waiting_probes >= MAX_WAITING_PROBES:
-                raise ConnectError(Code.UNAVAILABLE, "too many callers with a new token: try again")
-            self._waiting_probes += 1
-            try:
-                async with self._probes:
-                    await _probe(stub, metadata)
-            finally:
-                self._waiting_probes -= 1
-        except grpc.aio.AioRpcError as error:
-            if error.code() is not grpc.StatusCode.PERMISSION_DENIED:  # it knows the token, of another role
-                raise
+        finally:
+            self._waiting_probes -= 1
 
     def _connection(self) -> grpc.aio.Channel:
         """Return the channel. The first request opens it; changed addresses, and changed files of TLS, replace it."""

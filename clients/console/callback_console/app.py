@@ -46,8 +46,6 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex",
 }
-_MAX_FORM_BYTES: Final = 2 * 1024 * 1024
-"""Largest form. The body of a response has at most 1 MiB."""
 _MEDIA_TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 """Media types of the static files, by the end of their names."""
 _STATUS_OF: Final = (
@@ -74,7 +72,8 @@ def create_app(settings: ConsoleSettings, origins: frozenset[str]) -> Quart:
     # Quart opens a static file for each request, and leaves it open for a browser that disconnects at that moment.
     app = Quart("callback_console", static_folder=None)
     static_files = _static_files()
-    app.config["MAX_CONTENT_LENGTH"] = _MAX_FORM_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = None  # `service` limits bodies before it reads them
+    app.config["MAX_FORM_MEMORY_SIZE"] = None
     app.jinja_options = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     app.extensions[request_context.SETTINGS] = settings
     app.extensions[request_context.SESSIONS] = Sessions(settings.session_s)
@@ -126,6 +125,9 @@ def create_app(settings: ConsoleSettings, origins: frozenset[str]) -> Quart:
 
     @app.errorhandler(CallbackError)
     async def show_refusal(error: CallbackError) -> ResponseReturnValue:
+        if g.session is not None and sessions().find(request.cookies.get(sign_in.cookie_name(), "")) is None:
+            # It ended meanwhile, which closed its client. A part of a page, which the person leaves, changes nothing.
+            return Response(status=204) if "HX-Request" in request.headers else sign_in.ask_to_sign_in(has_ended=True)
         title, status = next((title, status) for kind, title, status in _STATUS_OF if isinstance(error, kind))
         if isinstance(error, PermissionDeniedError) and g.session is not None:
             session().identity.is_admin = None  # the token may have lost the role, so the next page asks again

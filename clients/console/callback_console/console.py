@@ -6,32 +6,35 @@ sessions close.
 
 import asyncio
 import contextlib
-import logging
-from typing import Self
+from typing import Final, Self
 
-from hypercorn.asyncio import serve
-from hypercorn.config import Config
-
+from callback_api.admission import Admission
 from callback_api.application import ApiFirst
+from callback_api.codecs import MAX_BODY_BYTES
 from callback_api.forwarding import Forwarding
 from callback_console.app import create_app
 from callback_console.hosts import OwnHostOnly, origins_of
 from callback_console.request_context import SESSIONS
 from callback_console.server_access import tls_of
+from callback_console.service import ConsoleService
 from callback_console.sessions import Sessions
 from callback_console.settings import ConsoleSettings
 from callback_process.addresses import Address
 from callback_process.admin import AdminServer
 from callback_process.entry_point import StartError
+from callback_process.http.listener import HttpListener
+from callback_process.http.service import HttpLimits
+from callback_process.http.turns import Turns
 from callback_process.listener import address_of, listen
 
-
-class _HttpConfig(Config):
-    """Hypercorn's configuration."""
-
-    accesslog = None
-    errorlog = logging.getLogger("hypercorn.error")  # goes through the process's own logs
-    include_server_header = False
+_LIMITS: Final = HttpLimits(
+    max_connections=1024,
+    max_connections_per_address=256,  # a person has about six, and an office has one address
+    head_timeout_s=10,
+    keep_alive_timeout_s=75,  # longer than that of a proxy in front
+    body_limit_bytes=MAX_BODY_BYTES,
+)
+"""Limits of connections."""
 
 
 class Console:
@@ -71,16 +74,14 @@ class Console:
             except (OSError, ValueError) as error:
                 raise StartError(f"server_tls: {error}") from error
             parts.push_async_callback(self._forwarding.close)
-            config = _HttpConfig()
-            config.bind = [f"fd://{public.detach()}"]
-            config.graceful_timeout = self._settings.grace_s
-            serving = serve(
-                OwnHostOnly(ApiFirst(app, self._forwarding, origins), origins),
-                config,
-                shutdown_trigger=self._stopping.wait,
-                mode="asgi",
-            )
-            self._serving = asyncio.create_task(serving)
+            admission = Admission(Turns())
+            pages_and_api = OwnHostOnly(ApiFirst(app, self._forwarding, origins, admission), origins)
+            service = ConsoleService(pages_and_api, self._sessions, admission, self._settings.cookie_name)
+            self._listener = HttpListener(service, _LIMITS, self._settings.trusted_proxies)
+            await app.startup()
+            parts.push_async_callback(app.shutdown)
+            await self._listener.start(public)
+            parts.push_async_callback(self._listener.stop, 0)
             parts.enter_context(AdminServer(admin, self._why_not_ready))
             self._parts = parts.pop_all()
         return self
@@ -94,7 +95,7 @@ class Console:
         self._stopping.set()
         self._sessions.end_live_pages()
         self._forwarding.end_watches()
-        await self._serving
+        await self._listener.stop(self._settings.grace_s)
 
     async def _why_not_ready(self) -> str:
         return "stopping" if self._stopping.is_set() else ""

@@ -5,11 +5,11 @@ A page of another site can make its own name point to this machine (DNS rebindin
 """
 
 from collections.abc import Collection
+from typing import Any
 from urllib.parse import urlsplit
 
-from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, Scope
-
 from callback_process.addresses import Address
+from callback_process.http.service import Receive, Send
 
 
 def origins_of(address: Address, public_url: str | None) -> frozenset[str]:
@@ -26,22 +26,18 @@ def origins_of(address: Address, public_url: str | None) -> frozenset[str]:
 
 
 class OwnHostOnly:
-    """Application that passes requests for its own hosts on. It refuses all others with a 421, and every WebSocket."""
+    """Application that passes requests for its own hosts on. It refuses all others with a 421."""
 
-    def __init__(self, app: ASGIFramework, origins: Collection[str]) -> None:
+    def __init__(self, app: Any, origins: Collection[str]) -> None:
         self._app = app
         self._hosts = {urlsplit(origin).netloc.encode() for origin in origins}
 
-    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """Handle a connection."""
-        if scope["type"] == "http":
-            hosts = [value.lower() for name, value in scope["headers"] if name == b"host"]
-            if len(hosts) != 1 or hosts[0] not in self._hosts:
-                headers = [(b"content-type", b"text/plain; charset=utf-8")]
-                await send({"type": "http.response.start", "status": 421, "headers": headers, "trailers": False})
-                await send({"type": "http.response.body", "body": b"unknown host\n", "more_body": False})
-                return
-        elif scope["type"] == "websocket":  # no page uses one
-            await send({"type": "websocket.close", "code": 1000, "reason": None})
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Handle a request."""
+        hosts = [value.lower() for name, value in scope["headers"] if name == b"host"]
+        if len(hosts) != 1 or hosts[0] not in self._hosts:
+            headers = [(b"content-type", b"text/plain; charset=utf-8")]
+            await send({"type": "http.response.start", "status": 421, "headers": headers, "trailers": False})
+            await send({"type": "http.response.body", "body": b"unknown host\n", "more_body": False})
             return
         await self._app(scope, receive, send)

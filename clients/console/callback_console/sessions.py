@@ -6,7 +6,8 @@ A cookie has only the key of a session. The token stays here. Sessions with the 
 import asyncio
 import math
 import secrets
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,7 +17,9 @@ from callback_console.shared_watch import LivePage, RefreshLimiter, SharedWatch
 from callback_triage.replays import DeadCalls, FailedCalls, Replay
 
 MAX_SESSIONS: Final = 1000
-"""Maximum number of sessions. Another one ends the oldest."""
+"""Maximum number of sessions. Another one ends the oldest of the owner who has the most."""
+MAX_SESSIONS_EACH: Final = 16
+"""Maximum number of sessions of one owner. Another one ends the oldest of these."""
 MAX_LIVE_PAGES: Final = 16
 """Maximum number of live pages of a session. A further one ends the oldest."""
 
@@ -53,6 +56,8 @@ class Session:
     """Session of one person."""
 
     identity: Identity
+    owner: Hashable
+    """Whose it is: a person at an OpenID provider, who has many ID tokens, or else the token."""
     timer: asyncio.TimerHandle
     """Timer that ends the session."""
     is_of_issuer: bool
@@ -104,7 +109,7 @@ class Sessions:
         client: AsyncCallbackClient,
         *,
         lifetime_s: float = math.inf,
-        is_of_issuer: bool = False,
+        subject: tuple[str, str] | None = None,
     ) -> str:
         """Open a session, and return its key.
 
@@ -112,10 +117,10 @@ class Sessions:
             token: Token of the person. None: the server has no principals.
             client: Client with this token. The session closes it.
             lifetime_s: Time in which the token expires, in seconds. The session ends then, if not earlier.
-            is_of_issuer: Whether the person signed in at the OpenID provider.
+            subject: Issuer and subject, if the person signed in at the OpenID provider.
         """
-        if len(self._sessions) == MAX_SESSIONS:
-            await self.close(next(iter(self._sessions)))
+        owner = subject or token
+        await self._make_room(owner)
         identity = self._identities.setdefault(token, Identity(token, client, limiter=self._limiter))
         identity.session_count += 1
         identity.is_admin = None  # it may have changed since another session asked
@@ -123,8 +128,17 @@ class Sessions:
             await client.close()
         key = secrets.token_urlsafe(32)
         timer = asyncio.get_running_loop().call_later(min(self._lifetime_s, lifetime_s), self._end, key)
-        self._sessions[key] = Session(identity, timer, is_of_issuer)
+        self._sessions[key] = Session(identity, owner, timer, is_of_issuer=subject is not None)
         return key
+
+    async def _make_room(self, owner: Hashable) -> None:
+        """End a session, if one more of this owner would be one too many."""
+        counts = Counter(session.owner for session in self._sessions.values())
+        if counts[owner] < MAX_SESSIONS_EACH:
+            if len(self._sessions) < MAX_SESSIONS:
+                return
+            owner = max(counts, key=counts.__getitem__)
+        await self.close(next(key for key, session in self._sessions.items() if session.owner == owner))
 
     def find(self, key: str) -> Session | None:
         """Return the session of a key. None if there is none, or it has ended."""

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_settings import SettingsConfigDict
 
 from callback_process.addresses import Address, parse_bind
-from callback_process.settings import Bind, IssuerUrl, LogLevel, ProcessSettings, StopSeconds, TlsSettings
+from callback_process.settings import Bind, IssuerUrl, LogLevel, Network, ProcessSettings, StopSeconds, TlsSettings
 from callback_shared.targets import DEFAULT_TARGET, has_several, is_local, target_problem
 
 
@@ -74,6 +74,9 @@ class ConsoleSettings(ProcessSettings):
     has the identity of the person who signed in. None: plain text."""
     allow_plaintext: bool = False
     """Whether tokens may go to a server on another machine without TLS. Set it only if a mesh or a sidecar encrypts."""
+    trusted_proxies: list[Network] | None = None
+    """Proxies in front of the console, as addresses or networks (`10.0.0.0/24`), whose `X-Forwarded-For` names the
+    caller. `[]`: there is no proxy. None: unknown. Then the limit of connections per address does not apply."""
     openid: OpenIdSettings | None = None
     """OpenID provider at which people can sign in, besides the sign-in with a token. None: with a token only."""
     session_s: Annotated[int, Field(ge=60, le=30 * 24 * 3600)] = 12 * 3600
@@ -85,6 +88,18 @@ class ConsoleSettings(ProcessSettings):
     """Lowest level to log."""
 
     @property
+    def is_https(self) -> bool:
+        """Whether browsers use https."""
+        return (self.public_url or "").startswith("https:")
+
+    def cookie_name(self, host: str) -> str:
+        """Return the name of the cookie of a session, by the `Host` of a request.
+
+        Browsers send a cookie to every port of a host, so it has the port.
+        """
+        return "__Host-callback_console" if self.is_https else f"callback_console_{host.rpartition(':')[2]}"
+
+    @property
     def is_local(self) -> bool:
         """Whether only browsers on this machine can use it."""
         host = urlsplit(self.public_url).hostname if self.public_url else None
@@ -94,7 +109,7 @@ class ConsoleSettings(ProcessSettings):
     def _agrees_with_itself(self) -> Self:
         if self.bind == self.admin_bind and parse_bind(self.bind).port != 0:
             raise ValueError(f"bind and admin_bind are the same address, {self.bind}")
-        if not self.is_local and not (self.public_url or "").startswith("https:"):
+        if not self.is_local and not self.is_https:
             raise ValueError(
                 "tokens would travel in plain text: bind to loopback, or set public_url to the https URL of the proxy"
             )

@@ -43,15 +43,8 @@ Answer = Response | tuple[str, int]
 
 
 def cookie_name() -> str:
-    """Return the name of the cookie. Browsers send a cookie to every port of a host, so it has the port."""
-    if is_https():
-        return "__Host-callback_console"
-    return f"callback_console_{request.headers['host'].rpartition(':')[2]}"
-
-
-def is_https() -> bool:
-    """Return whether browsers use https."""
-    return (settings().public_url or "").startswith("https:")
+    """Return the name of the cookie."""
+    return settings().cookie_name(request.headers["host"])
 
 
 def ask_to_sign_in(*, has_ended: bool = False) -> Response:
@@ -144,7 +137,7 @@ async def _sign_in_person(person: Person, next_path: str) -> Answer:
             raise SignInError("openid_not_accepted", HTTPStatus.BAD_GATEWAY) from error
         return await page("no_access.html", person=person), HTTPStatus.FORBIDDEN
     lifetime_s = person.expires + LEEWAY_S - time.time()  # as long as the server accepts it
-    return await _open(person.id_token, next_path, lifetime_s=lifetime_s, is_of_issuer=True)
+    return await _open(person.id_token, next_path, lifetime_s=lifetime_s, subject=(person.issuer, person.subject))
 
 
 @blueprint.post("/sign-out")
@@ -165,12 +158,12 @@ async def _sign_in_without_token() -> Answer:
 
 
 async def _open(
-    token: str | None, next_path: str, *, lifetime_s: float = math.inf, is_of_issuer: bool = False
+    token: str | None, next_path: str, *, lifetime_s: float = math.inf, subject: tuple[str, str] | None = None
 ) -> Response:
     await sessions().close(request.cookies.get(cookie_name(), ""))  # this browser no longer uses that one
     answer = _redirect(next_path)
     client = new_client(settings(), token)
-    key = await sessions().open(token, client, lifetime_s=lifetime_s, is_of_issuer=is_of_issuer)
+    key = await sessions().open(token, client, lifetime_s=lifetime_s, subject=subject)
     _set_cookie(answer, cookie_name(), key, math.ceil(min(settings().session_s, lifetime_s)))
     return answer
 
@@ -181,13 +174,13 @@ def _set_cookie(answer: Response, name: str, value: str, max_age_s: int) -> None
         value,
         max_age=max_age_s,
         httponly=True,
-        secure=is_https(),
+        secure=settings().is_https,
         samesite="Lax",  # a shared link and the return from the issuer work, and a form of another site gets no session
     )
 
 
 def _delete_cookie(answer: AnyResponse, name: str) -> None:
-    answer.delete_cookie(name, secure=is_https(), httponly=True, samesite="Lax")
+    answer.delete_cookie(name, secure=settings().is_https, httponly=True, samesite="Lax")
 
 
 def _sign_in_cookie_name(state: str = "") -> str:

@@ -13,10 +13,18 @@ import protovalidate
 
 from callback.v1 import callback_pb2, edge_service_pb2
 from callback_edge import problems
-from callback_edge.http_answer import FIXED_HEADERS, HttpAnswer
 from callback_edge.page_content import PageContent
+from callback_process.http.answer import HttpAnswer
 
 _COOKIE: Final = "set-cookie"
+FIXED_HEADERS: Final[Sequence[tuple[str, str]]] = (
+    ("cache-control", "no-store"),
+    ("referrer-policy", "no-referrer"),
+    ("x-content-type-options", "nosniff"),
+    ("x-robots-tag", "noindex"),
+)
+"""Headers of every answer, once each. The connection adds them, also to Hypercorn's own answers. So no `HttpAnswer` has
+them, and the edge removes those of a handler."""
 _FIXED_NAMES: Final = frozenset(name for name, _ in FIXED_HEADERS)
 _UNSENT_NAMES: Final = _FIXED_NAMES | {_COOKIE}
 """Names of the fields that are left out of a response that may not set cookies."""

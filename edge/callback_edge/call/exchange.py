@@ -17,15 +17,15 @@ here, directly from its ASGI scope: Quart's request object costs several times a
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final, Protocol, cast
+from typing import Any, ClassVar, Final, cast
 
 from quart import Quart
 
 from callback.v1 import edge_service_pb2
-from callback_edge import problems
-from callback_edge.call.answer import render
+from callback_edge import metrics, problems
+from callback_edge.call.answer import FIXED_HEADERS, render
 from callback_edge.call.request import (
     ALLOW,
     CALL_METHODS,
@@ -41,21 +41,21 @@ from callback_edge.call.request import (
     to_invocation,
 )
 from callback_edge.call.request_record import RequestRecord
-from callback_edge.http_answer import HttpAnswer
 from callback_edge.limits.body_budget import BodyBudget, BodyReservation
 from callback_edge.limits.per_address import BUSY_RETRY_S, AddressLimits
-from callback_edge.limits.turns import Turns
 from callback_edge.page_content import PageContent
 from callback_edge.pages import views
 from callback_edge.pages.pages import Pages, prefers_page
 from callback_edge.settings import EdgeSettings
 from callback_edge.upstream.client import ServerClient
 from callback_process import logs
+from callback_process.http.answer import HttpAnswer
+from callback_process.http.callers import Caller
+from callback_process.http.service import Client, Receive, Send
+from callback_process.http.turns import Turns
 from callback_process.limited_event import LimitedEvent
 
 log = logs.get_logger()
-_Message = dict[str, Any]
-_Receive = Callable[[], Awaitable[_Message]]
 
 _LARGE_BODY_BYTES: Final = 64 * 1024
 """A request with a larger body is looked up before the rest of it is read. A larger answer counts as bytes in flight,
@@ -65,24 +65,28 @@ _REFUSED: Final = {problem: LimitedEvent(log.warning, "call_refused") for proble
 """The log event of each problem that is no call."""
 _WITHOUT_SERVER: Final = (problems.SERVER_UNREACHABLE, problems.EDGE_REFUSED)
 """Problems of an edge whose request no server has received, so that another edge can send it."""
+_BY_STATUS: Final = {
+    each.status: each
+    for each in (
+        problems.BAD_REQUEST,
+        problems.METHOD_NOT_ALLOWED,
+        problems.HEAD_TIMEOUT,
+        problems.BODY_TOO_LARGE,
+        problems.TOO_MANY_REQUESTS,
+        problems.HEAD_TOO_LARGE,
+        problems.NOT_IMPLEMENTED,
+        problems.TOO_MANY_CALLS,
+        problems.VERSION_NOT_SUPPORTED,
+    )
+}
+"""Problem for each status with which a request is refused before it has an exchange."""
 _NOT_LOGGED: Final = (problems.PREFETCH_REFUSED, problems.TOO_MANY_CALLS)
 """Problems that are expected; metrics count them, and they are not logged: under overload a log line each would be
 expensive."""
 
 
-class BodySender(Protocol):
-    """The client of a connection, as the exchange of its current request reads the body from it."""
-
-    @property
-    def awaits_continue(self) -> bool:
-        """Whether the client sends the body only after a 100 (Continue), or after some time."""
-
-    async def send_continue(self) -> None:
-        """Send a 100 (Continue)."""
-
-
 class Exchanges:
-    """What all exchanges use.
+    """What all exchanges use. To the listener this is the service.
 
     Args:
         app: The views.
@@ -91,6 +95,10 @@ class Exchanges:
         settings: The limits.
         observe: Called with the record of each request before its exchange, and with the ASGI scope. None: nothing is.
     """
+
+    fixed_headers: ClassVar = FIXED_HEADERS
+    is_told_of_disconnect: ClassVar = False
+    takes_pipelined: ClassVar = True
 
     def __init__(
         self,
@@ -111,6 +119,38 @@ class Exchanges:
         self.nginx_location = settings.nginx_location
         self.body_limit_bytes = settings.body_limit_bytes
         self.body_timeout_s = settings.body_timeout_s
+        self._access_log_sample = settings.access_log_sample
+
+    def start(self, caller: Caller, method: str = "", target: bytes = b"") -> RequestRecord:
+        """Return the record of a request."""
+        return RequestRecord(caller, self._access_log_sample, method, target)
+
+    def refuse(self, status: int, record: RequestRecord, headers: Sequence[tuple[bytes, bytes]] = ()) -> HttpAnswer:
+        """Return the problem that a request is answered with before it has an exchange."""
+        problem = _BY_STATUS[status]
+        return self.pages.answer(
+            problem,
+            headers,
+            retry_after_s=BUSY_RETRY_S if status in (429, 503) else None,
+            headers=[("allow", ALLOW)] if problem is problems.METHOD_NOT_ALLOWED else [],
+            reference=record.set_problem(problem),
+        )
+
+    async def serve(self, record: RequestRecord, scope: Any, receive: Receive, _send: Send, client: Client) -> None:
+        """Answer a request by an exchange."""
+        exchange = Exchange(self, record, scope, client, receive)
+        try:
+            await client.answer(await exchange.answer())
+        finally:
+            exchange.end()
+
+    def count_connections(self, change: int) -> None:
+        """Count connections that were opened, or closed."""
+        metrics.CONNECTIONS.inc(change)
+
+    def count_limited(self, limit: str) -> None:
+        """Count a connection that a limit refused."""
+        metrics.limited(limit).inc()
 
 
 class Exchange:
@@ -124,9 +164,7 @@ class Exchange:
         receive: Returns the next part of the body, as ASGI has it.
     """
 
-    def __init__(
-        self, shared: Exchanges, record: RequestRecord, scope: Any, sender: BodySender, receive: _Receive
-    ) -> None:
+    def __init__(self, shared: Exchanges, record: RequestRecord, scope: Any, sender: Client, receive: Receive) -> None:
         self._shared = shared
         self._record = record
         self._scope = scope

@@ -11,9 +11,9 @@ from typing import Final
 
 from callback_edge import metrics
 from callback_edge.call.request import CALL_METHODS
-from callback_edge.callers import Caller
 from callback_edge.problems import Problem
 from callback_process import logs
+from callback_process.http.callers import Caller
 
 log = logs.get_logger()
 
@@ -65,6 +65,11 @@ class RequestRecord:
         self.on_end: Callable[[RequestRecord], None] | None = None
         """Called at the end."""
         _in_flight.add(self)
+
+    @property
+    def waits_for_turn(self) -> bool:
+        """Whether the answer waits for its turn: it is not that of a call."""
+        return not self.call_id
 
     def set_problem(self, problem: Problem, *, is_logged: bool = False) -> str:
         """Record that the response is this problem, and return the reference that its caller gets.

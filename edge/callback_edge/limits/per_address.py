@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from callback_edge import metrics, problems
-from callback_edge.callers import Caller
 from callback_edge.settings import EdgeSettings
+from callback_process.http.callers import Caller
 from callback_process.rate_limiter import RateLimiter
 
 CLOCK_NS: Callable[[], int] = time.monotonic_ns

@@ -34,7 +34,6 @@ from werkzeug.http import parse_accept_header
 
 from callback_edge import problems
 from callback_edge.brand import Brand
-from callback_edge.http_answer import HttpAnswer
 from callback_edge.page_content import SAMPLE, SAMPLE_PROMPT, PageContent, PromptContent
 from callback_edge.pages.languages import DEFAULT, best_language
 from callback_edge.pages.page_checks import check_confirmation, check_style, check_waiting, has_content, has_prompt
@@ -42,6 +41,7 @@ from callback_edge.pages.template_errors import TemplatesError, template_errors
 from callback_edge.pages.texts import Texts, read_texts, source_of
 from callback_edge.problems import Problem
 from callback_process import logs
+from callback_process.http.answer import HttpAnswer
 
 log = logs.get_logger()
 

@@ -12,8 +12,8 @@ from quart.asgi import ASGIHTTPConnection
 from werkzeug.exceptions import HTTPException, NotFound
 
 from callback_edge import problems
-from callback_edge.http_answer import HttpAnswer
 from callback_edge.pages.pages import BLUEPRINT
+from callback_process.http.answer import HttpAnswer
 
 blueprint = Blueprint(BLUEPRINT, __name__, template_folder="templates")
 

@@ -16,14 +16,15 @@ reason.
 6. Bytes after a request that says `Connection: close` are discarded. h11 would answer 400 while that request runs.
 7. A client that waits for a 100 (Continue) gets it when the body is read.
 8. A response before the end of its request says `Connection: close`.
-9. An answer that is not a call's waits for its turn (`limits/turns`). If it is the last one, the client's input is
+9. A complete answer that matters less waits for its turn (`turns`). If it is the last one, the client's input is
    ignored meanwhile.
-10. Every refusal is a problem, like those of the application. Every response has the four fixed headers and no
+10. Every refusal is the service's, like its other answers. Every response has the fixed headers of the service and no
     `Server`.
 
-Each request, refused or not, has its `RequestRecord` from its head until the stream of its response ends.
+Each request, refused or not, has its `Record` from its head until the stream of its response ends.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -34,13 +35,10 @@ from hypercorn.protocol.events import Event, Request, Response
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 
-from callback_edge import problems
-from callback_edge.call.exchange import Exchange
-from callback_edge.call.request import ALLOW
-from callback_edge.call.request_record import RequestRecord
-from callback_edge.http.config import EdgeConfig, EdgeContext
-from callback_edge.http.parser import StrictConnection, head_problem, origin_form
-from callback_edge.http_answer import HttpAnswer
+from callback_process.http.answer import HttpAnswer
+from callback_process.http.config import HttpConfig, HttpContext
+from callback_process.http.parser import StrictConnection, head_problem, origin_form
+from callback_process.http.service import Record
 
 
 class InputIgnored(ConnectionEvent):
@@ -51,23 +49,23 @@ class StrictHttpProtocol(H11Protocol):
     """HTTP of one connection, by the rules above."""
 
     connection: StrictConnection
-    config: EdgeConfig
-    context: EdgeContext
+    config: HttpConfig
+    context: HttpContext
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.connection = StrictConnection(self.config.body_limit_bytes)
+        self.connection = StrictConnection(self.config.body_limit_bytes, self.config.fixed_fields)
         self.peer = self.context.callers.peer(self.client[0] if self.client else "")
         """Other end of the connection."""
-        self._record: RequestRecord | None = None
+        self._record: Record | None = None
         self.is_client_gone = False
         """Whether the connection was closed before it took an answer."""
         self.caller = self.peer.caller
         """Caller of the last request. Before the first one, the peer."""
 
-    async def refuse_connection(self, problem: problems.Problem, *, retry_after_s: int | None = None) -> None:
-        """Send a problem on a connection without a complete request, and close it."""
-        await self._refuse(problem, retry_after_s=retry_after_s)
+    async def refuse_connection(self, status: int) -> None:
+        """Send a refusal on a connection without a complete request, and close it."""
+        await self._refuse(status)
         await self.send(Closed())
 
     @property
@@ -89,12 +87,12 @@ class StrictHttpProtocol(H11Protocol):
         """
         record = self._record
         is_last |= not self.connection.is_request_complete  # rule 8
-        if record and not record.call_id:
+        if record and record.waits_for_turn:
             if is_last:
                 await self.send(InputIgnored())
             await self.context.turns.wait(record.caller.group)
         body = b"" if self.connection.answers_head else answer.body
-        is_last |= self.context.is_draining or self.keep_alive_requests >= self.config.keep_alive_max_requests
+        is_last |= self._ends_connection
         try:
             data = self.connection.complete_answer(answer.status, answer.fields, body, is_last=is_last)
         except h11.LocalProtocolError:
@@ -119,10 +117,22 @@ class StrictHttpProtocol(H11Protocol):
         response = h11.InformationalResponse(status_code=100, headers=self.config.response_headers("h11"))
         await self.send(RawData(self.connection.send(response)))
 
+    @property
+    def _ends_connection(self) -> bool:
+        """Whether the connection ends with the response to the current request, for a reason of this side."""
+        return (
+            self.context.is_draining
+            or self.keep_alive_requests >= self.config.keep_alive_max_requests
+            or (not self.context.service.takes_pipelined and self.connection.has_pipelined)
+        )
+
     async def stream_send(self, event: Event) -> None:
-        """Handle an event of the stream: its end, or Hypercorn's answer for an application that sent none."""
-        if isinstance(event, Response) and self._record:
-            self._record.set_answer(event.status_code, 0)
+        """Handle an event of the stream: an answer in parts, or Hypercorn's for an application that sent none."""
+        if isinstance(event, Response):
+            if self._record:
+                self._record.set_answer(event.status_code, 0)
+            if self._ends_connection or not self.connection.is_request_complete:
+                event = replace(event, headers=[*event.headers, (b"connection", b"close")])
         await super().stream_send(event)
 
     def end_record(self) -> None:
@@ -145,13 +155,13 @@ class StrictHttpProtocol(H11Protocol):
         method = request.method.decode("ascii")
         target = origin_form(request.target)
         self.caller = self.peer.caller_of(headers)
-        self._record = RequestRecord(self.caller, self.config.access_log_sample, method, target)
-        if problem := head_problem(request, target, {name for name, _ in headers}):
-            await self._refuse(problem, headers)
+        self._record = self.context.service.start(self.caller, method, target)
+        if status := head_problem(request, target, {name for name, _ in headers}):
+            await self._refuse(status, headers)
             await self.send(Closed())
             return
         self.stream = HTTPStream(
-            partial(self._exchange, self._record),
+            partial(self._serve, self._record),
             self.config,
             self.context,
             self.task_group,
@@ -165,33 +175,14 @@ class StrictHttpProtocol(H11Protocol):
         self.keep_alive_requests += 1
         await self.stream.handle(Request(STREAM_ID, headers, version, method, target, self.connection_state))
 
-    async def _exchange(self, record: RequestRecord, scope: Any, receive: Any, _send: Any) -> None:
+    async def _serve(self, record: Record, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request. To Hypercorn this is the application."""
-        exchange = Exchange(self.context.exchanges, record, scope, self, receive)
-        try:
-            await self.answer(await exchange.answer())
-        finally:
-            exchange.end()
+        await self.context.service.serve(record, scope, receive, send, self)
 
     async def _send_error_response(self, status_code: int) -> None:
-        known = {413: problems.BODY_TOO_LARGE, 431: problems.HEAD_TOO_LARGE, 501: problems.NOT_IMPLEMENTED}
-        await self._refuse(known.get(status_code, problems.BAD_REQUEST))
+        await self._refuse(status_code if status_code in (413, 431, 501) else 400)
 
-    async def _refuse(
-        self,
-        problem: problems.Problem,
-        request_headers: list[tuple[bytes, bytes]] | tuple[()] = (),
-        *,
-        retry_after_s: int | None = None,
-    ) -> None:
-        headers = [("allow", ALLOW)] if problem is problems.METHOD_NOT_ALLOWED else []
-        self._record = self._record or RequestRecord(self.peer.caller, self.config.access_log_sample)
-        answer = self.context.pages.answer(
-            problem,
-            request_headers,
-            retry_after_s=retry_after_s,
-            headers=headers,
-            reference=self._record.set_problem(problem),
-        )
-        await self.answer(answer, is_last=True)
+    async def _refuse(self, status: int, headers: list[tuple[bytes, bytes]] | tuple[()] = ()) -> None:
+        record = self._record = self._record or self.context.service.start(self.peer.caller)
+        await self.answer(self.context.service.refuse(status, record, headers), is_last=True)
         self.end_record()

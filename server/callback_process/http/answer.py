@@ -1,17 +1,7 @@
-"""HTTP answer, as the call and the pages make it and the connection sends it."""
+"""HTTP answer, as a program makes it and the connection sends it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
-
-FIXED_HEADERS: Final[Sequence[tuple[str, str]]] = (
-    ("cache-control", "no-store"),
-    ("referrer-policy", "no-referrer"),
-    ("x-content-type-options", "nosniff"),
-    ("x-robots-tag", "noindex"),
-)
-"""Headers of every answer, once each. The connection adds them, also to Hypercorn's own answers. So no `HttpAnswer` has
-them, and the edge removes those of a handler."""
 
 
 @dataclass(frozen=True, slots=True)

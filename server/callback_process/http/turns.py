@@ -1,8 +1,8 @@
-"""Turns of large bodies and refusals: how many the edge handles in one turn of its event loop, over all connections.
+"""Turns of large bodies and refusals: how many a process handles in one turn of its event loop, over all connections.
 
 A part of a body, or a refusal, takes about as much time as a small call. Without a limit, a turn with many of them
 takes so long that small calls wait for a hundred milliseconds at each step. Until its turn has come, a connection is
-not read, or has no answer, so that its client sends no more than the edge handles.
+not read, or has no answer, so that its client sends no more than the process handles.
 """
 
 import asyncio

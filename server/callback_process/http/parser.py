@@ -15,12 +15,8 @@ import h11
 from h11._headers import normalize_and_validate
 from h11._receivebuffer import ReceiveBuffer
 
-from callback_edge import problems
-from callback_edge.http_answer import FIXED_HEADERS
-
 MAX_HEAD_BYTES: Final = 16 * 1024
 """Largest head: request line and header fields together."""
-FIXED_FIELDS: Final = [(name.encode(), value.encode()) for name, value in FIXED_HEADERS]
 
 _COMMON_FIELDS: Final = frozenset((b"content-type", b"content-length"))
 """Fields that most responses have, without any other. They have no secret, so their check can be cached."""
@@ -37,14 +33,16 @@ class StrictConnection(h11.Connection):
 
     Args:
         body_limit_bytes: Largest body with its chunk extensions and trailers.
+        fixed_fields: Fields of every complete answer, besides the date.
     """
 
     _receive_buffer: "_StrictBuffer"
 
-    def __init__(self, body_limit_bytes: int) -> None:
+    def __init__(self, body_limit_bytes: int, fixed_fields: tuple[tuple[bytes, bytes], ...]) -> None:
         super().__init__(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._receive_buffer = _StrictBuffer()
         self._body_limit_bytes = body_limit_bytes
+        self._fixed_fields = fixed_fields
         self.body_bytes = 0
         """Bytes of the current request's body that were read."""
         self._may_skip_empty_line = True
@@ -97,6 +95,11 @@ class StrictConnection(h11.Connection):
         return self.their_state is not h11.SEND_BODY
 
     @property
+    def has_pipelined(self) -> bool:
+        """Whether bytes of a further request have arrived before the response to the current one."""
+        return self.is_request_complete and len(self._receive_buffer) > 0
+
+    @property
     def has_part_of_head(self) -> bool:
         """Whether a part of the next request's head has arrived."""
         return self.their_state is h11.IDLE and len(self._receive_buffer) > 0
@@ -130,7 +133,7 @@ class StrictConnection(h11.Connection):
         lines = [b"HTTP/1.1 %d \r\n" % status_code, *(b"%b: %b\r\n" % field for field in fields)]
         if not self._cstate.keep_alive:
             lines.append(b"connection: close\r\n")
-        return b"".join((*lines, _common_lines(int(time.time())), b"\r\n", body))
+        return b"".join((*lines, _common_lines(int(time.time()), self._fixed_fields), b"\r\n", body))
 
     @property
     def answers_head(self) -> bool:
@@ -190,8 +193,8 @@ def origin_form(target: bytes) -> bytes:
     return rest if rest.startswith(b"/") else b"/" + rest
 
 
-def head_problem(request: h11.Request, target: bytes, names: set[bytes]) -> problems.Problem | None:
-    """Return what is wrong with a head that h11 accepts (rules 2 and 4). Return None if nothing is.
+def head_problem(request: h11.Request, target: bytes, names: set[bytes]) -> int | None:
+    """Return the status that refuses a head that h11 accepts (rules 2 and 4). Return None if nothing is wrong.
 
     Args:
         request: The head.
@@ -199,13 +202,13 @@ def head_problem(request: h11.Request, target: bytes, names: set[bytes]) -> prob
         names: Names of its fields, in lower case.
     """
     if request.method == b"CONNECT" or request.method != request.method.upper():
-        return problems.METHOD_NOT_ALLOWED
+        return 405
     if request.http_version not in (b"1.0", b"1.1"):
-        return problems.VERSION_NOT_SUPPORTED
+        return 505
     if b"transfer-encoding" in names and (b"content-length" in names or request.http_version == b"1.0"):
-        return problems.BAD_REQUEST
+        return 400
     if not target.startswith(b"/"):
-        return problems.BAD_REQUEST
+        return 400
     return None
 
 
@@ -214,10 +217,10 @@ def date(seconds: float) -> bytes:
     return format_date_time(seconds).encode()
 
 
-@lru_cache(maxsize=1)
-def _common_lines(second: int) -> bytes:
+@lru_cache(maxsize=2)
+def _common_lines(second: int, fixed_fields: tuple[tuple[bytes, bytes], ...]) -> bytes:
     """Return the lines that every response has, at a time in whole seconds."""
-    fields = [(b"date", date(second)), *FIXED_FIELDS]
+    fields = [(b"date", date(second)), *fixed_fields]
     return b"".join(b"%b: %b\r\n" % field for field in fields)
 
 

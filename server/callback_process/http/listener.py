@@ -6,9 +6,9 @@ closes one of a trusted proxy for that.
 
 The stop:
 
-1. The edge drains: it accepts and serves connections as before, but each response is the last of its connection. So a
-   proxy that keeps connections for later requests uses another edge, and sends no request on a connection that closes
-   at that moment.
+1. The listener drains: it accepts and serves connections as before, but each response is the last of its connection. So
+   a proxy that keeps connections for later requests uses another process, and sends no request on a connection that
+   closes at that moment.
 2. It accepts every connection that the system had established, and closes the socket.
 3. It closes idle connections. A connection that has had no request gets a moment for one that is on its way.
 4. It waits for running requests until the grace period ends.
@@ -17,15 +17,15 @@ The stop:
 import asyncio
 import socket
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
-from callback_edge import metrics, problems
-from callback_edge.call.exchange import Exchanges
-from callback_edge.callers import CallerResolver
-from callback_edge.http.config import EdgeConfig, EdgeContext, IdleConnection
-from callback_edge.http.connection import Connection
-from callback_edge.settings import EdgeSettings
 from callback_process import logs
+from callback_process.addresses import IPNetwork
+from callback_process.http.callers import CallerResolver
+from callback_process.http.config import HttpConfig, HttpContext, IdleConnection
+from callback_process.http.connection import Connection
+from callback_process.http.service import HttpLimits, Service
 
 log = logs.get_logger()
 
@@ -35,13 +35,10 @@ _ACCEPT_BATCH: Final = 8
 ACCEPT_RETRY_S: Final = 1
 """How long the listener accepts nothing after the system refused a connection for lack of files or memory, in
 seconds."""
-_REFUSALS: Final = {
-    "max_connections": problems.TOO_MANY_CALLS,
-    "max_connections_per_address": problems.TOO_MANY_REQUESTS,
-}
-"""Problem that a connection beyond each limit gets."""
+_REFUSALS: Final = {"max_connections": 503, "max_connections_per_address": 429}
+"""Status that a connection beyond each limit gets."""
 _MAX_REFUSED: Final = 256
-"""Maximum number of over-limit connections that get a response at the same time. The edge closes the others."""
+"""Maximum number of over-limit connections that get a response at the same time. The others are closed."""
 MIN_IDLE_S: Final = 5
 """How long a connection is idle, in seconds, before it can be closed to make room for another one."""
 _FLUSH_S: Final = 0.3
@@ -52,17 +49,19 @@ class HttpListener:
     """Server of HTTP on one socket, from `start` to `stop`.
 
     Args:
-        exchanges: What the exchanges of its requests use.
-        settings: The limits.
+        service: What answers the requests.
+        limits: The limits.
+        trusted_proxies: Proxies in front. None: unknown, so that no limit per address applies.
     """
 
-    def __init__(self, exchanges: Exchanges, settings: EdgeSettings) -> None:
-        self._config = EdgeConfig(settings)
-        self._callers = CallerResolver(settings.trusted_proxies or ())
-        self._context = EdgeContext(self._callers, exchanges)
-        self._max_connections = settings.max_connections
-        applies = settings.trusted_proxies is not None  # else any peer may be a proxy for all callers
-        self._max_per_group = settings.max_connections_per_address if applies else 0
+    def __init__(self, service: Service, limits: HttpLimits, trusted_proxies: Sequence[IPNetwork] | None) -> None:
+        self._service = service
+        self._config = HttpConfig(limits, service.fixed_headers)
+        self._callers = CallerResolver(trusted_proxies or ())
+        self._context = HttpContext(self._callers, service)
+        self._max_connections = limits.max_connections
+        applies = trusted_proxies is not None  # else any peer may be a proxy for all callers
+        self._max_per_group = limits.max_connections_per_address if applies else 0
         self._counted = 0
         self._by_group: Counter[str] = Counter()
         self._refused = 0
@@ -133,9 +132,9 @@ class HttpListener:
             loop.call_later(ACCEPT_RETRY_S, self._resume)
             return False
         group = self._group_of(address[0])
-        refusal: problems.Problem | None = None
+        refusal = 0
         if limit := self._exceeded_limit(group):
-            metrics.limited(limit).inc()
+            self._service.count_limited(limit)
             if self._refused >= _MAX_REFUSED:
                 accepted.close()
                 return True
@@ -148,7 +147,7 @@ class HttpListener:
             self._count(connection)
         task = loop.create_task(connection.run())
         self.connections[task] = connection
-        metrics.CONNECTIONS.inc()
+        self._service.count_connections(1)
         task.add_done_callback(self._disconnected)
         return True
 
@@ -199,6 +198,6 @@ class HttpListener:
             self._refused -= 1
         elif connection.is_counted:
             self._uncount(connection)
-        metrics.CONNECTIONS.dec()
+        self._service.count_connections(-1)
         if not task.cancelled() and (error := task.exception()):
             log.error("connection_failed", exc_info=error)

@@ -3,12 +3,12 @@
 1. A connection may be idle, without any byte of a request, for `keep_alive_timeout_s`. Then it closes: without a
    response after an answer, with a 408 if it has had no request.
 2. A head that has begun has `head_timeout_s` to arrive. Then the client gets a 408.
-3. The last answer ends the edge's side of the connection. If it waits for its turn, the edge drops what has arrived and
+3. The last answer ends this side of the connection. If it waits for its turn, the process drops what has arrived and
    reads nothing more until it is sent: many such connections need little memory, also if their clients are gone, which
-   a connection that is not read does not notice. The edge then reads and discards what the client still sends, for
+   a connection that is not read does not notice. It then reads and discards what the client still sends, for
    `LINGER_S` at most. A socket that is closed with unread bytes resets its connection, and the client may never see
    the answer.
-4. The edge closes a connection whose client takes nothing for `WRITE_TIMEOUT_S`. Hypercorn waits for it without a
+4. The process closes a connection whose client takes nothing for `WRITE_TIMEOUT_S`. Hypercorn waits for it without a
    limit, and so does its stop.
 
 This module replaces internals of Hypercorn 0.18, which is pinned for that reason.
@@ -27,11 +27,9 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.typing import ConnectionState, LifespanState
 from hypercorn.utils import parse_socket_addr
 
-from callback_edge import problems
-from callback_edge.http.config import EdgeConfig, EdgeContext
-from callback_edge.http.protocol import InputIgnored, StrictHttpProtocol
-from callback_edge.limits.per_address import BUSY_RETRY_S
 from callback_process import logs
+from callback_process.http.config import HttpConfig, HttpContext
+from callback_process.http.protocol import InputIgnored, StrictHttpProtocol
 
 log = logs.get_logger()
 
@@ -42,7 +40,7 @@ HANG_UP_DELAY_S: Final = 0.5
 the connection when it has sent everything. With this delay a request that arrived completely becomes a call, and its
 client gets an answer that takes no longer."""
 LINGER_S: Final = 2
-"""How long, in seconds, the edge reads and discards what a client sends after the last answer."""
+"""How long, in seconds, this side reads and discards what a client sends after the last answer."""
 _MAX_DISCARD_BYTES: Final = 1024 * 1024
 """More than a connection keeps in memory."""
 FIRST_REQUEST_S: Final = 0.5
@@ -54,12 +52,21 @@ _UNREAD_S: Final = 0.1
 class _AppTasks(TaskGroup):
     """Hypercorn's task group, which also cancels the application when its caller disconnects.
 
-    By ASGI the application has to wait for that beside its work, which needs another task for each request.
+    By ASGI the application has to wait for that beside its work, which needs another task for each request. One that
+    does is told instead.
+
+    Args:
+        loop: The running loop.
+        tells: Whether the application is told.
     """
 
     _ignores_body = False
     _received: asyncio.Queue[Any] | None = None
     """Messages for the application of the current request."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, tells: bool) -> None:
+        super().__init__(loop)
+        self._tells = tells
 
     def ignore_body(self) -> None:
         """Drop the parts of the current body that the application has not taken, and those that still come."""
@@ -73,13 +80,19 @@ class _AppTasks(TaskGroup):
         task = self._task_group.create_task(_run_app(app, scope, received.get, send))
         task.add_done_callback(lambda _: _empty(received))
 
+        def tell() -> None:
+            try:
+                received.put_nowait({"type": "http.disconnect"})
+            except asyncio.QueueFull:  # it reads nothing
+                task.cancel()
+
         async def put(message: Any) -> None:
             if message["type"] != "http.disconnect":
                 await received.put(message)
                 if self._ignores_body:
                     _empty(received)
             elif task is not asyncio.current_task():  # else the end of its own answer
-                self._loop.call_later(HANG_UP_DELAY_S, task.cancel)
+                self._loop.call_later(HANG_UP_DELAY_S, tell if self._tells else task.cancel)
 
         return put
 
@@ -108,11 +121,11 @@ class Connection(TCPServer):
         context: What all connections share.
         accepted: The accepted socket.
         group: Group of callers whose limit includes this connection. Empty if there is none.
-        refusal: Problem that answers a connection beyond a limit, which then closes.
+        refusal: Status that answers a connection beyond a limit, which then closes. 0: there is none.
     """
 
-    config: EdgeConfig
-    context: EdgeContext
+    config: HttpConfig
+    context: HttpContext
     protocol: StrictHttpProtocol  # type: ignore[assignment]  # narrower than in the base class
     is_counted = False
     """Whether the limits count it."""
@@ -131,11 +144,11 @@ class Connection(TCPServer):
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        config: EdgeConfig,
-        context: EdgeContext,
+        config: HttpConfig,
+        context: HttpContext,
         accepted: socket.socket,
         group: str,
-        refusal: problems.Problem | None,
+        refusal: int,
     ) -> None:
         app: Any = None  # each request has its own: its exchange
         transport: Any = None  # until `run`
@@ -157,7 +170,7 @@ class Connection(TCPServer):
         try:
             client = parse_socket_addr(self._accepted.family, self._accepted.getpeername())
             server = parse_socket_addr(self._accepted.family, self._accepted.getsockname())
-            self._tasks = _AppTasks(self.loop)
+            self._tasks = _AppTasks(self.loop, tells=self.context.service.is_told_of_disconnect)
             self.protocol = StrictHttpProtocol(
                 self.app,
                 self.config,
@@ -173,7 +186,7 @@ class Connection(TCPServer):
                 async with self._tasks:
                     try:
                         if self.refusal:
-                            await self.protocol.refuse_connection(self.refusal, retry_after_s=BUSY_RETRY_S)
+                            await self.protocol.refuse_connection(self.refusal)
                         else:
                             self._start_request_timer()
                         await self._read_data()
@@ -322,7 +335,7 @@ class Connection(TCPServer):
         else:
             self._stop_request_timer()
             self._discards_input = True
-            self._tasks.spawn(self.protocol.refuse_connection, problems.HEAD_TIMEOUT)
+            self._tasks.spawn(self.protocol.refuse_connection, 408)
 
     def has_unread_bytes(self) -> bool:
         """Return whether bytes, or the end of the connection, wait for the reader."""

@@ -1,4 +1,4 @@
-"""Internals of Hypercorn, h11 and asyncio that `callback_edge.http` relies on.
+"""Internals of Hypercorn, h11 and asyncio that `callback_process.http` relies on.
 
 The libraries may change these without notice. Each test says in plain words what is gone and which module used it. An
 import that is gone says so by itself. The last tests keep the lists complete.
@@ -23,15 +23,15 @@ from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 from support.tree import PACKAGES
 
-from callback_edge.http import config, connection, parser, protocol
+from callback_process.http import config, connection, parser, protocol
 
-EDGE = PACKAGES["callback_edge"]
-HTTP = sorted((EDGE / "http").glob("*.py"))
+HTTP = sorted((PACKAGES["callback_process"] / "http").glob("*.py"))
+OTHERS = ("callback_edge", "callback_console", "callback_api")
 LIBRARIES = ("hypercorn", "h11")
 NAMES = {"hypercorn": "Hypercorn", "h11": "h11", "asyncio": "asyncio of Python"}
 
 OVERRIDDEN = {
-    "config:EdgeConfig": "accesslog errorlog h11_max_incomplete_size include_server_header max_app_queue_size"
+    "config:HttpConfig": "accesslog errorlog h11_max_incomplete_size include_server_header max_app_queue_size"
     " response_headers",
     "connection:_AppTasks": "spawn_app",
     "connection:Connection": "run protocol_send _read_data _close",
@@ -99,8 +99,8 @@ INSTANCES = {
 def fail(library, what):
     release = platform.python_version() if library == "asyncio" else version(library)
     said = (
-        f"{NAMES[library]} {release}: {what}; edge/callback_edge/http relies on it. Read what the new version does in"
-        " its place, adapt http/, and run tests/edge and tests/hardening before you change the pin."
+        f"{NAMES[library]} {release}: {what}; server/callback_process/http relies on it. Read what the new version"
+        " does in its place, adapt http/, and run tests/edge and tests/hardening before you change the pin."
     )
     pytest.fail(said, pytrace=False)
 
@@ -119,7 +119,7 @@ def library_bases(own):
 
 @pytest.mark.parametrize("place", OVERRIDDEN)
 def test_what_the_edge_overrides_is_there_and_takes_the_same_parameters(place):
-    own = pkgutil.resolve_name(f"callback_edge.http.{place}")
+    own = pkgutil.resolve_name(f"callback_process.http.{place}")
     for name in OVERRIDDEN[place].split():
         found = [vars(base)[name] for base in library_bases(own) if name in vars(base)]
         library = library_of(library_bases(own)[0].__module__)
@@ -158,7 +158,7 @@ def test_every_name_that_the_edge_uses_in_h11_is_there(path):
 
 
 def test_only_the_package_http_imports_hypercorn_or_h11():
-    for path in EDGE.rglob("*.py"):
+    for path in (path for package in OTHERS for path in PACKAGES[package].rglob("*.py")):
         if path not in HTTP:
             for node in ast.walk(ast.parse(path.read_text())):
                 names = [each.name for each in node.names] if isinstance(node, ast.Import) else []

@@ -1,0 +1,215 @@
+"""What the console accepts, from whom, and how much of it at once: by raw sockets, against the running system."""
+
+import asyncio
+import contextlib
+import gzip
+
+import httpx
+import pytest
+from prometheus_client import REGISTRY
+from support.connect import PATH
+from support.console import running_console
+from support.wait import wait_until
+
+from callback import AsyncCallbackClient
+from callback_api import admission, codecs
+from callback_console import service, sessions
+from callback_console.sessions import Sessions
+
+FORM = "Content-Type: application/x-www-form-urlencoded"
+JSON = "Content-Type: application/json"
+
+
+@pytest.fixture(autouse=True)
+def at_once(limits):
+    limits(admission, REFUSAL_S=0)
+
+
+def sample(name, **labels):
+    return REGISTRY.get_sample_value(f"callback_console_{name}", labels) or 0
+
+
+def head(world, path, *fields, method="POST"):
+    own = (f"Host: {world.console.address}", f"Origin: {world.url}", *fields)
+    return f"{method} {path} HTTP/1.1\r\n".encode() + "".join(f"{each}\r\n" for each in own).encode() + b"\r\n"
+
+
+@contextlib.asynccontextmanager
+async def connection(world):
+    reader, writer = await asyncio.open_connection(*world.console.address)
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+async def status(reader):
+    return int((await reader.readuntil(b"\r\n\r\n")).split()[1])
+
+
+async def exchanged(world, content):
+    """Send bytes, and return the status of the answer."""
+    async with connection(world) as (reader, writer):
+        writer.write(content)
+        return await status(reader)
+
+
+async def cookie_of(world, name):
+    async with world.visitor(name) as http:
+        ((key, value),) = http.cookies.items()
+        return f"Cookie: {key}={value}"
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "refused"),
+    [
+        ("/sign-in", [FORM, f"Content-Length: {service.MAX_TOKEN_FORM_BYTES + 1}"], 413),
+        ("/sign-in", ["Content-Type: multipart/form-data; boundary=a", "Content-Length: 9"], 415),
+        ("/callbacks", [FORM, "Content-Length: 9"], 411),
+        ("/nowhere", [FORM, "Transfer-Encoding: chunked"], 411),
+        ("/static/console.js", [JSON, "Content-Length: 9"], 415),
+    ],
+)
+async def test_a_stranger_is_refused_before_a_body_is_read(world, path, fields, refused):
+    assert await exchanged(world, head(world, path, *fields)) == refused
+
+
+async def test_a_stranger_s_form_of_unknown_size_is_read_up_to_the_limit(world):
+    chunk = b"1000\r\n" + b"a" * 0x1000 + b"\r\n"
+    content = head(world, "/sign-in", FORM, "Transfer-Encoding: chunked") + chunk * 5
+    assert await exchanged(world, content) == 413
+
+
+async def test_a_form_of_many_fields_is_refused_before_it_is_parsed(world):
+    cookie = await cookie_of(world, "orders")
+    for path, fields in (("/sign-in", [FORM]), ("/callbacks", [FORM, cookie])):
+        body = b"a&" * (service.MAX_FIELDS + 1)
+        sent = head(world, path, *fields, f"Content-Length: {len(body)}") + body
+        assert await exchanged(world, sent) == 413, path
+    query = "&".join("a" * (service.MAX_FIELDS + 2))
+    assert await exchanged(world, head(world, f"/sign-in?{query}", method="GET")) == 400
+
+
+async def test_a_body_that_does_not_arrive_ends_its_request(world, limits):
+    limits(admission, ARRIVAL_S=0.1)
+    cookie = await cookie_of(world, "orders")
+    for fields in ([FORM], [FORM, cookie]):
+        content = head(world, "/sign-in" if len(fields) == 1 else "/callbacks", *fields, "Content-Length: 9")
+        assert await exchanged(world, content + b"a") == 408
+
+
+async def test_a_sender_that_waits_until_it_is_invited_is_invited(world):
+    body = f"token={world.tokens['orders']}".encode()
+    async with connection(world) as (reader, writer):
+        writer.write(head(world, "/sign-in", FORM, f"Content-Length: {len(body)}", "Expect: 100-continue"))
+        assert await status(reader) == 100
+        writer.write(body)
+        assert await status(reader) == 303
+
+
+async def test_a_person_has_some_requests_at_once_and_leaves_the_others_room(world, limits):
+    limits(admission, MAX_REQUESTS_EACH=2)
+    cookie, others = [await cookie_of(world, name) for name in ("orders", "shop")]
+    unfinished = head(world, "/callbacks", FORM, cookie, "Content-Length: 9")
+    async with connection(world) as (_, one), connection(world) as (_, two):
+        one.write(unfinished)
+        two.write(unfinished)
+
+        async def is_full():
+            return await exchanged(world, head(world, "/waiting", cookie, method="GET")) == 429
+
+        before = sample("limited_total", limit="identity")
+        await wait_until(is_full, what="the two requests")
+        assert sample("limited_total", limit="identity") == before + 1
+        assert await exchanged(world, head(world, "/waiting", others, method="GET")) == 200
+
+    async def has_room():
+        return await exchanged(world, head(world, "/waiting", cookie, method="GET")) == 200
+
+    await wait_until(has_room, what="the end of the two requests")
+
+
+@pytest.mark.parametrize(("limit", "refused"), [("MAX_BYTES_EACH", 429), ("MAX_BYTES", 503)])
+async def test_the_bytes_in_flight_of_a_person_and_of_all_are_limited(world, limits, limit, refused):
+    limits(admission, **{limit: 8})
+    cookie = await cookie_of(world, "orders")
+    sent = head(world, "/callbacks", FORM, cookie, "Content-Length: 9") + b"aaaaaaaaa"
+    assert await exchanged(world, sent) == refused
+
+
+async def test_the_requests_of_a_token_leave_those_of_another_room(world, limits):
+    limits(admission, MAX_REQUESTS_EACH=1)
+
+    def request(name):
+        token = f"Authorization: Bearer {world.tokens[name]}"
+        return head(world, f"{PATH}ListCallbacks", JSON, token, "Content-Length: 2")
+
+    async with connection(world) as (_, slow):
+        slow.write(request("orders") + b"{")
+
+        async def is_full():
+            return await exchanged(world, request("orders") + b"{}") == 429
+
+        await wait_until(is_full, what="the slow request")
+        assert await exchanged(world, request("shop") + b"{}") == 200
+
+
+async def test_a_message_of_many_members_of_gzip_is_refused_at_the_first(world):
+    async with httpx.AsyncClient(base_url=f"{world.url}{PATH}") as http:
+        http.headers = {"Authorization": f"Bearer {world.tokens['orders']}", "Content-Encoding": "gzip"}
+        http.headers["Content-Type"] = "application/json"
+        members = gzip.compress(b"{}") + gzip.compress(b"")
+        for content in (members, gzip.compress(b"{}")[:-1], b"{}", gzip.compress(b"{}") + b"\0"):
+            answer = await http.post("ListCallbacks", content=content)
+            assert (answer.status_code, answer.json()["code"]) == (400, "invalid_argument")
+        assert (await http.post("ListCallbacks", content=gzip.compress(b"{}"))).status_code == 200
+        answer = await http.post("ListCallbacks", content=gzip.compress(b" " * (codecs.MAX_BODY_BYTES + 1)))
+        assert (answer.status_code, answer.json()["code"]) == (429, "resource_exhausted")
+
+
+@pytest.mark.parametrize("name", ["work", "edge"])
+async def test_a_token_without_the_role_is_refused_before_its_message(world, name):
+    token = f"Authorization: Bearer {world.tokens[name]}"
+    assert await exchanged(world, head(world, f"{PATH}GetCallback", JSON, token, "Content-Length: 1000000")) == 403
+
+
+async def test_http_2_is_not_spoken_and_pipelining_ends_the_connection(world):
+    async with connection(world) as (reader, writer):
+        writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        assert await status(reader) == 505
+    async with connection(world) as (reader, writer):
+        writer.write(head(world, "/static/console.js", method="GET") * 3)
+        answers = await reader.read(-1)
+        assert answers.count(b"HTTP/1.1 200") == 1
+        assert b"connection: close" in answers
+    async with connection(world) as (reader, writer):
+        for _ in range(2):  # one after the other, a connection serves several
+            writer.write(head(world, "/static/console.js", method="HEAD"))
+            assert await status(reader) == 200
+
+
+async def test_connections_are_limited_by_address_behind_known_proxies(world, limits):
+    async with running_console(world.system.grpc, trusted_proxies=[]) as console:
+        held = [await asyncio.open_connection(*console.address) for _ in range(256)]
+        reader, writer = await asyncio.open_connection(*console.address)
+        assert await status(reader) == 429
+        for _, each in (*held, (reader, writer)):
+            each.transport.abort()
+
+
+async def test_sign_ins_end_only_sessions_of_the_same_owner(limits):
+    limits(sessions, MAX_SESSIONS_EACH=2, MAX_SESSIONS=4)
+    kept = Sessions(60)
+
+    async def opened(token, subject=None):
+        return await kept.open(token, AsyncCallbackClient(), subject=subject)
+
+    administrator = await opened("admin")
+    first, second, third = [await opened("flooding") for _ in range(3)]
+    assert [kept.find(key) is not None for key in (first, second, third)] == [False, True, True]
+    person = [await opened(f"id token {number}", ("https://issuer", "user-7")) for number in range(3)]
+    assert [kept.find(key) is not None for key in person] == [False, True, True]
+    assert [kept.find(key) is not None for key in (administrator, second, third)] == [True, False, True]
+    assert kept.find(await opened("newcomer"))
+    assert kept.find(administrator)
+    await kept.close_all()
