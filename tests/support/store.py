@@ -141,10 +141,15 @@ class StoreProcess(Store):
         self._client.flushall()
 
     def flush_below(self):
-        """Delete everything below services that run, but not the epochs, without which they refuse the store."""
+        """Delete everything below services that run, but what these know the store by.
+
+        Without the epochs, or the newest event of a partition, they refuse the store.
+        """
         pipeline = self._client.pipeline(transaction=False)
         for key in self._client.scan_iter(count=1000):
-            if not key.endswith(b":epochs"):
+            if key.endswith(b":events"):
+                pipeline.xtrim(key, maxlen=1, approximate=False)
+            elif not key.endswith(b":epochs"):
                 pipeline.unlink(key)
         pipeline.execute()
 
