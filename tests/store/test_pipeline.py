@@ -83,7 +83,17 @@ async def test_many_commands_take_few_connections_and_each_gets_its_reply(store,
         assert len(await connections(plain)) - others <= CONNECTIONS_PER_NODE
 
 
-async def test_commands_sent_while_one_is_under_way_go_in_one_write_after_its_reply(store, plain, limits):
+@pytest.fixture
+async def quiet_store(tmp_path):
+    """Run a store to which nothing of another test is connected, and yield it with a client."""
+    store = StoreProcess(tmp_path).start()
+    async with redis.asyncio.Redis(port=store.port) as client:
+        yield store, client
+    store.stop()
+
+
+async def test_commands_sent_while_one_is_under_way_go_in_one_write_after_its_reply(quiet_store, limits):
+    store, plain = quiet_store
     limits(pipeline_module, BATCH_WAIT_S=10_000 * pipeline_module.BATCH_WAIT_S)
 
     async def reads():

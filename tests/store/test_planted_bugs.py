@@ -462,8 +462,9 @@ BUGS = {
     "an extension is forgotten": "redis.call('HSET', case_key(case_id), 'expires', string.format('%.0f', expires))",
     "an extension that is sent again is told twice": (
         "if tonumber(case.expires) == expires then return reply('SAME') end"),
-    "an owner that made too many calls goes on": never("ARGV[i] == case.owner"),
-    "an owner pays for another": ("if ARGV[i] == case.owner then", "if true then"),
+    "an owner that made too many calls goes on": never(
+        "ARGV[i] == case.owner and (ARGV[i + 3] == '' or ARGV[i + 3] == kind)"),
+    "an owner pays for another": ("if ARGV[i] == case.owner and (", "if ("),
 }  # fmt: skip
 """By name: the old and the new code, or code that is left out."""
 FOUND_SOON = {

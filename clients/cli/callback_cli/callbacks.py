@@ -245,7 +245,7 @@ def close(connection: Connection, *, case_id: str) -> None:
 @server_command(
     "callback erase CASE",
     "callback erase CASE --yes --json",
-    "callback erase --label customer=acme --token-file admin.token",
+    "callback erase --label customer=acme --yes --token-file admin.token",
 )
 @click.argument("case_id", metavar="[CASE]", default="")
 @request_options("ListCallbacksRequest", "labels", "owner")

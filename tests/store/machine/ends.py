@@ -202,10 +202,10 @@ class Ends(System):
         call = self._known(call_id)
         for is_own in told:
             wait_hash = call_id.ljust(64, "0")
-            is_marked = self.do(
+            kept = self.do(
                 mark_waiting(self.scripts, call_id=call_id, wait_hash=wait_hash, method="post", is_own=is_own)
             )
-            assert is_marked is model.mark_waiting(call_id, wait_hash, is_own=is_own)
+            assert (kept == wait_hash) is model.mark_waiting(call_id, wait_hash, is_own=is_own)
         if not call.wait_hash or case_id not in self.model:
             return
         others = self.do(follow_call(self.scripts, call_id, repeat_id="0", replica="replica", wait_hash="f" * 64))
