@@ -19,8 +19,9 @@ from callback_server.store.scripts import Scripts
 
 
 async def contents(client):
-    """Return every key of a store with its value, but those that servers write by themselves."""
-    return {key: await client.dump(key) async for key in client.scan_iter() if is_of_callers(key)}
+    """Return every key of a store with its value, but those that servers write by themselves, also when they sweep."""
+    found = [key async for key in client.scan_iter() if is_of_callers(key) and not key.endswith(b":clock")]
+    return {key: await client.dump(key) for key in found}
 
 
 @contextlib.asynccontextmanager
