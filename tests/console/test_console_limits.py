@@ -110,16 +110,13 @@ async def test_a_sender_that_waits_until_it_is_invited_is_invited(world):
 async def test_a_person_has_some_requests_at_once_and_leaves_the_others_room(world, limits):
     limits(admission, MAX_REQUESTS_EACH=2)
     cookie, others = [await cookie_of(world, name) for name in ("orders", "shop")]
-    unfinished = head(world, "/callbacks", FORM, cookie, "Content-Length: 9")
-    async with connection(world) as (_, one), connection(world) as (_, two):
+    unfinished = head(world, "/callbacks", FORM, cookie, "Content-Length: 9", "Expect: 100-continue")
+    async with connection(world) as (first, one), connection(world) as (second, two):
         one.write(unfinished)
         two.write(unfinished)
-
-        async def is_full():
-            return await exchanged(world, head(world, "/waiting", cookie, method="GET")) == 429
-
+        assert [await status(each) for each in (first, second)] == [100, 100]  # their bodies are read
         before = sample("limited_total", limit="identity")
-        await wait_until(is_full, what="the two requests")
+        assert await exchanged(world, head(world, "/waiting", cookie, method="GET")) == 429
         assert sample("limited_total", limit="identity") == before + 1
         assert await exchanged(world, head(world, "/waiting", others, method="GET")) == 200
 
@@ -140,17 +137,14 @@ async def test_the_bytes_in_flight_of_a_person_and_of_all_are_limited(world, lim
 async def test_the_requests_of_a_token_leave_those_of_another_room(world, limits):
     limits(admission, MAX_REQUESTS_EACH=1)
 
-    def request(name):
+    def request(name, *more):
         token = f"Authorization: Bearer {world.tokens[name]}"
-        return head(world, f"{PATH}ListCallbacks", JSON, token, "Content-Length: 2")
+        return head(world, f"{PATH}ListCallbacks", JSON, token, "Content-Length: 2", *more)
 
-    async with connection(world) as (_, slow):
-        slow.write(request("orders") + b"{")
-
-        async def is_full():
-            return await exchanged(world, request("orders") + b"{}") == 429
-
-        await wait_until(is_full, what="the slow request")
+    async with connection(world) as (answers, slow):
+        slow.write(request("orders", "Expect: 100-continue"))
+        assert await status(answers) == 100  # its message is read
+        assert await exchanged(world, request("orders") + b"{}") == 429
         assert await exchanged(world, request("shop") + b"{}") == 200
 
 
