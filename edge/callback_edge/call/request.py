@@ -24,7 +24,7 @@ ALLOW: Final = ", ".join((*CALL_METHODS, "HEAD", "OPTIONS"))
 
 _CB_PATH: Final = re.compile(rb"/cb/([^/]+)/?")
 _CBQ_PATH: Final = re.compile(rb"/cbq/([A-Za-z][A-Za-z0-9_.-]{0,63})/?")
-_WAIT_PATH: Final = re.compile(rb"/wait/([0-9a-f]{32}-[0-9a-f]{16})/([0-9a-f]{64,192})/?")
+_WAIT_PATH: Final = re.compile(rb"/wait/([0-9a-f]{32}-[0-9a-f]{16})/([0-9a-f]{64})/?")
 _STATE: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _PASTED_END: Final = re.compile(rb"(?:[.,)]|%20)\Z")
 """What may follow a link in the text from which a person pasted it."""

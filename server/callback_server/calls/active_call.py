@@ -51,27 +51,16 @@ class ActiveCall:
     """A request between its arrival and its answer."""
 
     __slots__ = (
-        "answer", "call_id", "creator_traceparent", "is_caller_gone", "is_claimed", "method", "on_waiting",
-        "parameter", "place", "prefers_page", "released", "state",
+        "answer", "call_id", "creator_traceparent", "is_caller_gone", "is_claimed", "method", "on_waiting", "place",
+        "prefers_page", "released",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        call_id: str,
-        place: Place,
-        state: str = "",
-        parameter: str = "",
-        *,
-        method: str = "get",
-        prefers_page: bool = False,
-    ) -> None:
+    def __init__(self, call_id: str, place: Place, *, method: str = "get", prefers_page: bool = False) -> None:
         self.call_id = call_id
         self.place = place
         """Its place among the calls of its kind."""
         self.on_waiting: Callable[[], None] = lambda: None
         """Called once it waits for an answer, and takes no place of a call that runs."""
-        self.state = state
-        self.parameter = parameter
         self.method = method
         """The method of the request as it was sent: of a confirmation, as it was posted."""
         self.prefers_page = prefers_page

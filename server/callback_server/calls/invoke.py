@@ -159,7 +159,7 @@ class CallInvoker:
         except errors.CallbackError:
             place.free()
             raise
-        call = ActiveCall(pending.call_id, place, state, parameter, method=request.method, prefers_page=prefers_page)
+        call = ActiveCall(pending.call_id, place, method=request.method, prefers_page=prefers_page)
         self._start(self._run(pending, reservation, call), call, reservation)
         return call
 

@@ -13,7 +13,7 @@ from callback_process.logs import get_logger
 from callback_process.tasks import TaskSet
 from callback_server import errors
 from callback_server.calls.active_call import ActiveCall
-from callback_server.calls.waiting import CallbackAddress, WaitTokens, wait_hash, wait_path
+from callback_server.calls.waiting import WaitTokens, wait_hash, wait_path
 from callback_server.domain.call import Grant, Outcome, Request
 from callback_server.domain.case import AnswerMode
 from callback_server.domain.ids import case_id_of_call
@@ -83,7 +83,7 @@ class CallerMarks:
         Raises:
             OutcomeUnknownError: This process or the edge stops, and the store does not reply.
         """
-        tokens = self._wait_tokens.tokens(call_id, CallbackAddress(call.state, call.parameter))
+        tokens = self._wait_tokens.tokens(call_id)
         token = ""
 
         async def mark() -> bool:
