@@ -4,35 +4,20 @@ import asyncio
 
 import grpc
 import pytest
-from support.handlers import accept
+from support.handlers import GatedHandler
 from support.principals import KnownRoles, by
 from support.services import refusal, running_services
 from support.wait import wait_until
 
 from callback.v1 import edge_service_pb2 as edge
 from callback_server import metrics
-from callback_server.handlers.handler import Reply
 
 SIZE = 1000
 
 
-class Gate:
-    """A handler that accepts each call once the gate is open."""
-
-    def __init__(self):
-        self.gate = asyncio.Event()
-        self.started = 0
-
-    async def handle(self, _grant, _request, *, timeout_s):
-        del timeout_s
-        self.started += 1
-        await self.gate.wait()
-        return Reply(accept(), lambda _: None)
-
-
 @pytest.fixture
 def handler():
-    return Gate()
+    return GatedHandler()
 
 
 @pytest.fixture(autouse=True)

@@ -1,15 +1,12 @@
 """Operators learn which setting's limit refuses requests: from a metric, and once from the log."""
 
-import asyncio
-
 import pytest
 import structlog
 from prometheus_client import REGISTRY
-from support.handlers import accept
+from support.handlers import GatedHandler
 from support.services import refusal, running_services
 from support.wait import wait_until
 
-from callback_server.handlers.handler import Reply
 from callback_server.limits import log as limits_log
 
 LIMITS = {
@@ -21,27 +18,13 @@ LIMITS = {
 }
 
 
-class Waiting:
-    """A handler that accepts each call once the gate is open."""
-
-    def __init__(self):
-        self.gate = asyncio.Event()
-        self.started = 0
-
-    async def handle(self, _grant, _request, *, timeout_s):
-        del timeout_s
-        self.started += 1
-        await self.gate.wait()
-        return Reply(accept(), lambda _: None)
-
-
 @pytest.mark.parametrize("limit", LIMITS)
 async def test_a_refusal_is_counted_by_the_limit_and_the_log_has_one_line_of_it_now_and_then(store_of, limits, limit):
     def refused():
         labels = {"method": "StreamInvocations", "reason": LIMITS[limit], "limit": limit}
         return REGISTRY.get_sample_value("callback_refused_total", labels) or 0
 
-    handler, before = Waiting(), refused()
+    handler, before = GatedHandler(), refused()
     async with running_services(store_of(), handlers={"act": handler}, **{limit: 1}) as services:
         made = await services.generate("act", allow_multiple_calls=True)
         running = services.call(made, body=b"x")

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 import structlog
 from prometheus_client import REGISTRY
-from support.handlers import accept
+from support.handlers import GatedHandler
 from support.principals import by, principals_of
 from support.services import calls_in_flight, refusal, running_services
 from support.wait import wait_until
@@ -13,7 +13,6 @@ from support.wait import wait_until
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import edge_service_pb2 as edge
 from callback.v1.edge_service_pb2_grpc import EdgeServiceStub
-from callback_server.handlers.handler import Reply
 from callback_server.limits import log as limits_log
 
 HOLD = {"answer_mode": pb.ANSWER_MODE_HOLD, "allow_multiple_calls": True}
@@ -23,20 +22,6 @@ OWNER = {"roles": ["owner"]}
 @pytest.fixture(autouse=True)
 def _each_line(limits):
     limits(limits_log, LOG_AGAIN_S=0)
-
-
-class Gate:
-    """A handler whose calls end when its gate opens."""
-
-    def __init__(self):
-        self.gate = asyncio.Event()
-        self.started = 0
-
-    async def handle(self, _grant, _request, *, timeout_s):
-        del timeout_s
-        self.started += 1
-        await self.gate.wait()
-        return Reply(accept(), lambda _: None)
 
 
 def services(store, *, shop=OWNER, **settings):
@@ -105,7 +90,7 @@ async def test_the_last_places_of_held_calls_are_for_other_owners(store_of):
 
 
 async def test_the_last_places_of_calls_are_for_other_owners(store_of):
-    handler = Gate()
+    handler = GatedHandler()
     async with services(store_of(), handlers={"act": handler}, max_in_flight_calls=9) as running:
         made = await running.generate("act", metadata=by("shop"), allow_multiple_calls=True)
         calls = []
@@ -121,7 +106,7 @@ async def test_the_last_places_of_calls_are_for_other_owners(store_of):
 
 
 async def test_a_quota_in_the_principals_file_limits_the_calls_of_its_owner_alone(store_of):
-    handler = Gate()
+    handler = GatedHandler()
     shop = OWNER | {"quota": {"max_in_flight_calls": 1}}
     async with services(store_of(), shop=shop, handlers={"act": handler}) as running:
         made = {name: await running.generate("act", metadata=by(name), allow_multiple_calls=True)
@@ -151,7 +136,7 @@ async def test_a_quota_limits_the_calls_of_a_minute(store_of):
 
 
 async def test_repeats_that_wait_count_as_waits_and_have_a_quota(store_of):
-    handler = Gate()
+    handler = GatedHandler()
     shop = OWNER | {"quota": {"max_in_flight_waits": 1}}
     async with services(store_of(), shop=shop, handlers={"act": handler}) as running:
         made = await running.generate("act", metadata=by("shop"))

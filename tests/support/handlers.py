@@ -1,8 +1,10 @@
 """Push handlers made of the generated stubs alone, without the client library, so that a test can send any answer.
 
 An answer can even be arbitrary bytes. The case's `callback_activity_case` names the script that the handler runs.
+`GatedHandler` runs in the process of the server.
 """
 
+import asyncio
 import contextlib
 import itertools
 
@@ -10,6 +12,7 @@ import grpc
 
 from callback.v1 import callback_handler_service_pb2 as messages
 from callback.v1 import callback_pb2 as resources
+from callback_server.handlers.handler import Reply
 
 _names = itertools.count(1)
 
@@ -50,6 +53,20 @@ def gated(gate, answer):
         return answer
 
     return script
+
+
+class GatedHandler:
+    """A handler in the process of the server that accepts each call once its gate is open, and counts them."""
+
+    def __init__(self):
+        self.gate = asyncio.Event()
+        self.started = 0
+
+    async def handle(self, _grant, _request, *, timeout_s):
+        del timeout_s
+        self.started += 1
+        await self.gate.wait()
+        return Reply(accept(), lambda _: None)
 
 
 class StubHandler:
