@@ -191,6 +191,13 @@ async def test_connections_are_limited_by_address_behind_known_proxies(world, li
             each.transport.abort()
 
 
+async def test_sign_ins_beyond_those_that_may_wait_are_refused(world, limits):
+    limits(service, MAX_WAITING_SIGN_INS=0)
+    before = sample("limited_total", limit="sign_ins")
+    assert await exchanged(world, head(world, "/sign-in", method="GET")) == 503
+    assert sample("limited_total", limit="sign_ins") == before + 1
+
+
 async def test_sign_ins_end_only_sessions_of_the_same_owner(limits):
     limits(sessions, MAX_SESSIONS_EACH=2, MAX_SESSIONS=4)
     kept = Sessions(60)

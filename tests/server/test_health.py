@@ -5,20 +5,20 @@ import redis
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.health import stalled_watch
 from support.services import running_services
-from support.system import running_system
+from support.system import system_of_its_own
 from support.wait import DEADLINE_S, wait_for
 
 
-async def test_a_store_that_refuses_to_write_is_not_healthy(store_of, tmp_path):
-    store = store_of()
-    async with running_system(tmp_path, store) as system, grpc.aio.insecure_channel(system.grpc) as channel:
+async def test_a_store_that_refuses_to_write_is_not_healthy(tmp_path):
+    # A store of its own: one that was a replica remembers that it was promoted, and servers begin other epochs on it.
+    async with system_of_its_own(tmp_path) as system, grpc.aio.insecure_channel(system.grpc) as channel:
         health = health_pb2_grpc.HealthStub(channel)
 
         async def status():
             return (await health.Check(health_pb2.HealthCheckRequest())).status
 
         assert await status() == health_pb2.HealthCheckResponse.SERVING
-        with redis.Redis(port=store.port) as client:
+        with redis.Redis(port=system.store.port) as client:
             client.replicaof("127.0.0.1", 1)
             try:
                 await wait_for(status, health_pb2.HealthCheckResponse.NOT_SERVING, what="NOT_SERVING")

@@ -410,6 +410,7 @@ def test_a_token_can_be_the_whole_body(profile_for):
     ("changes", "told"),
     [
         ({"body_hash_claim": None}, "audience must be given, unless body_hash_claim is"),
+        ({"allow_no_expiry": True}, "allow_no_expiry needs body_hash_claim, and neither max_age_s nor single_use"),
         ({"body_hash_claim": None, "audience": "a"}, "issuer must be given, unless body_hash_claim is"),
         ({"whole_body": True}, "whole_body needs no header, parameter or body_hash_claim"),
     ],

@@ -70,6 +70,13 @@ def test_a_signature_passes_with_its_algorithm_and_with_no_other(profile, algori
             assert refused(profile(algorithm), sent(other)) == "no signature is valid"
 
 
+def test_r_and_s_must_be_as_long_as_the_key(profile):
+    right = sent("ecdsa-raw-sha256")
+    signature = base64.b64decode(dict(right.headers)["x-sign"])
+    for longer in (signature[:32] + b"\0" * 2 + signature[32:], b"\0" + signature[:32] + b"\0" + signature[32:]):
+        refused(profile("ecdsa-raw-sha256"), with_header(right, "x-sign", base64.b64encode(longer).decode()))
+
+
 @pytest.mark.parametrize("algorithm", SIGN)
 def test_every_bit_of_body_time_and_signature_is_checked(profile, algorithm):
     right = sent(algorithm)
