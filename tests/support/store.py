@@ -141,15 +141,13 @@ class StoreProcess(Store):
         self._client.flushall()
 
     def flush_below(self):
-        """Delete everything below services that run, but what these know the store by.
+        """Delete everything below services that run, but the epochs and events, by which these know the store.
 
-        Without the epochs, or the newest event of a partition, they refuse the store.
+        Without them they refuse the store, because it has lost steps.
         """
         pipeline = self._client.pipeline(transaction=False)
         for key in self._client.scan_iter(count=1000):
-            if key.endswith(b":events"):
-                pipeline.xtrim(key, maxlen=1, approximate=False)
-            elif not key.endswith(b":epochs"):
+            if not key.endswith((b":epochs", b":events")):
                 pipeline.unlink(key)
         pipeline.execute()
 
