@@ -121,7 +121,8 @@ class FaultyWorker:
     async def _until_leaving(self, stream):
         while not (stream.leaving.is_set() or (stream.is_welcome and self._have_files_changed())):
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stream.leaving.wait(), 0.2)
+                async with asyncio.timeout(0.2):
+                    await stream.leaving.wait()
         if self.fault == "leaves before Welcome" and not stream.leaving.is_set():
             stream.drain()
 

@@ -73,7 +73,8 @@ async def wait_for_store(
                 log.warning("waiting_for_store", store_url=shown_url, error=full or str(error))
             logged |= {False, bool(full)}
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop_requested.wait(), _START_RETRY_S)
+            async with asyncio.timeout(_START_RETRY_S):
+                await stop_requested.wait()
     return None
 
 

@@ -268,7 +268,8 @@ class Worker:
                 _log.info("addresses_changed target=%s addresses=%s", self._target, self._addresses.target)
                 return
             with suppress(TimeoutError):
-                await asyncio.wait_for(stream.leaving.wait(), LOOK_AT_FILES_S)
+                async with asyncio.timeout(LOOK_AT_FILES_S):
+                    await stream.leaving.wait()
 
     def _have_files_changed(self) -> bool:
         has_new_token = isinstance(self._metadata, TokenFile) and self._metadata.has_changed()

@@ -203,7 +203,8 @@ class RemoteWorkers:
             return
         self.need_slots()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._was_read.wait(), max_age_s)
+            async with asyncio.timeout(max_age_s):
+                await self._was_read.wait()
 
     def _valid_slots(self) -> dict[str, dict[str, int]]:
         now = asyncio.get_running_loop().time()
@@ -217,7 +218,8 @@ class RemoteWorkers:
         """Read the slots of other replicas while a call needs one or a replica has a call of ours, until cancelled."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._needed.wait(), LIVENESS_CHECK_S)
+                async with asyncio.timeout(LIVENESS_CHECK_S):
+                    await self._needed.wait()
             if not (self._needed.is_set() or self._assignments):
                 continue
             self._needed.clear()
