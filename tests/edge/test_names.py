@@ -82,7 +82,8 @@ async def test_a_list_of_names_that_all_have_new_addresses_is_followed_and_no_ca
                 await gets_no_more(plane, statuses)
         assert set(statuses) == {200}
         assert statuses.total() == sum(plane.ended for plane in planes)
-    (moved,) = [entry for entry in log if entry["event"] == "server_addresses_changed"]
+    # Both names are looked up one after the other, so what is found between their changes may be an event too.
+    *_, moved = [entry for entry in log if entry["event"] == "server_addresses_changed"]
     assert moved["addresses"] == f"ipv4:127.0.0.4:{port},127.0.0.5:{port}"
 
 

@@ -147,7 +147,10 @@ async def test_a_partition_is_unavailable_while_its_keys_move_and_as_it_was_afte
     ):
         load = Load(services)
         await load.prepare()
-        partition = next(p for p in map(partition_of_made, load.consumed) if p in MOVING)
+        while not (moving := [p for p in map(partition_of_made, load.consumed) if p in MOVING]):
+            load.open.append(await load.make())
+            await load.consume()
+        partition = moving[0]
         consumed, fresh = (
             [made for made in cases if partition_of_made(made) == partition] for cases in (load.consumed, load.open)
         )
