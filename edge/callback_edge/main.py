@@ -8,6 +8,7 @@ from callback_edge.settings import EdgeSettings
 from callback_process import logs
 from callback_process.entry_point import run_process
 from callback_process.stop import hard_exit_after, stop_on_signals
+from callback_process.version import VERSION
 
 log = logs.get_logger()
 
@@ -30,7 +31,7 @@ async def _serve(settings: EdgeSettings) -> None:
     stop_requested = stop_on_signals()
     _allow_open_files(settings.max_connections + _OTHER_FILES)
     async with Edge(settings) as edge:
-        log.info("ready", edge=str(edge.address), admin=str(edge.admin_address))
+        log.info("ready", version=VERSION, edge=str(edge.address), admin=str(edge.admin_address))
         if settings.trusted_proxies is None:
             log.warning("address_limits_off", to_do="set trusted_proxies to the proxies in front, or to []")
         await stop_requested.wait()

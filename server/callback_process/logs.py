@@ -1,7 +1,7 @@
 """Logs: one JSON object per line on standard error, from this code and from libraries.
 
 1. Each line has `timestamp` (RFC 3339, UTC), `level`, `event`, `process` and `pid`, so no event may use these names for
-   its fields. A library's line also has `logger`.
+   its fields. A library's line also has `logger`, and a line that is written within a span `trace_id` and `span_id`.
 2. No state and no token reaches a log. Every finished line is masked as a whole, so that paths, values, reprs and
    tracebacks are all covered. Masked are: the text after `/cb/` or `/cbq/`, anything with the form of a UUID or of a
    token of Callback, also percent-encoded, and user and password in a URL.
@@ -16,7 +16,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, cast
 
@@ -138,6 +138,15 @@ def get_logger() -> EventLogger:
     return _logger
 
 
+_ids_of_span: list[Callable[[], Mapping[str, str]]] = [dict]
+"""The function that returns the ids of the current span."""
+
+
+def add_ids_of_span(ids: Callable[[], Mapping[str, str]]) -> None:
+    """Add to each line what this function returns: `trace_id` and `span_id` of the current span, or nothing."""
+    _ids_of_span[:] = [ids]
+
+
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
 
@@ -174,6 +183,7 @@ class _Lines:
                 "pid": self._pid,
                 "event": event.pop("event"),
                 **event,
+                **_ids_of_span[0](),
             }
             # Masking JSON is safe: no pattern matches a quote or a backslash, so every string keeps its end.
             masked = mask(_json(line))

@@ -38,6 +38,7 @@ except ImportError as error:
         "the setting tracing requires OpenTelemetry: install Callback with its extra [otel], see docs/install.md"
     ) from error
 
+from callback_process import logs
 from callback_process.entry_point import StartError
 
 __all__ = ["Span", "SpanKind", "Traces", "add_link", "current_span", "running", "set_failed", "traceparent_of"]
@@ -72,6 +73,7 @@ class Traces:
             raise StartError(f"tracing cannot start, with the variables OTEL_… as they are: {error}") from error
         self._tracer = self._provider.get_tracer("callback")
         self._follows_parents = isinstance(self._provider.sampler, ParentBased)
+        logs.add_ids_of_span(_ids_of_current_span)
 
     def start(
         self,
@@ -138,6 +140,12 @@ def traceparent_of(span: Span) -> str:
 def is_sampled(traceparent: str) -> bool:
     """Return whether a trace context is sampled. It must be well-formed."""
     return bool(int(traceparent[53:55], 16) & TraceFlags.SAMPLED)
+
+
+def _ids_of_current_span() -> dict[str, str]:
+    """Return the ids of the span in which the current task runs, by the names that OpenTelemetry has for logs."""
+    context = get_current_span().get_span_context()
+    return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"} if context.is_valid else {}
 
 
 def _text_of(context: SpanContext) -> str:

@@ -19,6 +19,7 @@ from callback_process.admin import AdminServer
 from callback_process.entry_point import StartError, run_process
 from callback_process.listener import address_of, listen
 from callback_process.stop import hard_exit_after, stop_on_signals
+from callback_process.version import VERSION
 from callback_server.contract.validation import violations
 from callback_server.control_plane import ControlPlane, StopRequestedError
 from callback_server.rpc.services import GUARDED
@@ -48,6 +49,7 @@ async def _serve(settings: ServerSettings) -> None:
         async with control_plane:
             log.info(
                 "ready",
+                version=VERSION,
                 grpc=str(parse_bind(settings.grpc_bind)._replace(port=control_plane.port)),
                 admin=str(address_of(admin)),
                 tls=control_plane.has_tls,

@@ -176,6 +176,12 @@ async def test_leases_that_end_and_errors_of_the_store_are_counted(tmp_path, han
         store.stop()
 
 
+async def test_a_process_logs_and_exports_its_version(system):
+    for process in (system.server, system.edge):
+        labels = {"version": process.facts["version"]}
+        assert (await metrics(system, process))("callback_build_info", **labels) == 1
+
+
 async def test_the_names_of_metrics_follow_the_conventions(system):
     made = await system.client.generate_callback_url("record", Response("ok"), labels={"order": "five"})
     await system.http.get(made.url)

@@ -63,6 +63,18 @@ async def test_the_trace_of_a_call_leads_from_the_caller_to_the_worker_and_is_li
     assert not any(span.is_error for span in spans)
 
 
+async def test_what_a_server_logs_of_a_call_has_the_ids_of_its_span(traced):
+    made, _ = await generate(traced, "work")
+    await traced.system.http.post(made.url)
+    (call,) = await spans_of(traced, made, INVOKE)
+    logged = {
+        each["event"]: (each.get("trace_id"), each.get("span_id"))
+        for each in traced.system.servers[0].events()
+        if each.get("case_id") == made.case_id
+    }
+    assert logged["call_started"] == logged["call_ended"] == (call.trace_id, call.span_id)
+
+
 async def test_attributes_follow_the_semantic_conventions(traced):
     made, _ = await generate(traced, "work")
     await traced.system.http.put(made.url + "?status=paid")

@@ -7,6 +7,7 @@ from callback_console.settings import ConsoleSettings
 from callback_process import logs
 from callback_process.entry_point import run_process
 from callback_process.stop import hard_exit_after, stop_on_signals
+from callback_process.version import VERSION
 
 log = logs.get_logger()
 
@@ -26,7 +27,7 @@ def run(settings: ConsoleSettings) -> int:
 async def _serve(settings: ConsoleSettings) -> None:
     stop_requested = stop_on_signals()
     async with Console(settings) as console:
-        log.info("ready", console=str(console.address), admin=str(console.admin_address))
+        log.info("ready", version=VERSION, console=str(console.address), admin=str(console.admin_address))
         await stop_requested.wait()
         log.info("stopping", grace_s=settings.grace_s)
         hard_exit_after(settings.grace_s + _HARD_EXIT_S)
