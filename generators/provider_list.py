@@ -25,6 +25,12 @@ published, or that a library of the provider signed or accepted, passes in the t
 after the documentation of the provider, and its test signs its own message. Try an unproven provider on real messages
 before you rely on it.
 
+An *id* is what the provider calls one, and what only one event has: a message with the id of an earlier one is
+[a repeat](answers.md#the-same-request-again), and gets its answer. Where a provider gives none, two events can have
+the same body, so each message on a callback that allows multiple calls is a call of its own, also one that the provider
+sends again. Then check in the handler what you have handled already. The setting `id` of a profile takes the place of
+the id of the list; `id = []` means that messages have none.
+
 A new provider is one file in `server/callback_server/verification/provider_files`.
 
 """
@@ -74,8 +80,6 @@ def _id(provider: Provider) -> str:
     profile = provider.profile
     if profile["kind"] == "standard-webhooks":
         return "`header:webhook-id`"
-    if "body_hash_claim" in profile:
-        return "`body-hash`"
-    given = profile.get("id", [])
+    given = profile.get("id", "none")
     places = [given] if isinstance(given, str) else given
-    return ", else ".join(f"`{each}`" for each in places) or "none"
+    return ", else ".join("none" if each == "none" else f"`{each}`" for each in places)

@@ -1,12 +1,14 @@
 """Providers: a message that a provider sends again gets the answer of the first one, and its handler is not run."""
 
+import hashlib
 from types import SimpleNamespace
 
 import pytest
+from pydantic import ValidationError
 from support.cases import new_case
 from support.handlers import accept, override, stub_handler
 from support.services import running_services
-from support.verification import Clock, declared, sample_request, sample_settings
+from support.verification import Clock, declared, profile_of, sample_request, sample_settings, with_header
 
 from callback_server.domain.case import DEFAULT_REPEAT_WINDOW_MS, CallMode, Settings
 from callback_server.settings import ActivitySettings
@@ -19,7 +21,7 @@ STATE = "3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11"
 WITHOUT_ID = {
     name
     for name, each in PROVIDERS.items()
-    if each.profile["kind"] not in ("standard-webhooks", "jwt") and not each.profile.get("id")
+    if each.profile["kind"] != "standard-webhooks" and not each.profile.get("id")
 }
 """Providers whose messages have no id."""
 
@@ -54,8 +56,13 @@ def up(running):
 
 async def sent_twice(up, name, *, multiple):
     """Deliver the sample of a provider twice to a case with its profile and its state, and return both answers."""
-    up.clock.now = float(PROVIDERS[name].sample.time or Clock.now)
     sent = sample_request(name)
+    return await delivered(up, name, sent, sent, multiple=multiple)
+
+
+async def delivered(up, name, *messages, multiple=True):
+    """Deliver messages of a provider to a case with its profile and its state, and return the answers."""
+    up.clock.now = float(PROVIDERS[name].sample.time or Clock.now)
     case = new_case(
         states=[STATE], owner="local", verification_profile=name, settings=Settings(activity_case=up.script),
         mode=CallMode.MULTIPLE if multiple else CallMode.SINGLE,
@@ -63,12 +70,15 @@ async def sent_twice(up, name, *, multiple):
     )  # fmt: skip
     await create_case(up.services.control_plane.scripts, case)
     made = SimpleNamespace(callback_state=STATE)
-    delivered = {
-        "method": sent.method, "body": sent.body, "request_query_string": sent.query_string,
-        "request_headers": [{"name": header, "value": value} for header, value in sent.headers],
-        "request_query": [{"name": parameter, "value": value} for parameter, value in sent.query],
-    }  # fmt: skip
-    return [await up.services.call(made, **delivered) for _ in range(2)]
+    requests = [
+        {
+            "method": sent.method, "body": sent.body, "request_query_string": sent.query_string,
+            "request_headers": [{"name": header, "value": value} for header, value in sent.headers],
+            "request_query": [{"name": parameter, "value": value} for parameter, value in sent.query],
+        }
+        for sent in messages
+    ]  # fmt: skip
+    return [await up.services.call(made, **request) for request in requests]
 
 
 @pytest.mark.parametrize("multiple", [False, True], ids=["single use", "multiple calls"])
@@ -85,3 +95,24 @@ async def test_a_message_that_is_sent_again_is_one_call_by_its_id_or_within_a_wi
     else:
         assert again.response.response_body == b"answer 2"
         assert len(up.asked) == 2
+
+
+@pytest.mark.parametrize("name", ["plaid", "dropbox", "twilio"])
+async def test_of_two_events_with_the_same_body_each_is_handled(up, name):
+    """Check what lost events before: with the hash of the body as id, the second event got the first one's answer."""
+    first = sample_request(name)
+    second = with_header(first, "i-twilio-idempotency-token", "another") if name == "twilio" else first
+    answers = await delivered(up, name, first, second)
+    assert [each.response.response_body for each in answers] == [b"answer 1", b"answer 2"]
+
+
+async def test_the_id_of_a_provider_can_be_replaced_and_switched_off(tmp_path):
+    def message_id(name, **given):
+        profile = profile_of(tmp_path, PROVIDERS[name].sample.secret, kind=f"provider:{name}", **given)
+        return profile.verify(sample_request(name), "https://box.example/cb/1").message_id
+
+    assert message_id("github", id=[]) == ""
+    body_hash = hashlib.sha256(sample_request("github").body).hexdigest()
+    assert message_id("github", id=["header:x-none", "body-hash"]) == body_hash
+    with pytest.raises(ValidationError, match="id"):
+        message_id("gitlab", id="header:idempotency-key")

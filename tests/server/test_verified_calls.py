@@ -506,7 +506,7 @@ async def test_a_secret_that_was_sent_as_it_is_reaches_neither_handler_nor_store
 
 
 async def test_a_form_that_a_provider_sends_again_gets_the_same_answer_and_runs_no_handler(up, tmp_path):
-    """Check a command of Slack, which has no id: the hash of its body tells a retry, which is signed anew."""
+    """Check a command of Slack: the id in its form tells a retry, which is signed anew."""
     up.profiles["it"] = profile_of(tmp_path, "slack", kind="provider:slack")
     made = await generate(up, allow_multiple_calls=True)
     command = b"command=%2Fweather&text=94070&trigger_id=13345224609"

@@ -346,12 +346,31 @@ def for_body(body=BODY, sent=BODY, **claims):
 def test_a_token_with_the_hash_of_the_body_passes_with_this_body_alone(tmp_path):
     profile = profile_of(tmp_path, pem(P256), **FOR_BODY)
     assert profile.reads_body
-    assert profile.verify(for_body(), URL) == VerifiedMessage(hashlib.sha256(BODY).hexdigest(), 360_000)
+    assert profile.verify(for_body(), URL) == VerifiedMessage()  # two events can have one body
     for sent in [*flips(BODY), b"", BODY + b" "]:
         assert refused(profile, for_body(sent=sent)) == "the token is for another body"
     for claim in (hashlib.sha256(BODY).hexdigest().upper(), "", 5, ["x"], {"a": 1}):
         assert refused(profile, for_body(request_body_sha256=claim)) == "the token is for another body"
     assert "MissingRequiredClaim" in refused(profile, for_body(request_body_sha256=None))
+
+
+@pytest.mark.parametrize(
+    ("places", "message_id"),
+    [
+        ("json:/webhook_type", "TRANSACTIONS"),
+        ("body-hash", hashlib.sha256(BODY).hexdigest()),
+        (["header:x-id", "json:/none"], ""),
+        (["header:plaid-id", "none"], ""),
+    ],
+)
+def test_a_message_with_a_token_has_an_id_where_the_settings_say(places, message_id, tmp_path):
+    profile = profile_of(tmp_path, pem(P256), id=places, **FOR_BODY)
+    assert profile.verify(for_body(), URL) == VerifiedMessage(message_id, 360_000 if message_id else 0)
+
+
+def test_an_id_in_a_header_beside_a_token_must_be_there(tmp_path):
+    profile = profile_of(tmp_path, pem(P256), id="header:x-id", **FOR_BODY)
+    assert refused(profile, for_body()) == "x-id is missing"
 
 
 @pytest.mark.parametrize(
@@ -388,8 +407,7 @@ def test_a_token_without_times_passes_where_the_settings_allow_it(tmp_path):
     clock = Clock()
     profile = profile_of(tmp_path, pem(P256), clock=clock, allow_no_expiry=True, **given)
     for clock.now in (NOW, NOW + 10**8):
-        message = profile.verify(for_body(iat=None), URL)
-        assert (message.message_id, message.window_ms) == (hashlib.sha256(BODY).hexdigest(), 120_000)
+        assert profile.verify(for_body(iat=None), URL) == VerifiedMessage()
         assert refused(profile, for_body(iat=None, exp=NOW - 60)) == "the token has expired"
         assert refused(profile, for_body(iat=None, sent=b"")) == "the token is for another body"
 
@@ -412,6 +430,8 @@ def test_a_token_can_be_the_whole_body(profile_for):
         ({"body_hash_claim": None}, "audience must be given, unless body_hash_claim is"),
         ({"allow_no_expiry": True}, "allow_no_expiry needs body_hash_claim, and neither max_age_s nor single_use"),
         ({"body_hash_claim": None, "audience": "a"}, "issuer must be given, unless body_hash_claim is"),
+        ({"single_use": True, "id": "header:x-id"}, "id and single_use are two ids"),
+        ({"body_hash_claim": None, "audience": "a", "issuer": "i", "id": "json:/id"}, "an id in the body needs"),
         ({"whole_body": True}, "whole_body needs no header, parameter or body_hash_claim"),
     ],
 )

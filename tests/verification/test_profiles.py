@@ -96,6 +96,8 @@ INVALID = {
         ('signed = "{receiver-id}{body}"', ".hmac: {receiver-id} in signed and receiver_id need each"),
         ('receiver_id = "a"', ".hmac: {receiver-id} in signed and receiver_id need each other"),
         ('receiver_id = "a b"', ".hmac.receiver_id: must"),
+        ('id = ["none", "header:y"]', ".hmac: none must be the last place of the id"),
+        ('id = "none"', ".hmac: none must follow another place"),
         ('id = ["body-hash", "header:y"]', ".hmac: body-hash must be the last place of the id"),
         ('id = "body-hash"\nsigned = "{url}"', ".hmac: the id body-hash needs the body in signed"),
         ('id = "header:y"\nsigned = "{id}{timestamp}{body}"\ntimestamp = "header:t"', ".hmac: some text must follow"),

@@ -103,6 +103,8 @@ def test_at_least_one_of_several_places_must_have_a_signature(hmac_of):
         (["json:/none", "json:/meta/webhook_id"], "WB1"),
         (["header:x-id", "body-hash"], "H1"),
         (["header:x-none", "body-hash"], hashlib.sha256(BODY).hexdigest()),
+        (["header:x-none", "none"], ""),
+        (["header:x-id", "none"], "H1"),
         ("query:id", "Q1"),
     ],
 )

@@ -1,7 +1,7 @@
 """Places of a value in a request: where a sender writes its signature, the time, or the id of the message.
 
 A place is a text in the settings: `header:NAME`, `query:NAME`, `form:NAME`, `json:POINTER` (RFC 6901), `field:NAME` (of
-the list in the signature's header) or `body-hash`.
+the list in the signature's header), `body-hash` or `none` (as the last place of an id: a message may have none).
 """
 
 from __future__ import annotations
@@ -58,8 +58,10 @@ class Place:
                 found = [value for name, value in request_fields.form(request) if name == self.name]
             case "json":
                 return _json_value(request.body, self.name)
-            case _:
+            case "body-hash":
                 return hashlib.sha256(request.body).hexdigest()
+            case _:
+                return None
         if len(found) > 1:
             raise VerificationError(f"{self} occurs more than once")
         return found[0] if found else None
@@ -68,8 +70,8 @@ class Place:
 def parse_place(text: str) -> Place:
     """Return the place of a text. Raise ValueError if it is none."""
     kind, colon, name = text.partition(":")
-    if text == "body-hash":
-        return Place("body-hash")
+    if text in ("body-hash", "none"):
+        return Place(text)
     match kind if colon else "":
         case "header" | "field" if not FIELD_NAME.fullmatch(name):
             raise ValueError(
@@ -85,13 +87,13 @@ def parse_place(text: str) -> Place:
             )
         case "header" | "field" | "query" | "form" | "json":
             return Place(kind, name)
-    raise ValueError("must be header:NAME, query:NAME, form:NAME, json:/POINTER, field:NAME or body-hash")
+    raise ValueError("must be header:NAME, query:NAME, form:NAME, json:/POINTER, field:NAME, body-hash or none")
 
 
 def parse_value_place(text: str) -> Place:
     """Return the place of a value that is in the request itself. Raise ValueError if a text is none."""
     place = parse_place(text)
-    if place.kind in ("field", "body-hash"):
+    if place.kind in ("field", "body-hash", "none"):
         raise ValueError("must be header:NAME, query:NAME, form:NAME or json:POINTER")
     return place
 

@@ -26,6 +26,7 @@ from callback_server.domain.url import is_as_handed_out
 from callback_server.verification import request_fields
 from callback_server.verification.credential import Credential
 from callback_server.verification.keys import is_public_key, is_rsa, public_keys
+from callback_server.verification.message_ids import MessageIds
 from callback_server.verification.places import Place, parse_place
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.settings.signed import HmacSettings, PublicKeySettings, SignedSettings
@@ -189,12 +190,12 @@ class Signature(Verifier):
         self._template = Template(settings.signed)
         self._places = [parse_place(each) for each in settings.signature]
         self._time = None if settings.timestamp is None else parse_place(settings.timestamp)
-        self._ids = [parse_place(each) for each in settings.id]
+        self._ids = MessageIds(settings.id)
         before = [*self._places, *(() if self._time is None else (self._time,)), *self._template.places()]
         if isinstance(settings, PublicKeySettings):
             named = (settings.certificate_url, settings.algorithm_place)
             before += [parse_place(each) for each in named if each is not None]
-        before += self._ids if "id" in self._template.parts else []
+        before += self._ids.places if "id" in self._template.parts else []
         self._reads_unverified = any(each.in_body for each in before)
         self._reads_members = settings.allow_unsigned_body and any(each.kind == "json" for each in before)
         self._members = {name for part in self._template.parts for name, _ in members_of(part)}
@@ -211,20 +212,20 @@ class Signature(Verifier):
         if time is not None:
             moment = request_fields.time_of(time, settings.timestamp_format)
             request_fields.require_recent(moment, now, settings.tolerance_s)
-        message_id = self._message_id(request) if "id" in parts else ""
+        message_id = self._ids.find(request, must_be_there=True) if "id" in parts else ""
         signed = self._signed(request, url, time or "", message_id)
         if self.checker.matching(signed, [request_fields.octets(each) for each in signatures], request, url) is None:
             raise VerificationError("no signature is valid", FailureReason.SIGNATURE)
         if self._reads_members:
             _refuse_ambiguous_names(request.body, self._members)
-        if self._ids and "id" not in parts:  # a body is parsed for it only now
-            message_id = self._message_id(request)
+        if "id" not in parts:  # a body is parsed for it only now
+            message_id = self._ids.find(request)
         return VerifiedMessage(message_id, settings.tolerance_s * 2000 if message_id else 0)
 
     def explain(self, request: Request, url: str) -> Explanation:
         """Implement `Verifier.explain`."""
         signatures, time = self._signatures(request)
-        message_id = self._message_id(request) if "id" in self._template.parts else ""
+        message_id = self._ids.find(request, must_be_there=True) if "id" in self._template.parts else ""
         signed = self._signed(request, url, time or "", message_id)
         index = self.checker.matching(signed, [request_fields.octets(each) for each in signatures], request, url)
         return Explanation("" if index is None else f"{self.checker.files}[{index}]", signed)
@@ -254,23 +255,6 @@ class Signature(Verifier):
                 raise VerificationError("the signature does not have exactly one time")
             return signatures, times[0]
         return signatures, _required(self._time, request)
-
-    def _message_id(self, request: Request) -> str:
-        """Return the id of the message. Empty: there is none, and the settings do not require one.
-
-        An id in a header or in the query must be there. In a body it may be missing: not each message has the same
-        members.
-        """
-        for place in self._ids:
-            if place.kind in ("header", "query"):
-                found = place.find(request)
-                if found is not None:
-                    return request_fields.message_id(found)
-            elif found := _id_in_body(place, request):
-                return found
-        if "id" in self._template.parts or not self._ids[-1].in_body:
-            raise VerificationError(f"{self._ids[0]} is missing", FailureReason.MISSING)
-        return ""
 
     def _signed(self, request: Request, url: str, time: str, message_id: str) -> bytes:
         """Return the signed bytes."""
@@ -369,14 +353,6 @@ def _lines_of(members: Sequence[tuple[str, bool]], request: Request) -> bytes:
 def _fields(values: Sequence[str], name: str) -> list[str]:
     """Return the values of a field in a list like `t=1`, `v1=…`."""
     return [text for each, _, text in (value.partition("=") for value in values) if each == name]
-
-
-def _id_in_body(place: Place, request: Request) -> str:
-    try:
-        found = place.find(request) or ""
-    except VerificationError:  # the body is signed, so this is no attack
-        return ""
-    return found if request_fields.is_message_id(found) else ""
 
 
 def _refuse_ambiguous_names(body: bytes, members: Collection[str]) -> None:

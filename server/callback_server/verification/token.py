@@ -23,6 +23,7 @@ from callback_server.domain.call import Request
 from callback_server.verification import request_fields
 from callback_server.verification.credential import Credential
 from callback_server.verification.keys import is_on, is_public_key, is_rsa, public_keys
+from callback_server.verification.message_ids import MessageIds
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.settings.token import JwtSettings
 from callback_server.verification.signature import ENCODERS
@@ -75,6 +76,7 @@ class Token(Verifier):
         self._required = [name for name, is_required in required.items() if is_required]
         if settings.body_hash_claim is not None:
             self._required.append(settings.body_hash_claim)
+        self._ids = MessageIds(settings.id)
         self._keys = keys
 
     def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:  # a token does not sign the request
@@ -88,22 +90,23 @@ class Token(Verifier):
             _check_events(settings.events, jwt.get_unverified_header(token), claims)
         expires = self._expiry(claims, now)
         check_times(claims, expires, leeway_s=leeway, now=now)
-        digest = hashlib.sha256(request.body)
         if settings.body_hash_claim is not None:
-            expected = ENCODERS[settings.body_hash_encoding](digest.digest())
+            digest = hashlib.sha256(request.body).digest()
             given = request_fields.octets(str(claims[settings.body_hash_claim]))
-            if not request_fields.matches(expected, given):
+            if not request_fields.matches(ENCODERS[settings.body_hash_encoding](digest), given):
                 raise VerificationError("the token is for another body", FailureReason.SIGNATURE)
-        if not settings.single_use and settings.body_hash_claim is None:
-            # the jti identifies the token, which may come with many messages
+        if settings.single_use:
+            if "jti" not in claims:
+                raise VerificationError("the token has no jti", FailureReason.MISSING)
+            message_id = request_fields.message_id(claims["jti"])
+        else:
+            message_id = self._ids.find(request)
+        if not message_id:
             return VerifiedMessage(sender=_sender_of(claims))
-        if settings.single_use and "jti" not in claims:
-            raise VerificationError("the token has no jti", FailureReason.MISSING)
         # The id is remembered as long as the token would pass again.
         window_s = max(2 * leeway, expires + leeway - now)
         if window_s > MAX_WINDOW_S:
             raise VerificationError("the token is valid for longer than its id can be remembered")
-        message_id = request_fields.message_id(claims["jti"]) if settings.single_use else digest.hexdigest()
         return VerifiedMessage(message_id, math.ceil(window_s * 1000), _sender_of(claims))
 
     def explain(self, request: Request, url: str) -> Explanation:  # a token does not sign the request

@@ -12,7 +12,7 @@ import hmac
 import json
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -255,19 +255,23 @@ def _sign(message: Message, settings: SignedSettings, verifier: Signature, sign:
             in_field = f"{at.name}={time}{settings.separators[0]}"
         else:
             message.put(at, time)
-    is_id_signed = "id" in Template(settings.signed).parts
-    for index, at in enumerate(map(parse_place, settings.id)):
-        if at.kind == "body-hash":
-            continue
-        found = message.find(at)
-        is_made = is_id_signed and index == 0 if found is None else not (at.in_body and message.has_own_body)
-        if is_made:
-            message.put(at, _new_id(found or ""))
+    _renew_id(message, settings.id, is_signed="id" in Template(settings.signed).parts)
     name = "" if settings.signature_field is None else f"{settings.signature_field}="
     message.put(place, f"{in_field}{name}{settings.prefix}")
     signed = verifier.explain(message.request(), message.url).signed or b""
     made = ENCODERS[settings.encoding](sign(signed))[0].decode()
     message.put(place, f"{in_field}{name}{settings.prefix}{made}")
+
+
+def _renew_id(message: Message, places: Sequence[str], *, is_signed: bool) -> None:
+    """Give a message a new id, in place of that of the example. Without one, it gets an id only if that is signed."""
+    for index, at in enumerate(map(parse_place, places)):
+        if at.kind in ("body-hash", "none"):
+            continue
+        found = message.find(at)
+        is_made = is_signed and index == 0 if found is None else not (at.in_body and message.has_own_body)
+        if is_made:
+            message.put(at, _new_id(found or ""))
 
 
 def _signer(algorithm: KeyAlgorithm, key: PrivateKey) -> Callable[[bytes], bytes]:
@@ -292,6 +296,7 @@ def _signer(algorithm: KeyAlgorithm, key: PrivateKey) -> Callable[[bytes], bytes
 
 def _add_token(message: Message, settings: JwtSettings, content: bytes) -> None:
     key = content.rstrip(b"\r\n") if settings.is_symmetric else read_private_key(content)
+    _renew_id(message, settings.id, is_signed=False)
     claims: dict[str, Any] = {"iat": int(message.time), "exp": int(message.time) + _TOKEN_LIFE_S}
     if settings.issuer is not None:
         claims["iss"] = settings.issuer

@@ -19,6 +19,7 @@ from callback_server.verification.settings.fetched_urls import KeyUrl
 from callback_server.verification.settings.message_signature import MessageSignatureSettings
 from callback_server.verification.settings.signed import HmacSettings, PublicKeySettings
 from callback_server.verification.settings.token import JwtSettings
+from callback_server.verification.settings.values import Places
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 """Pattern of the whole name of a profile."""
@@ -68,6 +69,10 @@ class ProviderSettings(CommonSettings):
     fetched."""
     tolerance_s: int | None = Field(default=None, ge=1, le=24 * 3600)
     """Allowed difference between the clocks of sender and server, in seconds. None: that of the kind."""
+
+    id: Places | None = None
+    """Place of the message id, or a list of places, in place of that of the list. `[]`: messages have no id. None: that
+    of the list."""
 
     @property
     def declared(self) -> DeclaredSettings:

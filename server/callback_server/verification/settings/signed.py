@@ -8,6 +8,7 @@ from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from callback_server.verification.message_ids import check_id_places
 from callback_server.verification.places import parse_place
 from callback_server.verification.request_fields import TimestampFormat
 from callback_server.verification.settings.common import WithSecrets, WithTolerance, check_one_source
@@ -66,7 +67,8 @@ class SignedSettings(WithTolerance):
     """Format of the time: whole seconds or milliseconds since 1970, or as in `2026-01-31T23:59:59Z`."""
     id: Places = []
     """Place of the message id, or a list of places of which the first that is there counts. It is trustworthy only if
-    it is signed. `body-hash` is the SHA-256 of the body, for senders without ids."""
+    it is signed. `body-hash` is the SHA-256 of the body, for a sender whose bodies are never the same. An id in a
+    header or in the query must be there, unless the last place is `none`."""
     receiver_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,100}$")
     """Id by which the sender knows this receiver, for `{receiver-id}` in `signed`."""
     allow_unsigned_body: bool = False
@@ -112,8 +114,8 @@ class SignedSettings(WithTolerance):
                 raise ValueError("timestamp_format needs timestamp")
             return
         place = parse_place(self.timestamp)
-        if place.kind == "body-hash":
-            raise ValueError("timestamp must not be body-hash")
+        if place.kind in ("body-hash", "none"):
+            raise ValueError(f"timestamp must not be {place.kind}")
         if place.kind == "field" and self.signature_field is None:
             raise ValueError(f"{self.timestamp} needs signature_field, because it is a field of the same list")
         # The end of a field is not marked in {form}: another time could be read from the same signed bytes.
@@ -126,15 +128,9 @@ class SignedSettings(WithTolerance):
             raise ValueError("timestamp needs {timestamp} in signed, because a time that is not signed proves nothing")
 
     def _check_id(self, parts: set[str]) -> None:
-        places = [parse_place(each) for each in self.id]
-        if "id" in parts and not places:
+        if "id" in parts and not self.id:
             raise ValueError("{id} in signed needs id, such as header:x-id")
-        if any(each.kind == "field" for each in places):
-            raise ValueError("id must not be field:NAME")
-        if any(each.kind == "body-hash" for each in places[:-1]):
-            raise ValueError("body-hash must be the last place of the id, because every request has it")
-        if any(each.kind == "body-hash" for each in places) and (not parts & BODY or "id" in parts):
-            raise ValueError("the id body-hash needs the body in signed, and no {id}")
+        check_id_places(self.id, is_body_signed=bool(parts & BODY) and "id" not in parts)
         if Template(self.signed).id_ends_at_time and self.timestamp_format != "rfc3339":
             raise ValueError("some text must follow {id}, to mark its end; only a rfc3339 time can follow it directly")
 

@@ -7,9 +7,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from callback_server.verification.message_ids import check_id_places
 from callback_server.verification.settings.common import CommonSettings, check_one_source
 from callback_server.verification.settings.fetched_urls import KeyUrl
-from callback_server.verification.settings.values import FieldName, JwtAlgorithm
+from callback_server.verification.settings.values import FieldName, JwtAlgorithm, Places
 
 
 class JwtSettings(CommonSettings):
@@ -43,7 +44,7 @@ class JwtSettings(CommonSettings):
     `security` is any other event (RFC 8417); if the token is the whole body, its content type must be
     `application/secevent+jwt` (RFC 8935). It sets `single_use`. None: the token may be any other."""
     body_hash_claim: str | None = Field(default=None, min_length=1, max_length=100)
-    """Claim with the SHA-256 of the body. The hash is also the message id, unless `single_use` is set."""
+    """Claim with the SHA-256 of the body."""
     body_hash_encoding: Literal["hex", "base64", "base64url"] = "hex"
     """Encoding of that claim."""
     max_age_s: int | None = Field(default=None, ge=1, le=24 * 3600)
@@ -57,6 +58,10 @@ class JwtSettings(CommonSettings):
     single_use: bool = False
     """Whether each token belongs to one message. The token must then have a `jti`, which is the message id, and be
     valid for a day at most. Another request with the same token gets the same answer, whatever its body."""
+
+    id: Places = []
+    """Place of the message id, or a list of places, as for the kind `hmac`. In the body it needs `body_hash_claim`. A
+    message with the id of an earlier one gets the same answer, while the token is valid."""
 
     @model_validator(mode="after")
     def _one_place(self) -> JwtSettings:
@@ -74,6 +79,15 @@ class JwtSettings(CommonSettings):
         for name in ("audience", "issuer"):
             if getattr(self, name) is None and self.body_hash_claim is None:
                 raise ValueError(f"{name} must be given, unless body_hash_claim is")
+        return self
+
+    @model_validator(mode="after")
+    def _has_one_id(self) -> JwtSettings:
+        if self.id and self.single_use:
+            raise ValueError("id and single_use are two ids; use one")
+        if self.body_hash_claim is None and any(each.startswith(("form:", "json:", "body-hash")) for each in self.id):
+            raise ValueError("an id in the body needs body_hash_claim, because the token does not cover the body")
+        check_id_places(self.id, is_body_signed=True)
         return self
 
     @model_validator(mode="after")
