@@ -68,6 +68,10 @@ def openapi(contract: Contract) -> _Json:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Callback", "version": "v1", "description": _DESCRIPTION},
+        "servers": [
+            {"url": "/", "description": "The console that serves this document."},
+            {"url": "http://127.0.0.1:8083", "description": "`callback up` on this machine."},
+        ],
         "security": [{"bearer": []}, {}],
         "paths": {f"/callback.v1.{each.service}/{each.name}": {"post": _operation(each)} for each in methods},
         "components": {

@@ -139,7 +139,8 @@ def test_a_word_of_a_newer_version_is_unknown_and_is_read_where_that_is_allowed(
     [
         ([], "Callback must be an object, not a list"),
         ({"status": "NEW"}, "status: must be one of OPEN, IN_PROGRESS, CLOSED"),
-        ({"stat": "OPEN"}, "Callback has no field 'stat'"),
+        ({"stat": "OPEN"}, 'Callback has no field "stat"'),
+        ({"é\t": "OPEN"}, r'Callback has no field "é\\t"'),
         ({"owner": 3}, "owner"),
         (
             {"response": {"responseBody": 3}},

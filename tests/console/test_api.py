@@ -240,7 +240,48 @@ async def test_an_error_has_the_reason_and_the_details_of_the_server(orders):
     answer = await orders.post("GetCallback", json={"callbackCaseId": "x"})
     assert (answer.status_code, reason(answer.json())) == (400, "INVALID_REQUEST")
     (bad,) = [each["debug"] for each in answer.json()["details"] if each["type"] == "google.rpc.BadRequest"]
-    assert bad["fieldViolations"][0]["field"] == "callback_case_id"
+    assert bad["fieldViolations"][0]["field"] == "callbackCaseId"
+
+
+@pytest.mark.parametrize(
+    ("rpc", "request_", "bad"),
+    [
+        (
+            "GenerateCallbackUrl",
+            {"response": {"responseType": "RESPONSE", "responseCode": 999}},
+            "response.responseCode: ",
+        ),
+        (
+            "GenerateCallbackUrl",
+            {"response": {"responseType": "RESPONSE", "responseHeaders": {"x-a": "1", "Location": "/"}}},
+            'response.responseHeaders["Location"]: ',
+        ),
+        ("GenerateCallbackUrl", {**NEW, "labels": {"a b": ""}}, 'labels["a b"]: '),
+        ("GenerateCallbackUrl", {**NEW, "prompt": {"choices": [{"value": ""}]}}, "prompt.choices[0].value: "),
+        (
+            "SetResponse",
+            {"callbackCaseId": "0" * 32, "response": {"responseCode": 201}, "updateMask": "responseKode"},
+            "updateMask: must name fields of Response: responseType, responseRedirectUrl, ",
+        ),
+    ],
+)
+async def test_an_error_names_fields_as_json_does(orders, rpc, request_, bad):
+    request = {"callbackActivity": "record"} | request_ if rpc == "GenerateCallbackUrl" else request_
+    answer = await orders.post(rpc, json=request)
+    assert answer.status_code == 400
+    (found,) = [each["debug"] for each in answer.json()["details"] if each["type"] == "google.rpc.BadRequest"]
+    told = [f"{each['field']}: {each['description']}" for each in found["fieldViolations"]]
+    assert any(each.startswith(bad) for each in told), told
+    assert bad in answer.json()["message"]
+    assert not re.search("[a-z]_[a-z]", "".join(told) + answer.json()["message"])
+
+
+async def test_an_error_of_a_caller_with_protobuf_names_fields_as_the_contract_does(orders):
+    headers = {"Content-Type": "application/proto"}
+    content = callbacks_service_pb2.GetCallbackRequest(callback_case_id="x").SerializeToString()
+    answer = await orders.post("GetCallback", content=content, headers=headers)
+    assert answer.status_code == 400
+    assert answer.json()["message"].startswith("callback_case_id: ")
 
 
 @pytest.mark.parametrize(
@@ -714,6 +755,7 @@ def test_the_openapi_document_is_valid_and_has_every_rpc():
     document = json.loads(DOCUMENT.read_text())
     validate(document)
     assert list(document["paths"]) == list(forwarding.RPCS)
+    assert [each["url"] for each in document["servers"]] == ["/", "http://127.0.0.1:8083"]
 
 
 async def test_the_openapi_document_is_served_without_a_session(world):

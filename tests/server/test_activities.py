@@ -109,7 +109,8 @@ async def test_a_page_ends_where_one_script_has_looked_at_many_activities(store_
         partition = keys.partition_of(made[0].callback_case_id)
         await services.control_plane.client.sadd(keys.key(partition, "activities", "local"), *names)
         page = await services.operations.ListActivities(operations.ListActivitiesRequest())
-        assert (len(page.activities), page.next_page_token) == (1 + 1, "order-01")  # `form`, and the first order
+        assert len(page.activities) == 1 + 1  # `form`, and the first order
+        assert page.next_page_token.endswith("order-01")
         assert sorted(await activities(services)) == ["form", names[0], names[-1], "record"]
 
 

@@ -98,8 +98,8 @@ BAD_FIELDS = {
     "response": ({"response": None},),
     "time_to_live": ({"time_to_live": Duration(nanos=5)}, {"time_to_live": Duration(seconds=-5)}),
     "labels": ({"labels": {f"label-{i}": "" for i in range(17)}},),
-    "labels['a b']": ({"labels": {"a b": ""}},),
-    "labels['a']": ({"labels": {"a": "x" * 201}},),
+    'labels["a b"]': ({"labels": {"a b": ""}},),
+    'labels["a"]': ({"labels": {"a": "x" * 201}},),
     "request_id": ({"request_id": "x" * 201},),
     **{f"response.{name}": [{"response": bad} for bad in responses] for name, responses in BAD_RESPONSES.items()},
 }  # fmt: skip
@@ -121,7 +121,7 @@ async def test_every_bad_field_is_named_at_once(services):
     said = await refusal(services.callbacks.GenerateCallbackUrl(bad))
     assert set(said.rules) == {
         "callback_activity", "alternative_domain", "response.response_code", "response.response_type",
-        "labels['a b']",
+        'labels["a b"]',
     }  # fmt: skip
 
 

@@ -95,3 +95,15 @@ async def test_each_kind_of_symbol_is_found(reflect, symbol):
 async def test_what_the_contract_does_not_have_is_not_found(reflect):
     assert (await reflect(file_containing_symbol="callback.v1.Nothing")).error_response.error_code == 5
     assert (await reflect(file_by_filename="callback/v1/nothing.proto")).error_response.error_code == 5
+
+
+async def test_it_describes_the_details_of_errors(reflect):
+    for asked in (
+        {"file_by_filename": "google/rpc/error_details.proto"},
+        {"file_containing_symbol": "google.rpc.ErrorInfo"},
+    ):
+        files = files_of(await reflect(**asked))
+        assert {"BadRequest", "ErrorInfo", "RetryInfo"} <= {
+            each.name for each in files["google/rpc/error_details.proto"].message_type
+        }
+        assert pool_of(files).FindMessageTypeByName("google.rpc.RetryInfo")

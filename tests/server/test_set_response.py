@@ -93,6 +93,18 @@ async def test_a_page_token_that_the_server_did_not_make_is_refused(services, to
         assert (said.reason, said.fields) == ("INVALID_REQUEST", ["page_token"])
 
 
+async def test_a_page_token_belongs_to_the_filter_of_its_list_and_to_any_size_of_a_page(services, made):
+    await services.generate()
+    (first,) = (await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(page_size=1))).callbacks
+    token = (await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(page_size=1))).next_page_token
+    more = await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(page_token=token, page_size=2))
+    assert first.callback_case_id not in [each.callback_case_id for each in more.callbacks]
+    closed = rpc.ListCallbacksRequest(page_token=token, status=pb.CALLBACK_STATUS_CLOSED)
+    said = await refusal(services.callbacks.ListCallbacks(closed))
+    assert (said.reason, said.fields) == ("INVALID_REQUEST", ["page_token"])
+    assert "another filter" in said.text
+
+
 async def test_pages_of_calls_go_from_the_newest_to_the_oldest(services, made):
     sent = [(await services.call(made, body=b"body")).call_id for _ in range(5)]
     request = rpc.ListCallsRequest(callback_case_id=made.callback_case_id, page_size=2)

@@ -18,9 +18,11 @@ from connectrpc.codec import Codec
 from connectrpc.compression import Compression
 from connectrpc.errors import ConnectError
 from google.protobuf.message import Message
+from google.rpc import status_pb2
 
 from callback.json_form import from_json, to_json
 from callback_api.errors import refusal
+from callback_api.field_names import in_json_names
 
 MAX_BODY_BYTES: Final = 6 * 1024 * 1024
 """Largest message of a request, decompressed. Three bodies of 1 MiB in base64, the most that an RPC takes, are 4 MiB.
@@ -43,6 +45,9 @@ class Format(Protocol):
 
     def format(self, message: Message) -> bytes:
         """Return a message in this format."""
+
+    def refused(self, request: Message, status: status_pb2.Status) -> status_pb2.Status:
+        """Return the status of the server for a request, with the names of fields in this format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,9 @@ class _Json:
     def format(self, message: Message) -> bytes:
         return json.dumps(to_json(message), indent=2, ensure_ascii=False).encode()
 
+    def refused(self, request: Message, status: status_pb2.Status) -> status_pb2.Status:
+        return in_json_names(status, request)
+
 
 class _Proto:
     def parse(self, data: bytes, message_class: type[Message]) -> Message:
@@ -127,6 +135,9 @@ class _Proto:
 
     def format(self, message: Message) -> bytes:
         return message.SerializeToString()
+
+    def refused(self, _request: Message, status: status_pb2.Status) -> status_pb2.Status:
+        return status
 
 
 class _Unconverted:

@@ -5,7 +5,7 @@ contain addresses of machines. Of an error in the console itself, only the logs 
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import grpc
@@ -49,25 +49,34 @@ class _Detail(ErrorDetail):
 
 
 @contextlib.contextmanager
-def as_connect_errors() -> Iterator[None]:
-    """Raise errors as those of the protocol."""
+def as_connect_errors(
+    rename: Callable[[status_pb2.Status], status_pb2.Status] = lambda status: status,
+) -> Iterator[None]:
+    """Raise errors as those of the protocol.
+
+    Args:
+        rename: Returns the status of the server with the names of fields that the caller knows.
+    """
     try:
         yield
     except ConnectError:
         raise
     except grpc.aio.AioRpcError as error:
-        raise _connect_error(error) from error
+        raise _connect_error(error, rename) from error
     except Exception as error:
         log.exception("request_failed")
         raise ConnectError(Code.INTERNAL, "the console failed") from error
 
 
-def _connect_error(error: grpc.aio.AioRpcError) -> ConnectError:
+def _connect_error(
+    error: grpc.aio.AioRpcError, rename: Callable[[status_pb2.Status], status_pb2.Status]
+) -> ConnectError:
     code = Code[_spelled(error.code())]
     status = _status_of(error)
     if status is None:
         log.warning("server_failed", code=error.code().name, details=error.details())
         return ConnectError(code, _TEXTS.get(error.code(), "the server failed"))
+    status = rename(status)
     return ConnectError(code, status.message, [_Detail(detail) for detail in status.details])
 
 

@@ -137,6 +137,7 @@ class Forwarding(MetadataInterceptor[None]):
         """Send a request, and return the response."""
         with as_connect_errors():
             request = await self._convert(received.message, received.max_size)
+        with as_connect_errors(lambda status: received.format.refused(request, status)):
             rpc = self._rpc(context)
             response: Message = await rpc(request, timeout=_seconds_left(context), metadata=_metadata(context))
             return await self._convert(lambda: received.format.format(response), response.ByteSize())
@@ -151,6 +152,7 @@ class Forwarding(MetadataInterceptor[None]):
         """Send a request, and yield the responses."""
         with as_connect_errors():
             request = await self._convert(received.message, received.max_size)
+        with as_connect_errors(lambda status: received.format.refused(request, status)):
             if self._is_stopping:
                 raise _stopping()
             if len(self._watches) >= MAX_WATCHES:

@@ -13,6 +13,7 @@
 
 import base64
 import functools
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
@@ -186,7 +187,7 @@ def _as_proto_json(message: Descriptor, data: object, *, ignore_unknown: bool) -
         if value is None or (field is None and ignore_unknown):
             continue
         if field is None:
-            raise ValueError(f"has no field {name!r}")
+            raise ValueError(f"has no field {json.dumps(name, ensure_ascii=False)}")
         if field.json_name in found:
             raise ValueError(f"{field.json_name}: is given twice")
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from google.protobuf.message import Message
 from protovalidate import EvaluationError, Validator
 from protovalidate import Violation as RuleViolation
@@ -27,6 +29,7 @@ def _path(violation: RuleViolation) -> str:
     if violation.proto.field is None:
         return ""
     return ".".join(
-        element.field_name + ("" if element.subscript is None else f"[{element.subscript.value!r}]")
+        element.field_name
+        + ("" if element.subscript is None else f"[{json.dumps(element.subscript.value, ensure_ascii=False)}]")
         for element in violation.proto.field.elements
     )

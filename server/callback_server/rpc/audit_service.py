@@ -15,7 +15,7 @@ from callback_server.contract.conversion import from_message, member_of, to_mess
 from callback_server.domain.audit import AuditAction, AuditEntry, digest_of
 from callback_server.domain.audit_check import ChainResult, KnownHead
 from callback_server.rpc.method import rpc
-from callback_server.rpc.paging import ListQueue, milliseconds, page_that_fits, read_token
+from callback_server.rpc.paging import ListQueue, milliseconds, page_that_fits, page_token, read_page_token
 from callback_server.rpc.visible_cases import require_visible_owner
 from callback_server.store import keys
 from callback_server.store.queries.list_audit import AuditCursor, ListedEntry, list_audit
@@ -43,7 +43,7 @@ class AuditServicer(pb2_grpc.AuditServiceServicer):
         """Return a page of the audit."""
         if request.owner:
             require_visible_owner(caller, request.owner)
-        after = read_token(AuditCursor.from_token, request.page_token)
+        after = read_page_token(AuditCursor.from_token, request.page_token, request)
         if request.HasField("recorded_before"):
             newest = AuditCursor(milliseconds(request.recorded_before, "recorded_before"), -1, 0)
             after = newest if after is None else min(after, newest)
@@ -56,7 +56,7 @@ class AuditServicer(pb2_grpc.AuditServiceServicer):
                 self._scripts, chains, keeps, after=after, limit=limit, from_ms=max(from_ms, 0)
             )
             return pb2.ListAuditEntriesResponse(
-                entries=map(_entry_to, entries), next_page_token=more.token() if more else ""
+                entries=map(_entry_to, entries), next_page_token=page_token(request, more.token() if more else "")
             )
 
         async with self._lists.turn(caller):
@@ -65,7 +65,7 @@ class AuditServicer(pb2_grpc.AuditServiceServicer):
     @rpc(Role.ADMIN)
     async def VerifyAudit(self, request: pb2.VerifyAuditRequest, caller: Principal) -> pb2.VerifyAuditResponse:
         """Verify chains of the audit."""
-        first = read_token(_chain_from_token, request.page_token) or 0
+        first = read_page_token(_chain_from_token, request.page_token, request) or 0
         kept = defaultdict(list)
         for head in request.heads:
             kept[head.chain].append(from_message(KnownHead, head, is_kept=True))
@@ -77,7 +77,8 @@ class AuditServicer(pb2_grpc.AuditServiceServicer):
                     break
         more = results[-1].chain + 1
         return pb2.VerifyAuditResponse(
-            chains=map(_result_to, results), next_page_token=str(more) if more < keys.AUDIT_CHAINS else ""
+            chains=map(_result_to, results),
+            next_page_token=page_token(request, str(more) if more < keys.AUDIT_CHAINS else ""),
         )
 
 

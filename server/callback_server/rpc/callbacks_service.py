@@ -36,7 +36,15 @@ from callback_server.limits.open_cases import OpenCaseQuota
 from callback_server.rpc.grpc_aio.batcher import AdmissionBatcher
 from callback_server.rpc.method import Authenticate, require_valid, rpc, rpc_stream
 from callback_server.rpc.new_case import Policy, known_state, new_case
-from callback_server.rpc.paging import ListQueue, call_number, milliseconds, page_that_fits, read_token
+from callback_server.rpc.paging import (
+    ListQueue,
+    call_number,
+    milliseconds,
+    page_that_fits,
+    page_token,
+    read_page_token,
+    read_token,
+)
 from callback_server.rpc.visible_cases import VisibleCases, require_visible_owner
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
@@ -270,7 +278,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Return a page of cases."""
         owner = _owner(request.owner, caller)
         status = member_of(CaseStatus, request, "status")
-        after = read_token(PageCursor.from_token, request.page_token)
+        after = read_page_token(PageCursor.from_token, request.page_token, request)
         created_after_us, created_before_us = (
             1000 * milliseconds(getattr(request, name), name) if request.HasField(name) else None
             for name in ("created_after", "created_before")
@@ -296,7 +304,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
                 pb2.ListCallbacksResponse,
                 # A case that was deleted or changed its status since the index was read does not match any more.
                 callbacks=[converters.case_to(case) for case in cases if case and status in (None, case.status)],
-                next_page_token=more.token() if more else "",
+                next_page_token=page_token(request, more.token() if more else ""),
                 searched_to_ms=more.created_us // 1000 if more else None,
             )
 
@@ -312,12 +320,12 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     async def ListCalls(self, request: pb2.ListCallsRequest, caller: Principal) -> pb2.ListCallsResponse:
         """Return a page of the calls of a case."""
         case = await self._visible.case(request.callback_case_id, caller)
-        before = read_token(call_number, request.page_token)
+        before = read_page_token(call_number, request.page_token, request)
 
         async def read(limit: int) -> pb2.ListCallsResponse:
             calls, more = await list_calls(self.scripts, case.id, before=before, limit=limit)
             shown = await self._visible.shown(case, calls)
-            return pb2.ListCallsResponse(calls=shown, next_page_token=str(more) if more else "")
+            return pb2.ListCallsResponse(calls=shown, next_page_token=page_token(request, str(more or "")))
 
         return await page_that_fits(read, request.page_size, MAX_CALLS_PER_PAGE, lambda page: page.calls)
 
@@ -326,7 +334,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         """Return a page of the calls of an owner that a filter selects."""
         selected = CallFilter(word_of(request, "filter"))
         owner = _owner(request.owner, caller)
-        after = read_token(CallCursor.from_token, request.page_token)
+        after = read_page_token(CallCursor.from_token, request.page_token, request)
         if request.callback_activity and not caller.may_generate(request.callback_activity):
             return pb2.ListOwnerCallsResponse()
 
@@ -342,7 +350,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             calls = await read_calls(self.scripts, call_ids)
             return pb2.ListOwnerCallsResponse(
                 calls=[converters.call_to(call) for call in calls],
-                next_page_token=more.token() if more else "",
+                next_page_token=page_token(request, more.token() if more else ""),
             )
 
         async with self.lists.turn(caller):

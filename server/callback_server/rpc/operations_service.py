@@ -22,7 +22,7 @@ from callback_server.handlers.served import ServedActivities
 from callback_server.handlers.workers.worker import notification_route
 from callback_server.operations.self_check import SelfCheck
 from callback_server.rpc.method import rpc
-from callback_server.rpc.paging import ListQueue, page_size
+from callback_server.rpc.paging import ListQueue, page_size, page_token, read_page_token
 from callback_server.rpc.visible_cases import require_visible_owner
 from callback_server.store.queries.count_work import Work, count_work
 from callback_server.store.queries.list_activities import list_activities
@@ -101,7 +101,7 @@ class OperationsServicer(pb2_grpc.OperationsServiceServicer):
                 served=workers.activities | self.served.without_workers,
                 only=caller.limit,
                 of_deliveries=caller.is_admin,
-                after=request.page_token,
+                after=read_page_token(str, request.page_token, request) or "",
                 limit=page_size(request.page_size, MAX_ACTIVITIES_PER_PAGE),
             )
             paused = (await read_pauses(self.scripts)).names
@@ -117,7 +117,7 @@ class OperationsServicer(pb2_grpc.OperationsServiceServicer):
                 )
                 for load in loads
             ],
-            next_page_token=more,
+            next_page_token=page_token(request, more),
         )
 
     @rpc(Role.ADMIN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sized
@@ -21,6 +22,8 @@ DEFAULT_PAGE_SIZE: Final = 50
 """How many items a page has if its request does not say."""
 MAX_PAGE_BYTES: Final = 4 * 1024 * 1024
 """The maximum size of a page, in bytes: the largest message that gRPC accepts by default."""
+_FILTER_SIZE: Final = 8
+"""How many characters at the start of a page token stand for the filter of its list."""
 
 
 class ListQueue:
@@ -70,7 +73,30 @@ def call_number(token: str) -> int:
     return int(token)
 
 
-def read_token(read: Callable[[str], T], token: str, *, field: str = "page_token") -> T | None:
+def page_token(request: Message, position: str) -> str:
+    """Return the token of the page of a list that begins at a position. Empty, if the position is: there is none."""
+    return _filter_of(request) + position if position else ""
+
+
+def read_page_token(read: Callable[[str], T], token: str, request: Message) -> T | None:
+    """Return the position of the page that a request asks for, or None for the first page.
+
+    Args:
+        read: Returns the position that a text names, or raises ValueError.
+        token: The page token of the request.
+        request: The request of a list.
+
+    Raises:
+        InvalidRequestError: It has no token of such a list, or one of a list with another filter.
+    """
+    position = read_token(read, token and (token[_FILTER_SIZE:] or token), field="page_token")
+    if token and not token.startswith(_filter_of(request)):
+        problem = "is a token of a list with another filter: send the same request, with the token"
+        raise InvalidRequestError([Violation("page_token", "page_token", problem)])
+    return position
+
+
+def read_token(read: Callable[[str], T], token: str, *, field: str) -> T | None:
     """Return what a token says, or None for an empty one.
 
     Args:
@@ -88,6 +114,15 @@ def read_token(read: Callable[[str], T], token: str, *, field: str = "page_token
     except ValueError:
         violation = Violation(field, field, "is not a token of an earlier response")
         raise InvalidRequestError([violation]) from None
+
+
+def _filter_of(request: Message) -> str:
+    """Return what stands for the filter of a list: for all of its request but the page and its size."""
+    alone = type(request)()
+    alone.CopyFrom(request)
+    for name in {"page_size", "page_token"}.intersection(alone.DESCRIPTOR.fields_by_name):
+        alone.ClearField(name)
+    return hashlib.sha256(alone.SerializeToString(deterministic=True)).hexdigest()[:_FILTER_SIZE]
 
 
 def milliseconds(time: Timestamp, field: str) -> int:

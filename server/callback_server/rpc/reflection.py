@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection
 from importlib import resources
+from types import ModuleType
 from typing import Final, cast
 
 import grpc
@@ -16,6 +17,7 @@ from google.protobuf import text_format
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
+from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
@@ -42,12 +44,16 @@ def add_reflection(router: MethodRouter, services: Collection[str]) -> None:
 @functools.cache
 def _files() -> _Files:
     contract = resources.files(__package__).joinpath(CONTRACT).read_bytes()
-    alpha = FileDescriptorProto()
-    reflection_pb2.DESCRIPTOR.CopyToProto(alpha)
+    alpha, health, details = map(_proto_of, (reflection_pb2, health_pb2, error_details_pb2))
     v1 = text_format.Parse(text_format.MessageToString(alpha).replace("v1alpha", "v1"), FileDescriptorProto())
-    health = FileDescriptorProto()
-    health_pb2.DESCRIPTOR.CopyToProto(health)
-    return _Files([*FileDescriptorSet.FromString(contract).file, alpha, v1, health])
+    # The details of errors: no message of the contract has one as a field.
+    return _Files([*FileDescriptorSet.FromString(contract).file, alpha, v1, health, details])
+
+
+def _proto_of(module: ModuleType) -> FileDescriptorProto:
+    proto = FileDescriptorProto()
+    module.DESCRIPTOR.CopyToProto(proto)
+    return proto
 
 
 class _Files:
