@@ -178,6 +178,16 @@ async def test_a_session_ends_when_the_server_no_longer_knows_the_token(world, n
         assert answer.headers["hx-redirect"].startswith("/sign-in")
 
 
+async def test_a_live_page_ends_when_the_server_no_longer_knows_the_token(world, newcomer):
+    await newcomer("watcher", Role.OWNER)
+    async with world.visitor("watcher") as http, http.stream("GET", "/events", timeout=None) as live:
+        lines = live.aiter_lines()
+        assert await anext(lines) == "event: change"
+        newcomer.file.write_text(newcomer.before)
+        async for _ in lines:  # to the end of the stream
+            pass
+
+
 async def test_an_administrator_who_loses_the_role_gets_the_pages_of_an_owner(world, newcomer):
     entry = await newcomer("changer", Role.ADMIN)
     async with world.visitor("changer") as http:

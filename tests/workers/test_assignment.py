@@ -151,3 +151,18 @@ async def test_a_worker_that_disconnects_before_the_offer_is_sent_nothing_and_th
     with pytest.raises(NotConfirmedError):
         await result_of(assignment)
     assert [response async for response in worker.responses()] == []
+
+
+async def test_a_worker_that_may_work_no_longer_is_sent_no_offer_that_it_has_not_read():
+    refusals = [None]
+    worker = Worker(["act"], 2, on_slot_free=lambda: None, find_refusal=lambda: refusals[-1])
+    unread, not_yet_offered = worker.assign("unread"), worker.assign("not yet offered")
+    unread.offer(REQUEST, LONG_S)
+    refusals.append(PermissionError())
+    assert not worker.may_work()
+    not_yet_offered.offer(REQUEST, LONG_S)
+    for assignment in (unread, not_yet_offered):
+        with pytest.raises(NotConfirmedError):
+            await result_of(assignment)
+    sent = [message.WhichOneof("message") async for batch in worker.responses() for message in batch.messages]
+    assert sorted(sent) == ["drain", "withdraw", "withdraw"]

@@ -60,8 +60,8 @@ from callback_server.limits.quotas import Quota
 
 log = get_logger()
 
-WATCH_INTERVAL_S: Final = 1.0
-"""Interval between two checks of the file, in seconds."""
+WATCH_INTERVAL_S: Final = 0.5
+"""Interval between two checks of the file, in seconds. A change holds after two of them."""
 
 NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 """The pattern of the name of a principal."""

@@ -52,6 +52,8 @@ STORE_WAIT_S: Final = 3.0
 """How long a new watcher waits for the store, in seconds."""
 HEARTBEAT_S: Final = 15.0
 """Time without events after which a watcher gets its position alone, in seconds."""
+CHECK_S: Final = 1.0
+"""How often it is checked whether a watcher may go on while nothing is sent, in seconds."""
 LATEST_PAUSE_S: Final = 0.7
 """Pause after each batch of a watcher that wants the latest event only, in seconds, if there are few of them: so short
 that a page which then loads again shows every change within a second."""
@@ -144,8 +146,11 @@ class WatchHub:
 
     async def watch(
         self, principal: str, event_filter: EventFilter, token: ResumeToken | None, *, latest_only: bool = False
-    ) -> AsyncGenerator[EventBatch, None]:
+    ) -> AsyncGenerator[EventBatch | None, None]:
         """Stream the events after a position, without end. The first batch is empty and gives the position alone.
+
+        After CHECK_S without a batch comes None: the watcher checks then, and before it sends a batch, whether its
+        principal may still watch.
 
         Args:
             principal: The name of the principal that watches.
@@ -250,7 +255,7 @@ class WatchHub:
         watcher.next = self._deleted
         return True
 
-    async def _follow_reader(self, watcher: _Watcher, position: Position) -> AsyncGenerator[EventBatch, None]:
+    async def _follow_reader(self, watcher: _Watcher, position: Position) -> AsyncGenerator[EventBatch | None, None]:
         sent_at = time.monotonic()
         while True:
             self._raise_if_stopping()
@@ -267,14 +272,11 @@ class WatchHub:
             if selected or left_s <= 0:
                 yield selected, position.token()
                 sent_at = time.monotonic()
-                if watcher.latest_only and selected:
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(self._latest_pause_s()):
-                            await self._stopping.wait()
-            else:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(left_s):
-                        await watcher.wake.wait()
+                until = sent_at + self._latest_pause_s() if watcher.latest_only and selected else sent_at
+                while (pause_s := until - time.monotonic()) > 0 and not await _is_set(self._stopping, pause_s):
+                    yield None
+            elif not await _is_set(watcher.wake, left_s):
+                yield None
 
     async def _read(self, position: Position) -> bool:
         """Read more events, and wake the watchers whose filter they may match. Return whether there is more to read."""
@@ -307,3 +309,11 @@ class WatchHub:
         self._kept_behind.move_behind(self._kept[:count])
         del self._kept[:count]
         self._deleted += count
+
+
+async def _is_set(event: asyncio.Event, timeout_s: float) -> bool:
+    """Return whether an event is set within a time in seconds, and within CHECK_S."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(min(timeout_s, CHECK_S)):
+            await event.wait()
+    return event.is_set()

@@ -408,13 +408,15 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         resumed = read_token(ResumeToken.from_text, request.resume_token, field="resume_token")
         watch = self.watch_hub.watch(principal.name, keeps, resumed, latest_only=request.latest_only)
         async with contextlib.aclosing(watch) as batches:
-            async for events, token in batches:
+            async for batch in batches:
                 if authenticate() != principal:
                     return  # the client watches again, and gets the events that it may see now
-                yield pb2.WatchCallsResponse(
-                    events=[to_message(pb2.CallEvent, event, resume_token=each) for event, each in events],
-                    resume_token=token,
-                )
+                if batch is not None:
+                    events, token = batch
+                    yield pb2.WatchCallsResponse(
+                        events=[to_message(pb2.CallEvent, event, resume_token=each) for event, each in events],
+                        resume_token=token,
+                    )
 
     def _check_cookies(self, decision: Decision, case: Case) -> None:
         cookie_host = self.policy.cookie_domains.host(case.settings.alternative_domain, case.owner)

@@ -84,7 +84,8 @@ class Assignment(ABC):
         now = self._loop.time()
         self._call_deadline = now + timeout_s
         self.step_deadline = now + min(STEP_TIMEOUT_S, timeout_s)
-        self._send_offer(request, timeout_s)
+        if not self.completed.done():  # the worker may have lost its right to work since it got the call
+            self._send_offer(request, timeout_s)
 
     def accept(self) -> None:
         """Record that the worker accepts the call."""

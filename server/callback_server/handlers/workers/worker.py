@@ -161,9 +161,16 @@ class Worker:
         self._close_if_drained()
 
     def may_work(self) -> bool:
-        """Check whether it may still work. If not, ask it to connect again: the calls that run may end."""
+        """Check whether it may still work. If not, ask it to connect again: the calls that it has accepted may end.
+
+        What it has not accepted goes to another worker, and an offer that it has not read is not sent any more.
+        """
         self.refusal = self._find_refusal()
         if self.refusal is not None:
+            self._outgoing = deque(each for each in self._outgoing if not each.messages[0].HasField("offer"))
+            for assignment in self._assignments.values():
+                if not assignment.accepted:
+                    assignment.withdraw()
             self.drain()
         return self.refusal is None
 

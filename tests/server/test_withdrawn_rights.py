@@ -1,0 +1,156 @@
+"""What a principal's entry takes away: no stream goes on with it, and no later request has it.
+
+The table of `docs/operations.md`, *Rights that are withdrawn*, has a row for each of these.
+"""
+
+import grpc
+import pytest
+from support.principals import by, principals_of
+from support.services import refusal, running_services
+from support.watching import Watch
+from support.workers import raw_worker
+
+from callback.v1 import callbacks_service_pb2 as rpc
+from callback.v1 import edge_service_pb2 as edge_pb2
+from callback_server.access import principals as principals_file
+from callback_server.calls import watch
+from callback_server.domain.activity import Activity
+from callback_server.handlers.workers import assignment
+from callback_server.rpc import edge_service, worker_service
+
+SECONDS = 2.0
+"""After how long nothing of what was withdrawn is left."""
+ENTRIES = {
+    "shop": {"roles": {"owner"}},
+    "admin": {"roles": {"admin"}},
+    "edge": {"roles": {"edge"}},
+    "answerer": {"roles": {"worker"}, "activities": {"act", "record"}, "answers": True},
+    "work": {"roles": {"worker"}, "activities": {"act", "more"}},
+    "other": {"roles": {"worker"}, "activities": {"act"}},
+}
+GONE = None
+"""An entry that is removed."""
+
+
+class Rights:
+    """Services with these entries, which a test changes."""
+
+    def __init__(self):
+        self.known = principals_of(**ENTRIES)
+
+    def change(self, name, entry):
+        """Change one entry, or remove it."""
+        entries = ENTRIES | ({} if entry is GONE else {name: ENTRIES[name] | entry})
+        if entry is GONE:
+            del entries[name]
+        self.known = principals_of(**entries)
+
+
+@pytest.fixture
+async def rights(store_of, limits):
+    limits(watch, HEARTBEAT_S=10_000, CHECK_S=0.05)
+    limits(assignment, STEP_TIMEOUT_S=10_000)
+    made = Rights()
+    activities = {"act": Activity("act", 60_000)}
+    async with running_services(store_of(), principals=lambda: made.known, activities=activities) as made.services:
+        yield made
+
+
+def test_a_change_of_the_file_and_the_check_after_it_take_two_seconds_at_most():
+    for stream in (worker_service, edge_service, watch):
+        assert 2 * principals_file.WATCH_INTERVAL_S + stream.CHECK_S <= SECONDS
+
+
+WORKER_LOSES = {
+    "activity": {"activities": {"more"}},
+    "role": {"roles": {"owner"}},
+    "entry": GONE,
+    "revoked": {"revoked": True},
+}
+
+
+@pytest.mark.parametrize("change", WORKER_LOSES.values(), ids=WORKER_LOSES)
+async def test_a_worker_gets_no_offer_of_what_it_lost_and_another_one_gets_the_call(rights, limits, change):
+    limits(worker_service, CHECK_S=10_000)  # it is asked before each offer, too
+    services = rights.services
+    async with raw_worker(services.worker_stub, "act", "more", metadata=by("work")) as loser:
+        made = await services.generate("act", metadata=by("shop"))
+        rights.change("work", change)
+        call = services.call(made, metadata=by("edge"))
+        async with raw_worker(services.worker_stub, "act", metadata=by("other")) as worker:
+            await worker.handle()
+            await call
+        assert loser.of("offer") == []
+
+
+async def test_a_call_that_a_worker_did_not_accept_before_it_lost_the_activity_goes_to_another_one(rights, limits):
+    limits(worker_service, CHECK_S=0.05)
+    services = rights.services
+    async with raw_worker(services.worker_stub, "act", metadata=by("work")) as loser:
+        call = services.call(await services.generate("act", metadata=by("shop")), metadata=by("edge"))
+        await loser.next("offer")
+        rights.change("work", {"activities": {"more"}})
+        await loser.over.wait()
+        assert (loser.of("confirm"), len(loser.of("withdraw"))) == ([], 1)
+        async with raw_worker(services.worker_stub, "act", metadata=by("other")) as worker:
+            await worker.handle()
+            await call
+
+
+WATCHER_LOSES = {
+    "owner's role": ("shop", {"roles": {"edge"}}, "ROLE_MISSING"),
+    "owner's activities": ("shop", {"activities": {"more"}}, ""),
+    "owner's entry": ("shop", GONE, "UNAUTHENTICATED"),
+    "owner revoked": ("shop", {"revoked": True}, "UNAUTHENTICATED"),
+    "administrator's role": ("admin", {"roles": {"owner"}}, ""),
+    "administrator's entry": ("admin", GONE, "UNAUTHENTICATED"),
+    "worker's answers": ("answerer", {"answers": False}, "ROLE_MISSING"),
+    "worker's activity": ("answerer", {"activities": {"act"}}, ""),
+}
+
+
+@pytest.mark.parametrize("latest_only", [False, True], ids=["all", "latest"])
+@pytest.mark.parametrize(("name", "change", "reason"), WATCHER_LOSES.values(), ids=WATCHER_LOSES)
+async def test_a_watch_that_nothing_happens_for_ends_when_its_rights_change(rights, name, change, reason, latest_only):
+    watching = await Watch(rights.services.callbacks, metadata=by(name), latest_only=latest_only).begin()
+    rights.change(name, change)
+    if reason:
+        assert (await refusal(watching.read())).reason == reason
+    else:
+        with pytest.raises(EOFError):
+            await watching.read()
+
+
+async def test_a_watch_that_pauses_after_its_latest_event_ends_when_its_rights_change(rights, limits):
+    limits(watch, LATEST_PAUSE_S=10_000, MAX_LATEST_PAUSE_S=10_000)
+    watching = await Watch(rights.services.callbacks, metadata=by("admin"), latest_only=True).begin()
+    await rights.services.generate(metadata=by("shop"))
+    await watching.events(1)
+    rights.change("admin", {"roles": {"owner"}})
+    with pytest.raises(EOFError):
+        await watching.read()
+
+
+async def test_an_edge_gets_nothing_more_by_its_open_stream(rights):
+    services = rights.services
+    made = await services.generate(metadata=by("shop"))
+    request = edge_pb2.InvokeRequest(state=made.callback_state, request_method="post")
+    stream = services.edge.StreamInvocations(metadata=by("edge"))
+    await stream.read()
+    rights.change("edge", {"roles": {"owner"}})
+    wait = edge_pb2.WaitRequest(call_id=f"{made.callback_case_id}-1", token="0" * 64)
+    asked = [{"request": request}, {"request": request, "look_up": True}, {"wait": wait}]
+    invocations = [edge_pb2.Invocation(number=number, **each) for number, each in enumerate(asked)]
+    await stream.write(edge_pb2.StreamInvocationsRequest(invocations=invocations))
+    message = await stream.read()
+    assert message.readiness == edge_pb2.READINESS_NOT_READY
+    assert {each.status.code for each in message.results} == {grpc.StatusCode.PERMISSION_DENIED.value[0]}
+    assert len(message.results) == len(asked)
+
+
+async def test_a_request_that_is_not_a_stream_has_the_rights_of_its_moment(rights):
+    callbacks = rights.services.callbacks
+    request = rpc.ListCallbacksRequest()
+    await callbacks.ListCallbacks(request, metadata=by("shop"))
+    rights.change("shop", {"roles": {"edge"}})
+    assert (await refusal(callbacks.ListCallbacks(request, metadata=by("shop")))).reason == "ROLE_MISSING"
