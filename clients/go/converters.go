@@ -307,6 +307,7 @@ func auditHeadOf(message *v1.AuditHead) *AuditHead {
 		Chain:    int(message.GetChain()),
 		Sequence: message.GetSequence(),
 		Digest:   message.GetDigest(),
+		Time:     timeOf(message.GetTime()),
 	}
 }
 
@@ -410,6 +411,7 @@ func auditHeadMessage(value *AuditHead) *v1.AuditHead {
 		Chain:    int32Of(value.Chain),
 		Sequence: value.Sequence,
 		Digest:   value.Digest,
+		Time:     timestampOf(value.Time),
 	}
 }
 

@@ -265,20 +265,22 @@ const (
 type AuditProblemKind string
 
 const (
-	// AuditProblemKindAltered: an entry is not as a server has stored it.
+	// AuditProblemKindAltered: an entry, or the record of where the chain begins, is not as a server has stored it. This
+	// is so for one without a right HMAC behind one that has it.
 	AuditProblemKindAltered AuditProblemKind = "ALTERED"
-	// AuditProblemKindMissing: entries between others, or before all others, were removed.
+	// AuditProblemKindMissing: entries between others, or before all others, were removed before their retention was
+	// over.
 	AuditProblemKindMissing AuditProblemKind = "MISSING"
 	// AuditProblemKindMoved: an entry stands where another one was: entries were reordered, replaced or inserted.
 	AuditProblemKindMoved AuditProblemKind = "MOVED"
 	// AuditProblemKindTruncated: the newest entries are not there any more, or are others than those of a known head. A
 	// failover or a restored backup loses the newest entries together with their changes: compare with callback losses.
 	AuditProblemKindTruncated AuditProblemKind = "TRUNCATED"
-	// AuditProblemKindUnknownKey: entries are protected by a key that this server does not have: its state_key was
-	// changed, or the entries are forged. A head that was kept, and is newer, proves them all the same.
+	// AuditProblemKindUnknownKey: entries, or the record of where the chain begins, name a key that this server does not
+	// have: its state_key was changed, or they are forged.
 	AuditProblemKindUnknownKey AuditProblemKind = "UNKNOWN_KEY"
-	// AuditProblemKindUnprotected: entries have no protection, because the server had no state_key. A head that was
-	// kept, and is newer, proves them all the same.
+	// AuditProblemKindUnprotected: entries, or the record of where the chain begins, have no protection: the server had
+	// no state_key, or they are forged.
 	AuditProblemKindUnprotected AuditProblemKind = "UNPROTECTED"
 	// AuditProblemKindUnknown is one that this version does not know.
 	AuditProblemKindUnknown AuditProblemKind = unknown

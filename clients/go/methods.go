@@ -260,8 +260,8 @@ func (c *Client) ListAuditEntriesPage(ctx context.Context, query AuditEntryQuery
 // VerifyAudit checks whether the entries of the audit are those that the servers have stored: none was altered,
 // removed, inserted or moved. Entries that are past the retention of the audit are not missing. Newest entries that
 // were removed are found by heads that were read before: pass them as heads. The server that responds also compares
-// with the heads that it has seen itself. Needs the role admin. It requests pages as needed, from the one of
-// PageToken on.
+// with the heads that it has seen itself. Heads only add problems: without them, the same others are found. Needs
+// the role admin. It requests pages as needed, from the one of PageToken on.
 func (c *Client) VerifyAudit(ctx context.Context, query VerifyAuditQuery) iter.Seq2[*AuditChain, error] {
 	return allPages(query.PageToken, func(token string) ([]*AuditChain, string, error) {
 		query.PageToken = token

@@ -156,8 +156,8 @@ func (q AuditEntryQuery) message() *v1.ListAuditEntriesRequest {
 type VerifyAuditQuery struct {
 	// PageToken is the NextPageToken of the previous page, with the same heads. Default empty: the first page.
 	PageToken string
-	// Heads are heads of an earlier response, kept outside of the store. An entry before such a head that is not there
-	// any more, or is another one, is found. Default: none. At most 100.
+	// Heads are heads of earlier responses, kept outside of the store. An entry before such a head that is not there any
+	// more, or is another one, is found, unless it is past the retention. Default: none. At most 200.
 	Heads []*AuditHead
 }
 

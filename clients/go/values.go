@@ -476,7 +476,7 @@ type AuditChain struct {
 	FirstSequence int64
 	// Head is the newest entry. Nil: there is none.
 	Head *AuditHead
-	// Problems are what is wrong. Empty: the chain is as the servers have stored it. At most 100.
+	// Problems are what is wrong. Empty: it is proven that the chain is as the servers have stored it. At most 100.
 	Problems []*AuditProblem
 }
 
@@ -679,6 +679,9 @@ type AuditHead struct {
 	Sequence int64
 	// Digest is the Digest of the entry: 64 lower-case hexadecimal digits.
 	Digest string
+	// Time is the time of the entry, or that of an earlier one if that is later. Retention deletes entries in its order:
+	// a start of the chain that is older than this head does not explain that the entry is gone.
+	Time time.Time
 }
 
 // AuditProblem is something that is wrong with a chain.

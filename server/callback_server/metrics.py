@@ -136,8 +136,9 @@ AUDIT_ENTRIES_REFUSED: Final = Counter(
 )
 AUDIT_PROBLEMS: Final = Counter(
     "callback_audit_problems",
-    "Chains of the audit that lacked entries which this process had seen (missing), or whose verification found "
-    "something wrong (not_verified)",
+    "Chains of the audit that lacked entries which this process had seen (missing), whose newest entry was not proven "
+    "(head_not_proven), from which retention deleted nothing because not all was proven (retention_stopped), or whose "
+    "verification did not find all proven (not_verified)",
     ["problem"],
 )
 REPLICA_MESSAGES_DROPPED: Final = Counter(
@@ -186,7 +187,7 @@ for outcome in ("confirmed", "too_few"):
     STORE_REPLICATION_SECONDS.labels(outcome)
 for fault in ("entry_without_case", "missing_entry", "no_call", "wrong_type"):
     STORE_FAULTS.labels(fault)
-for problem in ("missing", "not_verified"):
+for problem in ("head_not_proven", "missing", "not_verified", "retention_stopped"):
     AUDIT_PROBLEMS.labels(problem)
 for file in ("certificate", "handler_tls", "principals", "profile"):
     RELOADS_FAILED.labels(file)

@@ -28,7 +28,7 @@ ENTRIES = [
 
 
 def chain(*problems, number=3, sequence=7):
-    head = auditing.AuditHead(chain=number, sequence=sequence, digest=DIGEST)
+    head = auditing.AuditHead(chain=number, sequence=sequence, digest=DIGEST, time=TIME)
     return auditing.AuditChain(chain=number, entry_count=5, first_sequence=3, head=head, problems=problems)
 
 
@@ -79,11 +79,16 @@ async def test_heads_are_written_and_the_next_verification_sends_them(server, ca
     assert (ran.code, ran.output.splitlines()) == (
         0, ["The audit is as the servers have stored it.", "5 entries in 1 chains, 0 problems"],
     )  # fmt: skip
-    head = {"chain": 3, "sequence": 7, "digest": DIGEST}
+    head = {"chain": 3, "sequence": 7, "digest": DIGEST, "time": "2026-11-25T09:30:00Z"}
     assert json.loads(file.read_text())["heads"] == [head]
     ran = await callback("audit", "--verify", "--head", str(file), "--json")
     assert (ran.code, ran.json[0]["head"], ran.json[0]["problems"]) == (0, head, [])
-    assert [*server.requests[-1].heads] == [auditing.AuditHead(**head)]
+    assert [*server.requests[-1].heads] == [chain().head]
+    await callback("audit", "--export-head", str(file))
+    assert [*server.requests[-1].heads] == [chain().head]  # it is compared with what it replaces
+    file.write_text(json.dumps({"heads": [{"chain": 3, "sequence": 7, "digest": DIGEST}]}))
+    ran = await callback("audit", "--verify", "--head", str(file))
+    assert (ran.code, "is no file of --export-head" in ran.errors) == (2, True)
 
 
 async def test_a_problem_is_shown_and_ends_with_1_and_writes_no_heads(server, callback, tmp_path):
@@ -97,7 +102,7 @@ async def test_a_problem_is_shown_and_ends_with_1_and_writes_no_heads(server, ca
     assert "was not written" in ran.errors
 
 
-async def test_heads_of_entries_that_nothing_protects_are_written_because_they_prove_them_later(
+async def test_heads_of_entries_that_nothing_protects_are_written_because_they_find_later_changes(
     server, callback, tmp_path
 ):
     file = tmp_path / "heads.json"

@@ -59,7 +59,7 @@ SAMPLES = {
     "Response": Response("x"),
     "Prompt": Prompt("Go on?"),
     "LabelsEntry": {"order": "5"},
-    "AuditHead": AuditHead(chain=1, sequence=2, digest="abc"),
+    "AuditHead": AuditHead(chain=1, sequence=2, digest="abc", time=CREATED),
 }
 """A value of each message that is a field of a request."""
 

@@ -48,7 +48,11 @@ def checked(stored, *known, key=KEY, start=None):
 
 
 def kept(stored):
-    return KnownHead(stored.place.sequence, digest_of(stored.entry), is_kept=True)
+    return KnownHead(stored.place.sequence, digest_of(stored.entry), stored.place.ms, is_kept=True)
+
+
+def seen(stored):
+    return KnownHead(stored.place.sequence, digest_of(stored.entry), stored.place.ms, is_kept=False)
 
 
 def found(result):
@@ -111,12 +115,26 @@ CHANGES = {
     ),
     "an inserted entry": (
         lambda c: [*c, NO_KEY.seal(Change(AuditAction.CALL_REPLAYED, "x"), CHAIN, head_of(c[4]), 1005)[0]],
-        [("UNPROTECTED", 6)],
+        [("ALTERED", 6)],
     ),
     "an inserted entry under another key": (
         lambda c: [*c, OTHER_KEY.seal(Change(AuditAction.CALL_REPLAYED, "x"), CHAIN, head_of(c[4]), 1005)[0]],
-        [("UNKNOWN_KEY", 6)],
+        [("ALTERED", 6)],
     ),
+    "an item that is no entry": (lambda c: [*c, StoredEntry.parse(b"1005-6", [b"x", b"y"])], [("ALTERED", 6)]),
+    "an item at a time that is none": (
+        lambda c: [*c, StoredEntry.parse(b"18446744073709551615-18446744073709551615", [b"entry", b"{}"])],
+        [("ALTERED", 5)],
+    ),
+    "an entry that is not UTF-8": (
+        lambda c: [*c[:2], StoredEntry(c[2].place, b'{"a":"\xff"}', "-"), *c[3:]],
+        [("ALTERED", 3)],
+    ),
+    "an entry without an end": (
+        lambda c: [*c[:2], StoredEntry(c[2].place, b'{"x":' + b"[" * 100_000, "-"), *c[3:]],
+        [("ALTERED", 3)],
+    ),
+    "a number that is too large": (lambda c: [*c[:2], altered(c[2], sequence=2**63), *c[3:]], [("ALTERED", 3)]),
     "a chain without HMACs in its place": (lambda _: chain(*[NO_KEY] * 5), [("UNPROTECTED", 1)]),
 }
 
@@ -131,8 +149,7 @@ def test_removed_newest_entries_are_found_by_a_head_that_was_kept_or_seen():
     stored = chain(*[KEY] * 5)
     assert found(checked(stored[:3])) == []
     assert found(checked(stored[:3], kept(stored[4]))) == [("TRUNCATED", 5)]
-    seen = KnownHead(5, digest_of(stored[4].entry), is_kept=False)
-    result = checked(stored[:3], seen)
+    result = checked(stored[:3], seen(stored[4]))
     assert found(result) == [("TRUNCATED", 5)]
     assert result.problems[0].text == "the newest entry is 3, but this server has entry 5"
     assert found(checked([], kept(stored[0]))) == [("TRUNCATED", 1)]
@@ -170,20 +187,35 @@ def test_what_is_under_another_key_or_none_is_told_apart_from_what_was_altered()
     result = checked(stored)
     assert found(result) == [("UNPROTECTED", 1), ("UNKNOWN_KEY", 3)]
     assert [problem.text for problem in result.problems] == [
-        "entries 1 to 2 have no HMAC: the server had no state_key",
+        "entries 1 to 2 have no HMAC",
         "entries 3 to 4 have an HMAC under another key than ours",
     ]
     assert found(checked(chain(*[NO_KEY] * 3), key=NO_KEY)) == [("UNPROTECTED", 1)]
 
 
-def test_a_head_that_was_kept_proves_all_entries_before_it_whatever_their_key():
+def test_a_head_that_was_kept_only_adds_problems():
     stored = chain(NO_KEY, NO_KEY, OTHER_KEY, OTHER_KEY, KEY)
-    assert found(checked(stored, kept(stored[3]))) == []
-    assert found(checked(stored, kept(stored[2]))) == [("UNKNOWN_KEY", 4)]
-    seen = KnownHead(4, digest_of(stored[3].entry), is_kept=False)
-    assert found(checked(stored, seen)) == [("UNPROTECTED", 1), ("UNKNOWN_KEY", 3)]
+    for known in (kept(stored[3]), seen(stored[3])):
+        assert found(checked(stored, known)) == [("UNPROTECTED", 1), ("UNKNOWN_KEY", 3)]
     changed = [stored[0], altered(stored[1], actor="x"), *stored[2:]]
     assert ("MOVED", 3) in found(checked(changed, kept(stored[3])))
+    unkeyed = NO_KEY.seal_start(CHAIN, head_of(stored[3]))
+    assert found(checked(stored[4:], kept(stored[3]), start=unkeyed)) == [("UNPROTECTED", 4)]
+
+
+def test_a_head_that_was_kept_proves_that_retention_has_deleted_nothing_younger():
+    old, young = chain(*[KEY] * 5), chain(*[KEY] * 3, times=[5000, 6000, 7000])
+    start = KEY.seal_start(CHAIN, head_of(old[3]))  # an older life of the chain, in the place of a younger one
+    assert found(checked(old[4:], start=start)) == []
+    for known in (kept(young[2]), seen(young[2])):
+        assert found(checked(old[4:], known, start=start)) == [("MISSING", 3)]
+    assert found(checked(old[4:], kept(old[2]), start=start)) == []
+
+
+def test_what_is_not_proven_behind_a_start_that_is_proven_is_altered():
+    stored = chain(*[KEY] * 2, *[NO_KEY] * 2)
+    start = KEY.seal_start(CHAIN, head_of(stored[1]))
+    assert found(checked(stored[2:], start=start)) == [("ALTERED", 3), ("ALTERED", 4)]
 
 
 def test_an_entry_of_a_server_whose_clock_is_behind_keeps_its_time_and_its_place():

@@ -88,5 +88,5 @@ def test_an_enum_field_of_another_release_has_no_word():
 
 
 def test_a_field_that_is_zero_is_zero_where_its_attribute_has_no_default():
-    head = audit_service_pb2.AuditHead(chain=3, digest="d" * 64)
-    assert from_message(KnownHead, head, is_kept=True) == KnownHead(0, "d" * 64, is_kept=True)
+    head = audit_service_pb2.AuditHead(chain=3, digest="d" * 64, time={"seconds": 5})
+    assert from_message(KnownHead, head, is_kept=True) == KnownHead(0, "d" * 64, 5000, is_kept=True)

@@ -248,7 +248,9 @@ async def test_the_chains_verify_also_against_the_heads_of_an_earlier_verificati
     problems, heads = await problems_of(services)
     assert (problems, await problems_of(services, heads)) == ([], ([], heads))
     newest = next(each for each in heads if each.chain == keys.partition_of(made.callback_case_id))
-    longer = auditing.AuditHead(chain=newest.chain, sequence=newest.sequence + 1, digest=newest.digest)
+    longer = auditing.AuditHead(
+        chain=newest.chain, sequence=newest.sequence + 1, digest=newest.digest, time=newest.time
+    )
     assert await problems_of(services, [longer]) == (
         [
             (
@@ -258,8 +260,9 @@ async def test_the_chains_verify_also_against_the_heads_of_an_earlier_verificati
         ],
         heads,
     )
-    for wrong in ({"chain": 65}, {"digest": "x"}, {"chain": -1}):
-        head = auditing.AuditHead(**{"chain": 0, "sequence": 1, "digest": newest.digest} | wrong)
+    for wrong in ({"chain": 65}, {"digest": "x"}, {"chain": -1}, {"time": None}):
+        right = {"chain": 0, "sequence": 1, "digest": newest.digest, "time": newest.time}
+        head = auditing.AuditHead(**right | wrong)
         refused = await refusal(services.audit.VerifyAudit(auditing.VerifyAuditRequest(heads=[head]), **by("boss")))
         assert refused.reason == "INVALID_REQUEST"
     for token in ("x", "65", "-1"):

@@ -149,7 +149,7 @@ async def test_removed_newest_entries_are_noticed_by_a_running_server_and_by_a_h
     audit = audit_of(cases)
     await closed_cases(audit, cases, 4)
     head = (await audit.verify(PARTITION, ())).head
-    kept = KnownHead(head.sequence, head.digest, is_kept=True)
+    kept = KnownHead(head.sequence, head.digest, head.place_ms, is_kept=True)
     for id_ in (await stored_ids(cases))[2:]:
         await cases.client.xdel(keys.audit_key(PARTITION), id_)
     assert found(await audit_of(cases).verify(PARTITION, ())) == []  # another server does not know
@@ -175,7 +175,7 @@ async def test_retention_deletes_the_oldest_entries_but_never_the_newest_and_the
     await closed_cases(audit_of(cases), cases, 2)
     limits(read_audit_module, LIMIT=2)
     await audit.trim(PARTITION)
-    result = await audit.verify(PARTITION, [KnownHead(5, before.head.digest, is_kept=True)])
+    result = await audit.verify(PARTITION, [KnownHead(5, before.head.digest, before.head.place_ms, is_kept=True)])
     assert (found(result), result.first_sequence) == ([], 7)
 
 

@@ -613,7 +613,7 @@ MESSAGES = {
             "message",
             of="AuditHead",
             is_repeated=True,
-            help="Heads of an earlier response, kept outside of the store.",
+            help="Heads of earlier responses, kept outside of the store.",
         ),
     ),
     "Response": (
@@ -718,6 +718,12 @@ MESSAGES = {
             "digest",
             "text",
             help="The `digest` of the entry: 64 lower-case hexadecimal digits.",
+        ),
+        Field(
+            "time",
+            "time",
+            "time",
+            help="The time of the entry, or that of an earlier one if that is later.",
         ),
     ),
     "ResponseHeaders": (

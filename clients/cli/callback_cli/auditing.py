@@ -20,7 +20,7 @@ from callback_cli.text_view import TextView
 
 DEFAULT_LIMIT = 50
 _UNPROVEN = (AuditProblemKind.UNKNOWN_KEY, AuditProblemKind.UNPROTECTED)
-"""Problems that say only that nothing is proven. Heads that are kept prove it from then on."""
+"""Problems that say only that nothing is proven. Later changes are found by heads all the same."""
 
 
 @server_command(
@@ -41,7 +41,8 @@ _UNPROVEN = (AuditProblemKind.UNKNOWN_KEY, AuditProblemKind.UNPROTECTED)
 @click.option(
     "--export-head",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Verify, and write the newest entry of each chain to this file. Keep it outside of the store.",
+    help="Verify, also against this file if it exists, and write the newest entry of each chain to it. Keep it outside "
+    "of the store.",
 )
 @with_connection
 def audit(
@@ -57,9 +58,9 @@ def audit(
 
     You see the changes of your own callbacks; an administrator sees all. --json prints one entry per line.
 
-    --verify finds entries that were altered, removed, inserted or moved in the store, and then ends with 1. Removed
-    newest entries are found by comparison with --head. A failover or a restored backup can lose them, too: see
-    `callback losses`.
+    --verify ends with 1 unless all entries are proven: entries that were altered, removed, inserted or moved in the
+    store are found. Removed newest entries are found by comparison with --head. A failover or a restored backup can
+    lose them, too: see `callback losses`.
     """
     if verify or export_head:
         _verify(connection, head, export_head)
@@ -90,8 +91,9 @@ def _print_lines(connection: Connection, entries: Iterable[AuditEntry], limit: i
 
 
 def _verify(connection: Connection, head: Path | None, export_head: Path | None) -> None:
-    """Verify all chains, print what is wrong, and write the heads."""
-    kept = () if head is None else _read_heads(head)
+    """Verify all chains, print what is wrong, and write the heads unless they contradict those that are there."""
+    files = dict.fromkeys(each for each in (head, export_head) if each is not None and each.exists())
+    kept = [known for each in files for known in _read_heads(each)]
     chains = connection.run(lambda client: client.verify_audit(kept))
     problems = [problem for chain in chains for problem in chain.problems]
     connection.show(chains, TextView().audit_chains)

@@ -307,6 +307,7 @@ def audit_head_from_proto(message: audit_service_pb2.AuditHead) -> AuditHead:
         chain=message.chain,
         sequence=message.sequence,
         digest=message.digest,
+        time=from_timestamp(message.time),
     )
 
 
@@ -316,6 +317,7 @@ def audit_head_to_proto(value: AuditHead) -> audit_service_pb2.AuditHead:
         chain=value.chain,
         sequence=value.sequence,
         digest=value.digest,
+        time=to_timestamp(value.time),
     )
 
 

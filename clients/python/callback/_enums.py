@@ -56,20 +56,21 @@ class AuditProblemKind(StrEnum):
     """The kind of a problem with a chain."""
 
     ALTERED = "ALTERED"
-    """An entry is not as a server has stored it."""
+    """An entry, or the record of where the chain begins, is not as a server has stored it. This is so for one without a
+    right HMAC behind one that has it."""
     MISSING = "MISSING"
-    """Entries between others, or before all others, were removed."""
+    """Entries between others, or before all others, were removed before their retention was over."""
     MOVED = "MOVED"
     """An entry stands where another one was: entries were reordered, replaced or inserted."""
     TRUNCATED = "TRUNCATED"
     """The newest entries are not there any more, or are others than those of a known head. A failover or a restored
     backup loses the newest entries together with their changes: compare with `callback losses`."""
     UNKNOWN_KEY = "UNKNOWN_KEY"
-    """Entries are protected by a key that this server does not have: its `state_key` was changed, or the entries are
-    forged. A head that was kept, and is newer, proves them all the same."""
+    """Entries, or the record of where the chain begins, name a key that this server does not have: its `state_key` was
+    changed, or they are forged."""
     UNPROTECTED = "UNPROTECTED"
-    """Entries have no protection, because the server had no `state_key`. A head that was kept, and is newer, proves
-    them all the same."""
+    """Entries, or the record of where the chain begins, have no protection: the server had no `state_key`, or they are
+    forged."""
     UNKNOWN = "UNKNOWN"
     """A value that this version of the client does not know."""
 

@@ -291,6 +291,9 @@ class AuditHead(Value):
     """The number of the entry."""
     digest: str
     """The `digest` of the entry: 64 lower-case hexadecimal digits."""
+    time: datetime
+    """The time of the entry, or that of an earlier one if that is later. Retention deletes entries in its order: a
+    start of the chain that is older than this head does not explain that the entry is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,7 +321,7 @@ class AuditChain(Value):
     head: AuditHead | None = None
     """The newest entry. None: there is none."""
     problems: tuple[AuditProblem, ...] = ()
-    """What is wrong. Empty: the chain is as the servers have stored it. At most 100."""
+    """What is wrong. Empty: it is proven that the chain is as the servers have stored it. At most 100."""
 
 
 @dataclass(frozen=True, slots=True)

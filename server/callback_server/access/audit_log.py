@@ -5,6 +5,8 @@
    change. So a change usually costs no more requests to the store than without an entry.
 2. A script that is sent again, because its reply was lost, finds its entry and does not append it twice.
 3. A head that is older than one that was seen before is a warning in the log, and a problem of the next verification.
+4. What is not proven is a warning in the log and counted in a metric, wherever it is met: as the newest entry, by a
+   verification, and by retention, which then deletes nothing of its chain.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ from typing import Any, Final, Protocol, TypeVar
 from callback_process.logs import get_logger
 from callback_server import metrics
 from callback_server.access.principals import Principals, PrincipalsFile
-from callback_server.domain.audit import UNKNOWN, AuditAction, AuditKey, Change, Head
-from callback_server.domain.audit_check import UNPROVEN, ChainCheck, ChainResult, KnownHead
+from callback_server.domain.audit import NO_ENTRIES, UNKNOWN, AuditAction, AuditKey, Change, Head, StoredEntry
+from callback_server.domain.audit_check import ChainCheck, ChainResult, KnownHead
 from callback_server.store import keys
 from callback_server.store.audit_argument import HeadMovedError, audit_argument
 from callback_server.store.connection.resend import resend_knowing
@@ -38,8 +40,10 @@ log = get_logger()
 T = TypeVar("T")
 R_co = TypeVar("R_co", covariant=True)
 
+CLOCK: Final[Callable[[], int]] = time.time_ns
+"""The clock of entries and of retention, in nanoseconds since the epoch."""
 TRIM_INTERVAL_S: Final = 3600.0
-"""Interval between two deletions of what is past its retention, in seconds."""
+"""Interval between two looks at the chains, which delete what is past its retention, in seconds."""
 RETRY_S: Final = 5.0
 """How long to wait before the reading of the principals file is recorded again, in seconds."""
 MAX_NAMES: Final = 50
@@ -110,21 +114,25 @@ class AuditLog:
     ) -> tuple[T, bool]:
         """Make a change, unless another entry came first. Raises HeadMovedError, and then knows the head."""
         head = self._heads.get(chain, UNKNOWN)
-        stored, next_head = self._key.seal(change, chain, head, time.time_ns() // 1_000_000)
+        stored, next_head = self._key.seal(change, chain, head, CLOCK() // 1_000_000)
         audit = audit_argument(head, stored)
         try:
             result, unsure = await resend_knowing(lambda: make(audit=audit))
         except HeadMovedError as moved:
             metrics.AUDIT_ENTRIES_REFUSED.inc()
-            self._take(chain, moved.head)
+            self._take(chain, moved.newest)
             raise
         if is_recorded(result):
             metrics.AUDIT_ENTRIES.labels(change.action).inc()
             self._heads[chain] = next_head
         return result, unsure
 
-    def _take(self, chain: int, head: Head) -> None:
-        """Take the head that the store has. Log it if entries that were there are not there any more."""
+    def _take(self, chain: int, newest: StoredEntry | None) -> None:
+        """Take the head that the store has. Tell if it is not proven, or if entries are not there any more."""
+        head = NO_ENTRIES if newest is None else Head.of(newest.place, newest.entry)
+        if newest is not None and (verdict := self._key.judge_entry(newest)) != self._key.best:
+            metrics.AUDIT_PROBLEMS.labels("head_not_proven").inc()
+            log.warning("audit_head_not_proven", chain=chain, entry=head.sequence, verdict=verdict)
         known = self._heads.get(chain)
         if known is not None and (
             head.sequence < known.sequence or (head.sequence == known.sequence and head.digest != known.digest)
@@ -144,16 +152,14 @@ class AuditLog:
         while result is None:
             result = await self._checked(chain, kept)
         if result.problems:
-            first = result.problems[0]
-            if any(each.kind not in UNPROVEN for each in result.problems):
-                metrics.AUDIT_PROBLEMS.labels("not_verified").inc()
-            log.warning("audit_not_verified", chain=chain, problems=len(result.problems), first=first.text)
+            metrics.AUDIT_PROBLEMS.labels("not_verified").inc()
+            log.warning("audit_not_verified", chain=chain, problems=len(result.problems), first=result.problems[0].text)
         return result
 
     async def _checked(self, chain: int, kept: Sequence[KnownHead]) -> ChainResult | None:
         """Verify a chain. None: retention has deleted entries meanwhile."""
         seen = [heads[chain] for heads in (self._heads, self._lost) if chain in heads]
-        known = [KnownHead(head.sequence, head.digest, is_kept=False) for head in seen if head.sequence]
+        known = [KnownHead(head.sequence, head.digest, head.place_ms, is_kept=False) for head in seen if head.sequence]
         check, after = ChainCheck(chain, self._key, [*kept, *known]), None
         start = None
         while True:
@@ -176,18 +182,29 @@ class AuditLog:
             check.begin(text, mac.decode("latin-1"))
 
     async def run_retention(self) -> None:
-        """Delete entries that are past their retention until cancelled."""
+        """Look at the chains, and delete entries that are past their retention, until cancelled."""
         while True:
             for chain in range(keys.AUDIT_CHAINS):
                 with failures_logged("audit_retention_failed", chain=chain):
+                    await self.look(chain)
                     while await self.trim(chain):
                         pass
             await asyncio.sleep(TRIM_INTERVAL_S * random.uniform(0.8, 1.2))  # noqa: S311  # spreads replicas
 
+    async def look(self, chain: int) -> None:
+        """Take the newest entry of a chain, as before a change, also if this server changes nothing.
+
+        Raises:
+            StoreError: The store did not answer.
+        """
+        async with self._changing[chain]:
+            self._take(chain, (await read_audit(self._scripts, chain, None, limit=1)).newest)
+
     async def trim(self, chain: int) -> bool:
         """Delete the oldest entries of a chain that are past their retention, but never its newest one.
 
-        What is not as the servers have stored it stays, so that a verification finds it.
+        Only what is proven is deleted: each of them, the start before them, and the entry behind them, whose link is
+        the proof of the last one. Otherwise the start that this server signs would prove what nothing proves.
 
         Returns:
             Whether there may be more of them.
@@ -195,7 +212,7 @@ class AuditLog:
         Raises:
             StoreError: The store did not answer.
         """
-        due_ms = time.time_ns() // 1_000_000 - self._retention_ms
+        due_ms = CLOCK() // 1_000_000 - self._retention_ms
         part = await read_audit(self._scripts, chain, None, limit=2)
         if len(part.entries) < 2 or part.entries[0].place.ms >= due_ms:
             return False
@@ -210,9 +227,11 @@ class AuditLog:
             deleted, first = stored, following
         if deleted is None:
             return False
-        problems = [each for each in check.result().problems if each.kind not in UNPROVEN]
+        check.add(first)
+        problems = [each for each in check.result().problems if each.kind.value != self._key.best]
         if problems:
-            log.warning("audit_not_verified", chain=chain, problems=len(problems), first=problems[0].text)
+            metrics.AUDIT_PROBLEMS.labels("retention_stopped").inc()
+            log.warning("audit_retention_stopped", chain=chain, problems=len(problems), first=problems[0].text)
             return False
         start, mac = self._key.seal_start(chain, Head.of(deleted.place, deleted.entry))
         is_done = await trim_audit(
@@ -256,8 +275,8 @@ class AuditLog:
                 return
 
     async def _recorded_principals(self) -> dict[str, str] | None:
-        found, after = list[Any](), None
-        while not found:
+        after = None
+        while True:
             found, after = await list_audit(
                 self._scripts,
                 [keys.STORE_CHAIN],
@@ -265,9 +284,11 @@ class AuditLog:
                 after=after,
                 limit=1,
             )
+            for listed in found:
+                if self._key.judge_entry(listed.stored) == self._key.best:
+                    return listed.entry.principals
             if after is None:
-                break
-        return found[0].entry.principals if found else None
+                return None
 
     def _fingerprint(self, entry: Mapping[str, Any]) -> str:
         """Return a short digest of a principal, under the key of the servers if there is one."""

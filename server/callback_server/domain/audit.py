@@ -3,10 +3,10 @@
 1. Each partition of the store has a chain, and one more is for what belongs to no case. The entries of a chain are
    numbered from 1 on without a gap, and each one has the SHA-256 of the entry before it. So the newest entry, the
    *head* of the chain, proves all others.
-2. Each entry has an HMAC under a key that only the servers have. Without a key it has none, and only a head that is
-   kept outside of the store proves anything.
+2. Each entry has an HMAC under a key that only the servers have. Without a key it has none, and nothing is proven.
 3. An entry is exactly the bytes that are stored: they are never made again in order to verify them.
-4. Retention deletes the oldest entries. A *start*, with an HMAC too, then says where the chain begins.
+4. Retention deletes the oldest entries, if they are proven. A *start*, with an HMAC too, then says where the chain
+   begins, and the time up to which entries were deleted.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import enum
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -27,6 +27,13 @@ _PURPOSE: Final = b"callback audit"
 _KEY_ID_BYTES: Final = 4
 NO_MAC: Final = "-"
 """Stands where an entry has no HMAC."""
+MAX_MS: Final = 253_402_300_799_999
+"""The latest time that an entry can have, in milliseconds since the epoch: the end of the year 9999."""
+MAX_SEQUENCE: Final = 2**63 - 1
+"""The highest number that an entry can have."""
+_Ms = Annotated[int, msgspec.Meta(ge=0, le=MAX_MS)]
+_Sequence = Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQUENCE)]
+_Chain = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 
 class AuditAction(enum.StrEnum):
@@ -71,13 +78,13 @@ class Change:
 class AuditEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     """An entry of a chain, stored as JSON: add fields with a default, and never reuse a name."""
 
-    chain: int
-    sequence: int
+    chain: _Chain
+    sequence: _Sequence
     previous: str
     """The digest of the entry before it. Empty: it is the first one."""
     nonce: str
     """Random: no two entries are equal, also if two servers make the same change at the same moment."""
-    time_ms: int
+    time_ms: _Ms
     """The time by the clock of the server, in milliseconds since the epoch."""
     action: str
     """An `AuditAction`, or one that only a newer release knows."""
@@ -97,10 +104,10 @@ class AuditEntry(msgspec.Struct, frozen=True, omit_defaults=True):
 class AuditStart(msgspec.Struct, frozen=True):
     """The newest entry that retention has deleted: the chain begins behind it. Stored as JSON."""
 
-    chain: int
-    sequence: int
+    chain: _Chain
+    sequence: _Sequence
     digest: str
-    place_ms: int
+    place_ms: _Ms
     key_id: str
 
 
@@ -145,6 +152,11 @@ class Place:
     def __str__(self) -> str:
         return f"{self.ms}-{self.sequence}"
 
+    @property
+    def is_possible(self) -> bool:
+        """Whether a server can have given it to an entry."""
+        return self.ms <= MAX_MS and 1 <= self.sequence <= MAX_SEQUENCE
+
 
 @dataclass(frozen=True, slots=True)
 class StoredEntry:
@@ -153,6 +165,13 @@ class StoredEntry:
     place: Place
     entry: bytes
     mac: str
+
+    @classmethod
+    def parse(cls, id_: bytes, fields: Sequence[bytes]) -> StoredEntry:
+        """Return an item of a stream. One that no server has made has an empty entry."""
+        if len(fields) == 4 and fields[::2] == [b"entry", b"mac"]:
+            return cls(Place.parse(id_), fields[1], fields[3].decode("latin-1"))
+        return cls(Place.parse(id_), b"", "")
 
 
 def digest_of(entry: bytes) -> str:
@@ -165,11 +184,15 @@ _decode_entry = msgspec.json.Decoder(AuditEntry).decode
 _decode_start = msgspec.json.Decoder(AuditStart).decode
 
 
+_UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for bytes that no server has made."""
+
+
 def decode_entry(entry: bytes) -> AuditEntry | None:
     """Return what an entry says. None: it is none."""
     try:
         return _decode_entry(entry)
-    except msgspec.DecodeError:
+    except _UNDECODABLE:
         return None
 
 
@@ -177,26 +200,59 @@ def decode_start(start: bytes) -> AuditStart | None:
     """Return what a start says. None: it is none."""
     try:
         return _decode_start(start)
-    except msgspec.DecodeError:
+    except _UNDECODABLE:
         return None
 
 
+class Verdict(enum.StrEnum):
+    """What an HMAC proves about an entry or a start."""
+
+    PROVEN = "PROVEN"
+    """A server with one of our keys has made it."""
+    ALTERED = "ALTERED"
+    """It is not as a server has stored it."""
+    UNKNOWN_KEY = "UNKNOWN_KEY"
+    """Nothing: it names a key that is not ours."""
+    UNPROTECTED = "UNPROTECTED"
+    """Nothing: it has no HMAC."""
+
+
 class AuditKey:
-    """Makes entries and starts, and their HMACs."""
+    """Makes entries and starts, and their HMACs, and says what these prove."""
 
     def __init__(self, state_key: bytes | None) -> None:
         """Derive the key from the `state_key`, which all servers share. None: entries have no HMAC."""
         self._key = None if state_key is None else hmac.digest(state_key, _PURPOSE, "sha256")
         self.id = "" if self._key is None else hmac.digest(self._key, b"id", "sha256")[:_KEY_ID_BYTES].hex()
         """Names the key, and says nothing about it. Empty: there is no key."""
+        self.best = Verdict.UNPROTECTED if self._key is None else Verdict.PROVEN
+        """The verdict on what a server with this key has just made."""
 
     def mac(self, kind: bytes, text: bytes) -> str:
         """Return the HMAC of an entry or a start (`kind`), in hexadecimal digits."""
         return NO_MAC if self._key is None else hmac.digest(self._key, kind + b"\0" + text, "sha256").hex()
 
-    def is_right(self, kind: bytes, text: bytes, mac: str) -> bool:
-        """Return whether an HMAC is the one of an entry or a start that this key protects."""
-        return hmac.compare_digest(mac.encode(), self.mac(kind, text).encode())
+    def judge(self, kind: bytes, text: bytes, mac: str, said: AuditEntry | AuditStart | None) -> Verdict:
+        """Return what an HMAC proves.
+
+        Args:
+            kind: What it is of: `ENTRY` or `START`.
+            text: The bytes that are stored.
+            mac: The HMAC.
+            said: What the bytes say. None: they are no entry, or no start.
+        """
+        if said is None:
+            return Verdict.ALTERED
+        if not said.key_id:
+            return Verdict.UNPROTECTED if mac == NO_MAC else Verdict.ALTERED
+        if said.key_id != self.id:
+            return Verdict.UNKNOWN_KEY
+        is_right = hmac.compare_digest(mac.encode(), self.mac(kind, text).encode())
+        return Verdict.PROVEN if is_right else Verdict.ALTERED
+
+    def judge_entry(self, stored: StoredEntry) -> Verdict:
+        """Return what the HMAC of an entry proves."""
+        return self.judge(ENTRY, stored.entry, stored.mac, decode_entry(stored.entry))
 
     def seal(self, change: Change, chain: int, head: Head, now_ms: int) -> tuple[StoredEntry, Head]:
         """Return the entry of a change, as it follows a head, and the head that it becomes."""

@@ -10,12 +10,12 @@ from typing import Final
 from callback_server.domain.audit import (
     ENTRY,
     NO_ENTRIES,
-    NO_MAC,
     START,
     AuditEntry,
     AuditKey,
     Head,
     StoredEntry,
+    Verdict,
     decode_entry,
     decode_start,
     digest_of,
@@ -31,7 +31,7 @@ class ProblemKind(enum.StrEnum):
     ALTERED = "ALTERED"
     """An entry is not as a server has stored it."""
     MISSING = "MISSING"
-    """Entries between others, or before all others, were removed."""
+    """Entries between others, or before all others, were removed before their retention was over."""
     MOVED = "MOVED"
     """An entry stands where another one was."""
     TRUNCATED = "TRUNCATED"
@@ -42,8 +42,11 @@ class ProblemKind(enum.StrEnum):
     """Entries have no HMAC."""
 
 
-UNPROVEN: Final = frozenset({ProblemKind.UNKNOWN_KEY, ProblemKind.UNPROTECTED})
-"""Problems that say only that nothing is proven. A newer head that was kept proves it all the same."""
+_WITHOUT: Final = {
+    Verdict.UNKNOWN_KEY: "an HMAC under another key than ours",
+    Verdict.UNPROTECTED: "no HMAC",
+}
+"""What an entry or a start has that is not proven."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ class KnownHead:
 
     sequence: int
     digest: str
+    time_ms: int
+    """Its place in the order of time, as in `Head`."""
     is_kept: bool
     """Whether it was kept outside of the store. Otherwise a running server has seen it."""
 
@@ -95,45 +100,51 @@ class ChainCheck:
         """Whether the next entry must follow that one: not after one that is wrong itself."""
         self._start = NO_ENTRIES
         self._count = self._first = 0
+        self._proven = ""
+        """What an HMAC has proven last. Behind it everything has one under a key of ours."""
         self._problems: list[Problem] = []
-        self._unproven: list[tuple[ProblemKind, int, int]] = []
-        """Kind, first and last entry of what has no HMAC that can be checked, in its order."""
+        self._unproven: list[tuple[Verdict, int, int]] = []
+        """Verdict, first and last entry of what has no HMAC that can be checked, in its order."""
 
     def begin(self, start: bytes, mac: str) -> None:
         """Take the start of the chain, if it has one."""
         said = decode_start(start)
-        if said is None or said.chain != self._chain or (said.key_id == self._key.id and not self._proves(start, mac)):
+        verdict = self._key.judge(START, start, mac, said)
+        if said is None or said.chain != self._chain or verdict is Verdict.ALTERED:
             self._report(
                 ProblemKind.ALTERED, 0, "the record of where the chain begins is not as a server has stored it"
             )
             self._is_linked = False
             return
         self._last = self._start = Head(said.sequence, said.digest, said.place_ms, "")
-        if said.key_id != self._key.id or not said.key_id:
-            self._add_unproven(said.key_id, said.sequence)
-
-    def _proves(self, start: bytes, mac: str) -> bool:
-        return self._key.is_right(START, start, mac)
+        if verdict is Verdict.PROVEN:
+            self._proven = "the record of where the chain begins"
+        else:
+            said_of = f"the record that the chain begins behind entry {said.sequence} has"
+            self._report(ProblemKind(verdict), said.sequence, f"{said_of} {_WITHOUT[verdict]}")
 
     def add(self, stored: StoredEntry) -> None:
         """Check the next entry."""
-        last, sequence = self._last, stored.place.sequence
-        if not self._count:
-            self._first = sequence
         self._count += 1
+        if not stored.place.is_possible:
+            self._report(ProblemKind.ALTERED, self._last.sequence, f"no server has stored an entry at {stored.place}")
+            self._is_linked = False
+            return
+        last, sequence = self._last, stored.place.sequence
+        self._first = self._first or sequence
         entry = decode_entry(stored.entry)
         is_next = sequence == last.sequence + 1
         if not self._count_is_known(sequence):
             self._report(ProblemKind.MISSING, sequence, _missing(last.sequence + 1, sequence - 1))
-        is_altered = entry is None or not self._is_as_stored(entry, stored)
-        if is_altered:
-            self._report(ProblemKind.ALTERED, sequence, f"entry {sequence} is not as a server has stored it")
+        altered = self._altered(entry, stored)
+        if altered:
+            self._report(ProblemKind.ALTERED, sequence, altered)
         elif entry is not None and (problem := self._misplaced(entry, stored, is_next=is_next)):
             self._report(ProblemKind.MOVED, sequence, problem)
         head = Head(sequence, digest_of(stored.entry), stored.place.ms, "")
         if sequence in self._awaited:
             self._digests[sequence] = head.digest
-        self._last, self._is_linked = head, not is_altered
+        self._last, self._is_linked = head, not altered
 
     def _count_is_known(self, sequence: int) -> bool:
         """Return whether no entry is missing before an entry."""
@@ -141,19 +152,25 @@ class ChainCheck:
             return True  # the start is wrong: nothing says where the chain begins
         return sequence <= self._last.sequence + 1
 
-    def _is_as_stored(self, entry: AuditEntry, stored: StoredEntry) -> bool:
-        """Return whether the HMAC of an entry is right, as far as that can be known."""
-        if entry.key_id and entry.key_id == self._key.id:
-            return self._key.is_right(ENTRY, stored.entry, stored.mac)
-        self._add_unproven(entry.key_id, stored.place.sequence)
-        return bool(entry.key_id) or stored.mac == NO_MAC
-
-    def _add_unproven(self, key_id: str, sequence: int) -> None:
-        kind = ProblemKind.UNKNOWN_KEY if key_id else ProblemKind.UNPROTECTED
-        if self._unproven and self._unproven[-1][0] is kind and self._unproven[-1][2] + 1 >= sequence:
-            self._unproven[-1] = (kind, self._unproven[-1][1], sequence)
+    def _altered(self, entry: AuditEntry | None, stored: StoredEntry) -> str:
+        """Return how an entry is not as a server has stored it, as far as that can be known. Empty: it is."""
+        sequence = stored.place.sequence
+        verdict = self._key.judge(ENTRY, stored.entry, stored.mac, entry)
+        if verdict is Verdict.ALTERED:
+            return f"entry {sequence} is not as a server has stored it"
+        if verdict is Verdict.PROVEN:
+            self._proven = f"entry {sequence}"
+        elif self._proven:
+            return f"entry {sequence} has {_WITHOUT[verdict]}, but stands behind {self._proven}, which is proven"
         else:
-            self._unproven.append((kind, sequence, sequence))
+            self._add_unproven(verdict, sequence)
+        return ""
+
+    def _add_unproven(self, verdict: Verdict, sequence: int) -> None:
+        if self._unproven and self._unproven[-1][0] is verdict and self._unproven[-1][2] + 1 >= sequence:
+            self._unproven[-1] = (verdict, self._unproven[-1][1], sequence)
+        else:
+            self._unproven.append((verdict, sequence, sequence))
 
     def _misplaced(self, entry: AuditEntry, stored: StoredEntry, *, is_next: bool) -> str:
         """Return why an entry that is itself right does not belong where it stands. Empty: it does."""
@@ -170,34 +187,30 @@ class ChainCheck:
 
     def result(self) -> ChainResult:
         """Return the result, once all entries were checked."""
-        head = self._last if self._count else None
+        head = self._last if self._first else None
         if self._start.sequence and head is None:
             self._report(ProblemKind.MISSING, self._start.sequence, "all entries were removed")
-        proven = 0
         for known in self._known:
-            if problem := self._contradiction(known, head):
-                self._report(ProblemKind.TRUNCATED, known.sequence, problem)
-            elif known.is_kept and known.sequence >= self._start.sequence:
-                proven = max(proven, known.sequence)
-        for kind, first, last in self._unproven:
-            if last > proven:
-                self._report(kind, max(first, proven + 1), _unproven(kind, max(first, proven + 1), last))
-        return ChainResult(
-            self._chain, self._count, self._first if self._count else 0, head, tuple(self._problems[:MAX_PROBLEMS])
-        )
+            self._compare(known, 0 if head is None else head.sequence)
+        for verdict, first, last in self._unproven:
+            has = "has" if first == last else "have"
+            self._report(ProblemKind(verdict), first, f"{_entries(first, last)} {has} {_WITHOUT[verdict]}")
+        return ChainResult(self._chain, self._count, self._first, head, tuple(self._problems[:MAX_PROBLEMS]))
 
-    def _contradiction(self, known: KnownHead, head: Head | None) -> str:
-        """Return how the chain contradicts a head that it had. Empty: it does not."""
+    def _compare(self, known: KnownHead, newest: int) -> None:
+        """Report how the chain contradicts a head that it had."""
+        sequence, start = known.sequence, self._start
         seen = "the head that was kept" if known.is_kept else "this server"
-        newest = 0 if head is None else head.sequence
-        if known.sequence > max(newest, self._start.sequence):
-            return f"the newest entry is {newest}, but {seen} has entry {known.sequence}"
-        if known.sequence < self._start.sequence:
-            return ""  # deleted by retention
-        digest = self._start.digest if known.sequence == self._start.sequence else self._digests.get(known.sequence)
-        if digest is not None and digest != known.digest:
-            return f"entry {known.sequence} is another one than {seen} has"
-        return ""  # one that is missing is reported as such
+        digest = start.digest if sequence == start.sequence else self._digests.get(sequence)
+        if sequence > max(newest, start.sequence):
+            text = f"the newest entry is {newest}, but {seen} has entry {sequence}"
+            self._report(ProblemKind.TRUNCATED, sequence, text)
+        elif digest is not None and digest != known.digest:
+            self._report(ProblemKind.TRUNCATED, sequence, f"entry {sequence} is another one than {seen} has")
+        elif sequence <= start.sequence and known.time_ms > start.place_ms:
+            # Retention deletes by time: it has not come to this entry.
+            text = f"entry {sequence}, which {seen} has, is younger than what retention has deleted"
+            self._report(ProblemKind.MISSING, sequence, text)
 
     def _report(self, kind: ProblemKind, sequence: int, text: str) -> None:
         self._problems.append(Problem(kind, sequence, text))
@@ -209,9 +222,3 @@ def _entries(first: int, last: int) -> str:
 
 def _missing(first: int, last: int) -> str:
     return f"{_entries(first, last)} {'is' if first == last else 'are'} not there any more"
-
-
-def _unproven(kind: ProblemKind, first: int, last: int) -> str:
-    if kind is ProblemKind.UNPROTECTED:
-        return f"{_entries(first, last)} {'has' if first == last else 'have'} no HMAC: the server had no state_key"
-    return f"{_entries(first, last)} {'has' if first == last else 'have'} an HMAC under another key than ours"

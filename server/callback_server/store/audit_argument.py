@@ -6,17 +6,18 @@ The argument is explained in lua/includes/audit.lua. Empty: the change has no en
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from callback_server.domain.audit import NO_ENTRIES, Head, Place, StoredEntry
+from callback_server.domain.audit import Head, StoredEntry
 
 
 class HeadMovedError(Exception):
     """Another entry was appended to the chain meanwhile. Nothing was changed: make the entry again."""
 
-    def __init__(self, head: Head) -> None:
+    def __init__(self, newest: StoredEntry | None) -> None:
         super().__init__("the head of the audit has moved")
-        self.head = head
-        """The newest entry."""
+        self.newest = newest
+        """The newest entry. None: there is none."""
 
 
 def audit_argument(follows: Head, stored: StoredEntry) -> bytes:
@@ -24,8 +25,8 @@ def audit_argument(follows: Head, stored: StoredEntry) -> bytes:
     return f"{follows.mark} {stored.place} {stored.mac} ".encode() + stored.entry
 
 
-def require_head(word: bytes, facts: Sequence[bytes]) -> None:
+def require_head(word: bytes, facts: Sequence[Any]) -> None:
     """Check the reply of a script. Raise HeadMovedError if its word is HEAD_MOVED."""
     if word == b"HEAD_MOVED":
-        newest_id, entry = facts
-        raise HeadMovedError(Head.of(Place.parse(newest_id), entry) if newest_id else NO_ENTRIES)
+        (item,) = facts
+        raise HeadMovedError(StoredEntry.parse(*item) if item else None)

@@ -565,6 +565,7 @@ type AuditHead struct {
 	Chain         int32                  `protobuf:"varint,1,opt,name=chain,proto3" json:"chain,omitempty"`
 	Sequence      int64                  `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	Digest        string                 `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
+	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -618,6 +619,13 @@ func (x *AuditHead) GetDigest() string {
 		return x.Digest
 	}
 	return ""
+}
+
+func (x *AuditHead) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
 }
 
 type AuditChain struct {
@@ -800,11 +808,12 @@ const file_callback_v1_audit_service_proto_rawDesc = "" +
 	"\x05heads\x18\x02 \x03(\v2\x16.callback.v1.AuditHeadR\x05heads\"n\n" +
 	"\x13VerifyAuditResponse\x12/\n" +
 	"\x06chains\x18\x01 \x03(\v2\x17.callback.v1.AuditChainR\x06chains\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"U\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x85\x01\n" +
 	"\tAuditHead\x12\x14\n" +
 	"\x05chain\x18\x01 \x01(\x05R\x05chain\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x03R\bsequence\x12\x16\n" +
-	"\x06digest\x18\x03 \x01(\tR\x06digest\"\xcd\x01\n" +
+	"\x06digest\x18\x03 \x01(\tR\x06digest\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xcd\x01\n" +
 	"\n" +
 	"AuditChain\x12\x14\n" +
 	"\x05chain\x18\x01 \x01(\x05R\x05chain\x12\x1f\n" +
@@ -880,18 +889,19 @@ var file_callback_v1_audit_service_proto_depIdxs = []int32{
 	10, // 6: callback.v1.AuditEntry.details:type_name -> callback.v1.AuditEntry.DetailsEntry
 	7,  // 7: callback.v1.VerifyAuditRequest.heads:type_name -> callback.v1.AuditHead
 	8,  // 8: callback.v1.VerifyAuditResponse.chains:type_name -> callback.v1.AuditChain
-	7,  // 9: callback.v1.AuditChain.head:type_name -> callback.v1.AuditHead
-	9,  // 10: callback.v1.AuditChain.problems:type_name -> callback.v1.AuditProblem
-	1,  // 11: callback.v1.AuditProblem.kind:type_name -> callback.v1.AuditProblemKind
-	2,  // 12: callback.v1.AuditService.ListAuditEntries:input_type -> callback.v1.ListAuditEntriesRequest
-	5,  // 13: callback.v1.AuditService.VerifyAudit:input_type -> callback.v1.VerifyAuditRequest
-	3,  // 14: callback.v1.AuditService.ListAuditEntries:output_type -> callback.v1.ListAuditEntriesResponse
-	6,  // 15: callback.v1.AuditService.VerifyAudit:output_type -> callback.v1.VerifyAuditResponse
-	14, // [14:16] is the sub-list for method output_type
-	12, // [12:14] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	11, // 9: callback.v1.AuditHead.time:type_name -> google.protobuf.Timestamp
+	7,  // 10: callback.v1.AuditChain.head:type_name -> callback.v1.AuditHead
+	9,  // 11: callback.v1.AuditChain.problems:type_name -> callback.v1.AuditProblem
+	1,  // 12: callback.v1.AuditProblem.kind:type_name -> callback.v1.AuditProblemKind
+	2,  // 13: callback.v1.AuditService.ListAuditEntries:input_type -> callback.v1.ListAuditEntriesRequest
+	5,  // 14: callback.v1.AuditService.VerifyAudit:input_type -> callback.v1.VerifyAuditRequest
+	3,  // 15: callback.v1.AuditService.ListAuditEntries:output_type -> callback.v1.ListAuditEntriesResponse
+	6,  // 16: callback.v1.AuditService.VerifyAudit:output_type -> callback.v1.VerifyAuditResponse
+	15, // [15:17] is the sub-list for method output_type
+	13, // [13:15] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_callback_v1_audit_service_proto_init() }

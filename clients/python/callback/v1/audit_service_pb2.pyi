@@ -85,9 +85,11 @@ class _AuditProblemKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Audi
     AUDIT_PROBLEM_KIND_UNSPECIFIED: _AuditProblemKind.ValueType  # 0
     """AUDIT_PROBLEM_KIND_UNSPECIFIED is never sent."""
     AUDIT_PROBLEM_KIND_ALTERED: _AuditProblemKind.ValueType  # 1
-    """AUDIT_PROBLEM_KIND_ALTERED: an entry is not as a server has stored it."""
+    """AUDIT_PROBLEM_KIND_ALTERED: an entry, or the record of where the chain begins, is not as a server has stored it. This
+    is so for one without a right HMAC behind one that has it.
+    """
     AUDIT_PROBLEM_KIND_MISSING: _AuditProblemKind.ValueType  # 2
-    """AUDIT_PROBLEM_KIND_MISSING: entries between others, or before all others, were removed."""
+    """AUDIT_PROBLEM_KIND_MISSING: entries between others, or before all others, were removed before their retention was over."""
     AUDIT_PROBLEM_KIND_MOVED: _AuditProblemKind.ValueType  # 3
     """AUDIT_PROBLEM_KIND_MOVED: an entry stands where another one was: entries were reordered, replaced or inserted."""
     AUDIT_PROBLEM_KIND_TRUNCATED: _AuditProblemKind.ValueType  # 4
@@ -95,12 +97,12 @@ class _AuditProblemKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Audi
     failover or a restored backup loses the newest entries together with their changes: compare with `callback losses`.
     """
     AUDIT_PROBLEM_KIND_UNKNOWN_KEY: _AuditProblemKind.ValueType  # 5
-    """AUDIT_PROBLEM_KIND_UNKNOWN_KEY: entries are protected by a key that this server does not have: its `state_key` was
-    changed, or the entries are forged. A head that was kept, and is newer, proves them all the same.
+    """AUDIT_PROBLEM_KIND_UNKNOWN_KEY: entries, or the record of where the chain begins, name a key that this server does not
+    have: its `state_key` was changed, or they are forged.
     """
     AUDIT_PROBLEM_KIND_UNPROTECTED: _AuditProblemKind.ValueType  # 6
-    """AUDIT_PROBLEM_KIND_UNPROTECTED: entries have no protection, because the server had no `state_key`. A head that was
-    kept, and is newer, proves them all the same.
+    """AUDIT_PROBLEM_KIND_UNPROTECTED: entries, or the record of where the chain begins, have no protection: the server had no
+    `state_key`, or they are forged.
     """
 
 class AuditProblemKind(_AuditProblemKind, metaclass=_AuditProblemKindEnumTypeWrapper):
@@ -109,9 +111,11 @@ class AuditProblemKind(_AuditProblemKind, metaclass=_AuditProblemKindEnumTypeWra
 AUDIT_PROBLEM_KIND_UNSPECIFIED: AuditProblemKind.ValueType  # 0
 """AUDIT_PROBLEM_KIND_UNSPECIFIED is never sent."""
 AUDIT_PROBLEM_KIND_ALTERED: AuditProblemKind.ValueType  # 1
-"""AUDIT_PROBLEM_KIND_ALTERED: an entry is not as a server has stored it."""
+"""AUDIT_PROBLEM_KIND_ALTERED: an entry, or the record of where the chain begins, is not as a server has stored it. This
+is so for one without a right HMAC behind one that has it.
+"""
 AUDIT_PROBLEM_KIND_MISSING: AuditProblemKind.ValueType  # 2
-"""AUDIT_PROBLEM_KIND_MISSING: entries between others, or before all others, were removed."""
+"""AUDIT_PROBLEM_KIND_MISSING: entries between others, or before all others, were removed before their retention was over."""
 AUDIT_PROBLEM_KIND_MOVED: AuditProblemKind.ValueType  # 3
 """AUDIT_PROBLEM_KIND_MOVED: an entry stands where another one was: entries were reordered, replaced or inserted."""
 AUDIT_PROBLEM_KIND_TRUNCATED: AuditProblemKind.ValueType  # 4
@@ -119,12 +123,12 @@ AUDIT_PROBLEM_KIND_TRUNCATED: AuditProblemKind.ValueType  # 4
 failover or a restored backup loses the newest entries together with their changes: compare with `callback losses`.
 """
 AUDIT_PROBLEM_KIND_UNKNOWN_KEY: AuditProblemKind.ValueType  # 5
-"""AUDIT_PROBLEM_KIND_UNKNOWN_KEY: entries are protected by a key that this server does not have: its `state_key` was
-changed, or the entries are forged. A head that was kept, and is newer, proves them all the same.
+"""AUDIT_PROBLEM_KIND_UNKNOWN_KEY: entries, or the record of where the chain begins, name a key that this server does not
+have: its `state_key` was changed, or they are forged.
 """
 AUDIT_PROBLEM_KIND_UNPROTECTED: AuditProblemKind.ValueType  # 6
-"""AUDIT_PROBLEM_KIND_UNPROTECTED: entries have no protection, because the server had no `state_key`. A head that was
-kept, and is newer, proves them all the same.
+"""AUDIT_PROBLEM_KIND_UNPROTECTED: entries, or the record of where the chain begins, have no protection: the server had no
+`state_key`, or they are forged.
 """
 Global___AuditProblemKind: _TypeAlias = AuditProblemKind  # noqa: Y015
 
@@ -331,8 +335,8 @@ class VerifyAuditRequest(_message.Message):
     """page_token is the `next_page_token` of the previous page, with the same heads. Default empty: the first page."""
     @_builtins.property
     def heads(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditHead]:
-        """heads are heads of an earlier response, kept outside of the store. An entry before such a head that is not there any
-        more, or is another one, is found. Default: none. At most 100.
+        """heads are heads of earlier responses, kept outside of the store. An entry before such a head that is not there any
+        more, or is another one, is found, unless it is past the retention. Default: none. At most 200.
         """
 
     def __init__(
@@ -386,22 +390,30 @@ class AuditHead(_message.Message):
     CHAIN_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
     chain: _builtins.int
     """chain is the number of the chain."""
     sequence: _builtins.int
     """sequence is the number of the entry."""
     digest: _builtins.str
     """digest is the `digest` of the entry: 64 lower-case hexadecimal digits."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """time is the time of the entry, or that of an earlier one if that is later. Retention deletes entries in its order: a
+        start of the chain that is older than this head does not explain that the entry is gone.
+        """
+
     def __init__(
         self,
         *,
         chain: _builtins.int = ...,
         sequence: _builtins.int = ...,
         digest: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "digest", b"digest", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "digest", b"digest", "sequence", b"sequence", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -430,7 +442,7 @@ class AuditChain(_message.Message):
 
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditProblem]:
-        """problems are what is wrong. Empty: the chain is as the servers have stored it. At most 100."""
+        """problems are what is wrong. Empty: it is proven that the chain is as the servers have stored it. At most 100."""
 
     def __init__(
         self,

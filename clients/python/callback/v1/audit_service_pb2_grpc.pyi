@@ -48,7 +48,8 @@ class AuditServiceStub:
     """VerifyAudit checks whether the entries of the audit are those that the servers have stored: none was altered,
     removed, inserted or moved. Entries that are past the retention of the audit are not missing. Newest entries that
     were removed are found by heads that were read before: pass them as `heads`. The server that responds also compares
-    with the heads that it has seen itself. Needs the role `admin`.
+    with the heads that it has seen itself. Heads only add problems: without them, the same others are found. Needs the
+    role `admin`.
     """
 
 @_typing.type_check_only
@@ -71,7 +72,8 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """VerifyAudit checks whether the entries of the audit are those that the servers have stored: none was altered,
     removed, inserted or moved. Entries that are past the retention of the audit are not missing. Newest entries that
     were removed are found by heads that were read before: pass them as `heads`. The server that responds also compares
-    with the heads that it has seen itself. Needs the role `admin`.
+    with the heads that it has seen itself. Heads only add problems: without them, the same others are found. Needs the
+    role `admin`.
     """
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -103,7 +105,8 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
         """VerifyAudit checks whether the entries of the audit are those that the servers have stored: none was altered,
         removed, inserted or moved. Entries that are past the retention of the audit are not missing. Newest entries that
         were removed are found by heads that were read before: pass them as `heads`. The server that responds also compares
-        with the heads that it has seen itself. Needs the role `admin`.
+        with the heads that it has seen itself. Heads only add problems: without them, the same others are found. Needs the
+        role `admin`.
         """
 
 def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -291,7 +291,8 @@ export abstract class ContractClient {
    * Check whether the entries of the audit are those that the servers have stored: none was altered, removed,
    * inserted or moved. Entries that are past the retention of the audit are not missing. Newest entries that were
    * removed are found by heads that were read before: pass them as `heads`. The server that responds also compares
-   * with the heads that it has seen itself. Needs the role `admin`.
+   * with the heads that it has seen itself. Heads only add problems: without them, the same others are found. Needs
+   * the role `admin`.
    *
    * @throws CallbackError: With the reason INVALID_REQUEST, STORE_UNAVAILABLE, ROLE_MISSING.
    */

@@ -1,7 +1,7 @@
 // Generated from the contract: `python3 tasks.py generate`.
 
 import { create } from "@bufbuild/protobuf";
-import { durationMs } from "@bufbuild/protobuf/wkt";
+import { durationMs, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { Given } from "../concealing.js";
 import * as auditService from "../gen/callback/v1/audit_service_pb.js";
 import type * as callbackHandlerService from "../gen/callback/v1/callback_handler_service_pb.js";
@@ -60,6 +60,7 @@ export function auditHeadFrom(message: auditService.AuditHead): AuditHead {
     chain: message.chain,
     sequence: Number(message.sequence),
     digest: message.digest,
+    time: dateOf(message.time) ?? new Date(0),
   };
 }
 
@@ -358,6 +359,7 @@ export function auditHeadTo(auditHead: Given<AuditHead>): auditService.AuditHead
     chain: auditHead.chain,
     sequence: longOf(auditHead.sequence),
     digest: auditHead.digest,
+    time: auditHead.time && timestampFromDate(auditHead.time),
   });
 }
 

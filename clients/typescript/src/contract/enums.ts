@@ -29,9 +29,12 @@ export type AuditAction = (typeof AuditAction)[keyof typeof AuditAction];
 
 /** The kind of a problem with a chain. */
 export const AuditProblemKind = {
-  /** An entry is not as a server has stored it. */
+  /**
+   * An entry, or the record of where the chain begins, is not as a server has stored it. This is so for one without a
+   * right HMAC behind one that has it.
+   */
   ALTERED: "ALTERED",
-  /** Entries between others, or before all others, were removed. */
+  /** Entries between others, or before all others, were removed before their retention was over. */
   MISSING: "MISSING",
   /** An entry stands where another one was: entries were reordered, replaced or inserted. */
   MOVED: "MOVED",
@@ -41,13 +44,13 @@ export const AuditProblemKind = {
    */
   TRUNCATED: "TRUNCATED",
   /**
-   * Entries are protected by a key that this server does not have: its `state_key` was changed, or the entries are
-   * forged. A head that was kept, and is newer, proves them all the same.
+   * Entries, or the record of where the chain begins, name a key that this server does not have: its `state_key` was
+   * changed, or they are forged.
    */
   UNKNOWN_KEY: "UNKNOWN_KEY",
   /**
-   * Entries have no protection, because the server had no `state_key`. A head that was kept, and is newer, proves
-   * them all the same.
+   * Entries, or the record of where the chain begins, have no protection: the server had no `state_key`, or they are
+   * forged.
    */
   UNPROTECTED: "UNPROTECTED",
   /** A value that this version of the client does not know. */

@@ -279,8 +279,8 @@ export interface VerifyAuditOptions extends RequestOptions {
   /** The `nextPageToken` of the previous page, with the same heads. Default empty: the first page. */
   readonly pageToken?: string | undefined;
   /**
-   * Heads of an earlier response, kept outside of the store. An entry before such a head that is not there any more,
-   * or is another one, is found. Default: none. At most 100.
+   * Heads of earlier responses, kept outside of the store. An entry before such a head that is not there any more, or
+   * is another one, is found, unless it is past the retention. Default: none. At most 200.
    */
   readonly heads?: readonly Given<AuditHead>[] | undefined;
 }

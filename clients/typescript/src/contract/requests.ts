@@ -31,6 +31,7 @@ const AUDIT_HEAD = {
   chain: checks.whole32,
   sequence: checks.whole64,
   digest: checks.text,
+  time: checks.date,
 } satisfies checks.Checks<AuditHead>;
 
 const PROMPT_CHOICE = { value: checks.text, label: checks.text } satisfies checks.Checks<PromptChoice>;

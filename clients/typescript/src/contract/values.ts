@@ -68,6 +68,11 @@ export interface AuditHead {
   readonly sequence: number;
   /** The `digest` of the entry: 64 lower-case hexadecimal digits. */
   readonly digest: string;
+  /**
+   * The time of the entry, or that of an earlier one if that is later. Retention deletes entries in its order: a
+   * start of the chain that is older than this head does not explain that the entry is gone.
+   */
+  readonly time: Date;
 }
 
 /** The result for one chain. */
@@ -80,7 +85,7 @@ export interface AuditChain {
   readonly firstSequence: number;
   /** The newest entry. Undefined: there is none. */
   readonly head: AuditHead | undefined;
-  /** What is wrong. Empty: the chain is as the servers have stored it. At most 100. */
+  /** What is wrong. Empty: it is proven that the chain is as the servers have stored it. At most 100. */
   readonly problems: readonly AuditProblem[];
 }
 

@@ -4,10 +4,10 @@
 -- KEYS: chain
 -- ARGV:
 ---@param audit string see includes/audit.lua
--- Returns: OK; HEAD_MOVED with id and text of the newest entry ('' = there is none).
+-- Returns: OK; HEAD_MOVED with the newest item of the audit.
 -- @include audit
 -- @arguments
 
-local appended, newest_id, newest_entry = append_audit(audit)
-if appended == 'MOVED' then return {'HEAD_MOVED', newest_id, newest_entry} end
+local appended, newest = append_audit(audit)
+if appended == 'MOVED' then return {'HEAD_MOVED', newest} end
 return {'OK'}

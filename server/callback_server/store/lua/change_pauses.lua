@@ -15,7 +15,7 @@
 -- Returns: OK, or SAME (the activity was not paused before, and is not now), with the hash: the version at the field
 --          '', and a field for each paused activity, with the pause as JSON ([principal, reason, milliseconds]; 1 if a
 --          server of the release before stored it); FULL (as many activities are paused already as can be, and nothing
---          was changed); HEAD_MOVED with id and text of the newest entry of the audit.
+--          was changed); HEAD_MOVED with the newest item of the audit.
 -- @include audit
 -- @arguments
 
@@ -24,8 +24,8 @@ local was_paused = redis.call('HEXISTS', list, activity) == 1
 if is_paused and not was_paused and redis.call('HLEN', list) > max_paused then return {'FULL'} end
 local word = (is_paused or was_paused) and 'OK' or 'SAME'
 if word == 'OK' then
-  local appended, newest_id, newest_entry = append_audit(audit)
-  if appended == 'MOVED' then return {'HEAD_MOVED', newest_id, newest_entry} end
+  local appended, newest = append_audit(audit)
+  if appended == 'MOVED' then return {'HEAD_MOVED', newest} end
   if appended == 'AGAIN' then return {'OK', redis.call('HGETALL', list)} end
 end
 local time = redis.call('TIME')

@@ -16,8 +16,8 @@
 ---@param audit string see includes/audit.lua, '' = no entry
 -- Returns: reports, then OK with the number of calls that had something recorded until this erasure, the number before
 --          which to continue (0 = there are no more), and 1 if the entry of the audit is there (else 0: there was
---          nothing to erase); UNKNOWN (no such case of this owner); HEAD_MOVED with id and text of the newest entry of
---          the audit.
+--          nothing to erase); UNKNOWN (no such case of this owner); HEAD_MOVED with the
+--          newest item of the audit.
 -- Transition: of a delivery PENDING -> DEAD, which ends its call if that still runs; of each held call of a resolved
 --             case its row of the life table.
 -- @include audit
@@ -75,8 +75,8 @@ check_types(case, redis.call('ZRANGE', held_key(case_id), 0, -1), true)
 redis.call('XLEN', audit_key())
 local has_entry = finds_data()
 if has_entry then
-  local appended, newest_id, newest_entry = append_audit(audit)
-  if appended == 'MOVED' then return reply('HEAD_MOVED', newest_id, newest_entry) end
+  local appended, newest = append_audit(audit)
+  if appended == 'MOVED' then return reply('HEAD_MOVED', newest) end
 elseif audit ~= '' then
   has_entry = is_audited(audit)
 end

@@ -10,8 +10,8 @@
 ---@param audit string see includes/audit.lua, '' = no entry
 ---@param limits {recorded_calls_per_case: number, recorded_bytes_per_case: number}
 -- Returns: reports, then OK; UNKNOWN (no such case of this owner); CLOSED with its reason; PAST
---          (the time is not later than now); TOO_LATE; SAME (the case expires then already); HEAD_MOVED with id and
---          text of the newest entry of the audit.
+--          (the time is not later than now); TOO_LATE; SAME (the case expires then already); HEAD_MOVED with the
+--          newest item of the audit.
 -- Transition: none. Timeouts are applied first.
 -- @include audit
 -- @include timeouts
@@ -28,8 +28,8 @@ if case.status == 'CLOSED' then return reply('CLOSED', case.reason) end
 if expires <= now then return reply('PAST') end
 if expires > now + max_ms then return reply('TOO_LATE') end
 if tonumber(case.expires) == expires then return reply('SAME') end
-local appended, newest_id, newest_entry = append_audit(audit)
-if appended == 'MOVED' then return reply('HEAD_MOVED', newest_id, newest_entry) end
+local appended, newest = append_audit(audit)
+if appended == 'MOVED' then return reply('HEAD_MOVED', newest) end
 if appended == 'AGAIN' then return reply('OK') end
 
 redis.call('HSET', case_key(case_id), 'expires', string.format('%.0f', expires))

@@ -34,8 +34,8 @@
 -- Returns: reports, then OK, or AGAIN (the call had ended so before), with the effect on the
 --          case ('' = none) and the status of the delivery ('' = none); PENDING (another attempt follows); STALE (the
 --          call has ended otherwise, another attempt has started, or the call is no longer kept); MERGE with version,
---          content and body of the response that the case has now; HEAD_MOVED with id and text
---          of the newest entry of the audit.
+--          content and body of the response that the case has now; HEAD_MOVED with the
+--          newest item of the audit.
 -- Transition: the call's row of the life table. A case that was closed meanwhile stays closed. Of its delivery
 --             RUNNING -> DELIVERED, DEAD or PENDING.
 -- @include audit
@@ -72,8 +72,8 @@ if version ~= '' and version ~= case.version then
 end
 
 if audit ~= '' then
-  local appended, newest_id, newest_entry = append_audit(audit)
-  if appended == 'MOVED' then return reply('HEAD_MOVED', newest_id, newest_entry) end
+  local appended, newest = append_audit(audit)
+  if appended == 'MOVED' then return reply('HEAD_MOVED', newest) end
 end
 
 if delivery then

@@ -11,8 +11,8 @@
 ---@param audit string see includes/audit.lua, '' = no entry
 -- Returns: reports, then OK; UNKNOWN (no such call of this owner, or it is no longer kept);
 --          RUNNING (the call or its delivery runs); INCOMPLETE (its request is not kept whole); UNHANDLED (its activity
---          has no handler); OBSOLETE (it is a reminder, and its case is decided); HEAD_MOVED with id and text of
---          the newest entry of the audit.
+--          has no handler); OBSOLETE (it is a reminder, and its case is decided); HEAD_MOVED with the
+--          newest item of the audit.
 -- Transition: of a delivery none, DELIVERED or DEAD -> PENDING.
 -- @include audit
 -- @include types
@@ -29,8 +29,8 @@ if is_obsolete(case, call_id) then return reply('OBSOLETE') end
 
 check_types(case, {}, true)
 local now = math.floor(now_us() / 1000)
-local appended, newest_id, newest_entry = append_audit(audit)
-if appended == 'MOVED' then return reply('HEAD_MOVED', newest_id, newest_entry) end
+local appended, newest = append_audit(audit)
+if appended == 'MOVED' then return reply('HEAD_MOVED', newest) end
 if appended == 'AGAIN' then return reply('OK') end
 redis.call('HSET', call_key(call_id), 'replayed', '1')
 if call[4] == 'PENDING' then

@@ -32,7 +32,7 @@
 --          decide), with the number of calls that are still to end, and call_id and replica of each call that has
 --          ended; UNKNOWN (no such case of this owner); NOT_HELD (the case holds no calls); CONFLICT (it has another
 --          answer); CLOSED with its reason (and no held calls); MERGE with version, content and body of the response
---          that the case has now; HEAD_MOVED with id and text of the newest entry of the audit.
+--          that the case has now; HEAD_MOVED with the newest item of the audit.
 -- Transition: of each held call its row of the life table. Timeouts are applied first.
 -- @include audit
 -- @include timeouts
@@ -73,8 +73,8 @@ if not case.resolved then
   local is_for_held = status == 'REJECTED' and case.mode == 'RETRYABLE'
   local rejected = is_for_held and redis.call('ZRANGE', held_key(case_id), '-inf', up_to, 'BYSCORE')
   if is_for_held and not rejected[1] then return reply('AGAIN', 0) end
-  local appended, newest_id, newest_entry = append_audit(audit)
-  if appended == 'MOVED' then return reply('HEAD_MOVED', newest_id, newest_entry) end
+  local appended, newest = append_audit(audit)
+  if appended == 'MOVED' then return reply('HEAD_MOVED', newest) end
   if is_for_held then
     for _, call_id in ipairs(rejected) do
       add_ended(call_id)

@@ -13,7 +13,7 @@
 ---@param audit string see includes/audit.lua, '' = no entry
 ---@param limits {recorded_calls_per_case: number, recorded_bytes_per_case: number}
 -- Returns: reports, then OK; UNKNOWN (no such case of this owner); CLOSED with its reason;
---          CONFLICT (the response has another version); HEAD_MOVED with id and text of the newest entry of the audit.
+--          CONFLICT (the response has another version); HEAD_MOVED with the newest item of the audit.
 -- Transition: none. Timeouts are applied first.
 -- @include audit
 -- @include timeouts
@@ -27,8 +27,8 @@ redis.call('XLEN', audit_key())
 apply_timeouts(case, math.floor(now_us() / 1000), limits)
 if case.status == 'CLOSED' then return reply('CLOSED', case.reason) end
 if case.version ~= version then return reply('CONFLICT') end
-local appended, newest_id, newest_entry = append_audit(audit)
-if appended == 'MOVED' then return reply('HEAD_MOVED', newest_id, newest_entry) end
+local appended, newest = append_audit(audit)
+if appended == 'MOVED' then return reply('HEAD_MOVED', newest) end
 
 redis.call('SET', content_key(case_id), content)
 if body ~= '' then redis.call('SET', body_key(case_id), body) else redis.call('DEL', body_key(case_id)) end

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from callback_server.domain.audit import AuditEntry, Place, StoredEntry, decode_entry
+from callback_server.domain.audit import AuditEntry, StoredEntry, decode_entry
 from callback_server.store import keys
 from callback_server.store.scripts import Scripts
 
@@ -21,7 +21,7 @@ MAX_READS: Final = 2 * keys.AUDIT_CHAINS
 """After how many reads of a chain a page ends, whatever it has."""
 READ_ENTRIES: Final = 1000
 """How many entries are read at a time, of all chains together."""
-_TOKEN: Final = re.compile(r"([0-9]{1,16})_([0-9]{1,2})_([0-9]{1,16})")
+_TOKEN: Final = re.compile(r"([0-9]{1,20})_([0-9]{1,2})_([0-9]{1,20})")
 
 
 class AuditCursor(NamedTuple):
@@ -115,8 +115,8 @@ async def list_audit(
         for (chain, _), found in zip(asked, await scripts.read_together(commands), strict=True):
             place = None
             for id_, fields in found:
-                place = Place.parse(id_)
-                stored = StoredEntry(place, fields[1], fields[3].decode())
+                stored = StoredEntry.parse(id_, fields)
+                place = stored.place
                 heapq.heappush(heap, _Read(-place.ms, -chain, -place.sequence, False, stored))
             if place is not None and len(found) == count:
                 heapq.heappush(heap, _Read(-place.ms, -chain, -place.sequence, True, None))

@@ -21,6 +21,8 @@ class AuditPart:
     start: bytes
     """What says where the chain begins, with its HMAC before it and a space between. Empty: with entry 1."""
     entries: list[StoredEntry]
+    newest: StoredEntry | None
+    """The newest entry of the chain. None: there is none."""
 
 
 async def read_audit(scripts: Scripts, chain: int, after: Place | None, *, limit: int = LIMIT) -> AuditPart:
@@ -30,6 +32,6 @@ async def read_audit(scripts: Scripts, chain: int, after: Place | None, *, limit
         StoreError: The store did not answer.
     """
     after_id = "" if after is None else str(after)
-    start, *flat = await scripts.run_on(SCRIPT, keys.audit_tag(chain), after=after_id, limit=limit)
-    triples = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
-    return AuditPart(start, [StoredEntry(Place.parse(id_), entry, mac.decode()) for id_, entry, mac in triples])
+    start, items, newest = await scripts.run_on(SCRIPT, keys.audit_tag(chain), after=after_id, limit=limit)
+    entries = [StoredEntry.parse(*item) for item in items]
+    return AuditPart(start, entries, StoredEntry.parse(*newest[0]) if newest else None)

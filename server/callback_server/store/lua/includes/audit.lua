@@ -12,18 +12,22 @@ local function is_audited(audit)
   return own and own[2][2] == entry
 end
 
+-- Returns the entry in the fields of an item. One that no server has made has none, as in `StoredEntry.parse`.
+local function entry_in(fields)
+  return #fields == 4 and fields[1] == 'entry' and fields[3] == 'mac' and fields[2] or ''
+end
+
 -- Appends the entry of this change, unless another one was appended since the server has read the newest.
 ---@return string APPENDED, AGAIN (it is there already: the change was made before), or MOVED
----@return string id of the newest entry if that has MOVED ('' = there is none)
----@return string entry the newest
+---@return table item the newest, id and fields, if that has MOVED (empty = there is none)
 local function append_audit(audit)
-  if audit == '' then return 'APPENDED' end
+  if audit == '' then return 'APPENDED', {} end
   local previous, id, mac, entry = audit_parts(audit)
   local newest = redis.call('XREVRANGE', audit_key(), '+', '-', 'COUNT', 1)[1]
-  if (newest and redis.sha1hex(newest[2][2]) or '-') == previous then
+  if (newest and redis.sha1hex(entry_in(newest[2])) or '-') == previous then
     redis.call('XADD', audit_key(), id, 'entry', entry, 'mac', mac)
-    return 'APPENDED'
+    return 'APPENDED', {}
   end
-  if is_audited(audit) then return 'AGAIN' end
-  return 'MOVED', newest and newest[1] or '', newest and newest[2][2] or ''
+  if is_audited(audit) then return 'AGAIN', {} end
+  return 'MOVED', newest or {}
 end
