@@ -155,13 +155,13 @@ class Scripts:
         """Pass each report of a kind to `receiver`."""
         self._receivers[kind] = receiver
 
-    async def run(self, script: Script, partition: int, /, **arguments: Any) -> Any:
-        """Run `script` on a partition, with its arguments by name, and return its answer.
+    async def run(self, script: Script, partition: int | None = None, /, **arguments: Any) -> Any:
+        """Run `script` on a partition (None: that of its argument `case_id`), and return its answer.
 
         Raises:
             StoreError: The store could not be reached, gave no answer, or refused to run the script.
         """
-        tag = keys.tag(partition)
+        tag = keys.tag(keys.partition_of(arguments["case_id"]) if partition is None else partition)
         sent, newest_event = Sent(tag), 0
         seen = self._guard.seen(tag) if self._guard is not None and script.sends_reports else (None, 0)
         with store_errors():

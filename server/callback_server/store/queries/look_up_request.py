@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from callback_server.domain.ids import case_id_of
-from callback_server.store import keys
 from callback_server.store.scripts import Script, Scripts
 from callback_server.store.transitions.claim_call import LimitedOwner, LookUpRefusal, refusal_of
 
@@ -38,7 +37,6 @@ async def look_up_request(
     case_id = case_id_of(state_sha256)
     word, *facts = await scripts.run(
         SCRIPT,
-        keys.partition_of(case_id),
         case_id=case_id,
         state_hash_half=state_sha256[16:],
         parameter=parameter,

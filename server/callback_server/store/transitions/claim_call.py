@@ -14,7 +14,6 @@ from callback_server.domain.guard import RequestIntent
 from callback_server.domain.ids import case_id_of
 from callback_server.domain.response import Response
 from callback_server.domain.verification import Verification
-from callback_server.store import keys
 from callback_server.store.packing import (
     pack_request,
     unpack_answer,
@@ -168,7 +167,6 @@ async def claim_call(
     whole_request, whole_body = (b"", b"") if kept is request else pack_request(request)
     word, *facts = await scripts.run(
         SCRIPT,
-        keys.partition_of(case_id),
         case_id=case_id,
         state_hash_half=state_sha256[16:],
         parameter=parameter,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 from typing import Final
 
-from callback_server.store import keys
 from callback_server.store.audit_argument import require_head
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Script, Scripts
@@ -35,7 +34,6 @@ async def close_case(
     """
     word, *facts = await scripts.run(
         SCRIPT,
-        keys.partition_of(case_id),
         case_id=case_id,
         owner=owner or "",
         audit=audit,

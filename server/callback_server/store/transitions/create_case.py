@@ -7,7 +7,6 @@ from typing import Final
 
 from callback_server.domain.case import AnswerMode, GetGuard, NewCase
 from callback_server.domain.response import needs_platform
-from callback_server.store import keys
 from callback_server.store.packing import pack, pack_content, stored_code
 from callback_server.store.scripts import Script, Scripts
 
@@ -46,7 +45,6 @@ async def create_case(scripts: Scripts, case: NewCase) -> CaseStored | KnownRequ
     content, body = pack_content(case.settings, case.response)
     reply = await scripts.run(
         SCRIPT,
-        keys.partition_of(case.id),
         case_id=case.id,
         state_hash_half=case.state_sha256[16:],
         fingerprint=case.fingerprint[:16],

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from callback_server.store import keys
 from callback_server.store.audit_argument import require_head
 from callback_server.store.scripts import Script, Scripts
 
@@ -43,7 +42,6 @@ async def erase_calls(
     """
     word, *facts = await scripts.run(
         SCRIPT,
-        keys.partition_of(case_id),
         case_id=case_id,
         owner=owner or "",
         erasure=erasure,

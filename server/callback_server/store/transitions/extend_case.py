@@ -6,7 +6,6 @@ import enum
 from typing import Final
 
 from callback_server.domain.case import CloseReason
-from callback_server.store import keys
 from callback_server.store.audit_argument import require_head
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Script, Scripts
@@ -55,7 +54,6 @@ async def extend_case(
     """
     word, *facts = await scripts.run(
         SCRIPT,
-        keys.partition_of(case_id),
         case_id=case_id,
         owner=owner or "",
         expires=expires_ms,

@@ -11,7 +11,6 @@ from callback_server.domain.call import DeliveryStatus, Outcome
 from callback_server.domain.case import CaseEffect
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.response import Response, code_alone
-from callback_server.store import keys
 from callback_server.store.audit_argument import require_head
 from callback_server.store.packing import pack_both, unpack_content, unpack_effect
 from callback_server.store.recording import Recording
@@ -94,7 +93,6 @@ async def finish_call(
         code = code_alone(outcome.response)
     word, *facts = await scripts.run(
         SCRIPT,
-        keys.partition_of(case_id),
         case_id=case_id,
         call_id=call_id,
         status=outcome.status,

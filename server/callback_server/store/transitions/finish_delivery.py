@@ -8,7 +8,6 @@ from typing import Final
 from callback_server.domain.call import DeliveryStatus, Outcome, Request
 from callback_server.domain.case import Settings
 from callback_server.domain.ids import case_id_of_call
-from callback_server.store import keys
 from callback_server.store.packing import pack_content, pack_request
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Script, Scripts
@@ -65,7 +64,6 @@ async def finish_delivery(
     kept_request, kept_body = (b"", b"") if kept is request else pack_request(kept)
     word, *facts = await scripts.run(
         SCRIPT,
-        keys.partition_of(case_id_of_call(call_id)),
         case_id=case_id_of_call(call_id),
         call_id=call_id,
         fencing_token=fencing_token,

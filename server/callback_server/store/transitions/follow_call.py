@@ -8,7 +8,6 @@ from typing import Final
 
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.response import Response
-from callback_server.store import keys
 from callback_server.store.packing import unpack_fallback
 from callback_server.store.scripts import Script, Scripts
 from callback_server.store.transitions.claim_call import EarlierCallEnded, earlier_call
@@ -67,7 +66,6 @@ async def follow_call(
     case_id = case_id_of_call(call_id)
     word, *facts = await scripts.run(
         SCRIPT,
-        keys.partition_of(case_id),
         case_id=case_id,
         call_id=call_id,
         repeat_id=repeat_id,

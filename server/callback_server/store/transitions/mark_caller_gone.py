@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from callback_server.domain.ids import case_id_of_call
-from callback_server.store import keys
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script("mark_caller_gone", sends_reports=True)
@@ -18,5 +17,5 @@ async def mark_caller_gone(scripts: Scripts, call_id: str) -> bool:
         StoreError: It is not known whether the call was marked.
     """
     case_id = case_id_of_call(call_id)
-    (word,) = await scripts.run(SCRIPT, keys.partition_of(case_id), case_id=case_id, call_id=call_id)
+    (word,) = await scripts.run(SCRIPT, case_id=case_id, call_id=call_id)
     return bool(word == b"OK")

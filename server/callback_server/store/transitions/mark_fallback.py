@@ -6,7 +6,6 @@ from typing import Final
 
 from callback_server.domain.call import Request
 from callback_server.domain.ids import case_id_of_call
-from callback_server.store import keys
 from callback_server.store.packing import pack_request
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Script, Scripts
@@ -36,7 +35,6 @@ async def mark_fallback(
     whole_request, whole_body = (b"", b"") if is_stored else pack_request(request)
     (word,) = await scripts.run(
         SCRIPT,
-        keys.partition_of(case_id_of_call(call_id)),
         case_id=case_id_of_call(call_id),
         call_id=call_id,
         request=whole_request,

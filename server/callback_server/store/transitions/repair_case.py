@@ -77,7 +77,6 @@ async def _run(
 ) -> tuple[int, list[CaseFault]]:
     next_after, *faults = await scripts.run(
         SCRIPT,
-        keys.partition_of(case_id),
         case_id=case_id,
         call_id=call_id,
         after=str(after),

@@ -6,7 +6,6 @@ import enum
 from typing import Final
 
 from callback_server.domain.ids import case_id_of_call
-from callback_server.store import keys
 from callback_server.store.audit_argument import require_head
 from callback_server.store.scripts import Script, Scripts
 
@@ -39,8 +38,6 @@ async def replay_call(scripts: Scripts, call_id: str, *, owner: str | None, audi
         StoreError: It is not known whether it is due now.
     """
     case_id = case_id_of_call(call_id)
-    word, *facts = await scripts.run(
-        SCRIPT, keys.partition_of(case_id), case_id=case_id, owner=owner or "", call_id=call_id, audit=audit
-    )
+    word, *facts = await scripts.run(SCRIPT, case_id=case_id, owner=owner or "", call_id=call_id, audit=audit)
     require_head(word, facts)
     return ReplayResult(word)

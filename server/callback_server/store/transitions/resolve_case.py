@@ -10,7 +10,6 @@ from typing import Final
 from callback_server.domain.call import Outcome
 from callback_server.domain.case import CloseReason, Settings
 from callback_server.domain.response import Response, ResponseType, code_alone
-from callback_server.store import keys
 from callback_server.store.audit_argument import require_head
 from callback_server.store.packing import pack_both, pack_content, unpack_content
 from callback_server.store.recording import Recording
@@ -83,7 +82,6 @@ async def resolve_case(
     erased = Response(type=ResponseType.RESPONSE, code=HTTPStatus.GONE if code is None else code)
     word, *facts = await scripts.run(
         SCRIPT,
-        keys.partition_of(case_id),
         case_id=case_id,
         owner=owner or "",
         digest=digest,

@@ -7,7 +7,6 @@ from typing import Final
 
 from callback_server.domain.case import Case, CloseReason
 from callback_server.domain.response import Response, needs_platform
-from callback_server.store import keys
 from callback_server.store.audit_argument import require_head
 from callback_server.store.packing import pack_content, stored_code
 from callback_server.store.recording import Recording
@@ -47,7 +46,6 @@ async def set_response(
     content, body = pack_content(case.settings, response)
     word, *facts = await scripts.run(
         SCRIPT,
-        keys.partition_of(case.id),
         case_id=case.id,
         owner=owner or "",
         version=case.version,
