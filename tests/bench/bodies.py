@@ -25,7 +25,8 @@ from urllib.parse import urlsplit
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.kit.connection import Connection
-from bench.kit.programs import resident_bytes, running_deployment, running_store
+from bench.kit.programs import resident_bytes, running_deployment
+from support.store import StoreProcess
 
 from callback import AnswerMode, Response
 from callback_edge.settings import EdgeSettings
@@ -171,7 +172,7 @@ async def main(options):
         directory = Path(folder)
         secret = directory / "secret"
         secret.write_text("a secret of an operator")
-        with running_store(directory / "store") as store:
+        with StoreProcess(directory / "store") as store:
             async with running_deployment(directory / "ours", store, config=PROFILES.format(secret=secret)) as ours:
                 (port,) = ours.ports
                 honest = await ours.client.generate_callback_url("record", Response(b"ok"), allow_multiple_calls=True)

@@ -24,8 +24,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import httpx
 from bench.kit.load import open_loop
-from bench.kit.programs import Subject, charged, running_deployment, running_store
+from bench.kit.programs import Subject, charged, running_deployment
 from bench.kit.surroundings import surroundings
+from support.store import StoreProcess
 from support.system import Process
 
 MAX_SHARE = 0.05
@@ -104,7 +105,7 @@ class People:
 async def measure(options, directory):
     """Measure the rounds, print them, and return the ratios."""
     ratios = []
-    with running_store(directory / "store") as store:
+    with StoreProcess(directory / "store") as store:
         async with running_deployment(directory / "ours", store, administrators=options.tokens) as ours:
             subject = Subject("record", ours.ports[0], await ours.paths("record", CALLBACKS), ours.processes)
             console = Process(

@@ -25,7 +25,8 @@ from urllib.parse import urlsplit
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.kit.connection import Connection
-from bench.kit.programs import running, running_deployment, running_store
+from bench.kit.programs import running, running_deployment
+from support.store import StoreProcess
 
 from callback import AnswerMode, AsyncCallbackClient, Response
 
@@ -122,7 +123,7 @@ async def flood_files(flood, client, directory):
 async def run(name, options, directory):
     """Measure beside one flood, then alone. Print a line, and return whether its bounds are met."""
     flood = FLOODS[name]
-    with running_store(directory / f"{name}-store") as store:
+    with StoreProcess(directory / f"{name}-store") as store:
         async with contextlib.AsyncExitStack() as stack:
             ours = await stack.enter_async_context(
                 running_deployment(directory / name, store, administrators=1, config=flood.config)

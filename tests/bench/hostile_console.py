@@ -21,8 +21,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.kit.programs import running_deployment, running_store
+from bench.kit.programs import running_deployment
 from bench.kit.surroundings import surroundings
+from support.store import StoreProcess
 from support.system import Process
 
 MAX_RATIO = 5
@@ -188,7 +189,7 @@ def memory_mb(pid):
 async def measure(options, directory):
     """Measure the rows, print them, and return the problems."""
     problems = []
-    with running_store(directory / "store") as store:
+    with StoreProcess(directory / "store") as store:
         async with running_deployment(directory / "ours", store, administrators=1) as ours:
             console = Process(
                 "callback_console", directory / "console.log", interpreter=[sys.executable],

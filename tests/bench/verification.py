@@ -136,12 +136,9 @@ async def main(rounds):
             if content:
                 files = "secret_files" if b"BEGIN" not in content else "key_files"
                 config += f'{files} = ["{directory / name}"]\n'
-        store = own_store(directory).start()
-        try:
+        with own_store(directory) as store:
             async with running_system(directory, store, config=config) as system:
                 times = await measure(system, rounds)
-        finally:
-            store.stop()
     none = times.pop("")
     print(f"{'none':23} {statistics.median(none):6.2f} ms")
     size = len(none) // PARTS

@@ -91,9 +91,9 @@ def replaying(target):
 
 
 async def test_an_interrupted_replay_that_runs_again_replays_nothing_twice(tmp_path):
-    orders, store, places = Orders(), own_store(tmp_path).start(), asyncio.Semaphore(AT_ONCE)
+    orders, places = Orders(), asyncio.Semaphore(AT_ONCE)
     async with contextlib.AsyncExitStack() as stack:
-        stack.callback(store.stop)
+        store = stack.enter_context(own_store(tmp_path))
         listening = await stack.enter_async_context(orders.handlers.listen("127.0.0.1:0", grace=0))
         config = f'[activities.orders]\ntarget = "{listening.address}"\ndeadline_s = 60\n'
         system = await stack.enter_async_context(running_system(tmp_path, store, config=config))

@@ -98,7 +98,6 @@ class World:
 @pytest.fixture(scope="session")
 async def world(tmp_path_factory):
     directory = tmp_path_factory.mktemp("console")
-    store = own_store(directory).start()  # other tests, which run meanwhile in this session, empty the shared one
     principals = directory / "principals.toml"
     tokens = {
         name: add_token(principals, name, [role], None, activities=(EVERY_ACTIVITY,) if role is Role.WORKER else ())
@@ -111,34 +110,34 @@ async def world(tmp_path_factory):
     authority.cert_pem.write_to_path(ca_file)
     authority.issue_cert("127.0.0.5").configure_cert(tls)
     provider = Provider(names_itself=True)
-    try:
-        with serving(provider.app, "127.0.0.5", tls) as provider.issuer:
-            with principals.open("a") as file:
-                for subject, name in SUBJECTS.items():
-                    file.write(f'[[principals.{name}.subjects]]\nissuer = "{provider.issuer}"\nsubject = "{subject}"\n')
-            openid = OpenIdSettings(
-                issuer=provider.issuer,
-                client_id=CLIENT_ID,
-                client_secret_file=directory / "openid.secret",
-                ca_file=ca_file,
-            )
-            issuer = {"audiences": [CLIENT_ID], "ca_file": str(ca_file), "private_networks": ["127.0.0.5"]}
-            options = {
-                "config": CONFIG,
-                "server": {
-                    "CALLBACK_PRINCIPALS_FILE": str(principals),
-                    "CALLBACK_ISSUERS": json.dumps({provider.issuer: issuer}),
-                },
-                "edge": {"CALLBACK_EDGE_SERVER_TOKEN_FILE": str(directory / "edge.token")},
-            }
-            async with (
-                running_system(directory, store, **options) as system,
-                AsyncCallbackClient(system.grpc, token=tokens["orders"]) as client,
-                running_console(system.grpc) as console,
-            ):
-                yield World(system, tokens, client, console, provider, openid)
-    finally:
-        store.stop()
+    with (
+        own_store(directory) as store,  # other tests, which run meanwhile in this session, empty the shared one
+        serving(provider.app, "127.0.0.5", tls) as provider.issuer,
+    ):
+        with principals.open("a") as file:
+            for subject, name in SUBJECTS.items():
+                file.write(f'[[principals.{name}.subjects]]\nissuer = "{provider.issuer}"\nsubject = "{subject}"\n')
+        openid = OpenIdSettings(
+            issuer=provider.issuer,
+            client_id=CLIENT_ID,
+            client_secret_file=directory / "openid.secret",
+            ca_file=ca_file,
+        )
+        issuer = {"audiences": [CLIENT_ID], "ca_file": str(ca_file), "private_networks": ["127.0.0.5"]}
+        options = {
+            "config": CONFIG,
+            "server": {
+                "CALLBACK_PRINCIPALS_FILE": str(principals),
+                "CALLBACK_ISSUERS": json.dumps({provider.issuer: issuer}),
+            },
+            "edge": {"CALLBACK_EDGE_SERVER_TOKEN_FILE": str(directory / "edge.token")},
+        }
+        async with (
+            running_system(directory, store, **options) as system,
+            AsyncCallbackClient(system.grpc, token=tokens["orders"]) as client,
+            running_console(system.grpc) as console,
+        ):
+            yield World(system, tokens, client, console, provider, openid)
 
 
 @pytest.fixture(scope="session")

@@ -312,8 +312,7 @@ async def write(checkout, target):
     """Write the data."""
     async with contextlib.AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        store = own_store(directory).start()
-        stack.callback(store.stop)
+        store = stack.enter_context(own_store(directory))
         handler = await stack.enter_async_context(stub_handler())
         client = await stack.enter_async_context(redis.asyncio.Redis(port=store.port))
         release = Release(checkout, directory, store, handler)

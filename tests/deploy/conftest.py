@@ -19,12 +19,9 @@ async def handler():
 async def fleet(tmp_path_factory, handler):
     """Run two servers and two edges that no test restarts. They have their own store, as servers sweep their store."""
     directory = tmp_path_factory.mktemp("fleet")
-    store = own_store(directory).start()
-    try:
+    with own_store(directory) as store:
         async with running_fleet(directory, store, activities=handler.config) as running:
             yield running
-    finally:
-        store.stop()
 
 
 @pytest.fixture(scope="module")

@@ -38,13 +38,12 @@ def back_up(store, copy):
 @pytest.fixture
 def rewriting_store(tmp_path):
     """Run a store that rewrites its append-only file during the whole test, so that every backup waits."""
-    store = own_store(tmp_path, settings=("--auto-aof-rewrite-percentage", "73", "--rdb-key-save-delay", "10000000"))
-    store.start()
-    with redis.Redis(port=store.port) as client:
-        client.mset({str(n): "x" for n in range(100)})
-        client.bgrewriteaof()
-    yield store
-    store.kill()
+    settings = ("--auto-aof-rewrite-percentage", "73", "--rdb-key-save-delay", "10000000")
+    with own_store(tmp_path, settings=settings) as store:
+        with redis.Redis(port=store.port) as client:
+            client.mset({str(n): "x" for n in range(100)})
+            client.bgrewriteaof()
+        yield store
 
 
 class Business:
@@ -120,8 +119,7 @@ def rewriting(store):
 
 
 def test_a_backup_leaves_the_settings_of_the_store_as_they_were(tmp_path):
-    store = own_store(tmp_path, kind="redis", settings=("--auto-aof-rewrite-percentage", "73")).start()
-    try:
+    with own_store(tmp_path, kind="redis", settings=("--auto-aof-rewrite-percentage", "73")) as store:
         assert back_up(store, tmp_path / "copy") == (0, "")
         assert rewriting(store) == "73"
         assert back_up(store, tmp_path / "copy") == (1, f"backup.sh: {tmp_path / 'copy'} already exists\n")
@@ -129,8 +127,6 @@ def test_a_backup_leaves_the_settings_of_the_store_as_they_were(tmp_path):
         assert back_up(store, tmp_path / "other")[0] != 0
         assert rewriting(store) == "73"
         assert not (tmp_path / "other").exists()
-    finally:
-        store.kill()
 
 
 def test_a_backup_that_is_ended_leaves_the_settings_as_they_were(rewriting_store, tmp_path):
@@ -157,9 +153,6 @@ def test_a_backup_that_is_ended_leaves_the_settings_as_they_were(rewriting_store
 def test_a_backup_of_an_unreachable_store_and_of_one_that_does_not_let_its_rewriting_wait_fails(tmp_path):
     store = own_store(tmp_path, settings=("--rename-command", "CONFIG", ""))
     assert back_up(store, tmp_path / "copy")[0] != 0
-    store.start()
-    try:
+    with store:
         assert back_up(store, tmp_path / "copy")[0] != 0
         assert not (tmp_path / "copy").exists()
-    finally:
-        store.kill()

@@ -304,9 +304,8 @@ async def stuck(_call):
 async def night(tmp_path):
     (tmp_path / "secret").write_text("secret")
     (tmp_path / "token").write_text("callback_token")
-    store = own_store(tmp_path).start()
     async with contextlib.AsyncExitStack() as stack:
-        stack.callback(store.kill)
+        store = stack.enter_context(own_store(tmp_path))
         handlers = handlers_of(broken=broken, failing=broken, stuck=stuck)
         handlers = await stack.enter_async_context(handlers.listen("127.0.0.1:0", grace=0))
         system = await stack.enter_async_context(
@@ -320,8 +319,7 @@ async def night(tmp_path):
         )
         beside = tmp_path / "beside"
         beside.mkdir()
-        of_odd = own_store(beside).start()  # or it would take deliveries, for which it lacks descriptors
-        stack.callback(of_odd.kill)
+        of_odd = stack.enter_context(own_store(beside))  # or it would take deliveries, for which it lacks descriptors
         odd = await stack.enter_async_context(odd_server(tmp_path, of_odd))
         night = Night(system, odd, tmp_path)
         stack.push_async_callback(night.end)

@@ -38,13 +38,10 @@ async def handler():
 @pytest.fixture
 async def fleet(tmp_path, handler):
     """Run two servers and two edges on their own store."""
-    store = own_store(tmp_path).start()
     options = {"activities": handler.config, "server": {"CALLBACK_RECORDED_CALLS_PER_CASE": "1000000"}}
-    try:
+    with own_store(tmp_path) as store:
         async with running_fleet(tmp_path, store, **options) as running:
             yield running
-    finally:
-        store.stop()
 
 
 async def test_rolling_restarts_lose_nothing(tmp_path, fleet, handler):

@@ -70,9 +70,8 @@ HANDLERS = handlers_of(**{"broken": broken, "failing": broken, "stuck": stuck, "
 async def system(tmp_path_factory):
     directory = tmp_path_factory.mktemp("runbooks")
     (directory / "secret").write_text(GITHUB_SECRET)
-    store = own_store(directory).start()
     async with contextlib.AsyncExitStack() as stack:
-        stack.callback(store.stop)
+        store = stack.enter_context(own_store(directory))
         handlers = await stack.enter_async_context(HANDLERS.listen("127.0.0.1:0", grace=0))
         config = f'[profiles.repository]\nkind = "provider:github"\nsecret_files = ["{directory}/secret"]\n'
         config += "".join(f'[activities.{name}]\ntarget = "{handlers.address}"\n' for name in SERVED)

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support.store import StoreProcess, free_port
+from support.store import free_port
+from support.system import own_store
 from support.tools import require
 from support.tree import ROOT
 from support.up import Up
@@ -183,8 +184,7 @@ def production(tmp_path_factory):
     tour = Tour(tmp_path_factory.mktemp("production"))
     tour.write("production.toml")
     tour.run("\n".join(commands("umask")))
-    (tour.directory / "store").mkdir()
-    store = StoreProcess(tour.directory / "store").start()
+    store = own_store(tour.directory)
     tour.environment |= {
         "CALLBACK_STORE_URL": store.url, "CALLBACK_GRPC_BIND": tour.grpc, "CALLBACK_BOX_URL": f"http://{tour.edge}",
         "CALLBACK_ADMIN_BIND": "127.0.0.1:0", "CALLBACK_DRAIN_S": "0", "CALLBACK_EDGE_DRAIN_S": "0",
@@ -193,15 +193,13 @@ def production(tmp_path_factory):
         "CALLBACK_CONSOLE_ADMIN_BIND": "127.0.0.1:0", "CALLBACK_CONSOLE_SERVER_TARGET": tour.grpc,
     }  # fmt: skip
     server, edge, console, *others = commands("callback server")
-    try:
-        with (
-            tour.running(*server.split(), ready=listens(tour.grpc)),
-            tour.running(*edge.split(), ready=listens(tour.edge)),
-            tour.running(*shlex.split(console, comments=True), ready=listens(tour.console)),
-        ):
-            yield tour, others
-    finally:
-        store.stop()
+    with (
+        store,
+        tour.running(*server.split(), ready=listens(tour.grpc)),
+        tour.running(*edge.split(), ready=listens(tour.edge)),
+        tour.running(*shlex.split(console, comments=True), ready=listens(tour.console)),
+    ):
+        yield tour, others
 
 
 def test_the_production_setup_of_the_readme(production):

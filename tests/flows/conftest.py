@@ -50,8 +50,7 @@ async def world(tmp_path_factory, handler_address):
         f'activities.{name} = {{ target = "{handler_address}", deadline_s = {DEADLINE_S} }}' for name in ACTIVITIES
     )
     config += "\n" + re.sub(r'"([a-z]+\.[a-z]+)"', rf'"{directory}/\1"', presets)
-    store = own_store(directory).start()
-    try:
+    with own_store(directory) as store:
         async with (
             site(PLATFORM) as platform,
             running_system(
@@ -63,8 +62,6 @@ async def world(tmp_path_factory, handler_address):
                 client=system.client, patient=patient, url=system.url, platform=platform, target=system.grpc,
                 store=store,
             )  # fmt: skip
-    finally:
-        store.stop()
 
 
 @pytest.fixture

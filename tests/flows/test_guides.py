@@ -322,13 +322,10 @@ async def teams(tmp_path_factory):
     )
     server = {"CALLBACK_PRINCIPALS_FILE": str(directory / "principals.toml")}
     edge = {"CALLBACK_EDGE_SERVER_TOKEN_FILE": str(directory / "edge.token")}
-    store = own_store(directory).start()
-    try:
+    with own_store(directory) as store:
         async with running_system(directory, store, server=server, edge=edge) as system:
             write("credit_check.py", directory, {"127.0.0.1:50051": system.grpc})
             yield system, run_file(directory / "credit_check.py")
-    finally:
-        store.stop()
 
 
 @pytest.mark.parametrize(("says", "gets"), [("y", (200, "granted")), ("n", (422, "not granted"))])

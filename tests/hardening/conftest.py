@@ -16,13 +16,10 @@ async def system(tmp_path_factory):
     config = "".join(
         f'[profiles.{name}]\nsecret_files = ["{secret}"]\n{declared}\n' for name, declared in PROFILES.items()
     )
-    store = own_store(directory).start()
-    try:
+    with own_store(directory) as store:
         edge = {"CALLBACK_EDGE_BODY_TIMEOUT_S": "1", "CALLBACK_EDGE_KEEP_ALIVE_TIMEOUT_S": "2"}
         async with running_system(directory, store, config=config, edge=edge) as running:
             yield running
-    finally:
-        store.stop()
 
 
 @pytest.fixture(autouse=True)

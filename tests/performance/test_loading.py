@@ -12,8 +12,7 @@ COUNT = 30
 
 
 async def test_benchmarks_load_open_and_closed_cases(tmp_path):
-    store = StoreProcess(tmp_path).start()
-    try:
+    with StoreProcess(tmp_path) as store:
         await load(store, range(COUNT), open_case, is_closed=lambda number: number % 3 == 0)
         async with cases_on(store) as cases:
             loaded = [await read_case(cases.scripts, open_case(number).id) for number in range(COUNT)]
@@ -21,5 +20,3 @@ async def test_benchmarks_load_open_and_closed_cases(tmp_path):
             CloseReason.CLOSED_BY_OWNER if number % 3 == 0 else None for number in range(COUNT)
         ]
         assert all(case.response == open_case(number).response for number, case in enumerate(loaded))
-    finally:
-        store.stop()

@@ -16,6 +16,7 @@ from bench.kit.connection import Connection, get
 from bench.kit.in_flight import ECHO, GENERATE
 from google.rpc.http_pb2 import HttpRequest
 from soak.counts import SOAK
+from support.store import StoreProcess
 
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 
@@ -34,7 +35,7 @@ MOST_OF_ECHO = 6
 @pytest.fixture(scope="module")
 async def ours(tmp_path_factory):
     directory = tmp_path_factory.mktemp("ours")
-    with programs.running_store(directory / "store") as store:
+    with StoreProcess(directory / "store") as store:
         async with programs.running_deployment(directory / "ours", store) as deployment:
             yield deployment
 

@@ -16,6 +16,5 @@ async def handler():
 @pytest.fixture
 def store(tmp_path):
     """Run a store for one test."""
-    process = own_store(tmp_path).start()
-    yield process
-    process.stop()
+    with own_store(tmp_path) as process:
+        yield process

@@ -179,13 +179,10 @@ async def test_a_cluster_whose_nodes_all_have_other_addresses_is_found_by_its_ur
 async def test_a_cluster_is_reached_over_tls(tmp_path):
     port, (authority, tls) = free_port(), tls_files(tmp_path)
     settings = ["--tls-port", str(port), "--tls-cluster", "yes", *tls]
-    store = StoreProcess(tmp_path, kind="redis-cluster", settings=settings).start()
-    try:
+    with StoreProcess(tmp_path, kind="redis-cluster", settings=settings):
         async with connect(f"rediss+cluster://127.0.0.1:{port}?ssl_ca_certs={authority}") as client:
             assert await Pipeline(client).send(KEY, *WRITE) == 1
             assert await client.get(KEY) == b"1"
         with pytest.raises(StoreError, match="certificate verify failed"), store_errors():
             async with connect(f"rediss+cluster://127.0.0.1:{port}"):
                 pass
-    finally:
-        store.stop()

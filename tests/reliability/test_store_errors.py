@@ -153,8 +153,7 @@ async def test_a_read_that_a_store_refuses_is_no_fault_of_ours(store_of, kind):
 
 async def test_a_store_that_is_still_loading_is_waited_for(tmp_path, handler):
     slow = ("--key-load-delay", "100000", "--loading-process-events-interval-bytes", "1024")
-    store = own_store(tmp_path).start()
-    try:
+    with own_store(tmp_path) as store:
         async with (
             running_system(tmp_path, store, config=handler.config) as system,
             redis.asyncio.Redis(port=store.port) as client,
@@ -193,5 +192,3 @@ async def test_a_store_that_is_still_loading_is_waited_for(tmp_path, handler):
                 answer = await wait_until(served, what="an answer")
             assert answer.status_code == 200
             assert [(await system.http.post(case.url)).status_code for case in cases[1:]] == [200] * len(cases[1:])
-    finally:
-        store.stop()

@@ -128,8 +128,7 @@ async def test_a_store_that_is_killed_again_and_again_loses_nothing_acknowledged
 
 
 async def test_a_server_and_an_edge_without_a_store_log_a_line_a_second_whatever_fails(tmp_path):
-    store = own_store(tmp_path).start()
-    try:
+    with own_store(tmp_path) as store:
         async with running_system(tmp_path, store) as system:
             made = await system.client.generate_callback_url("record", Response("ok"), allow_multiple_calls=True)
             store.kill()
@@ -148,5 +147,3 @@ async def test_a_server_and_an_edge_without_a_store_log_a_line_a_second_whatever
             assert counts["sweep_failed"] > 64
             refused = Counter(each["code"] for each in system.edge.events("call_refused"))
             assert sum(each["count"] for each in system.edge.events("call_refused")) > sum(refused.values())
-    finally:
-        store.kill()

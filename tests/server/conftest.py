@@ -18,9 +18,8 @@ def short_pauses_between_sweeps():
 @pytest.fixture(scope="session")
 def shared_store():
     """Run a store that no test empties below the services of a module."""
-    store = StoreProcess(folder_in_memory()).start()
-    yield store
-    store.stop()
+    with StoreProcess(folder_in_memory()) as store:
+        yield store
 
 
 @pytest.fixture(scope="module")

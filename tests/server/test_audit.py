@@ -323,9 +323,8 @@ def counted(name, **labels):
 @pytest.fixture
 def own_store(tmp_path):
     """Run a store in which a chain can be deleted: the services of the module remember theirs."""
-    store = StoreProcess(tmp_path).start()
-    yield store
-    store.stop()
+    with StoreProcess(tmp_path) as store:
+        yield store
 
 
 async def test_metrics_count_entries_those_that_came_late_and_what_is_wrong(own_store):

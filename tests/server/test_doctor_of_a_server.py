@@ -199,22 +199,18 @@ async def test_a_store_of_another_layout_is_a_problem(store_of):
 
 async def test_a_store_that_is_nearly_full_is_warned_of(tmp_path):
     """The store is a new one: what earlier tests have deleted is freed later, so one in use could become emptier."""
-    store = StoreProcess(tmp_path).start()
-    try:
+    with StoreProcess(tmp_path) as store:
         with redis.Redis(port=store.port) as client:
             used = client.info("memory")["used_memory"]
         with set_up(store, maxmemory=used * 11 // 10):
             level, text = (await found(doctor.check_store, store_url=store.url))["store memory"]
-    finally:
-        store.stop()
     assert level is Level.WARNING
     assert "of maxmemory; when full, it refuses new callbacks; give it more" in text
 
 
 async def test_a_replica_is_a_problem(store_of, tmp_path):
     primary = store_of()
-    replica = StoreProcess(tmp_path).start()
-    try:
+    with StoreProcess(tmp_path) as replica:
         with redis.Redis(port=replica.port) as client:
             client.replicaof("127.0.0.1", primary.port)
             await wait_until(lambda: client.info("replication")["master_link_status"] == "up", what="the replica")
@@ -226,8 +222,6 @@ async def test_a_replica_is_a_problem(store_of, tmp_path):
         assert of_primary["store role"][1] == "a primary, with 1 replicas"
         level, text = of_primary["store replicas"]
         assert (level, "set min-replicas-to-write 1 on every node" in text) == (Level.WARNING, True)
-    finally:
-        replica.kill()
 
 
 @contextlib.contextmanager
@@ -241,8 +235,7 @@ def limited(store, limit, value):
 
 async def test_a_store_that_cannot_write_its_file_is_a_problem(tmp_path):
     """As on a full disk: the file of the store cannot grow. With `appendfsync always` the store would exit at once."""
-    store = StoreProcess(tmp_path, fsync="everysec", wrapper=(require("env"), "--ignore-signal=XFSZ")).start()
-    try:
+    with StoreProcess(tmp_path, fsync="everysec", wrapper=(require("env"), "--ignore-signal=XFSZ")) as store:
         with redis.Redis(port=store.port) as client, limited(store, resource.RLIMIT_FSIZE, 4096):
             client.set("a", b"x" * 10_000)
             await wait_until(
@@ -255,13 +248,10 @@ async def test_a_store_that_cannot_write_its_file_is_a_problem(tmp_path):
         )
         level, text = seen["store write"]
         assert (level, "MISCONF" in text) == (Level.PROBLEM, True)
-    finally:
-        store.kill()
 
 
 async def test_a_file_that_could_not_be_shortened_is_warned_of(tmp_path):
-    store = StoreProcess(tmp_path).start()
-    try:
+    with StoreProcess(tmp_path) as store:
         with redis.Redis(port=store.port) as client:
             client.set("a", "b")
             with limited(store, resource.RLIMIT_NOFILE, 8), contextlib.suppress(redis.ResponseError):
@@ -271,8 +261,6 @@ async def test_a_file_that_could_not_be_shortened_is_warned_of(tmp_path):
                 )
         level, text = (await found(doctor.check_store, store_url=store.url))["store disk"]
         assert (level, "could not shorten" in text) == (Level.WARNING, True)
-    finally:
-        store.kill()
 
 
 async def test_a_clock_that_is_off_is_warned_of_with_why_it_matters(store_of):

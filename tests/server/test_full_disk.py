@@ -41,8 +41,7 @@ def fill(disk):
 
 
 async def test_a_full_disk_is_named_by_a_server_that_runs_and_by_doctor(tmp_path, disk):
-    store = StoreProcess(disk).start()
-    try:
+    with StoreProcess(disk) as store:
         async with running_system(tmp_path, store) as system:
             fill(disk)
             with pytest.raises(UnavailableError):  # a write that needs more than what is left of a block
@@ -61,15 +60,12 @@ async def test_a_full_disk_is_named_by_a_server_that_runs_and_by_doctor(tmp_path
             assert (Level.PROBLEM, "store disk space", True) in [
                 (each.level, each.check, each.seen.startswith(full[:40])) for each in found
             ]
-    finally:
-        store.kill()
 
 
 async def test_a_server_that_starts_on_a_full_disk_says_so_once_and_ends_with_the_reason(disk, limits):
     limits(health, START_WAIT_S=2)
-    store = StoreProcess(disk).start()
-    fill(disk)
-    try:
+    with StoreProcess(disk) as store:
+        fill(disk)
         found = {each.check: each async for each in doctor.check_store(ServerSettings(store_url=store.url))}
         assert found["store disk space"].is_problem
         with capture_logs() as logs, pytest.raises(StartError, match="the disk of the store is full: "):
@@ -77,8 +73,6 @@ async def test_a_server_that_starts_on_a_full_disk_says_so_once_and_ends_with_th
                 pass
         (line,) = [each for each in logs if each["event"] == "waiting_for_store"]
         assert line["error"].startswith("the disk of the store is full: ")
-    finally:
-        store.kill()
 
 
 def test_a_disk_that_cannot_be_looked_at_is_not_called_full():

@@ -40,9 +40,8 @@ def interpreter(request):
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    process = StoreProcess(tmp_path_factory.mktemp("store")).start()
-    yield process
-    process.stop()
+    with StoreProcess(tmp_path_factory.mktemp("store")) as process:
+        yield process
 
 
 @pytest.fixture

@@ -21,9 +21,8 @@ from callback_server.store.safety import Durability, UnsafeStoreError, check_sto
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    process = StoreProcess(tmp_path_factory.mktemp("store")).start()
-    yield process
-    process.stop()
+    with StoreProcess(tmp_path_factory.mktemp("store")) as process:
+        yield process
 
 
 @pytest.fixture

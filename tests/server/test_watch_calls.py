@@ -205,9 +205,8 @@ async def test_a_position_that_is_no_longer_kept_is_an_error_and_never_a_gap(sto
 @pytest.fixture
 def lossy_store(tmp_path):
     """Run a store that may lose the last second, so that a server works on it after a loss."""
-    store = StoreProcess(tmp_path, fsync="everysec").start()
-    yield store
-    store.stop()
+    with StoreProcess(tmp_path, fsync="everysec") as store:
+        yield store
 
 
 async def test_a_position_that_the_store_lost_ends_running_watches_too(lossy_store):
@@ -459,8 +458,7 @@ async def test_there_are_no_more_watches_than_may_be(store_of, limits):
 
 
 async def test_a_watch_outlasts_a_store_that_starts_again(tmp_path):
-    store = own_store(tmp_path).start()
-    try:
+    with own_store(tmp_path) as store:
         async with running_services(store) as services, watch(services.callbacks) as watching:
             first = await services.generate()
             assert cases(await watching.events(1)) == [first.callback_case_id]
@@ -470,8 +468,6 @@ async def test_a_watch_outlasts_a_store_that_starts_again(tmp_path):
             store.start()
             await services.close(first)
             assert [told(event)[0] for event in await watching.events(1)] == ["CASE_CLOSED"]
-    finally:
-        store.stop()
 
 
 async def test_a_watch_ends_with_an_error_when_the_process_stops(store_of, limits):

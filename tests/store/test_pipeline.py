@@ -86,10 +86,9 @@ async def test_many_commands_take_few_connections_and_each_gets_its_reply(store,
 @pytest.fixture
 async def quiet_store(tmp_path):
     """Run a store to which nothing of another test is connected, and yield it with a client."""
-    store = StoreProcess(tmp_path).start()
-    async with redis.asyncio.Redis(port=store.port) as client:
-        yield store, client
-    store.stop()
+    with StoreProcess(tmp_path) as store:
+        async with redis.asyncio.Redis(port=store.port) as client:
+            yield store, client
 
 
 async def test_commands_sent_while_one_is_under_way_go_in_one_write_after_its_reply(quiet_store, limits):
@@ -137,13 +136,11 @@ def ways(tmp_path_factory):
         "--tls-port": port, "--tls-cert-file": folder / "store.pem", "--tls-key-file": folder / "store.pem",
         "--tls-ca-cert-file": folder / "ca.pem", "--tls-auth-clients": "no", "--unixsocket": folder / "socket",
     }  # fmt: skip
-    store = StoreProcess(folder, kind="redis", settings=[str(each) for pair in settings.items() for each in pair])
-    store.start()
-    yield {
-        "tls": f"rediss://127.0.0.1:{port}?ssl_ca_certs={folder / 'ca.pem'}",
-        "socket": f"unix://{folder / 'socket'}",
-    }
-    store.stop()
+    with StoreProcess(folder, kind="redis", settings=[str(each) for pair in settings.items() for each in pair]):
+        yield {
+            "tls": f"rediss://127.0.0.1:{port}?ssl_ca_certs={folder / 'ca.pem'}",
+            "socket": f"unix://{folder / 'socket'}",
+        }
 
 
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
@@ -234,16 +231,15 @@ async def test_a_connection_with_a_malformed_reply_is_closed_and_commands_withou
 
 
 async def test_commands_that_wait_for_an_unreachable_store_were_certainly_not_sent(tmp_path):
-    store = StoreProcess(tmp_path).start()
-    async with piped(store.url) as pipeline:
-        for _ in range(CONNECTIONS_PER_NODE + 1):
-            await asyncio.to_thread(store.kill)  # the pipeline notices this with the next commands
-            errors = await sent_at_once(pipeline, COUNT, 300)
-            assert {type(error) for error in errors} == {NotSentError}
-            assert may_be_done(errors) == {False}
-            await asyncio.to_thread(store.start)
-            assert await pipeline.send(KEY, *ECHO, "x") == b"x"
-    store.stop()
+    with StoreProcess(tmp_path) as store:
+        async with piped(store.url) as pipeline:
+            for _ in range(CONNECTIONS_PER_NODE + 1):
+                await asyncio.to_thread(store.kill)  # the pipeline notices this with the next commands
+                errors = await sent_at_once(pipeline, COUNT, 300)
+                assert {type(error) for error in errors} == {NotSentError}
+                assert may_be_done(errors) == {False}
+                await asyncio.to_thread(store.start)
+                assert await pipeline.send(KEY, *ECHO, "x") == b"x"
 
 
 class EndingConnection(StoreConnection, redis.asyncio.Connection):

@@ -83,8 +83,7 @@ async def many_on(tmp_path_factory):
 
         async def many_on(kind="valkey"):
             if kind not in made:
-                store = StoreProcess(tmp_path_factory.mktemp("search"), kind=kind).start()
-                stack.callback(store.stop)
+                store = stack.enter_context(StoreProcess(tmp_path_factory.mktemp("search"), kind=kind))
                 made[kind] = Cases(await stack.enter_async_context(connect(store.url)))
                 await make_many(made[kind])
             return made[kind]

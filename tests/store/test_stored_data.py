@@ -56,8 +56,7 @@ async def read(tmp_path_factory):
     async with contextlib.AsyncExitStack() as stack:
         found = {}
         for version, data in STORED.items():
-            store = StoreProcess(tmp_path_factory.mktemp("read")).start()
-            stack.callback(store.stop)
+            store = stack.enter_context(StoreProcess(tmp_path_factory.mktemp("read")))
             async with redis.asyncio.Redis(port=store.port) as client:
                 now_ms = await load(client, data)
             services = await stack.enter_async_context(running_services(store, state_key=STATE_KEY, box_url=BOX_URL))

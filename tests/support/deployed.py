@@ -15,7 +15,7 @@ import httpx
 import trustme
 import yaml
 from support.store import free_port
-from support.system import SystemLauncher
+from support.system import SystemLauncher, processes_of, start_ready
 from support.tools import require
 from support.tree import ROOT
 
@@ -89,15 +89,10 @@ class Fleet(System):
         """By edge: the address for callers, and the admin port."""
         self.client = self.operator = None
 
-    async def start(self, process):
-        """Start one of the processes, and wait until its admin port reports that it is ready."""
-        await process.start()
-        await process.until_ready()
-
     async def restart(self, process):
         """Restart a process by the steps of the operations page, and return its exit code."""
         code = await asyncio.to_thread(process.stop)
-        await self.start(process)
+        await start_ready(process)
         await asyncio.sleep(PAUSE_S)  # a fixed pause: from outside one cannot see whether edges have found a server
         return code
 
@@ -112,17 +107,12 @@ async def running_fleet(directory, store, **options):
         options: `activities` (TOML), and `server` (environment of the servers).
     """
     fleet = Fleet(directory, store, **options)
-    try:
-        for processes in (fleet.servers, fleet.edges):
-            await asyncio.gather(*map(fleet.start, processes))
-        async with (
-            AsyncCallbackClient(fleet.target, token=fleet.tokens["orders"]) as fleet.client,
-            AsyncCallbackClient(fleet.target, token=fleet.tokens["operator"]) as fleet.operator,
-        ):
-            yield fleet
-    finally:
-        for processes in (fleet.edges, fleet.servers):
-            await asyncio.gather(*(asyncio.to_thread(process.stop) for process in processes))
+    async with (
+        processes_of(fleet),
+        AsyncCallbackClient(fleet.target, token=fleet.tokens["orders"]) as fleet.client,
+        AsyncCallbackClient(fleet.target, token=fleet.tokens["operator"]) as fleet.operator,
+    ):
+        yield fleet
 
 
 class Proxy(Child):

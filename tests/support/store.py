@@ -84,7 +84,10 @@ def folder_in_memory():
 
 
 class StoreProcess(Store):
-    """A store in a directory, durable (`appendfsync always`) by default. It can be started again after its end."""
+    """A store in a directory, durable (`appendfsync always`) by default. It can be started again after its end.
+
+    It runs in the body of a `with` statement.
+    """
 
     def __init__(self, directory, *, kind="valkey", fsync="always", settings=(), wrapper=(), password=None):
         ours = Launcher(directory, fsync, store=program(kind))
@@ -103,6 +106,11 @@ class StoreProcess(Store):
         """Start it, and wait until it answers."""
         super().start()
         return self
+
+    __enter__ = start
+
+    def __exit__(self, *_):
+        self.kill()
 
     def take_slots(self):
         """Wait until it answers, and give a cluster without slots all of them."""

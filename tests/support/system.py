@@ -134,10 +134,24 @@ class System(launcher.System):
         await self.server.start()
         await self.edge.until_ready()
 
-    async def start_edge(self):
-        """Start the edge, and wait until it can call the server."""
-        await self.edge.start()
-        await self.edge.until_ready()
+
+async def start_ready(process):
+    """Start a server or an edge, and wait until its probe says that it is ready."""
+    await process.start()
+    await process.until_ready()
+
+
+@contextlib.asynccontextmanager
+async def processes_of(system):
+    """Run the servers and edges of a system in the body."""
+    try:
+        for processes in (system.servers, system.edges):
+            await asyncio.gather(*map(start_ready, processes))
+        yield
+    finally:
+        # Use other threads: handlers of a failed test may still have calls to answer before these can end.
+        for processes in (system.edges, system.servers):
+            await asyncio.gather(*(asyncio.to_thread(process.stop) for process in processes))
 
 
 @contextlib.asynccontextmanager
@@ -150,20 +164,14 @@ async def running_system(directory, store, **options):
         options: `config` (TOML: activities), `store_url` (a proxy before the store), `server` and `edge` (environment).
     """
     system = System(directory, store, **options)
-    try:
-        await system.server.start()
-        await system.start_edge()
-        # Idle connections expire before the edge closes them: a request on a closing connection fails.
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=2)
-        async with (
-            httpx.AsyncClient(base_url=system.url, timeout=60, limits=limits) as system.http,
-            AsyncCallbackClient(system.grpc, retry=False) as system.client,
-        ):
-            yield system
-    finally:
-        # Use another thread: handlers of a failed test may still have calls to answer before the two can end.
-        await asyncio.to_thread(system.edge.stop)
-        await asyncio.to_thread(system.server.stop)
+    # Idle connections expire before the edge closes them: a request on a closing connection fails.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=2)
+    async with (
+        processes_of(system),
+        httpx.AsyncClient(base_url=system.url, timeout=60, limits=limits) as system.http,
+        AsyncCallbackClient(system.grpc, retry=False) as system.client,
+    ):
+        yield system
 
 
 @contextlib.asynccontextmanager
@@ -190,18 +198,13 @@ async def is_idle(edge):
 
 
 def own_store(directory, **options):
-    """Run a store for one test alone, in a directory of its own. The test may kill and truncate it."""
-    home = directory / "store"
-    home.mkdir()
-    return StoreProcess(home, **options)
+    """Return a store for one test alone, in a directory of its own. The test may kill and truncate it."""
+    return StoreProcess(directory / "store", **options)
 
 
 @contextlib.asynccontextmanager
 async def system_of_its_own(directory, **options):
     """Run a `System` on a store that it has alone, both in this directory."""
-    store = own_store(directory).start()
-    try:
+    with own_store(directory) as store:
         async with running_system(directory, store, **options) as system:
             yield system
-    finally:
-        await asyncio.to_thread(store.stop)

@@ -38,8 +38,7 @@ async def traced(tmp_path_factory):
     whose exception has the body of the request.
     """
     directory = tmp_path_factory.mktemp("traced")
-    store = own_store(directory).start()
-    try:
+    with own_store(directory) as store:
         async with contextlib.AsyncExitStack() as parts:
             receiver = await parts.enter_async_context(otlp_receiver())
             push = await parts.enter_async_context(stub_handler())
@@ -61,8 +60,6 @@ async def traced(tmp_path_factory):
             handlers = _handlers(calls, provider.get_tracer("worker"))
             await parts.enter_async_context(Worker(handlers, system.grpc).working())
             yield SimpleNamespace(system=system, receiver=receiver, push=push, calls=calls)
-    finally:
-        store.stop()
 
 
 def _handlers(calls, tracer):

@@ -19,9 +19,8 @@ CALLS = 20
 
 @pytest.fixture
 def store(tmp_path):
-    store = StoreProcess(tmp_path).start()
-    yield store
-    store.stop()
+    with StoreProcess(tmp_path) as store:
+        yield store
 
 
 async def test_calls_at_workers_of_another_server_end_well_while_the_store_is_full(store):

@@ -30,18 +30,15 @@ know whether the confirm was already under way."""
 @contextlib.asynccontextmanager
 async def servers(directory, number, **deadlines_s):
     """Run server processes on their own store, with these deadlines of activities."""
-    store = own_store(directory).start()
     file = directory / "callback.toml"
     deadlines_s = deadlines_s or {"act": 100}
     file.write_text("".join(f"[activities.{name}]\ndeadline_s = {limit}\n" for name, limit in deadlines_s.items()))
-    try:
+    with own_store(directory) as store:
         async with contextlib.AsyncExitStack() as stack:
             running = [
                 running_server(store, directory / f"server-{at}.log", CALLBACK_CONFIG=str(file)) for at in range(number)
             ]
             yield [await stack.enter_async_context(each) for each in running]
-    finally:
-        store.stop()
 
 
 async def is_lost(called):

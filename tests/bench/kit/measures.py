@@ -13,11 +13,12 @@ from bench.kit.connection import Connection, get
 from bench.kit.in_flight import GENERATE
 from bench.kit.load import h2load, in_flight, open_loop, overload, wrk
 from bench.kit.loading import load
-from bench.kit.programs import NotInstalledError, Subject, charged, resident_bytes, running_deployment, running_store
+from bench.kit.programs import NotInstalledError, Subject, charged, resident_bytes, running_deployment
 from bench.kit.stage import CASES, PULL, PULL_GO, PULL_NODE, PUSH, PUSH_NODE, quotients
 from google.rpc.http_pb2 import HttpRequest
 from support.otlp import exporting_to, otlp_receiver
 from support.replicas import running_stores
+from support.store import StoreProcess
 from support.wait import wait_until
 
 from callback_server.domain.case import CallMode, NewCase, Settings
@@ -163,7 +164,7 @@ async def repeats(stage, rows):
     measurements = {}
     for name, window_s in (("no repeat window", 0), ("repeat window", REPEAT_WINDOW_S)):
         directory = stage.directory / name.replace(" ", "-")
-        store = stage.stack.enter_context(running_store(directory.with_suffix(".store")))
+        store = stage.stack.enter_context(StoreProcess(directory.with_suffix(".store")))
         ours = await stage.stack.enter_async_context(running_deployment(directory, store))
         measurements[name] = _life_measurement(ours, window_s)
     rounds = await stage.measure_in_rounds(measurements)
@@ -196,9 +197,7 @@ async def cases(stage, rows):
     restarted before calls are measured, to exclude the memory that loading left behind.
     """
     values, seen = {}, {}
-    few, many = (
-        stage.stack.enter_context(running_store(stage.directory / f"{name}-store")) for name in ("few", "many")
-    )
+    few, many = (stage.stack.enter_context(StoreProcess(stage.directory / f"{name}-store")) for name in ("few", "many"))
     await load(few, range(FEW), open_case)
     loaded = grown = 0
     for count in stage.case_counts if "many-cases" in rows else (MEMORY_CASES,):
@@ -265,7 +264,7 @@ async def traces(stage, _rows):
         ("traced at 1 %", "server.tracing = true\nedge.tracing = true\n", sampled),
     ):
         directory = stage.directory / name.replace(" ", "-").replace("-%", "")
-        store = stage.stack.enter_context(running_store(directory.with_suffix(".store")))
+        store = stage.stack.enter_context(StoreProcess(directory.with_suffix(".store")))
         ours = await stage.stack.enter_async_context(
             running_deployment(directory, store, config=config, environment=environment)
         )
@@ -332,7 +331,7 @@ async def replicas(stage, _rows):
     """Measure two servers and two edges, and one of each, on this machine."""
     measurements = {}
     for count in (1, 2):
-        store = stage.stack.enter_context(running_store(stage.directory / f"store-of-{count}"))
+        store = stage.stack.enter_context(StoreProcess(stage.directory / f"store-of-{count}"))
         fleet = await stage.stack.enter_async_context(
             running_deployment(stage.directory / f"fleet-of-{count}", store, servers=count, edges=count)
         )
@@ -345,7 +344,7 @@ async def replicated(stage, _rows):
     """Measure `store_durability = "replicated:1"` and `always`, with all of the stores on this machine."""
     targets = {}
     primary, replica = stage.stack.enter_context(running_stores(stage.directory, 2))
-    alone = stage.stack.enter_context(running_store(stage.directory / "store-alone"))
+    alone = stage.stack.enter_context(StoreProcess(stage.directory / "store-alone"))
     await replica.follow(str(primary.address))
     for durability, store in (("always", alone), ("replicated:1", primary)):
         config = f'[server]\nstore_durability = "{durability}"\n'

@@ -17,7 +17,7 @@ from bench.baselines.chain_server import CASES
 from support.installed import build_node, install_go, install_node
 from support.languages import language_problem
 from support.store import StoreProcess, free_port
-from support.system import SystemLauncher
+from support.system import SystemLauncher, processes_of
 from support.wait import wait_until
 
 from callback import AsyncCallbackClient, Response
@@ -126,17 +126,6 @@ def install(language, directory):
     return install_node(home, BENCH / "kit" / "accepting.mjs")["accepting"]
 
 
-@contextlib.contextmanager
-def running_store(directory):
-    """Run a store of its own, durable: `appendonly yes`, `appendfsync always`. Create the directory."""
-    directory.mkdir()
-    store = StoreProcess(directory).start()
-    try:
-        yield store
-    finally:
-        store.stop()
-
-
 @contextlib.asynccontextmanager
 async def hello(directory):
     """Run the bare framework."""
@@ -147,7 +136,7 @@ async def hello(directory):
 @contextlib.asynccontextmanager
 async def chain(directory):
     """Run the hand-written chain."""
-    with running_store(directory / "chain-store") as store:
+    with StoreProcess(directory / "chain-store") as store:
         async with (
             listening("baselines/chain_server.py", store.port, directory=directory) as (server, server_port),
             listening("baselines/chain_edge.py", server_port, directory=directory) as (edge, port),
@@ -283,11 +272,8 @@ async def running_deployment(directory, store, **options):
     """Run a `Deployment`. Create its directory."""
     directory.mkdir()
     deployment = Deployment(directory, store, **options)
-    try:
-        for each in (*deployment.servers, *deployment.edges):
-            await each.start()
-        async with AsyncCallbackClient(deployment.target, token=deployment.tokens["service"]) as deployment.client:
-            yield deployment
-    finally:
-        for each in (*deployment.edges, *deployment.servers):
-            await asyncio.to_thread(each.stop)
+    async with (
+        processes_of(deployment),
+        AsyncCallbackClient(deployment.target, token=deployment.tokens["service"]) as deployment.client,
+    ):
+        yield deployment

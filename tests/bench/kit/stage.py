@@ -1,7 +1,7 @@
 """The processes of a run: each starts at its first use, and runs until the end."""
 
 from bench.kit import programs
-from support.store import free_port
+from support.store import StoreProcess, free_port
 from support.wait import wait_until
 
 CASES = 64
@@ -103,7 +103,7 @@ class Stage:
                 programs.running("kit/accepting.py", PUSH, port, directory=self.directory)
             )
             await self._handler.listens(port)
-            store = self.stack.enter_context(programs.running_store(self.directory / "store"))
+            store = self.stack.enter_context(StoreProcess(self.directory / "store"))
             self._deployment = await self.stack.enter_async_context(
                 programs.running_deployment(
                     self.directory / "ours",
