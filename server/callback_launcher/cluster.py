@@ -114,21 +114,25 @@ class Cluster:
                 await node.execute("CLUSTER", "ADDSLOTS", *owned)
             await self._meet(self.nodes[1:])
             for primary, replica in zip(primaries, replicas, strict=False):
-                await self._retry(replica, "CLUSTER", "REPLICATE", await primary.id())
+                await self._replicate(replica, primary)
             await self.wait_until_whole()
             yield
 
-    async def add_spares(self) -> Node:
-        """Let the spares join as a primary and its replica. Return the primary, which has no slot yet.
+    async def add_spares(self, primary: Node | None = None) -> Node:
+        """Let the spares join: as replicas of a primary, or without it the first as a primary of the others.
+
+        Return the primary. A new one has no slot yet.
 
         Raises:
             LaunchError: They do not join in time.
         """
-        primary, replica = self.spares
+        primary = primary or self.spares[0]
         await self._meet(self.spares)
-        await self._retry(replica, "CLUSTER", "REPLICATE", await primary.id())
-        for node in self.nodes:
-            await self._retry(node, "CLUSTER", "COUNT-FAILURE-REPORTS", await primary.id())
+        for spare in self.spares:
+            if spare is not primary:
+                await self._replicate(spare, primary)
+            for node in self.nodes:
+                await self._retry(node, "CLUSTER", "COUNT-FAILURE-REPORTS", await spare.id())
         self.nodes += self.spares
         await self.wait_until_whole()
         return primary
@@ -145,13 +149,17 @@ class Cluster:
             await spare.execute("CLUSTER", "RESET", "HARD")
         for node in self.nodes:
             for each in left:
-                await node.execute("CLUSTER", "FORGET", each)
+                with contextlib.suppress(redis.ResponseError):  # another node has told it already
+                    await node.execute("CLUSTER", "FORGET", each)
         await self.wait_until_whole()
 
     async def _meet(self, nodes: Sequence[Node]) -> None:
         first = self.nodes[0]
         for node in nodes:
             await node.execute("CLUSTER", "MEET", first.address.host, first.address.port, first.bus.port)
+
+    async def _replicate(self, replica: Node, primary: Node) -> None:
+        await self._retry(replica, "CLUSTER", "REPLICATE", await primary.id())
 
     async def _retry(self, node: Node, *words: str) -> None:
         """Execute a command once the node knows the others."""

@@ -8,11 +8,13 @@ import pytest
 import redis.asyncio
 import trustme
 import uvloop
+from redis.crc import key_slot
 from redis.exceptions import ClusterDownError, ResponseError
 from support.proxy import StoreProxy
-from support.store import StoreProcess, free_port, start_at_once
+from support.store import Launcher, StoreProcess, free_port, program
 from support.wait import wait_until
 
+from callback_launcher.cluster import SLOTS, Cluster, Node
 from callback_prove.tunnel import Tunnel
 from callback_server.store.connection import pipeline as pipeline_module
 from callback_server.store.connection import pipelined_connection
@@ -323,64 +325,21 @@ async def test_a_command_without_a_reply_in_time_is_unknown(store, limits):
     assert may_be_done(errors) == {True}
 
 
-TIMEOUT = "cluster-node-timeout"
-
-
 @pytest.fixture
 def nodes(tmp_path_factory):
-    """Run two nodes, each a cluster of its own."""
-    nodes = [StoreProcess(tmp_path_factory.mktemp("node"), kind="valkey-cluster") for _ in range(2)]
-    start_at_once(nodes)
-    yield nodes
-    for node in nodes:
-        node.kill()
-
-
-@pytest.fixture
-async def on_each(nodes):
-    """Return a client of redis-py for each node."""
-    async with redis.asyncio.Redis(port=nodes[0].port) as old, redis.asyncio.Redis(port=nodes[1].port) as new:
-        yield old, new
+    """Return two nodes, which do not run yet."""
+    launcher = Launcher(tmp_path_factory.mktemp("cluster"), store=program("valkey-cluster"))
+    return [Node(launcher, name) for name in ("old", "new")]
 
 
 @pytest.fixture
 async def old(nodes):
-    """Connect to the first node, and return the client with a pipeline."""
-    async with connect(nodes[0].url) as client:
+    """Run a cluster of one node, which the other may join. Yield the cluster, a client, and its pipeline."""
+    cluster = Cluster(nodes[:1], spares=nodes[1:])
+    async with cluster.running([range(SLOTS)]), connect(cluster.url) as client:
         pipeline = Pipeline(client)
         assert await pipeline.send(KEY, *ECHO, "x") == b"x"
-        yield client, pipeline
-
-
-async def is_in_state(node, state):
-    """Return whether a node says that its cluster is in a state, `ok` or `fail`."""
-    return f"cluster_state:{state}".encode() in await node.execute_command("CLUSTER", "INFO")
-
-
-async def move(slot, nodes, on_each):
-    """Add the new node to the cluster of the old one, and move a slot to it."""
-    old, new = on_each
-    # A node that joins takes no commands for this timeout, up to 5 s. As short as this, it would lose nodes later.
-    timeouts = [(await node.config_get(TIMEOUT))[TIMEOUT] for node in on_each]
-    for node in on_each:
-        await node.config_set(TIMEOUT, 500)
-    await new.execute_command("CLUSTER FLUSHSLOTS")
-    await new.execute_command("CLUSTER MEET", "127.0.0.1", nodes[0].port, nodes[0].cluster_port)
-    name = await new.execute_command("CLUSTER MYID")
-
-    async def known():
-        return name in await old.execute_command("CLUSTER", "NODES")
-
-    async def agreed():
-        return all([await is_in_state(node, "ok") for node in on_each])
-
-    await wait_until(known, what="a node that has joined")
-    for node in on_each:
-        await node.execute_command("CLUSTER SETSLOT", slot, "NODE", name)
-    await wait_until(agreed, what="a cluster that works")
-    for node, timeout in zip(on_each, timeouts, strict=True):
-        await node.config_set(TIMEOUT, timeout)
-    await wait_until(agreed, what="a cluster that works")
+        yield cluster, client, pipeline
 
 
 @pytest.mark.parametrize("left", [False, True])
@@ -407,11 +366,12 @@ async def is_gone(connection, node):
     await wait_until(gone, what="a store without the former connection")
 
 
-async def test_a_slot_that_has_moved_is_found(nodes, old, on_each):
-    client, pipeline = old
-    await move(client.keyslot(KEY), nodes, on_each)
+async def test_a_slot_that_has_moved_is_found(nodes, old):
+    cluster, client, pipeline = old
+    new = await cluster.add_spares()
+    await nodes[0].move_by_keys(client.keyslot(KEY), new)
     assert sorted(await sent_at_once(pipeline, COUNT, 50)) == list(range(1, 51))
-    assert await on_each[1].get(KEY) == b"50"
+    assert await new.execute("GET", KEY) == "50"
     assert await pipeline.send(KEY, *COUNT) == 51
 
 
@@ -424,16 +384,23 @@ async def give(slot, owner, *nodes):
 
 
 @pytest.fixture
-async def pair(nodes, old, on_each):
-    """Make a cluster of both: a client that knows both, its pipeline, a connection to each.
+async def pair(nodes):
+    """Run a cluster of both nodes: a client that knows both, its pipeline, a connection to each.
 
     The second node owns the slot of `OTHER`, and the first all others.
     """
-    client, pipeline = old
-    await move(client.keyslot(OTHER), nodes, on_each)
-    await client.nodes_manager.initialize()
-    assert await pipeline.send(KEY, *ECHO, "x") == b"x"
-    return client, pipeline, *on_each
+    cluster, slot = Cluster(nodes), key_slot(OTHER.encode())
+    async with (
+        cluster.running([{*range(SLOTS)} - {slot}, {slot}]),
+        connect(cluster.url) as client,
+        redis.asyncio.Redis(port=nodes[0].address.port) as on_old,
+        redis.asyncio.Redis(port=nodes[1].address.port) as on_new,
+    ):
+        for node in (on_old, on_new):
+            await node.config_set("cluster-node-timeout", 60_000)  # no node misses the other during a test
+        pipeline = Pipeline(client)
+        assert await pipeline.send(KEY, *ECHO, "x") == b"x"
+        yield client, pipeline, on_old, on_new
 
 
 async def test_a_node_cut_off_from_its_cluster_is_replaced_by_the_owner_of_the_slot(pair):
@@ -469,14 +436,18 @@ async def test_commands_for_an_unreachable_node_without_successor_were_not_sent_
         assert await pipeline.send(KEY, *ECHO, "x") == b"x"
 
 
-async def test_nothing_is_done_while_a_whole_cluster_is_down(old, on_each):
-    (client, pipeline), (node, _) = old, on_each
+async def test_nothing_is_done_while_a_whole_cluster_is_down(nodes, old):
+    (cluster, client, pipeline), node = old, nodes[0]
     assert await pipeline.send(KEY, *COUNT) == 1
-    await node.execute_command("CLUSTER DELSLOTS", client.keyslot("{cb:3}"))
-    await wait_until(lambda: is_in_state(node, "fail"), what="a cluster that is down")
+    await node.execute("CLUSTER", "DELSLOTS", client.keyslot("{cb:3}"))
+
+    async def is_down():
+        return "cluster_state:fail" in await node.execute("CLUSTER", "INFO")
+
+    await wait_until(is_down, what="a cluster that is down")
     assert may_be_done(await sent_at_once(pipeline, COUNT, 50)) == {False}
-    await node.execute_command("CLUSTER ADDSLOTS", client.keyslot("{cb:3}"))
-    await wait_until(lambda: is_in_state(node, "ok"), what="a cluster that works")
+    await node.execute("CLUSTER", "ADDSLOTS", client.keyslot("{cb:3}"))
+    await cluster.wait_until_whole()
     assert await pipeline.send(KEY, *COUNT) == 2
 
 
@@ -516,7 +487,11 @@ async def test_connections_to_a_node_without_slots_are_closed(pair):
     former = await pipeline.send(OTHER, "CLIENT", "ID")
     # First at the node that loses its last slot: once it hears of that from the other, it is a replica and refuses.
     await give(client.keyslot(OTHER), on_old, on_new, on_old)
-    await wait_until(lambda: is_in_state(on_old, "ok"), what="a cluster that works")
+
+    async def works():
+        return b"cluster_state:ok" in await on_old.execute_command("CLUSTER", "INFO")
+
+    await wait_until(works, what="a cluster that works")
     await client.nodes_manager.initialize()
     await pipeline.send(OTHER, *OTHER_ECHO, "x")
     await is_gone(former, on_new)

@@ -14,9 +14,10 @@ from support.cases import Cases, cases_on
 from support.limits import limited
 from support.proxy import StoreProxy
 from support.replicas import running_stores
-from support.store import StoreProcess, set_up, start_at_once
-from support.wait import wait_until, wait_until_sync
+from support.store import Launcher, program, set_up
+from support.wait import wait_until
 
+from callback_launcher.cluster import SLOTS, Cluster, Node
 from callback_process.findings import Level
 from callback_process.tasks import TaskSet
 from callback_prove.tunnel import Tunnel
@@ -345,60 +346,24 @@ async def test_a_store_that_does_not_know_waitaof_is_refused(stores, store_of):
 
 
 @pytest.fixture(scope="module")
-def nodes(tmp_path_factory):
+async def cluster(tmp_path_factory):
     """Run a cluster of one primary and one replica, and a node that no cluster has."""
-    made = [
-        StoreProcess(
-            tmp_path_factory.mktemp("node"), kind="valkey-cluster", settings=("--repl-diskless-sync-delay", "0")
-        )
-        for _ in range(3)
-    ]
-    try:
-        start_at_once(made)
-        with redis.Redis(port=made[0].port) as primary:
-            primary.execute_command("CLUSTER SET-CONFIG-EPOCH", 1)
-        join(made[1], made[0])
-        yield made
-    finally:
-        for each in made:
-            each.kill()
+    launcher = Launcher(tmp_path_factory.mktemp("cluster"), store=program("valkey-cluster"))
+    *nodes, spare = (Node(launcher, name) for name in ("primary", "replica", "spare"))
+    cluster = Cluster(nodes, spares=[spare])
+    async with cluster.running([range(SLOTS)]):
+        yield cluster
 
 
-def join(node, to):
-    """Make a node a replica in the cluster of a primary."""
-    with redis.Redis(port=to.port) as primary, redis.Redis(port=node.port) as replica:
-        name = primary.execute_command("CLUSTER MYID")
-        replica.execute_command("CLUSTER FLUSHSLOTS")
-        replica.execute_command("CLUSTER MEET", "127.0.0.1", to.port, to.cluster_port)
-
-        def is_replica():
-            with contextlib.suppress(redis.ResponseError):  # it does not know the other node yet
-                replica.execute_command("CLUSTER REPLICATE", name)
-                return True
-            return False
-
-        wait_until_sync(is_replica, what="nodes that know each other")
-        own = replica.execute_command("CLUSTER MYID").decode()
-        wait_until_sync(
-            lambda: (
-                replica.info("replication").get("master_link_status") == "up"
-                and replica.cluster("info")["cluster_state"] == "ok"
-                and (name.decode(), own)
-                in [(node["master_id"], node["node_id"]) for node in primary.cluster("nodes").values()]
-            ),
-            what="a replica",
-        )
-
-
-async def test_in_a_cluster_replicas_are_waited_for_and_those_that_are_away_count_too(nodes, limits):
-    primary, replica, _ = nodes
-    async with connect(primary.url) as client:
+async def test_in_a_cluster_replicas_are_waited_for_and_those_that_are_away_count_too(cluster, limits):
+    primary, replica = cluster.nodes
+    async with connect(cluster.url) as client:
         cases = Cases(client, replicas=1)
         case = await done(cases.new)
-        async with redis.asyncio.Redis(port=replica.port) as plain:
+        async with redis.asyncio.Redis(port=replica.address.port) as plain:
             await plain.readonly()
             assert await plain.exists(keys.key(keys.partition_of(case.id), "case", case.id))
-        async with redis.asyncio.Redis(port=primary.port) as plain:
+        async with redis.asyncio.Redis(port=primary.address.port) as plain:
             ask = plain.execute_command
             assert await known_replicas(client, ask) == 1
             with stopped(replica):
@@ -409,33 +374,27 @@ async def test_in_a_cluster_replicas_are_waited_for_and_those_that_are_away_coun
                 await unconfirmed(cases.new)
 
 
-async def test_a_replica_of_a_cluster_that_is_never_elected_must_be_waited_for_too(nodes):
+async def test_a_replica_of_a_cluster_that_is_never_elected_must_be_waited_for_too(cluster):
     """WAIT and WAITAOF count it, in place of the one that is elected and does not have the step."""
-    primary, replica, other = nodes
-    with redis.Redis(port=primary.port) as plain, set_up(other, cluster_replica_no_failover="yes") as never:
-        name = never.execute_command("CLUSTER MYID")
-        await asyncio.to_thread(join, other, primary)
+    (primary, replica), (other,) = cluster.nodes, cluster.spares
+    with set_up(other, cluster_replica_no_failover="yes"):
+        await cluster.add_spares(primary)
 
-        def is_known():
-            known = {node["node_id"]: node["flags"] for node in plain.cluster("nodes").values()}
-            return "nofailover" in known[name]
+        async def is_known():
+            (line,) = (
+                each for each in await primary.execute("CLUSTER", "REPLICAS", await primary.id()) if other_id in each
+            )
+            return "nofailover" in line
 
+        other_id = await other.id()
         await wait_until(is_known, what="a replica that is never elected")
-        assert "a primary has 2 replicas" in await refusal(primary.url, "replicated:1")
-        assert not await refusal(primary.url, "replicated:2")
+        assert "a primary has 2 replicas" in await refusal(cluster.url, "replicated:1")
+        assert not await refusal(cluster.url, "replicated:2")
         with stopped(replica):
-            async with cases_on(primary, replicas=1) as cases:
+            async with cases_on(cluster, replicas=1) as cases:
                 with pytest.raises(StoreError, match="2 replicas are attached, and 1 must confirm a write"):
                     await cases.new()
-        never.execute_command("CLUSTER RESET", "HARD")
-        for each in (primary, replica):
-            with redis.Redis(port=each.port) as client:
-                try:
-                    client.execute_command("CLUSTER FORGET", name)
-                except redis.ResponseError as error:
-                    if "Unknown node" not in str(error):  # another node has told it to forget already
-                        raise
-        await wait_until(lambda: plain.info("replication")["connected_slaves"] == 1, what="a primary with one replica")
+        await cluster.remove_spares()
 
 
 async def has_replicas(plain, count):

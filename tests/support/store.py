@@ -94,8 +94,7 @@ class StoreProcess(Store):
         self.directory = directory
         self.cluster = kind.endswith("-cluster")
         if self.cluster:
-            self.cluster_port = ours.take().port
-            settings = (*settings, "--cluster-enabled", "yes", "--cluster-port", str(self.cluster_port))
+            settings = (*settings, "--cluster-enabled", "yes", "--cluster-port", str(ours.take().port))
         connection = {"password": password} if password else {}
         super().__init__(ours, "store", *settings, data=directory, wrapper=wrapper, connection=connection)
         self.port = self.address.port
@@ -112,16 +111,12 @@ class StoreProcess(Store):
     def __exit__(self, *_):
         self.kill()
 
-    def take_slots(self):
-        """Wait until it answers, and give a cluster without slots all of them."""
-        super().require_healthy()
-        if self.cluster and self._client.cluster("info")["cluster_slots_assigned"] == "0":
-            self._client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
-
     def require_healthy(self):
-        """Wait until it answers. A cluster gets all slots, and serves them."""
-        self.take_slots()
+        """Wait until it answers. A cluster without slots gets all of them, and serves them."""
+        super().require_healthy()
         if self.cluster:
+            if self._client.cluster("info")["cluster_slots_assigned"] == "0":
+                self._client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
             wait_until_sync(lambda: self._client.cluster("info")["cluster_state"] == "ok", what="the cluster")
 
     def stop(self):
@@ -160,20 +155,10 @@ class StoreProcess(Store):
         pipeline.execute()
 
 
-def start_at_once(nodes):
-    """Start nodes of a cluster at once: each takes no commands for 2 seconds after it has got slots."""
-    for each in nodes:
-        each.spawn()
-    for each in nodes:
-        each.take_slots()
-    for each in nodes:
-        each.require_healthy()
-
-
 @contextlib.contextmanager
 def set_up(store, **settings):
     """Run the body with other settings of a running store. Names have `_` for `-`."""
-    with redis.Redis(port=store.port, decode_responses=True) as client:
+    with redis.Redis(port=store.address.port, decode_responses=True) as client:
         before = {name: client.config_get(name)[name] for name in (key.replace("_", "-") for key in settings)}
         for name, value in settings.items():
             client.config_set(name.replace("_", "-"), value)

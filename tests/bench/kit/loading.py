@@ -20,8 +20,9 @@ class _Batch:
     def __init__(self, client):
         self._pipeline = client.pipeline(transaction=False)
 
-    async def run(self, script, partition, /, **arguments):
-        self._pipeline.execute_command("EVALSHA", script.sha, 1, keys.tag(partition), *script.pack(**arguments))
+    async def run(self, script, /, **arguments):
+        tag = keys.tag(keys.partition_of(arguments["case_id"]))
+        self._pipeline.execute_command("EVALSHA", script.sha, 1, tag, *script.pack(**arguments))
         return [b"OK", 0]
 
     async def send(self):
