@@ -234,6 +234,14 @@ async def test_a_204_and_a_205_have_no_body(plane, edge, code, length):
     answer.assert_fixed_headers()
 
 
+@pytest.mark.parametrize("code", [200, 204, 500])
+async def test_a_handler_chooses_the_opener_policy_of_its_answer(plane, edge, code):
+    plane.script = answering(plain(b"", code, [("Cross-Origin-Opener-Policy", "unsafe-none")]))
+    answer = await ask(edge)
+    assert answer.all("cross-origin-opener-policy") == ["unsafe-none"]
+    assert answer["cache-control"] == "no-store"
+
+
 async def test_a_handler_cannot_change_the_four_headers(plane, edge):
     mine = [("Cache-Control", "public"), ("REFERRER-POLICY", "unsafe-url"), ("x-content-type-options", "x"),
             ("X-Robots-Tag", "all"), ("cache-control", "no-cache")]  # fmt: skip

@@ -7,7 +7,7 @@ from axe_playwright_python.async_playwright import Axe
 from quart import Response, request
 from soak.counts import combinations, count
 from support.browser import chromium, lands_at, site, visitor
-from support.edge import new_state, plain, prompting, redirect, refusing, running_edge
+from support.edge import answering, new_state, plain, prompting, redirect, refusing, running_edge
 
 from callback_edge import problems
 from callback_edge.page_content import Choice, PageContent, PromptContent
@@ -247,3 +247,41 @@ async def test_a_page_of_a_callback_cannot_register_a_service_worker(browser, pl
             assert "403" in await page.evaluate(register, path)
         assert await page.evaluate("async () => (await navigator.serviceWorker.getRegistrations()).length") == 0
         assert [each.state for each in plane.requests] == [own]
+
+
+@pytest.mark.parametrize("way", ["/login", "/through"], ids=["a page", "a redirect"])
+@pytest.mark.parametrize("mine", [[], [("cross-origin-opener-policy", "unsafe-none")]], ids=["default", "unsafe-none"])
+async def test_a_page_that_opens_a_window_does_not_see_the_callback_of_another_owner_in_it(
+    browser, plane, edge, elsewhere, mine, way
+):
+    """The window goes to a login elsewhere, which leads to the callback: all callbacks have one origin."""
+    bank, _ = elsewhere
+    own, other = new_state(), new_state()
+
+    async def script(request, _context):
+        headers = [("content-type", "text/html"), *(mine if request.state == own else [])]
+        return plain(b"<title>Page</title>", headers=headers)
+
+    plane.script = script
+    there = f"http://127.0.0.1:{edge.port}/cb/{other}?code=5"
+    bank.pages["/login"] = f"<script>location.replace({there!r})</script>"
+    bank.redirects["/through"] = there
+    async with visitor(browser) as page:
+        await page.goto(f"http://127.0.0.1:{edge.port}/cb/{own}")
+        async with page.context.expect_page() as opened:
+            await page.evaluate("url => { window.opened = window.open(url) }", bank.origin + way)
+        await lands_at(await opened.value, there)
+        assert await page.evaluate("opened.closed")
+        assert await (await opened.value).evaluate("opener") is None
+
+
+async def test_a_callback_that_says_so_keeps_the_opener_of_its_window(browser, plane, edge, elsewhere):
+    bank, _ = elsewhere
+    script = b"<script>opener.postMessage('signed in', '*')</script>"
+    headers = [("content-type", "text/html"), ("cross-origin-opener-policy", "unsafe-none")]
+    plane.script = answering(plain(script, headers=headers))
+    bank.pages["/shop"] = "<script>onmessage = event => { document.title = event.data }</script>"
+    async with visitor(browser) as page:
+        await page.goto(f"{bank.origin}/shop")
+        await page.evaluate("url => { window.open(url) }", f"http://127.0.0.1:{edge.port}/cb/{new_state()}")
+        await page.wait_for_function("document.title === 'signed in'")

@@ -160,7 +160,8 @@ HEADERS = [
     ("x", "漢", "beyond ISO-8859-1"), ("x", "a" * 8193, "too long"), ("x" * 257, "", "whose name is too long"),
     *((name, "x", name) for name in (
         "Connection", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Transfer-Encoding", "Upgrade",
-        "Content-Length", "Date", "Server", "Via", "X-Accel-Redirect", "X-Sendfile", "Location", "Refresh",
+        "Content-Length", "Date", "Server", "Via", "X-Accel-Redirect", "X-Sendfile", "X-LIGHTTPD-send-file",
+        "X-Reproxy-URL", "CDN-Cache-Control", "Location", "Refresh",
         "Clear-Site-Data", "Strict-Transport-Security", "NEL", "Report-To", "Reporting-Endpoints", "Alt-Svc",
         "Service-Worker-Allowed", "Accept-CH", "Critical-CH", "Origin-Agent-Cluster", "Set-Login",
         "Secure-Session-Registration", "Use-As-Dictionary",
@@ -273,7 +274,7 @@ def assert_answer(answer, http, method, where):
     assert answer.status == status, (where, answer)
     assert answer.all("retry-after") == ([http.retry_after] if http.retry_after else []), where
     fixed = {"date", "connection", "content-length", "cache-control", "referrer-policy", "retry-after",
-             "x-content-type-options", "x-robots-tag"}  # fmt: skip
+             "x-content-type-options", "x-robots-tag", "cross-origin-opener-policy"}  # fmt: skip
     rest = {name: value for name, value in answer.headers if name not in fixed}
     if http.problem is None:
         assert (rest, answer.body) == (http.headers, http.body), where

@@ -76,10 +76,14 @@ async def sign_in(page, url, token):
 
 
 class Site:
-    """HTTP server of `pages` (path: HTML). `requests` records (method, target, header fields in a dict)."""
+    """HTTP server of `pages` (path: HTML) and `redirects` (path: URL).
+
+    `requests` records (method, target, header fields in a dict).
+    """
 
     def __init__(self):
         self.pages = {}
+        self.redirects = {}
         self.requests = []
         self.origin = None
         self._connections = 0
@@ -116,10 +120,13 @@ class Site:
         target = request.target.decode()
         headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
         self.requests.append((request.method.decode(), target, headers))
-        page = self.pages.get(urlsplit(target).path)
+        page, there = (each.get(urlsplit(target).path) for each in (self.pages, self.redirects))
         body = (page or "nothing here").encode()
         headers = [("content-type", "text/html; charset=utf-8"), ("content-length", str(len(body)))]
-        head = h11.Response(status_code=404 if page is None else 200, headers=[*headers, ("connection", "close")])
+        if there:
+            headers.append(("location", there))
+        status = 302 if there else 404 if page is None else 200
+        head = h11.Response(status_code=status, headers=[*headers, ("connection", "close")])
         parts = [head, h11.Data(data=body), h11.EndOfMessage()]
         return b"".join(connection.send(part) for part in parts)
 

@@ -53,6 +53,7 @@ FIXED = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
     "x-robots-tag": "noindex",
+    "cross-origin-opener-policy": "same-origin",
 }
 
 Invoked = edge_service_pb2.InvokeRequest

@@ -13,7 +13,8 @@ from callback.v1 import callback_pb2
 
 RESERVED = [
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
-    "transfer-encoding", "upgrade", "content-length", "date", "server", "via", "x-sendfile", "location", "refresh",
+    "transfer-encoding", "upgrade", "content-length", "date", "server", "via", "x-sendfile", "x-lighttpd-send-file",
+    "x-reproxy-url", "cdn-cache-control", "location", "refresh",
     "clear-site-data", "strict-transport-security", "nel", "report-to", "reporting-endpoints", "alt-svc",
     "service-worker-allowed", "accept-ch", "critical-ch", "origin-agent-cluster", "set-login",
     "secure-session-registration", "use-as-dictionary",

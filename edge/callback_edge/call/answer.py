@@ -22,10 +22,12 @@ FIXED_HEADERS: Final[Sequence[tuple[str, str]]] = (
     ("referrer-policy", "no-referrer"),
     ("x-content-type-options", "nosniff"),
     ("x-robots-tag", "noindex"),
+    ("cross-origin-opener-policy", "same-origin"),
 )
-"""Headers of every answer, once each. The connection adds them, also to Hypercorn's own answers. So no `HttpAnswer` has
-them, and the edge removes those of a handler."""
-_FIXED_NAMES: Final = frozenset(name for name, _ in FIXED_HEADERS)
+"""Headers of every answer, once each. The connection adds them, also to Hypercorn's own answers. Without the last one,
+the opener of a window would see the URLs that it visits, also those of other owners. A handler can choose that one
+alone, so no other `HttpAnswer` has any, and the edge removes the others of a handler."""
+_FIXED_NAMES: Final = frozenset(name for name, _ in FIXED_HEADERS[:-1])
 _UNSENT_NAMES: Final = _FIXED_NAMES | {_COOKIE}
 """Names of the fields that are left out of a response that may not set cookies."""
 _WITHOUT_BODY: Final = (204, 205)

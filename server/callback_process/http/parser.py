@@ -33,7 +33,7 @@ class StrictConnection(h11.Connection):
 
     Args:
         body_limit_bytes: Largest body with its chunk extensions and trailers.
-        fixed_fields: Fields of every complete answer, besides the date.
+        fixed_fields: Fields of every complete answer, besides the date, unless it has one of the same name.
     """
 
     _receive_buffer: "_StrictBuffer"
@@ -119,7 +119,8 @@ class StrictConnection(h11.Connection):
         Raises:
             LocalProtocolError: No answer is due, or a field is malformed.
         """
-        if {name for name, _ in fields} <= _COMMON_FIELDS:
+        names = {name for name, _ in fields}
+        if names <= _COMMON_FIELDS:
             _check_fields(tuple(fields))
         else:
             normalize_and_validate(fields)
@@ -133,7 +134,8 @@ class StrictConnection(h11.Connection):
         lines = [b"HTTP/1.1 %d \r\n" % status_code, *(b"%b: %b\r\n" % field for field in fields)]
         if not self._cstate.keep_alive:
             lines.append(b"connection: close\r\n")
-        return b"".join((*lines, _common_lines(int(time.time()), self._fixed_fields), b"\r\n", body))
+        fixed = tuple(field for field in self._fixed_fields if field[0] not in names)
+        return b"".join((*lines, _common_lines(int(time.time()), fixed), b"\r\n", body))
 
     @property
     def answers_head(self) -> bool:
@@ -217,7 +219,7 @@ def date(seconds: float) -> bytes:
     return format_date_time(seconds).encode()
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _common_lines(second: int, fixed_fields: tuple[tuple[bytes, bytes], ...]) -> bytes:
     """Return the lines that every response has, at a time in whole seconds."""
     fields = [(b"date", date(second)), *fixed_fields]
