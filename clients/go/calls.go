@@ -2,6 +2,7 @@ package callback
 
 import (
 	"encoding/json"
+	"errors"
 	"time"
 
 	v1 "callback.example/callback/internal/v1"
@@ -10,8 +11,23 @@ import (
 // Verified returns whether the request passed a verification profile. A profile that only reports lets others through.
 func (c *Call) Verified() bool { return c.VerificationProfile != "" }
 
-// JSON parses the body as JSON into a value, as [json.Unmarshal] does.
-func (c *Call) JSON(value any) error { return json.Unmarshal(c.Body, value) }
+// JSON parses the body as JSON into a value, as [json.Unmarshal] does. A handler that returns its error, or an error that
+// wraps it, rejects the call with a 400: the caller sent incorrect data.
+func (c *Call) JSON(value any) error {
+	err := json.Unmarshal(c.Body, value)
+	if misuse := (*json.InvalidUnmarshalError)(nil); err == nil || errors.As(err, &misuse) {
+		return err
+	}
+	return &bodyError{err}
+}
+
+// bodyError says that the body of a call is not what its handler reads.
+type bodyError struct{ cause error }
+
+func (e *bodyError) Error() string {
+	return "the body is not the JSON that was expected: " + e.cause.Error()
+}
+func (e *bodyError) Unwrap() error { return e.cause }
 
 // Form parses the body as the fields of a form (application/x-www-form-urlencoded).
 func (c *Call) Form() Query { return parseForm(string(c.Body)) }

@@ -43,6 +43,11 @@ func worked(_ context.Context, call *callback.Call) (callback.Answer, error) {
 		return callback.Accept(response), err
 	case "keep":
 		return callback.Answer{}, nil
+	case "json":
+		var order struct{ Order int }
+		if err := call.JSON(&order); err != nil {
+			return callback.Answer{}, fmt.Errorf("the order: %w", err)
+		}
 	}
 	return callback.Answer{}, errors.New("the bank is closed")
 }
@@ -144,6 +149,25 @@ func TestACallIsDecidedByItsHandler(t *testing.T) {
 	call := got(system.Client.WaitForCall(t.Context(), made.CaseID, 3))(t)
 	if string(call.Body) != "a=1&b=%C3%A9" || call.BodySize != 12 || call.Method != "put" || call.Attempt != 4 {
 		t.Fatal(call)
+	}
+}
+
+func TestABodyThatIsNotTheJSONOfTheHandlerIsRejectedWith400(t *testing.T) {
+	for _, body := range []string{"order=5", `{"order": "5"}`, ""} {
+		made := generate(t, "worked", callback.Text("ok"))
+		reply := replyOf(system.HTTP.Post(made.URL+"?status=json", "application/json", strings.NewReader(body)))(t)
+		if reply.status != 400 || reply.body != "the body is not the JSON that was expected" {
+			t.Fatal(reply)
+		}
+	}
+}
+
+func TestOptionsOfAConnectionArePassedOnTogether(t *testing.T) {
+	wrong := []callback.ConnectionOption{callback.WithToken("one"), callback.WithToken("not a token")}
+	_, client := callback.NewClient("127.0.0.1:1", callback.WithConnection(wrong...))
+	_, worker := callback.NewWorker("127.0.0.1:1", &callback.Handlers{}, callback.WithConnection(wrong...))
+	if client == nil || worker == nil || client.Error() != worker.Error() || !strings.Contains(client.Error(), "token") {
+		t.Fatal(client, worker)
 	}
 }
 

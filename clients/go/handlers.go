@@ -18,7 +18,8 @@ import (
 // Handler decides on a call.
 //
 //  1. An [Answer] without an error accepts or rejects the call, as it says.
-//  2. An error fails the call, and so does a panic. It is logged with the id of the call, and not sent to the server.
+//  2. An error fails the call, and so does a panic. It is logged with the id of the call, and not sent to the server. That
+//     of [Call.JSON] rejects the call with a 400.
 //  3. A response that the server cannot render, such as one with the code 302, fails the call. The server reports the
 //     problem, and it is logged.
 //  4. The context ends when the server withdraws the call at its deadline, when the server is lost, and at the end of the
@@ -122,6 +123,9 @@ func decide(
 	if err != nil && ctx.Err() != nil { // by the deadline, a stop, or a lost connection
 		logger.Warn("handler_cancelled", "error", err)
 		return nil, errors.New("the handler was cancelled")
+	}
+	if body := (*bodyError)(nil); errors.As(err, &body) {
+		answer, err = Reject(Text("the body is not the JSON that was expected").WithCode(400)), nil
 	}
 	if err != nil {
 		logger.Error("handler_failed", "error", err)

@@ -52,6 +52,15 @@ type ConnectionOption interface {
 	WorkerOption
 }
 
+// WithConnection returns all of these options as one, to pass those of a connection on to a client and to a worker:
+//
+//	shared := callback.WithConnection(options...) // a []ConnectionOption
+//	client, err := callback.NewClient(target, shared)
+//	worker, err := callback.NewWorker(target, handlers, shared)
+func WithConnection(options ...ConnectionOption) ConnectionOption {
+	return option(func(given *settings) error { return applyAll(given, options) })
+}
+
 // HandlingOption is an option of workers and handler servers.
 type HandlingOption interface {
 	WorkerOption
@@ -94,15 +103,22 @@ func settingsOf[Given interface{ apply(*settings) error }](options []Given) (*se
 	result := &settings{
 		logger: slog.Default(), timeout: DefaultTimeout, retry: true, slots: DefaultSlots, grace: DefaultGrace,
 	}
-	for _, each := range options {
-		if any(each) == nil {
-			return nil, errors.New("callback: an option is nil")
-		}
-		if err := each.apply(result); err != nil {
-			return nil, fmt.Errorf("callback: %w", err)
-		}
+	if err := applyAll(result, options); err != nil {
+		return nil, fmt.Errorf("callback: %w", err)
 	}
 	return result, nil
+}
+
+func applyAll[Given interface{ apply(*settings) error }](given *settings, options []Given) error {
+	for _, each := range options {
+		if any(each) == nil {
+			return errors.New("an option is nil")
+		}
+		if err := each.apply(given); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // WithLogger sets the logger. The default is [slog.Default], when the client, worker or server is made.

@@ -24,7 +24,7 @@ def run(settings: EdgeSettings) -> int:
     Returns:
         The exit code: 0 after a stop, 1 with a line on standard error if an address or a file cannot be used.
     """
-    return run_process("edge", settings.log_level, _serve(settings))
+    return run_process("edge", settings, _serve(settings))
 
 
 async def _serve(settings: EdgeSettings) -> None:

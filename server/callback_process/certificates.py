@@ -1,13 +1,12 @@
 """Checks of TLS files before the first connection.
 
-OpenSSL reads the files: it does a handshake with itself, in memory, and returns the certificate that it received. So
-the check sees a certificate exactly as a peer would, and this module parses none. `cryptography` reads certificates
-too, but judges them by the rules of the web: it refuses each one without an authority key identifier, for example.
+OpenSSL reads the files (`callback_shared.certificate_expiry`). So the check sees a certificate exactly as a peer would,
+and this module parses none. `cryptography` reads certificates too, but judges them by the rules of the web: it refuses
+each one without an authority key identifier, for example.
 """
 
-import contextlib
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -15,14 +14,14 @@ from typing import Any, Final
 from prometheus_client import Gauge
 
 from callback_process.findings import Finding, check_readable, check_secret_file
+from callback_process.logs import get_logger
 from callback_process.settings import TlsSettings
+from callback_shared.certificate_expiry import EncryptedKeyError, end_of, expiry_of, handshake
+
+log = get_logger()
 
 EXPIRES_SOON: Final = timedelta(days=30)
 """A certificate that expires within this time causes a warning."""
-
-_NO_CHECK_TIME: Final = 0x200000
-"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, unnamed in `ssl`. This module checks the times itself, to report them."""
-
 
 _EXPIRES: Final = Gauge(
     "callback_certificate_expires_time_seconds",
@@ -32,7 +31,9 @@ _EXPIRES: Final = Gauge(
 
 
 def show_expiry(files: Mapping[str, Path | None]) -> None:
-    """Set the metric of the expiry of usable TLS files: the authorities, the certificate and its key, in this order.
+    """Set the metric of the expiry of usable TLS files, and log a certificate that has expired.
+
+    The files are the authorities, the certificate and its key, in this order.
 
     Of authorities it is the last one that expires: an old one can stay in the file beside its successor. A certificate
     that `check_certificate` refuses has no expiry.
@@ -42,12 +43,13 @@ def show_expiry(files: Mapping[str, Path | None]) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(ca_file)
         if authorities := context.get_ca_certs():
-            _EXPIRES.labels(ca_setting).set(max(map(_end, authorities)).timestamp())
+            _EXPIRES.labels(ca_setting).set(max(map(end_of, authorities)).timestamp())
     if cert_file is not None and key_file is not None:
-        for of_server in (True, False):
-            with contextlib.suppress(ssl.SSLError):
-                shown, chain = _handshake(cert_file, key_file, of_server=of_server)
-                _EXPIRES.labels(cert_setting).set(min(map(_end, (shown, *chain))).timestamp())
+        end = expiry_of(cert_file, key_file)
+        if end is not None:
+            _EXPIRES.labels(cert_setting).set(end.timestamp())
+            if end <= datetime.now(UTC):
+                log.error("certificate_expired", setting=cert_setting, file=str(cert_file), expired=f"{end:%Y-%m-%d}")
 
 
 def check_tls(check: str, tls: TlsSettings, now: datetime) -> Iterator[Finding]:
@@ -73,8 +75,8 @@ def check_certificate(check: str, cert_file: Path, key_file: Path, now: datetime
         if not_readable := check_readable(check, file):
             return not_readable
     try:
-        shown, chain = _handshake(cert_file, key_file, of_server=of_server)
-    except _EncryptedKeyError:
+        shown, chain = handshake(cert_file, key_file, of_server=of_server)
+    except EncryptedKeyError:
         return Finding.problem(check, f"{key_file} is encrypted", "use a key without a passphrase")
     except ssl.SSLCertVerificationError as error:
         return Finding.problem(check, f"{cert_file}: {error.verify_message}", "have it issued again")
@@ -118,7 +120,7 @@ def check_authorities(check: str, ca_file: Path, now: datetime) -> Finding:
 def _check_validity(check: str, what: str, certificates: list[dict[str, Any]], now: datetime) -> Finding:
     """Check the validity period of a chain: one expired certificate makes the whole chain unusable."""
     begin = max(_time(each["notBefore"]) for each in certificates)
-    end = min(map(_end, certificates))
+    end = min(map(end_of, certificates))
     if end <= now:
         return Finding.problem(check, f"{what} expired on {end:%Y-%m-%d}", "renew it")
     if begin > now:
@@ -130,52 +132,5 @@ def _check_validity(check: str, what: str, certificates: list[dict[str, Any]], n
     return Finding.ok(check, f"{what}, valid until {end:%Y-%m-%d}")
 
 
-def _end(certificate: Mapping[str, Any]) -> datetime:
-    return _time(certificate["notAfter"])
-
-
 def _time(text: str) -> datetime:
     return datetime.fromtimestamp(ssl.cert_time_to_seconds(text), UTC)
-
-
-class _EncryptedKeyError(Exception):
-    pass
-
-
-def _handshake(cert_file: Path, key_file: Path, *, of_server: bool) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Do a handshake with a peer that trusts only this certificate.
-
-    Returns:
-        The certificate, and the authorities' certificates in its file, in the form of `ssl.SSLSocket.getpeercert`.
-
-    Raises:
-        ssl.SSLError: The certificate cannot be read or used, or does not match the key.
-        _EncryptedKeyError: The key needs a passphrase.
-    """
-
-    def refuse_passphrase() -> str:
-        raise _EncryptedKeyError
-
-    def context(protocol: int, *, verifies: bool) -> ssl.SSLContext:
-        made = ssl.SSLContext(protocol)
-        made.check_hostname = False
-        made.load_cert_chain(cert_file, key_file, refuse_passphrase)
-        made.load_verify_locations(cert_file)
-        made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VerifyFlags(_NO_CHECK_TIME)
-        made.verify_mode = ssl.CERT_REQUIRED if verifies else ssl.CERT_NONE
-        return made
-
-    client = context(ssl.PROTOCOL_TLS_CLIENT, verifies=of_server)
-    server = context(ssl.PROTOCOL_TLS_SERVER, verifies=not of_server)
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    sides = [client.wrap_bio(to_client, to_server), server.wrap_bio(to_server, to_client, server_side=True)]
-    unfinished: list[Callable[[], None]] = [side.do_handshake for side in sides]
-    while unfinished:
-        for shake in list(unfinished):
-            try:
-                shake()
-                unfinished.remove(shake)
-            except ssl.SSLWantReadError:
-                pass
-    judge, judging = (sides[0], client) if of_server else (sides[1], server)
-    return judge.getpeercert() or {}, judging.get_ca_certs()

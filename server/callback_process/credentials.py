@@ -5,7 +5,7 @@
    That the process has no file descriptor left to open it is no problem of the file, and not reported.
 3. OpenSSL checks TLS files. gRPC accepts any content, and then refuses every connection without an error message. The
    client has a check of its own (`callback.connection`): it depends on no package of the server, and this package on
-   none that uses gRPC.
+   none that uses gRPC. Both ask `callback_shared.certificate_expiry` when a certificate expires.
 """
 
 import errno

@@ -1,11 +1,13 @@
 """Where a process begins and ends: settings in, exit code out."""
 
 import sys
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Protocol, TypeVar
 
 from callback_process import logs, loop
 from callback_process.settings import SettingsError
+
+log = logs.get_logger()
 
 Settings = TypeVar("Settings")
 
@@ -28,13 +30,22 @@ def main(load: Callable[[], Settings], run: Callable[[Settings], int]) -> int:
     return run(settings)
 
 
-def run_process(name: str, log_level: str, serve: Coroutine[Any, Any, None]) -> int:
+class _ProcessSettings(Protocol):
+    @property
+    def log_level(self) -> str: ...
+
+    def misspelt_variables(self) -> Iterable[tuple[str, str]]: ...
+
+
+def run_process(name: str, settings: _ProcessSettings, serve: Coroutine[Any, Any, None]) -> int:
     """Run `serve` to its end, with the log of the process `name`. Call this on the main thread.
 
     Returns:
         The exit code: 0, or 1 with a line on standard error if `serve` raises StartError.
     """
-    logs.configure(name, log_level)
+    logs.configure(name, settings.log_level)
+    for variable, near in settings.misspelt_variables():
+        log.warning("environment_variable_unknown", variable=variable, is_it=near)
     try:
         loop.run(serve)
     except StartError as error:

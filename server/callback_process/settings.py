@@ -3,11 +3,13 @@
 1. An option overrides the environment, the environment overrides the file, and the file overrides the default. The
    whole value of a setting comes from one of them: tables and lists are never merged.
 2. One file serves all processes. Each process reads its own table and the shared ones. An unknown table or key is an
-   error. An unknown environment variable is not: orchestrators set variables with the same prefix.
+   error. An unknown environment variable is not: orchestrators set variables with the same prefix. One that has nearly
+   the name of a setting is logged.
 3. All errors are reported at once, each with the setting's name, its origin and the expected value. Values are not
    repeated, because a URL can contain a password.
 """
 
+import difflib
 import json
 import os
 import re
@@ -202,6 +204,21 @@ class ProcessSettings(BaseSettings):
         if problems:
             raise SettingsError(problems)
         return settings, origins
+
+    @classmethod
+    def misspelt_variables(cls) -> Iterator[tuple[str, str]]:
+        """Yield each environment variable that is no setting, with the variable of a setting that has nearly its name.
+
+        Other unknown ones are those of orchestrators, or of other processes.
+        """
+        prefix = str(cls.model_config["env_prefix"])
+        of_others = tuple(f"CALLBACK_{table}_".upper() for table in TABLES - {cls.table})
+        known = [cls.variable(field).removeprefix(prefix) for field in cls.model_fields]
+        for name in sorted(os.environ):
+            own = name.removeprefix(prefix)
+            if name.startswith(prefix) and own not in known and not name.startswith(of_others):
+                for near in difflib.get_close_matches(own, known, n=1, cutoff=0.8):
+                    yield name, prefix + near
 
     def conflicts(self) -> Iterator[str]:
         """Yield each problem between several settings, each of which is valid by itself."""

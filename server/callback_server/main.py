@@ -37,7 +37,7 @@ def run(settings: ServerSettings) -> int:
     Returns:
         The exit code: 0, or 1 with a line on standard error if the process cannot start.
     """
-    return run_process("server", settings.log_level, _serve(settings))
+    return run_process("server", settings, _serve(settings))
 
 
 async def _serve(settings: ServerSettings) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import datetime
 import gc
 import os
 import resource
@@ -18,6 +19,7 @@ from support.wait import DEADLINE_S
 from callback import Handlers, Response, ServerTls, Tls, UnavailableError
 from callback.connection import _tls
 from callback.connection._tls import TlsFiles
+from callback.connection._tls import server_credentials as server_credentials_of
 from callback.v1 import callback_handler_service_pb2 as handler_messages
 from callback.v1 import callbacks_service_pb2 as messages
 from callback.v1.callback_handler_service_pb2_grpc import CallbackHandlerServiceStub
@@ -364,3 +366,21 @@ async def test_a_handler_server_with_unusable_files_does_not_start(ours, theirs,
         with pytest.raises(error, match=r"\.pem"):
             async with handlers().listen("127.0.0.1:0", tls=wrong):
                 pass
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda files: TlsFiles(Tls(files.ca_file, files.cert_file, files.key_file)),
+        lambda files: server_credentials_of(ServerTls(files.cert_file, files.key_file)),
+    ],
+)
+def test_a_certificate_that_has_expired_is_refused_at_the_start(ours, make):
+    make(ours)
+    now = datetime.datetime.now(datetime.UTC)
+    ended = now - datetime.timedelta(days=2)
+    old = trustme.CA().issue_cert("127.0.0.1", not_before=now - datetime.timedelta(days=9), not_after=ended)
+    old.private_key_pem.write_to_path(ours.key_file)
+    old.cert_chain_pems[0].write_to_path(ours.cert_file)
+    with pytest.raises(ValueError, match=f"cert.pem: the certificate expired on {ended:%Y-%m-%d}: renew it"):
+        make(ours)

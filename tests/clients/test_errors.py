@@ -9,7 +9,8 @@ from datetime import timedelta
 
 import grpc
 import pytest
-from support.clients import CASE, Refusal
+import trustme
+from support.clients import CASE, Refusal, scripted_server
 from support.wait import DEADLINE_S
 
 import callback
@@ -32,6 +33,7 @@ from callback import (
     RequestIdReusedError,
     RequestIdUnsupportedError,
     Response,
+    Tls,
     TooManyOpenCallbacksError,
     TooManyWatchersError,
     UnauthenticatedError,
@@ -39,8 +41,25 @@ from callback import (
     WatcherTooSlowError,
     WatchPositionLostError,
 )
+from callback._rpc_errors import from_rpc_error
 
 Code = grpc.StatusCode
+
+
+class Unreachable(grpc.RpcError):
+    """An error of gRPC for a server that cannot be reached."""
+
+    def __init__(self, message):
+        self._message = message
+
+    def code(self):
+        return Code.UNAVAILABLE
+
+    def details(self):
+        return self._message
+
+    def trailing_metadata(self):
+        return None
 
 
 async def error_of(server, client, answer):
@@ -48,6 +67,70 @@ async def error_of(server, client, answer):
     with pytest.raises(CallbackError) as caught:
         await client.get_callback(CASE)
     return caught.value
+
+
+@pytest.mark.parametrize(
+    ("message", "advice"),
+    [
+        ("Trying to connect an http1.x server (HTTP status 505)", "use the gRPC port of the server"),
+        ("error:100000f7:SSL routines:OPENSSL_internal:WRONG_VERSION_NUMBER", "connect without it"),
+        ("last error: UNAVAILABLE: ipv4:127.0.0.1:1: Socket closed", "if this one does, connect with TLS"),
+        ("Connection refused", None),
+    ],
+)
+def test_the_error_of_a_target_that_speaks_something_else_has_advice(message, advice):
+    text = str(from_rpc_error(Unreachable(message), "server:1"))
+    assert message in text
+    assert text.endswith(")" if advice is None and message.endswith(")") else f"{advice})" if advice else message)
+
+
+async def test_what_grpc_says_of_another_protocol_at_the_target_has_advice(client_type, tmp_path):
+    async def http(reader, writer):
+        await reader.readline()
+        writer.write(b"HTTP/1.1 505 HTTP Version Not Supported\r\n\r\n")
+        writer.close()
+
+    async def said(address, tls=None):
+        async with client_type(address, tls=tls, retry=False) as client:
+            with pytest.raises(UnavailableError) as caught:
+                await client.get_callback(CASE, timeout=DEADLINE_S)
+        return str(caught.value)
+
+    authority = trustme.CA()
+    own = authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem
+    own.write_to_path(tmp_path / "own.pem")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    async with await asyncio.start_server(http, "127.0.0.1", 0) as listening:
+        host, port = listening.sockets[0].getsockname()
+        assert "use the gRPC port of the server" in await said(f"{host}:{port}")
+    async with scripted_server() as plain:
+        assert "the server does not use TLS" in await said(plain.address, Tls(tmp_path / "ca.pem"))
+    credentials = grpc.ssl_server_credentials([((tmp_path / "own.pem").read_bytes(),) * 2])
+    async with scripted_server(credentials=credentials) as encrypted:
+        assert "if this one does, connect with TLS" in await said(encrypted.address)
+
+
+async def test_an_asyncio_client_belongs_to_one_event_loop():
+    async with AsyncCallbackClient("127.0.0.1:1", retry=False) as client:
+        with pytest.raises(UnavailableError):
+            await client.get_callback(CASE, timeout=DEADLINE_S)
+        with pytest.raises(RuntimeError, match="belongs to another event loop: use one AsyncCallbackClient in each"):
+            await asyncio.to_thread(lambda: asyncio.run(client.get_callback(CASE)))
+
+
+@pytest.mark.parametrize("timeout", [timedelta(seconds=5), "5", True, None])
+def test_a_timeout_that_is_no_number_of_seconds_is_refused_by_its_type(timeout):
+    wrong = f"the timeout must be a number of seconds, not {type(timeout).__name__}"
+    with callback.CallbackClient("127.0.0.1:1") as client:
+        with pytest.raises(TypeError, match=wrong):
+            callback.CallbackClient("127.0.0.1:1", timeout=timeout)
+        with pytest.raises(TypeError, match=wrong):
+            client.wait_for_call(CASE, timeout=timeout)
+        if timeout is not None:
+            with pytest.raises(TypeError, match=wrong):
+                client.get_callback(CASE, timeout=timeout)
+            with pytest.raises(TypeError, match=wrong):
+                client.watch_calls(timeout=timeout)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from callback import Accept, Handlers, IncomingCall, Redirect, Reject, Response
 from callback._converters import incoming_call_from_proto, response_to_proto
 from callback.v1 import callback_handler_service_pb2 as messages
 from callback.v1 import callback_pb2 as resources
+from callback.worker import _execution
 
 Code = grpc.StatusCode
 
@@ -273,6 +274,63 @@ async def test_partials_and_objects_with_an_async_call_are_handlers():
 
     assert (await decide(functools.partial(answer, b"partial"))).response.response_body == b"partial"
     assert (await decide(Handler())).response.response_body == b"object"
+
+
+async def _nothing():
+    return None
+
+
+async def _with_more(_call, _database):
+    return None
+
+
+@pytest.mark.parametrize("handler", [_nothing, _with_more, lambda *, call: call])
+def test_a_handler_that_cannot_be_called_with_the_call_alone_is_refused_when_it_is_registered(handler):
+    with pytest.raises(TypeError, match="'order-paid' must be a function with one parameter, the call"):
+        handling(handler)
+    with pytest.raises(TypeError, match="'order-paid' must be a function with one parameter, the notification"):
+        Handlers().notification("order-paid")(handler)
+    assert handling(lambda call, database=None: database).get("order-paid")
+
+
+def test_a_decorator_without_a_name_is_refused():
+    for decorator in (Handlers().activity, Handlers().notification):
+        with pytest.raises(TypeError, match=rf'must be text, not function: write @handlers.{decorator.__name__}\("'):
+            decorator(returning(None))
+
+
+async def test_a_body_that_is_not_json_rejects_the_call_with_a_400():
+    async def handler(call):
+        return Response.json(call.json())
+
+    rejected = await decide(handler, handle_request(request_body=b"id=5"))
+    assert rejected == messages.HandleCallbackResponse(
+        verdict=messages.VERDICT_REJECTED, response=response(response_body=b"the body is not JSON", response_code=400)
+    )
+    for body in (b"", b"\xff", b"[" * 100_000):
+        assert (await decide(handler, handle_request(request_body=body))).response == rejected.response
+    assert (await decide(handler, handle_request(request_body=b'{"id": 5}'))).response.response_body == b'{"id": 5}'
+    with pytest.raises(ValueError, match="the body is not JSON"):
+        incoming_call_from_proto(handle_request(request_body=b"id=5")).json()
+
+
+async def test_a_coroutine_function_that_blocks_the_program_is_logged(caplog, limits):
+    limits(_execution, BLOCKED_S=0.05)
+
+    async def blocking(_call):
+        await asyncio.sleep(0)
+        threading.Event().wait(0.1)
+
+    async def waiting(_call):
+        await asyncio.sleep(0.1)
+
+    await decide(waiting)
+    before = [each.getMessage() for each in caplog.records if "handler_blocked" in each.getMessage()]
+    await decide(blocking)
+    found = [each.getMessage() for each in caplog.records if "handler_blocked" in each.getMessage()]
+    assert len(found) == len(before) + 1
+    assert CALL in found[-1]
+    assert "'order-paid'" in found[-1]
 
 
 def test_an_activity_name_is_unique_and_not_empty():

@@ -11,8 +11,8 @@ from support.tree import PACKAGES, ROOT
 WEB = "quart werkzeug jinja2 markupsafe"
 RPC = "google grpc grpc_health grpc_status callback.v1"
 VALUES = (
-    "callback._checks callback._conversion callback._converters callback._decisions callback._enums callback._errors"
-    " callback._reason_errors callback._reasons callback._rpc_errors callback._values"
+    "callback._behavior callback._checks callback._conversion callback._converters callback._decisions callback._enums"
+    " callback._errors callback._reason_errors callback._reasons callback._rpc_errors callback._values"
 )
 SHARED = "callback_shared.addresses callback_shared.fields callback_shared.targets"
 CLIENT = f"google grpc {SHARED} callback.json_form callback.v1 {VALUES}"
@@ -28,7 +28,8 @@ MAY_IMPORT = as_sets({
     "callback": f"google grpc grpc_health grpc_status {SHARED}",
     "callback.client": f"{CLIENT} callback.connection",
     "callback.connection": (
-        "grpc callback._errors callback._reason_errors callback_shared.addresses callback_shared.targets"
+        "grpc callback._errors callback._reason_errors callback_shared.addresses callback_shared.certificate_expiry"
+        " callback_shared.targets"
     ),
     "callback.worker": f"{CLIENT} grpc_health callback.connection",
     "callback.testing": "callback",
@@ -48,7 +49,7 @@ MAY_IMPORT = as_sets({
     "callback_launcher.cluster": "callback_launcher callback_process redis",
     "callback_launcher.sentinel": "callback_launcher callback_process redis",
     "callback_launcher.store": "callback_launcher callback_process redis",
-    "callback_process": f"{SETTINGS} h11 prometheus_client orjson structlog uvloop",
+    "callback_process": f"{SETTINGS} callback_shared.certificate_expiry h11 prometheus_client orjson structlog uvloop",
     "callback_process.http": "callback_process h11 hypercorn",
     "callback_process.traces": "callback_process opentelemetry",
     "callback_prove": "callback callback_launcher callback_process httpcore msgspec redis",
@@ -125,7 +126,7 @@ LAYERS = as_sets({
     "callback_shared": "",
     "callback.v1": "",
     "callback": "callback.v1 callback_shared",
-    "callback_process": "",
+    "callback_process": "callback_shared",
     "callback_server": "callback.v1 callback_process callback_shared",
     "callback_edge": "callback.v1 callback_process callback_shared",
     "callback_launcher": "callback_process",

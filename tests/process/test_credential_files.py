@@ -4,6 +4,7 @@ import resource
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import structlog
 import trustme
 from cryptography.hazmat.primitives import serialization as pem
 from prometheus_client import REGISTRY
@@ -179,3 +180,15 @@ def test_the_expiry_of_the_files_in_use_is_a_metric(files):
     files.key.write_bytes(renewed.private_key_pem.bytes())
     assert followed.reload()
     assert shown()[1] > end.timestamp()
+
+
+def test_a_certificate_that_has_expired_is_logged_when_it_is_read(files):
+    ended = datetime.now(UTC) - timedelta(days=2)
+    old = trustme.CA().issue_cert("orders.example", not_before=ended - timedelta(days=9), not_after=ended)
+    old.cert_chain_pems[0].write_to_path(files.cert)
+    old.private_key_pem.write_to_path(files.key)
+    with structlog.testing.capture_logs() as logged:
+        files.follow()
+    assert [(each["event"], each["setting"], each["expired"]) for each in logged] == [
+        ("certificate_expired", "tls.cert_file", f"{ended:%Y-%m-%d}")
+    ]

@@ -21,7 +21,7 @@ def run(settings: ConsoleSettings) -> int:
     Returns:
         The exit code: 0 after a stop, 1 with a line on standard error if an address cannot be used.
     """
-    return run_process("console", settings.log_level, _serve(settings))
+    return run_process("console", settings, _serve(settings))
 
 
 async def _serve(settings: ConsoleSettings) -> None:

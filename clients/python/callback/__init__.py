@@ -12,6 +12,7 @@ The public names are those of this module, `callback.testing`, `callback.masking
 """
 
 from callback import _enums, _reason_errors, _values
+from callback._behavior import NotJsonError
 from callback._decisions import Accept, Answer, Handler, NotificationHandler, Reject
 from callback._enums import *  # noqa: F403  # each enum of the contract is public
 from callback._errors import (
@@ -55,6 +56,7 @@ __all__ = [
     "InvalidRequestError",
     "Listening",
     "NotFoundError",
+    "NotJsonError",
     "NotificationHandler",
     "Page",
     "PageResponse",

@@ -11,6 +11,10 @@ from callback._multi_mapping import Headers, PairsLike, Query
 from callback._value import Value
 
 
+class NotJsonError(ValueError):
+    """The body of a request is not JSON. A handler that raises it rejects the call: the caller sent incorrect data."""
+
+
 class RequestBehavior(Value):
     """Reads the body of a request."""
 
@@ -30,9 +34,12 @@ class RequestBehavior(Value):
         """Parse the body as JSON.
 
         Raises:
-            ValueError: The body is not JSON.
+            NotJsonError: The body is not JSON. A handler that lets it pass rejects the call with a 400.
         """
-        return json.loads(self.body)
+        try:
+            return json.loads(self.body)
+        except (RecursionError, ValueError) as error:
+            raise NotJsonError("the body is not JSON") from error
 
     def form(self) -> Query:
         """Parse the body as the fields of a form (`application/x-www-form-urlencoded`)."""

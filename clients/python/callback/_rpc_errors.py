@@ -22,6 +22,12 @@ from callback._errors import (
 from callback._reason_errors import BY_REASON
 from callback._reasons import ErrorReason
 
+_ADVICE = {
+    "http1.x": "the port is one of HTTP/1.1, such as that of the edge or the console: use the gRPC port of the server",
+    "WRONG_VERSION_NUMBER": "the server does not use TLS: connect without it",
+    "Socket closed": "a server that uses TLS closes a connection without it: if this one does, connect with TLS",
+}
+"""What to change, by a part of a message of gRPC."""
 _DOMAIN = "callback"
 """The `ErrorInfo` domain of a Callback server."""
 _FOREIGN_BY_CODE: Mapping[grpc.StatusCode, type[CallbackError]] = {
@@ -76,7 +82,7 @@ def _foreign(code: grpc.StatusCode, message: str, target: str) -> CallbackError:
     """Return the error for a failure of gRPC, of the network, or of another program at the target."""
     match code:
         case grpc.StatusCode.UNAVAILABLE:
-            text = f"cannot reach {target}: {message}"
+            text = f"cannot reach {target}: {message}{_advice(message)}"
         case grpc.StatusCode.CANCELLED:  # by a server that stops: this program raises no gRPC error when it cancels
             code, text = grpc.StatusCode.UNAVAILABLE, f"{target} cancelled the request: {message}"
         case grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -86,6 +92,11 @@ def _foreign(code: grpc.StatusCode, message: str, target: str) -> CallbackError:
         case _:
             text = f"{target}: {message}"
     return _FOREIGN_BY_CODE.get(code, CallbackError)(text, code=code)
+
+
+def _advice(message: str) -> str:
+    """Return what to change, if a message of gRPC says that the target speaks something else."""
+    return next((f" ({advice})" for part, advice in _ADVICE.items() if part in message), "")
 
 
 def _details(error: grpc.RpcError) -> list[any_pb2.Any]:

@@ -1,7 +1,9 @@
 /** What the HTTP requests to callbacks have in common: that of a call which a handler receives, and of a recorded call. */
 
 import { type Attributes, Concealing, type Given } from "./concealing.js";
+import { Reject } from "./decisions.js";
 import { type Headers, Query } from "./pairs.js";
+import { Response } from "./response.js";
 
 /** The W3C trace context of a request. Both parts may be absent. */
 export interface TraceContext {
@@ -42,11 +44,17 @@ export abstract class Request extends Concealing {
   /**
    * Parse the body as JSON.
    *
-   * @throws SyntaxError: The body is not JSON.
+   * @throws Reject: The body is not JSON: a handler that lets it pass rejects the call with a 400.
    */
   // biome-ignore lint/suspicious/noExplicitAny: as the json() of fetch
   json(): any {
-    return JSON.parse(this.text());
+    try {
+      return JSON.parse(this.text());
+    } catch (cause) {
+      const rejection = new Reject(new Response("the body is not JSON", { code: 400 }));
+      rejection.cause = cause;
+      throw rejection;
+    }
   }
 
   /** Parse the body as the fields of a form (`application/x-www-form-urlencoded`). */

@@ -13,9 +13,11 @@ import {
   CallbackError,
   type ClientOptions,
   DeadlineExceededError,
+  IncomingCall,
   NotFoundError,
   Query,
   Redirect,
+  Reject,
   RequestIdUnsupportedError,
   Response,
   UnavailableError,
@@ -360,6 +362,23 @@ describe("a query", () => {
     const query = new Query(new URLSearchParams("a=1&A=2&a=3"));
     assert.deepEqual([query.get("a"), query.getAll("A"), query.has("b")], ["1", ["2"], false]);
     assert.deepEqual(new Query({ a: ["1", "2"] }).asJson(), { a: ["1", "2"] });
+  });
+});
+
+describe("a body", () => {
+  test("that is not JSON is a rejection of its call with a 400", () => {
+    const call = (body: string) => new IncomingCall({ activity: "act", body: Buffer.from(body) });
+    assert.deepEqual(call('{"id": 5}').json(), { id: 5 });
+    for (const body of ["", "id=5", "{"]) {
+      assert.throws(
+        () => call(body).json(),
+        (error) =>
+          error instanceof Reject &&
+          error.cause instanceof SyntaxError &&
+          error.response?.code === 400 &&
+          Buffer.from(error.response.body ?? []).toString() === "the body is not JSON",
+      );
+    }
   });
 });
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     UnaryMethod = UnaryUnaryMultiCallable
     WatchStream = UnaryStreamCall[messages.WatchCallsRequest, messages.WatchCallsResponse]
 
-__all__ = ["CANCELLED", "Channel", "is_being_cancelled", "library", "sleep", "wait"]
+__all__ = ["CANCELLED", "Channel", "event_loop", "is_being_cancelled", "library", "sleep", "wait"]
 
 CANCELLED = asyncio.CancelledError
 """Raised by gRPC for a request whose channel or stream was closed, and by asyncio in a task that is cancelled."""
@@ -23,6 +23,8 @@ Channel = grpc.aio.Channel
 """A connection to a server."""
 library = grpc.aio
 """The library that opens a channel."""
+event_loop = asyncio.get_running_loop
+"""Return the event loop to which a channel belongs that is opened now."""
 sleep = asyncio.sleep
 """Pause, in seconds."""
 

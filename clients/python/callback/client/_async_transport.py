@@ -67,6 +67,8 @@ class AsyncTransport:
         self._timeout = finite_timeout(timeout)
         self._retry = retry
         self._channel: grpc_io.Channel | None = None
+        self._loop: object = None
+        """The event loop to which the channel belongs."""
         self._opening = threading.Lock()
         self._closed = False
         warn_of_plain_text(target, tls, has_token=token is not None or token_file is not None)
@@ -91,7 +93,13 @@ class AsyncTransport:
 
         gRPC closes a replaced channel once its requests have ended. Only the first request waits for the addresses, at
         most for the timeout in seconds.
+
+        Raises:
+            RuntimeError: Another event loop made the first request.
         """
+        if self._channel is not None and self._loop is not grpc_io.event_loop():
+            name = type(self).__name__
+            raise RuntimeError(f"this {name} belongs to another event loop: use one {name} in each event loop")
         if not self._addresses.is_known:
             await grpc_io.wait(self._addresses.look_up(), timeout)
         if self._closed:
@@ -102,6 +110,7 @@ class AsyncTransport:
             has_changed = self._addresses.refresh()
             has_changed |= self._tls is not None and self._tls.reload_if_changed()
             if self._channel is None or has_changed:
+                self._loop = grpc_io.event_loop()
                 self._channel = open_channel(grpc_io.library, self._addresses, self._tls, self._options)
             return self._channel
 

@@ -30,6 +30,10 @@ def wait(end: concurrent.futures.Future[None], timeout: float) -> None:
     concurrent.futures.wait([end], min(timeout, threading.TIMEOUT_MAX))
 
 
+def event_loop() -> None:
+    """Return the event loop to which a channel belongs: none."""
+
+
 def is_being_cancelled() -> bool:
     """Return whether the caller itself is being cancelled: never, because a thread cannot be."""
     return False

@@ -43,21 +43,29 @@ def wait_backoff(timeout: float, *, longest: float) -> Backoff:
     """Return the backoff of an operation whose timeout may be infinite.
 
     Raises:
-        ValueError: The timeout is not a positive number.
+        TypeError: The timeout is not a number.
+        ValueError: It is not positive.
     """
-    if not timeout > 0:
-        raise ValueError(f"the timeout must be a positive number of seconds, not {timeout!r}")
-    return Backoff(timeout, longest=longest)
+    return Backoff(_positive(timeout), longest=longest)
 
 
 def finite_timeout(timeout: float) -> float:
     """Return the timeout, after checking it.
 
     Raises:
-        ValueError: The timeout is not a positive, finite number.
+        TypeError: The timeout is not a number.
+        ValueError: It is not positive and finite.
     """
-    if not (math.isfinite(timeout) and timeout > 0):
+    if not math.isfinite(_positive(timeout)):
         raise ValueError(f"the timeout must be a positive, finite number of seconds, not {timeout!r}")
+    return timeout
+
+
+def _positive(timeout: float) -> float:
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"the timeout must be a number of seconds, not {type(timeout).__name__}")
+    if not timeout > 0:
+        raise ValueError(f"the timeout must be a positive number of seconds, not {timeout!r}")
     return timeout
 
 

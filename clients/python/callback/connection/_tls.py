@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import grpc
 
 from callback_shared.addresses import Addresses
+from callback_shared.certificate_expiry import expiry_of
 
 _log = logging.getLogger("callback.connection")
 
@@ -93,7 +95,8 @@ class _PemFiles:
 
     Raises:
         OSError: A file cannot be read.
-        ValueError: A file has no usable content, or the key has a password or belongs to another certificate.
+        ValueError: A file has no usable content, the key has a password or belongs to another certificate, or the
+            certificate, or one of its chain, has expired.
     """
 
     def __init__(
@@ -217,6 +220,8 @@ def _check(
         files = f"{cert_file} with {key_file}"
         if cert_file is not None:
             context.load_cert_chain(cert_file, key_file, password="")  # without a password OpenSSL asks the terminal
+            if key_file is not None and (end := expiry_of(cert_file, key_file)) and end <= datetime.now(UTC):
+                raise ValueError(f"{cert_file}: the certificate expired on {end:%Y-%m-%d}: renew it")
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             raise ValueError(f"{files}: the key does not belong to the certificate") from None

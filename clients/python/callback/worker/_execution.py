@@ -2,10 +2,14 @@
 
 import asyncio
 import logging
-from typing import Any
+import time
+from collections.abc import Awaitable, Generator
+from typing import Any, cast
 
+from callback._behavior import NotJsonError
 from callback._converters import incoming_call_from_proto, notification_from_proto
 from callback._decisions import Handler, NotificationHandler, Reject, decision_to_proto
+from callback._values import Response
 from callback.connection._cancellation import is_being_cancelled
 from callback.connection._channel_options import MAX_MESSAGE_BYTES
 from callback.v1 import callback_handler_service_pb2 as messages
@@ -14,6 +18,9 @@ from callback.worker._threads import HandlerThreads, PlainFunction
 
 MAX_ANSWER_BYTES = MAX_MESSAGE_BYTES - 1024
 """The largest answer, in bytes. The server accepts no larger message: it would end the stream."""
+
+BLOCKED_S = 1.0
+"""How long a coroutine function may run without giving way to others before that is logged, in seconds."""
 
 _log = logging.getLogger("callback.handlers")
 
@@ -64,14 +71,58 @@ def log_answer_refused(refusal: messages.RefuseAnswerRequest) -> None:
     )
 
 
+class _Stepped:
+    """The coroutine of a handler, run step by step, so that one that blocks the event loop is found."""
+
+    def __init__(self, coroutine: Awaitable[Any], request: messages.HandleCallbackRequest) -> None:
+        self._coroutine = coroutine
+        self._request = request
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        steps = cast("Generator[Any, Any, Any]", self._coroutine.__await__())
+        step, argument = steps.send, None
+        try:
+            while True:
+                began = time.monotonic()
+                try:
+                    awaited = step(argument)
+                finally:
+                    self._log_if_blocked(time.monotonic() - began)
+                try:
+                    step, argument = steps.send, (yield awaited)
+                except GeneratorExit:
+                    raise
+                except BaseException as error:  # such as a cancellation, which is the handler's to take
+                    step, argument = steps.throw, error
+        except StopIteration as end:
+            return end.value
+        finally:
+            steps.close()
+
+    def _log_if_blocked(self, seconds: float) -> None:
+        if seconds >= BLOCKED_S:
+            _log.warning(
+                "handler_blocked activity=%r call_id=%s seconds=%.1f hint=%s",
+                self._request.callback_activity,
+                self._request.call_id,
+                seconds,
+                "use a plain function (def), or asyncio.to_thread, for code that blocks",
+            )
+
+
 async def _decision(
     handler: Any, request: messages.HandleCallbackRequest, threads: HandlerThreads
 ) -> messages.HandleCallbackResponse:
     try:
         given = notification_from_proto(request) if is_notification(request) else incoming_call_from_proto(request)
-        answer = await (threads.run(handler, given) if type(handler) is PlainFunction else handler(given))
+        if type(handler) is PlainFunction:
+            answer = await threads.run(handler, given)
+        else:
+            answer = await _Stepped(handler(given), request)
     except Reject as rejection:
         return decision_to_proto(rejection)
+    except NotJsonError as error:
+        return decision_to_proto(Reject(Response(str(error), code=400)))
     if isinstance(answer, Reject):
         raise TypeError("a handler must raise a Reject, not return it")
     return decision_to_proto(answer)

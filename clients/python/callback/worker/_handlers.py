@@ -18,6 +18,7 @@ The result of a call is the same in both cases:
 1. A `Response` (or `Redirect`) accepts the call and overrides the case's response, attribute by attribute. None accepts
    the call and keeps the case's response. `Accept` does either, and can keep the case open.
 2. A raised `Reject` rejects the call: the caller sent incorrect data. Only the response of the `Reject` is used.
+   A `NotJsonError` of `call.json()` rejects the call, too, with the code 400.
 3. Any other exception, including `SystemExit`, fails the call. It is logged here with the id of the call; it is not
    sent to the server. `KeyboardInterrupt`, and a `SystemExit` in a task that a handler starts, end the program, as
    always in asyncio.
@@ -31,6 +32,8 @@ The result of a call is the same in both cases:
    of a plain function runs in a thread, with the context variables of the program. A thread cannot be ended: where a
    coroutine function is cancelled, a plain function runs to its end, its answer is dropped, its slot stays occupied
    until then, and a stop waits for it. `call.deadline` tells it how long its answer counts.
+8. A coroutine function must not block, as `time.sleep` does: everything else of the program waits meanwhile, also the
+   connection to the server. One that blocks for a second is logged as `handler_blocked`.
 """
 
 import asyncio
@@ -67,6 +70,8 @@ _log = logging.getLogger("callback.handlers")
 
 
 _AnyHandler = TypeVar("_AnyHandler")
+_GIVEN = {"activity": "call", "notification": "notification"}
+"""What a handler gets, by the decorator that registers it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +113,11 @@ class Handlers:
         """Register the decorated function as the handler of an activity, and return it unchanged.
 
         Raises:
-            TypeError: It is not a function, or it is a generator.
+            TypeError: It is not a function, it is a generator, or it cannot be called with the call alone. Or the name
+                is not text, as in `@handlers.activity` without a name.
             ValueError: The name is empty, or already has a handler.
         """
-        return _registration(name, self._handlers)
+        return _registration("activity", name, self._handlers)
 
     def notification(self, name: str) -> NotificationHandlerDecorator:
         """Register the decorated function for the notifications of an activity, and return it unchanged.
@@ -121,10 +127,10 @@ class Handlers:
         fails the attempt, and the server tries again later. There is no caller, so a response has no effect.
 
         Raises:
-            TypeError: It is not a function, or it is a generator.
+            TypeError: As for `activity`.
             ValueError: The name is empty, or already has a handler of notifications.
         """
-        return _registration(name, self._notification_handlers)
+        return _registration("notification", name, self._notification_handlers)
 
     def add_to(
         self,
@@ -340,8 +346,11 @@ class _Servicer(services.CallbackHandlerServiceServicer):
                 await context.abort(grpc.StatusCode.PERMISSION_DENIED, "the certificate has none of the accepted names")
 
 
-def _registration(name: str, table: dict[str, Any]) -> Callable[[_AnyHandler], _AnyHandler]:
+def _registration(decorator: str, name: str, table: dict[str, Any]) -> Callable[[_AnyHandler], _AnyHandler]:
     """Return a decorator that puts a handler into a table."""
+    if not isinstance(name, str):
+        problem = f"the name of an activity must be text, not {type(name).__name__}"
+        raise TypeError(f'{problem}: write @handlers.{decorator}("order-paid")')
 
     def register(handler: _AnyHandler) -> _AnyHandler:
         if not name:
@@ -350,10 +359,23 @@ def _registration(name: str, table: dict[str, Any]) -> Callable[[_AnyHandler], _
             raise ValueError(f"the activity {name!r} already has a handler")
         if not callable(handler) or _yields(handler):
             raise TypeError(f"the handler of {name!r} must be a function that returns its answer")
+        if not _takes_one(handler):
+            raise TypeError(f"the handler of {name!r} must be a function with one parameter, the {_GIVEN[decorator]}")
         table[name] = handler if _is_kind(handler, inspect.iscoroutinefunction) else PlainFunction(handler)
         return handler
 
     return register
+
+
+def _takes_one(handler: Callable[..., object]) -> bool:
+    """Return whether a handler can be called with one argument. It can, if Python does not know its parameters."""
+    try:
+        inspect.signature(handler).bind(None)
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True
 
 
 def _yields(handler: object) -> bool:
