@@ -44,9 +44,12 @@ async def prove(settings: Settings, history: History) -> None:
             labels={LABEL: own.namespace},
             seed=settings.seed,
         )
-        async with own.worker(handlers_of(own.namespace, file)).working(), calling(workload, history, settings):
-            await asyncio.sleep(settings.seconds)  # the length of the load
-            await wait_for_successes(workload, settings.min_successes)
+        worker = own.worker(handlers_of(own.namespace, file))
+        async with worker.working():
+            await worker.connected()
+            async with calling(workload, history, settings):
+                await asyncio.sleep(settings.seconds)  # the length of the load
+                await wait_for_successes(workload, settings.min_successes)
     history.add(*runs(diary, time.time()))
 
 

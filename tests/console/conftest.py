@@ -14,6 +14,7 @@ from support.browser import chromium
 from support.console import running_console
 from support.system import own_store, running_system
 from support.wait import wait_until
+from support.workers import connected
 
 from callback import AsyncCallbackClient, CallFilter, Handlers, Response, Worker
 from callback_console.settings import OpenIdSettings
@@ -83,7 +84,7 @@ class World:
         handlers = Handlers()
         for activity in activities:
             handlers.activity(activity)(decide)
-        return Worker(handlers, self.system.grpc, token=self.tokens["work"]).working()
+        return connected(Worker(handlers, self.system.grpc, token=self.tokens["work"]))
 
     @contextlib.asynccontextmanager
     async def visitor(self, name=None, **options):

@@ -15,6 +15,7 @@ import httpx
 import pytest
 from flows.recipes import blocks_of, files_of
 from support.wait import wait_until
+from support.workers import connected
 
 from callback import CallbackStatus, Worker
 
@@ -137,7 +138,7 @@ async def test_a_temporal_activity_is_completed_by_the_decision_and_only_once(pr
             with pytest.raises(_CompleteAsyncError):
                 await environment.run(module.ask_for_approval, "a dinner")
         (url,) = set(re.findall(r"http\S+", capsys.readouterr().out))
-        async with module.client, Worker(module.handlers, world.target).working():
+        async with module.client, connected(Worker(module.handlers, world.target)):
             assert "Your decision is recorded." in await decide(url, "yes")
             (done,) = server.completed
             info = environment.info

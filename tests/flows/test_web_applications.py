@@ -91,11 +91,26 @@ async def pays_an_order(origin):
         assert (await visitor.get(f"{origin}/orders/5")).json() == {"is_paid": True}
 
 
+async def is_ready(probe, address):
+    return (await probe.get(f"http://{address}/ready")).status_code == 200
+
+
 async def test_fastapi_runs_a_worker_in_its_lifespan_and_ends_by_the_signal_of_its_server(project):
     directory, address = project("fastapi_app.py"), f"127.0.0.1:{free_port()}"
     command = ("-m", "hypercorn", "fastapi_app:app", "--bind", address)
-    async with running(directory, *command, says="Running on") as program:
+    async with running(directory, *command, says="Running on") as program, httpx.AsyncClient() as probe:
+        await wait_until(lambda: is_ready(probe, address), what="the worker to connect")
         await pays_an_order(f"http://{address}")
+        stop(program)
+
+
+async def test_fastapi_starts_serves_and_stops_while_the_server_is_away(project, world):
+    away = FILES["fastapi_app.py"].replace("127.0.0.1:50051", f"127.0.0.1:{free_port()}")
+    directory, address = project(**{"fastapi_app.py": away}), f"127.0.0.1:{free_port()}"
+    command = ("-m", "hypercorn", "fastapi_app:app", "--bind", address)
+    async with running(directory, *command, says="Running on") as program, httpx.AsyncClient() as visitor:
+        assert not await is_ready(visitor, address)
+        assert (await visitor.get(f"http://{address}/orders/5")).json() == {"is_paid": False}
         stop(program)
 
 

@@ -11,7 +11,7 @@ from support.edge import running_edge
 from support.replicas import running_stores
 from support.services import running_services
 from support.wait import DEADLINE_S, wait_until
-from support.workers import handlers_of
+from support.workers import connected, handlers_of
 
 from callback import Worker
 from callback.v1 import edge_service_pb2 as edge_pb2
@@ -63,7 +63,7 @@ async def test_a_server_learns_from_a_worker_that_was_connected_to_another_serve
     async with (
         two_servers(stores) as servers,
         Tunnel(servers.informed.address) as tunnel,
-        Worker(handlers_of(ship=print), tunnel.address).working(),
+        connected(Worker(handlers_of(ship=print), tunnel.address)),
     ):
         await servers.other.generate()
         tunnel.lead_to(servers.other.address)

@@ -16,6 +16,7 @@ from support.store import KINDS
 from support.system import own_store, running_system
 from support.timers import make_expiry_due, make_reminder_due, move_clock
 from support.wait import DEADLINE_S, wait_until
+from support.workers import connected
 
 from callback import CallReason, CloseReason, Handlers, Response, Worker
 from callback.v1 import callback_pb2 as pb
@@ -121,7 +122,7 @@ async def test_a_clock_that_jumps_by_an_hour_moves_what_is_due_and_repeats_nothi
     told = Told()
     async with (
         running_services(store_of(), sweeps=True, activities={"act": ActivitySettings(retry=RETRY)}) as services,
-        Worker(told, services.address).working(),
+        connected(Worker(told, services.address)),
     ):
         client = services.control_plane.client
         made = await generate(services)
@@ -224,7 +225,7 @@ async def test_of_a_reminder_and_an_expiry_that_are_due_only_the_expiry_is_told_
 async def test_many_reminders_at_once_are_told_within_a_minute_once_each_and_leave_calls_alone(tmp_path, store):
     reminders, calls = count(40, 10_000), count(5, 50)
     told = Told()
-    async with running_system(tmp_path, store) as system, Worker(told, system.grpc, max_calls=100).working():
+    async with running_system(tmp_path, store) as system, connected(Worker(told, system.grpc, max_calls=100)):
         processes = [system.server.process.pid, store.process.pid]
         options = {"remind_after": [timedelta(hours=1)], "notify": [CallReason.REMINDER]}
         made = []
@@ -277,7 +278,7 @@ async def test_a_wait_of_a_month_outlives_the_restart_of_everything_every_day(tm
     waiting, answered = [], Counter()
     try:
         for day in range(0, days, step):
-            async with running_services(store, **settings) as services, Worker(told, services.address).working():
+            async with running_services(store, **settings) as services, connected(Worker(told, services.address)):
                 if day == 0:
                     for _ in range(cases):
                         made = await generate(

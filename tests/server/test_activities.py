@@ -9,6 +9,7 @@ import pytest
 from support.services import pages, running_services
 from support.store import KINDS
 from support.wait import wait_for, wait_until
+from support.workers import connected
 
 from callback import Handlers, Worker
 from callback.v1 import callback_pb2 as pb
@@ -50,7 +51,7 @@ async def working(services, *names):
 
     for name in names:
         handlers.activity(name)(accept)
-    async with Worker(handlers, services.address).working():
+    async with connected(Worker(handlers, services.address)):
         yield
 
 
@@ -178,7 +179,7 @@ async def test_a_worker_without_a_free_slot_still_serves_its_activity(store_of, 
     async with (
         running_services(store) as one,
         running_services(store) as other,
-        Worker(handlers, other.address, max_calls=1).working(),
+        connected(Worker(handlers, other.address, max_calls=1)),
     ):
         replica, made = other.control_plane.replica_bus.replica, await other.generate("busy")
         caller = other.call(made)
@@ -210,7 +211,7 @@ async def test_a_callback_whose_notifications_nothing_takes_is_made_with_a_warni
     async def _(_notification):
         return None
 
-    async with Worker(handlers, services.address).working():
+    async with connected(Worker(handlers, services.address)):
         assert not (await services.generate("approve", **fields)).warnings
         (warning,) = (await services.generate("approve")).warnings
         assert warning.reason == rpc.WARNING_REASON_ACTIVITY_NOT_SERVED

@@ -11,6 +11,7 @@ from support.handler import handler_service
 from support.leases import end_leases
 from support.system import own_store, running_system
 from support.wait import wait_until
+from support.workers import connected
 
 from callback import AnswerMode, Handlers, Reject, Response, Worker
 from callback_server import metrics as server_metrics
@@ -208,7 +209,7 @@ async def test_the_names_of_metrics_follow_the_conventions(system):
     async def served(_call):
         return None
 
-    async with Worker(handlers, system.grpc).working():
+    async with connected(Worker(handlers, system.grpc)):
         assert (await system.http.get(unserved.url)).status_code == 200
     now = await metrics(system, system.server)
     assert now("callback_calls_total", activity="unserved", outcome="SUCCEEDED", reason="") == 1

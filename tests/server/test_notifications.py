@@ -12,7 +12,7 @@ from support.handlers import stub_handler
 from support.services import refusal, running_services
 from support.timers import make_expiry_due, make_reminder_due
 from support.wait import wait_until
-from support.workers import raw_worker
+from support.workers import connected, raw_worker
 
 from callback import Accept, AsyncCallbackClient, CallReason, Handlers, Reject, Worker
 from callback.v1 import callback_handler_service_pb2 as handler_pb
@@ -134,7 +134,7 @@ class Told:
 
     @contextlib.asynccontextmanager
     async def working(self, services):
-        async with Worker(self.handlers, services.address).working():
+        async with connected(Worker(self.handlers, services.address)):
             yield self
 
     async def reasons(self, *expected):
@@ -203,7 +203,7 @@ async def test_a_handler_can_close_its_case_when_it_is_reminded(running):
         owners.append(notification.owner)
         return Accept(close=True)
 
-    async with Worker(handlers, running.address).working():
+    async with connected(Worker(handlers, running.address)):
         made, reminder = await reminded(running, DELIVERED)
         case = await running.case_of(made)
         assert (case.close_reason, case.call_count, owners) == (pb.CLOSE_REASON_CONSUMED, 0, ["local"])
@@ -263,7 +263,7 @@ async def test_a_call_that_runs_when_its_case_expires_still_gets_its_decision(ru
         told.append(notification.reason)
         may_end.set()
 
-    async with Worker(handlers, running.address).working():
+    async with connected(Worker(handlers, running.address)):
         made = await generate(running)
         caller = running.call(made)
         await started.wait()
@@ -287,7 +287,7 @@ async def test_a_call_that_is_held_when_its_case_expires_can_still_be_answered(r
 async def test_a_reminder_whose_attempt_fails_after_the_close_is_dropped(running):
     handlers, started, may_end = slow_handlers(RuntimeError())
 
-    async with Worker(handlers, running.address).working():
+    async with connected(Worker(handlers, running.address)):
         made = await generate(running)
         await remind(running, made)
         await started.wait()
@@ -395,7 +395,7 @@ async def test_a_worker_may_take_notifications_alone_also_of_another_server(stor
     async with (
         running_services(store, sweeps=False) as other,
         running_services(store, sweeps=True, activities=ACT) as services,
-        Worker(handlers, other.address).working(),
+        connected(Worker(handlers, other.address)),
     ):
         made = await generate(services, answer_mode=pb.ANSWER_MODE_HOLD)
         await remind(services, made)
@@ -446,7 +446,7 @@ async def test_other_servers_learn_at_once_that_a_worker_of_notifications_has_a_
 
     async with (
         running_services(store_of(), sweeps=True, activities=ACT) as services,
-        Worker(handlers, services.address, max_calls=1).working(),
+        connected(Worker(handlers, services.address, max_calls=1)),
     ):
 
         async def announces(free):

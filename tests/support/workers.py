@@ -15,6 +15,14 @@ from callback.v1.worker_service_pb2_grpc import add_WorkerServiceServicer_to_ser
 ACCEPTED = handler_pb.HandleCallbackResponse(verdict=handler_pb.VERDICT_ACCEPTED)
 
 
+@contextlib.asynccontextmanager
+async def connected(worker):
+    """Serve inside the block, which begins when the worker is connected."""
+    async with worker.working():
+        await worker.connected()
+        yield
+
+
 class RawWorker:
     """One stream. `heard` has the server's messages in order; `read` has the batches as they arrived."""
 

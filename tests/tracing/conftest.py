@@ -14,6 +14,7 @@ from opentelemetry.trace import SpanKind
 from support.handlers import stub_handler
 from support.otlp import exporting_to, otlp_receiver
 from support.system import own_store, running_system
+from support.workers import connected
 
 from callback import Handlers, Reject, Response, Worker
 
@@ -58,7 +59,7 @@ async def traced(tmp_path_factory):
             provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=50))
             parts.callback(provider.shutdown)
             handlers = _handlers(calls, provider.get_tracer("worker"))
-            await parts.enter_async_context(Worker(handlers, system.grpc).working())
+            await parts.enter_async_context(connected(Worker(handlers, system.grpc)))
             yield SimpleNamespace(system=system, receiver=receiver, push=push, calls=calls)
 
 

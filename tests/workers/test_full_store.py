@@ -7,7 +7,7 @@ from support.calls import Called
 from support.services import refusal, running_services
 from support.store import StoreProcess, set_up
 from support.wait import wait_until
-from support.workers import handlers_of
+from support.workers import connected, handlers_of
 
 from callback import Worker
 from callback.v1 import callback_pb2 as pb
@@ -33,7 +33,7 @@ async def test_calls_at_workers_of_another_server_end_well_while_the_store_is_fu
     async with (
         running_services(store) as up,
         running_services(store) as other,
-        Worker(handlers_of(act=act), other.address, max_calls=CALLS).working(),
+        connected(Worker(handlers_of(act=act), other.address, max_calls=CALLS)),
     ):
         calls = [await Called.make(up, "act") for _ in range(CALLS)]
         await wait_until(lambda: len(begun) == CALLS, what="all calls at the worker")

@@ -9,7 +9,7 @@ import pytest
 from support.calls import Called
 from support.services import refusal
 from support.wait import wait_until
-from support.workers import ACCEPTED, handlers_of, raw_worker, worker_service
+from support.workers import ACCEPTED, connected, handlers_of, raw_worker, worker_service
 
 from callback import Response, Worker
 from callback.v1 import callback_handler_service_pb2 as handler_pb
@@ -208,7 +208,7 @@ async def python_worker(server, body=b""):
 
     async with (
         worker_service(server),
-        Worker(handlers_of(act=answer), server.address, max_calls=1000).working(),
+        connected(Worker(handlers_of(act=answer), server.address, max_calls=1000)),
     ):
         await wait_until(lambda: len(server.of("result")) >= len(server.ids), what="all results")
         yield

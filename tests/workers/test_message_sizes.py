@@ -10,7 +10,7 @@ import pytest
 from support.calls import Called
 from support.services import refusal, running_services
 from support.wait import wait_until
-from support.workers import handlers_of, raw_worker, serving, serving_worker
+from support.workers import connected, handlers_of, raw_worker, serving, serving_worker
 
 from callback import Response, Worker
 from callback.v1 import callback_pb2 as pb
@@ -76,7 +76,7 @@ async def test_a_delivery_that_fits_no_worker_waits_for_one_that_takes_it(anywhe
             ),
             what="a delivery that says that it is too large",
         )
-        async with Worker(TAKING_ALL, anywhere.address).working():
+        async with connected(Worker(TAKING_ALL, anywhere.address)):
             await wait_until(
                 lambda: is_delivery(called, status=pb.DELIVERY_STATUS_DELIVERED), what="the end of the delivery"
             )
@@ -113,7 +113,7 @@ async def test_a_call_larger_than_any_message_of_the_server_fails_alone(store_of
     """A request of nearly 16 MiB, together with the response of its case."""
     async with (
         running_services(store_of(), activities=ACTIVITIES, sweeps=True) as services,
-        Worker(TAKING_ALL, services.address).working(),
+        connected(Worker(TAKING_ALL, services.address)),
     ):
         called = await Called.make(services, "soon", body=bytes(16 * MIB - 100), answer_mode=pb.ANSWER_MODE_ACK)
         await called.answer

@@ -9,7 +9,7 @@ import pytest
 from support.calls import Called
 from support.services import refusal
 from support.wait import DEADLINE_S, wait_until
-from support.workers import handlers_of
+from support.workers import connected, handlers_of
 
 from callback import Response, Worker
 from callback.v1 import callback_pb2 as pb
@@ -54,7 +54,7 @@ async def test_plain_functions_block_neither_each_other_nor_a_coroutine_function
     async def coroutine(_call):
         return Response(b"", code=202)
 
-    async with worker(services, act=blocking, soon=coroutine, max_calls=3).working():
+    async with connected(worker(services, act=blocking, soon=coroutine, max_calls=3)):
         blocked = [await Called.make(services, "act") for _ in range(2)]
         await blocking.has_begun(2)
         assert await (await Called.make(services, "soon")).code() == 202
@@ -70,14 +70,14 @@ async def test_a_plain_function_has_the_context_of_the_program_and_does_not_chan
         TENANT.set("of a call")
 
     TENANT.set("shop")
-    async with worker(services, act=function, max_calls=1).working():
+    async with connected(worker(services, act=function, max_calls=1)):
         for _ in range(2):
             await (await Called.make(services, "act")).answer
     assert (seen, TENANT.get()) == (["shop", "shop"], "shop")
 
 
 async def test_a_plain_function_past_its_deadline_keeps_its_slot_and_its_answer_is_dropped(services, blocking, caplog):
-    async with worker(services, act=blocking, soon=blocking, max_calls=1).working():
+    async with connected(worker(services, act=blocking, soon=blocking, max_calls=1)):
         late = await Called.make(services, "soon")
         assert (await refusal(late.answer)).reason == "HANDLER_DEADLINE_EXCEEDED"
         await wait_until(lambda: "handler_continues activity='soon'" in caplog.text)
@@ -93,7 +93,7 @@ async def test_a_plain_function_past_its_deadline_keeps_its_slot_and_its_answer_
 async def test_a_plain_function_whose_stream_is_lost_runs_on_and_the_next_stream_waits_for_its_slot(services, blocking):
     async with (
         Tunnel(services.address) as tunnel,
-        worker(services, tunnel.address, act=blocking, max_calls=1).working(),
+        connected(worker(services, tunnel.address, act=blocking, max_calls=1)),
     ):
         lost = await Called.make(services, "act")
         await blocking.has_begun()
@@ -109,7 +109,7 @@ async def test_a_plain_function_whose_stream_is_lost_runs_on_and_the_next_stream
 @pytest.mark.parametrize("is_lost", [False, True], ids=["connected", "lost"])
 async def test_a_stop_waits_for_plain_functions_beyond_the_grace(services, blocking, caplog, is_lost):
     async with Tunnel(services.address) as tunnel, contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(worker(services, tunnel.address, act=blocking, grace=0.1).working())
+        await stack.enter_async_context(connected(worker(services, tunnel.address, act=blocking, grace=0.1)))
         called = await Called.make(services, "act")
         await blocking.has_begun()
         if is_lost:

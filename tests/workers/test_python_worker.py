@@ -17,7 +17,7 @@ from support.names import changing_names
 from support.services import refusal, running_services
 from support.store import free_port
 from support.wait import DEADLINE_S, wait_until
-from support.workers import handlers_of, worker_service
+from support.workers import connected, handlers_of, worker_service
 
 from callback import Handlers, PermissionDeniedError, Response, Tls, UnauthenticatedError, Worker
 from callback.v1 import callback_pb2 as pb
@@ -68,7 +68,7 @@ def worker(handler, target, *activities, **options):
 
 async def test_a_handler_gets_the_call_of_its_case_and_its_answer_is_the_caller_s(services, work):
     work.may_end.set()
-    async with worker(work, services.address).working():
+    async with connected(worker(work, services.address)):
         called = await Called.make(services, "act", callback_activity_case="5", labels={"order": "5"})
         assert await called.code() == 201
     [call] = work.begun
@@ -80,7 +80,7 @@ async def test_the_exception_of_a_handler_is_logged_and_not_sent(services, caplo
     async def broken(_call):
         raise RuntimeError("hunter2")
 
-    async with worker(broken, services.address).working():
+    async with connected(worker(broken, services.address)):
         called = await Called.make(services, "act")
         assert (await refusal(called.answer)).reason == "HANDLER_FAILED"
     call = await called.recorded()
@@ -99,7 +99,7 @@ async def test_a_handler_that_ignores_its_cancellation_keeps_its_slot_and_has_no
         results.append(call)
         return Response(b"late")
 
-    async with worker(stubborn, services.address, "act", "soon", max_calls=1).working():
+    async with connected(worker(stubborn, services.address, "act", "soon", max_calls=1)):
         late = await Called.make(services, "soon")
         assert (await refusal(late.answer)).reason == "HANDLER_DEADLINE_EXCEEDED"
         next_one = await Called.make(services, "act")
@@ -116,7 +116,7 @@ async def test_the_worker_leaves_a_draining_server_for_another_and_answers_confi
     async with (
         running_services(store, activities=ACTIVITIES) as one,
         running_services(store, activities=ACTIVITIES) as two,
-        worker(work, "ipv4:" + ",".join(each.address for each in (one, two))).working(),
+        connected(worker(work, "ipv4:" + ",".join(each.address for each in (one, two)))),
     ):
         at, other = (one, two) if one.control_plane.workers.workers else (two, one)
         called = await Called.make(at, "act")
@@ -129,7 +129,7 @@ async def test_the_worker_leaves_a_draining_server_for_another_and_answers_confi
 
 
 async def test_calls_that_do_not_end_within_the_grace_are_cancelled(services, work):
-    async with worker(work, services.address, grace=0.1).working():
+    async with connected(worker(work, services.address, grace=0.1)):
         called = await Called.make(services, "act")
         await work.has_begun()
     assert work.cancelled
@@ -214,7 +214,7 @@ async def test_the_worker_logs_its_unroutable_activities_and_gets_calls_of_the_o
     async with (
         PushHandler("pushed", settings) as pushed,
         running_services(store_of(), handlers={"pushed": pushed}, activities=ACTIVITIES) as up,
-        worker(work, up.address, "act", "pushed", "record", "form").working(),
+        connected(worker(work, up.address, "act", "pushed", "record", "form")),
     ):
         assert await (await Called.make(up, "act")).code() == 201
     notices = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
@@ -234,7 +234,7 @@ async def test_a_worker_whose_activity_is_pushed_here_gets_the_calls_of_a_server
         PushHandler("act", settings) as pushed,
         running_services(store, handlers={"act": pushed}, activities=ACTIVITIES) as old,
         running_services(store, activities=ACTIVITIES) as new,
-        worker(work, old.address).working(),
+        connected(worker(work, old.address)),
     ):
         assert await (await Called.make(new, "act")).code() == 201
 
@@ -276,7 +276,7 @@ async def test_a_worker_whose_first_connection_is_refused_raises_the_error(guard
     with pytest.raises(error) as caught:
         await refused.serve()
     with pytest.raises(error):
-        async with refused.working():
+        async with connected(refused):
             pytest.fail("it works")
     if activity == "refund":
         assert caught.value.facts == {"activity": "refund"}
@@ -285,7 +285,7 @@ async def test_a_worker_whose_first_connection_is_refused_raises_the_error(guard
 
 async def test_a_function_may_give_no_token_for_a_while_but_not_at_first(guarded, work, caplog):
     tokens = ["let-me-in", "", "let-me-in"]
-    async with worker(work, guarded.address, token=lambda: tokens.pop(0)).working():
+    async with connected(worker(work, guarded.address, token=lambda: tokens.pop(0))):
         guarded.control_plane.workers.drain()
         guarded.control_plane.workers.draining = False  # as if it were another server
         await wait_until(lambda: not tokens and guarded.control_plane.workers.workers, what="the worker")
@@ -356,7 +356,7 @@ async def test_over_tls_the_worker_trusts_the_given_authority_and_shows_its_cert
     async with worker_service(Welcoming(), credentials) as server:
         tls = Tls(ca_file=tmp_path / "ca", **shown)
         # This server ends no stream, so the worker would wait for its whole grace.
-        async with worker(work, server.address, tls=tls, token="let-me-in", grace=0).working():
+        async with connected(worker(work, server.address, tls=tls, token="let-me-in", grace=0)):
             [(certificate, token)] = server.came
             assert b"worker.example" in certificate["x509_subject_alternative_name"]
             assert token == "Bearer let-me-in"
@@ -381,7 +381,7 @@ async def test_a_worker_moves_to_the_new_addresses_of_its_names(work, limits, ta
     async with (
         worker_service(Welcoming(), here=f"127.0.0.2:{port}") as first,
         worker_service(Welcoming(), here=f"127.0.0.3:{port}") as second,
-        worker(work, target.format(port, port), grace=0).working(),
+        connected(worker(work, target.format(port, port), grace=0)),
     ):
         assert (len(first.came), len(second.came)) == (1, 0)
         names |= {"one.test": ["127.0.0.3"], "two.test": ["127.0.0.3"]}
@@ -397,3 +397,33 @@ def test_a_worker_takes_1_to_1000_calls(work, max_calls):
 async def test_a_worker_without_handlers_cannot_serve():
     with pytest.raises(ValueError, match="at least one handler"):
         await Worker(Handlers()).serve()
+
+
+async def test_a_block_begins_and_ends_while_the_server_is_away(work):
+    away = worker(work, f"127.0.0.1:{free_port()}")
+    with pytest.raises(RuntimeError, match="the worker does not run"):
+        await away.connected()
+    async with asyncio.timeout(DEADLINE_S), away.working():
+        assert not away.is_connected
+        waiting = asyncio.create_task(away.connected())
+    with pytest.raises(RuntimeError, match="was never connected"):
+        await waiting
+
+
+async def test_a_worker_says_whether_it_is_connected(store_of, work):
+    async with running_services(store_of()) as services:
+        mine = worker(work, services.address)
+        async with connected(mine):
+            assert mine.is_connected
+            services.control_plane.workers.drain()
+            await wait_until(lambda: not mine.is_connected, what="the worker to leave the server")
+
+
+async def test_a_refused_worker_is_logged_at_once_and_its_block_ends_with_the_error(guarded, work, caplog):
+    refused = worker(work, guarded.address, token="wrong")
+    block = refused.working()
+    await block.__aenter__()
+    await wait_until(lambda: "worker_ended" in caplog.text, what="the refusal")
+    for ended in (refused.connected(), block.__aexit__(None, None, None)):
+        with pytest.raises(UnauthenticatedError):
+            await ended

@@ -6,7 +6,7 @@ import pytest
 from support.calls import Called
 from support.services import refusal, running_services
 from support.wait import wait_until
-from support.workers import ACCEPTED, handlers_of, raw_worker
+from support.workers import ACCEPTED, connected, handlers_of, raw_worker
 
 from callback import Redirect, Reject, Response, Worker
 from callback.v1 import callback_handler_service_pb2 as handler_pb
@@ -40,7 +40,7 @@ async def worker(store, *, at_other_server=False):
     async with (
         running_services(store) as up,
         running_services(store) as other,
-        Worker(handlers_of(act=act), (other if at_other_server else up).address).working(),
+        connected(Worker(handlers_of(act=act), (other if at_other_server else up).address)),
     ):
         yield up
 

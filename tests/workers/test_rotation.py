@@ -9,7 +9,7 @@ import pytest
 from support.principals import by
 from support.services import refusal, running_services
 from support.wait import wait_until
-from support.workers import handlers_of, raw_worker
+from support.workers import connected, handlers_of, raw_worker
 
 from callback import Response, Worker
 from callback.v1 import callback_pb2 as pb
@@ -108,7 +108,7 @@ class Held:
         return Response(code=201)
 
     def working(self):
-        return self._worker.working()
+        return connected(self._worker)
 
     async def has_begun(self):
         await wait_until(lambda: self.begun, what="a call that has begun")

@@ -76,6 +76,7 @@ def listen(connection: Connection, *, activity: str, forward_to: str, tunnel_com
     async def run() -> None:
         worker = connection.worker(handlers, max_calls=max_calls)
         async with _tunnel(tunnel_command) as tunnel_end, worker.working():
+            await worker.connected()
             click.echo(f"Listening for {activity}. Calls go to {forward_to}.", err=True)
             code = await tunnel_end
             click.echo(f"Error: the tunnel command has ended with the exit code {code}", err=True)

@@ -62,8 +62,12 @@ export class WorkConnection {
   readonly #streams = new Set<WorkStream>();
   readonly #stopping = new AbortController();
   #isWelcome = false;
+  /** The stream of the last welcome. */
+  #serving: WorkStream | undefined;
   #onWelcome!: () => void;
   #onFailed!: (error: unknown) => void;
+  /** Rejects when the worker stops. */
+  readonly #gone: Promise<never>;
   #stopped: Promise<number> | undefined;
   /** What the last server knows of its store, for the next one. It is not read here. */
   #storeEpochs: Uint8Array = new Uint8Array();
@@ -78,8 +82,24 @@ export class WorkConnection {
     this.failed = new Promise((_, reject) => {
       this.#onFailed = reject;
     });
-    this.failed.catch(() => {}); // it may reject when nothing waits for it any more
+    this.#gone = new Promise((_, reject) => {
+      const stopped = (): void => reject(new Error("the worker has stopped, and was never connected"));
+      this.#stopping.signal.addEventListener("abort", stopped, { once: true });
+    });
+    for (const each of [this.failed, this.#gone]) {
+      each.catch(() => {}); // it may reject when nothing waits for it any more
+    }
     void this.#stayConnected().catch((error: unknown) => this.#onFailed(error));
+  }
+
+  /** Resolves when a server has welcomed the worker for the first time, and rejects if none can do so any more. */
+  get connected(): Promise<void> {
+    return Promise.race([this.welcomed, this.failed, this.#gone]);
+  }
+
+  /** Whether a server has welcomed the worker, and is not stopping. */
+  get isConnected(): boolean {
+    return this.#serving?.isLeaving === false && !this.#isStopping;
   }
 
   /** Accept no new calls, let running calls finish, and disconnect. Return how many still ran when the grace ended. */
@@ -120,16 +140,15 @@ export class WorkConnection {
   async #stayConnected(): Promise<void> {
     const { logger, target } = this.#options;
     let backoff = new Backoff(Number.POSITIVE_INFINITY, BACKOFF);
-    let serving: WorkStream | undefined;
     while (!this.#isStopping) {
       const stream = await this.#open();
       if (stream !== undefined) {
         await stream.answered;
         if (stream.isWelcome) {
-          if (serving?.isLeaving === false) {
-            serving.drain(); // files have changed
+          if (this.#serving?.isLeaving === false) {
+            this.#serving.drain(); // files have changed
           }
-          serving = stream;
+          this.#serving = stream;
           this.#isWelcome = true;
           this.#onWelcome();
           backoff = new Backoff(Number.POSITIVE_INFINITY, BACKOFF);

@@ -85,8 +85,17 @@ const CHECKS = {
   name: text,
 } satisfies Checks<WorkerOptions>;
 
-/** A worker that is connected. */
+/** A worker that serves, or connects in the background. */
 export interface RunningWorker extends AsyncDisposable {
+  /** Whether a server has welcomed the worker, and is not stopping: for a readiness probe. */
+  readonly isConnected: boolean;
+  /**
+   * Wait until a server has welcomed the worker for the first time, such as in a test.
+   *
+   * @throws CallbackError: As for `run`. It is logged, too.
+   * @throws Error: The worker has stopped, and was never connected.
+   */
+  connected(): Promise<void>;
   /**
    * Accept no new calls, let running calls finish, and disconnect. Calls that still run after `graceMs` are lost: their
    * signals abort, which is logged. A second call has no other effect.
@@ -163,31 +172,23 @@ export class Worker {
    * await using worker = await new Worker(handlers).start();
    * ```
    *
-   * @returns The running worker, when a server has welcomed it.
-   * @throws CallbackError: As for `run`.
+   * The worker connects in the background: a server that is away keeps no program from starting or stopping. `connected`
+   * of the running worker waits for it.
+   *
    * @throws Error: The worker runs already.
-   * @throws The reason of `signal`, if it aborts before.
    */
-  async start(options: RunOptions = {}): Promise<RunningWorker> {
-    checkOptions("start", options, RUN);
-    const { signal } = options;
-    signal?.throwIfAborted();
+  async start(): Promise<RunningWorker> {
     const connection = this.#connect();
-    let abort!: () => void;
-    const aborted = new Promise<never>((_, reject) => {
-      abort = () => reject(signal?.reason);
-    });
-    signal?.addEventListener("abort", abort);
-    try {
-      await Promise.race([connection.welcomed, connection.failed, aborted]);
-    } catch (error) {
-      await connection.stop();
-      throw error;
-    } finally {
-      signal?.removeEventListener("abort", abort);
-    }
+    connection.failed.catch((error) => this.#options.logger.error({ problem: String(error) }, "worker_ended"));
     const stop = async (): Promise<void> => void (await connection.stop());
-    return { stop, [Symbol.asyncDispose]: stop };
+    return {
+      get isConnected() {
+        return connection.isConnected;
+      },
+      connected: () => connection.connected,
+      stop,
+      [Symbol.asyncDispose]: stop,
+    };
   }
 
   /** @internal */

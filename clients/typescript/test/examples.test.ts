@@ -14,6 +14,10 @@ for (const [name, start, shopActivity] of [
   describe(`a shop with ${name}`, () => {
     test("is told of a payment by its own worker", async () => {
       const shop = await start({ port: 0, target: system.target });
+      await until(async () => {
+        const served = await allOf(system.client.listActivities());
+        return served.some(({ activity, workerCount }) => activity === shopActivity && workerCount > 0);
+      });
       const order = `${shop.url}/orders/5`;
       assert.deepEqual(await (await fetch(order)).json(), { paid: false });
       const { url } = (await (await fetch(`${order}/payment`, { method: "POST" })).json()) as { url: string };

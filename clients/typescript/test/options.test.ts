@@ -84,7 +84,6 @@ const WRONG_TYPES: [Mistake, [unknown, RegExp][]][] = [
       [undefined, /needs Handlers, not undefined/],
     ],
   ],
-  [(options) => new Worker(handlers).start(options), [[{ signal: new AbortController() }, /an AbortSignal, such as/]]],
   [
     (given) => new HandlerServer(given, ADDRESS),
     [

@@ -148,6 +148,7 @@ describe("a project with the package", () => {
     const running: Awaited<ReturnType<Worker["start"]>> = await new installed.Worker(handlers, {
       target: system.target,
     }).start();
+    await running.connected();
     const made = await system.client.generateCallbackUrl("stock-changed", new Response());
     const reply = await system.send(made.url, { json: { sku: "s1" } });
     assert.deepEqual([reply.status, reply.json()], [202, { received: "s1" }]);

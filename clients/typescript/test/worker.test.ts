@@ -18,7 +18,7 @@ import {
 import { status } from "@grpc/grpc-js";
 import { Verdict } from "#gen/callback/v1/callback_handler_service_pb.js";
 import { ScriptedServer, type WorkerStream } from "./scripted-server.js";
-import { Deferred, Events, untilAborted } from "./support.js";
+import { Deferred, Events, until, untilAborted } from "./support.js";
 
 interface Working extends AsyncDisposable {
   readonly server: ScriptedServer;
@@ -36,6 +36,7 @@ async function working(handler: Handler, options: WorkerOptions = {}): Promise<W
     ...options,
   }).start();
   const [stream, worker] = await Promise.all([server.welcomed(), starting]);
+  await worker.connected();
   const dispose = async (): Promise<void> => {
     await server[Symbol.asyncDispose]();
     await worker.stop();
@@ -381,6 +382,20 @@ describe("a worker", () => {
     await welcomed[1 - first];
     await servers[1 - first]?.[Symbol.asyncDispose]();
     await worker.stop();
+  });
+
+  test("starts and stops while its server is away, and says whether it is connected", async () => {
+    const log = new Events();
+    const handlers = new Handlers().activity("act", () => {});
+    const away = await new Worker(handlers, { target: "127.0.0.1:1", logger: log }).start();
+    const connected = assert.rejects(away.connected(), /the worker has stopped, and was never connected/);
+    assert.equal(away.isConnected, false);
+    await away.stop();
+    await connected;
+    await using up = await working(() => {});
+    assert.equal(up.worker.isConnected, true);
+    up.stream.end();
+    await until(() => !up.worker.isConnected);
   });
 
   test("rejects wrong options", () => {

@@ -30,8 +30,9 @@ def wait(end: concurrent.futures.Future[None], timeout: float) -> None:
     concurrent.futures.wait([end], min(timeout, threading.TIMEOUT_MAX))
 
 
-def event_loop() -> None:
+def event_loop() -> object:
     """Return the event loop to which a channel belongs: none."""
+    return None
 
 
 def is_being_cancelled() -> bool:

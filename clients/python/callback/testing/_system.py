@@ -345,7 +345,9 @@ class _HandlerThread:
 
     async def _work(self, target: str, started: Future[None]) -> None:
         try:
-            async with Worker(self.handlers, target, grace=0).working():
+            worker = Worker(self.handlers, target, grace=0)
+            async with worker.working():
+                await worker.connected()
                 started.set_result(None)
                 await self._stopping.wait()
         except Exception as error:

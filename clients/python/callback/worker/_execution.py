@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Generator
-from typing import Any, cast
+from typing import Any
 
 from callback._behavior import NotJsonError
 from callback._converters import incoming_call_from_proto, notification_from_proto
@@ -79,7 +79,7 @@ class _Stepped:
         self._request = request
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        steps = cast("Generator[Any, Any, Any]", self._coroutine.__await__())
+        steps = self._coroutine.__await__()
         step, argument = steps.send, None
         try:
             while True:

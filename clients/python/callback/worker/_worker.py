@@ -140,6 +140,10 @@ class Worker:
         self._max_calls = max_calls
         self._grace = grace
         self._name = name or f"{socket.gethostname()}-{os.getpid()}"
+        self._working: tuple[asyncio.Task[None], asyncio.Event] | None = None
+        """Inside the block `working()`: its task, and the event of the first welcome."""
+        self._stream: _Stream | None = None
+        """The stream of the last welcome."""
         self._store_epochs = b""
         """What the last server knows of its store, for the next one. It is not read here."""
 
@@ -156,6 +160,31 @@ class Worker:
             asyncio.run(self.serve())
         except (CallbackError, ValueError) as error:
             sys.exit(str(error))
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a server has welcomed the worker, and is not stopping: for a readiness probe."""
+        return self._stream is not None and not self._stream.leaving.is_set()
+
+    async def connected(self) -> None:
+        """Wait inside the block `working()` until a server has welcomed the worker for the first time.
+
+        Raises:
+            RuntimeError: The worker does not run in a block, or has stopped.
+            CallbackError: As for `serve`.
+            ValueError: As for `serve`.
+        """
+        if self._working is None:
+            raise RuntimeError("the worker does not run: use `async with worker.working():`")
+        serving, welcome = self._working
+        welcomed = asyncio.create_task(welcome.wait())
+        try:
+            await asyncio.wait((serving, welcomed), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            welcomed.cancel()
+        if not welcome.is_set():
+            serving.result()
+            raise RuntimeError("the worker has stopped, and was never connected")
 
     async def serve(self) -> None:
         """Serve until SIGTERM, SIGINT or cancellation. Then accept no new calls, and let running calls finish.
@@ -176,28 +205,33 @@ class Worker:
     async def working(self) -> AsyncIterator[None]:
         """Serve inside an `async with` block: in tests, or beside other work, such as a web application.
 
-        The block begins when the server has welcomed the worker. It handles no signals:
+        The block begins at once, and the worker connects in the background: a server that is away keeps no program from
+        starting or stopping. It handles no signals:
 
-            async with Worker(handlers, target).working(): ...
+            worker = Worker(handlers, target)
+            async with worker.working():
+                await worker.connected()  # in a test, before the first call
 
-        The errors are those of `serve`.
+        A web application has `worker.is_connected` for its readiness. The errors are those of `serve`. One of the
+        server is logged when it arrives, and raised by `connected` and at the end of the block.
         """
+        self._require_handlers()
         stop, welcome = asyncio.Event(), asyncio.Event()
         serving = asyncio.create_task(self._until(stop, welcome))
-        welcomed = asyncio.create_task(welcome.wait())
+        serving.add_done_callback(_log_failure)
+        self._working = serving, welcome
         try:
-            await asyncio.wait((serving, welcomed), return_when=asyncio.FIRST_COMPLETED)
-            if not serving.done():
-                yield
+            yield
         finally:
-            welcomed.cancel()
             stop.set()
-            await serving
+            try:
+                await serving
+            finally:
+                self._working = None
 
     async def _until(self, stop: asyncio.Event, welcome: asyncio.Event | None = None) -> None:
         """Serve until the event `stop`. Set `welcome` when a server has welcomed the worker for the first time."""
-        if not (self._handlers.activities or self._handlers.notification_activities):
-            raise ValueError("a worker needs at least one handler: register it with Handlers.activity")
+        self._require_handlers()
         welcome = welcome or asyncio.Event()
         # Shared, because a draining stream runs beside its successor.
         slots, threads = asyncio.Semaphore(self._max_calls), HandlerThreads(self._max_calls)
@@ -220,6 +254,10 @@ class Worker:
             for stream in streams:
                 stream.ended.cancel()
             await asyncio.gather(connecting, stopping, *(stream.ended for stream in streams), return_exceptions=True)
+
+    def _require_handlers(self) -> None:
+        if not (self._handlers.activities or self._handlers.notification_activities):
+            raise ValueError("a worker needs at least one handler: register it with Handlers.activity")
 
     async def _stay_connected(
         self, streams: set["_Stream"], slots: asyncio.Semaphore, threads: HandlerThreads, welcome: asyncio.Event
@@ -250,7 +288,7 @@ class Worker:
                 if stream.is_welcome:
                     if serving is not None and not serving.leaving.is_set():
                         serving.drain()
-                    serving = stream
+                    serving = self._stream = stream
                     welcome.set()
                     backoff = _backoff()
                     served = [each for each in self._served() if each not in stream.unroutable_activities]
@@ -509,6 +547,11 @@ class _Call:
         """Set when the server confirms the call: the handler may start."""
         self.accepted = False
         """Whether the call has a slot, and the server knows it: it may confirm the call at any moment."""
+
+
+def _log_failure(serving: asyncio.Task[None]) -> None:
+    if not serving.cancelled() and (error := serving.exception()):
+        _log.error("worker_ended error=%s", error)
 
 
 def _backoff() -> Backoff:

@@ -98,7 +98,8 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
     return stopped;
   };
   if (handlers !== undefined) {
-    worker = await new Worker(handlers, { target: up.target, graceMs: 0, logger }).start().catch(async (error) => {
+    worker = await new Worker(handlers, { target: up.target, graceMs: 0, logger }).start();
+    await worker.connected().catch(async (error) => {
       await stop();
       throw error;
     });
