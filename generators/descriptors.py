@@ -17,7 +17,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 from generators.contract import OPTIONS
 
 ROOT = Path(__file__).resolve().parent.parent
-VERSION: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+VERSION: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["callback"]["release"]
 """The version of this repository, and so of each client."""
 
 

@@ -1,15 +1,8 @@
 """The version of Callback that runs."""
 
-from importlib import metadata
 from typing import Final
 
+from callback_shared.version import installed_version
 
-def _installed() -> str:
-    try:
-        return metadata.version("callback")
-    except metadata.PackageNotFoundError:
-        return "of a source tree"
-
-
-VERSION: Final = _installed()
+VERSION: Final = installed_version()
 """The version of the installed package; `of a source tree` if there is none."""

@@ -14,7 +14,7 @@ VALUES = (
     "callback._behavior callback._checks callback._conversion callback._converters callback._decisions callback._enums"
     " callback._errors callback._reason_errors callback._reasons callback._rpc_errors callback._values"
 )
-SHARED = "callback_shared.addresses callback_shared.fields callback_shared.targets"
+SHARED = "callback_shared.addresses callback_shared.fields callback_shared.targets callback_shared.version"
 CLIENT = f"google grpc {SHARED} callback.json_form callback.v1 {VALUES}"
 SETTINGS = "pydantic pydantic_core pydantic_settings callback_process"
 KEYS = "certifi cryptography http_message_signatures http_sf httpcore jwt"
@@ -49,7 +49,10 @@ MAY_IMPORT = as_sets({
     "callback_launcher.cluster": "callback_launcher callback_process redis",
     "callback_launcher.sentinel": "callback_launcher callback_process redis",
     "callback_launcher.store": "callback_launcher callback_process redis",
-    "callback_process": f"{SETTINGS} callback_shared.certificate_expiry h11 prometheus_client orjson structlog uvloop",
+    "callback_process": (
+        f"{SETTINGS} callback_shared.certificate_expiry callback_shared.version h11 prometheus_client orjson structlog"
+        " uvloop"
+    ),
     "callback_process.http": "callback_process h11 hypercorn",
     "callback_process.traces": "callback_process opentelemetry",
     "callback_prove": "callback callback_launcher callback_process httpcore msgspec redis",

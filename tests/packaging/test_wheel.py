@@ -2,7 +2,9 @@
 
 import email
 import hashlib
+import json
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -14,9 +16,10 @@ from pathlib import Path
 import pytest
 from soak.counts import SOAK, count
 from support.conformance import failures
-from support.installed import build_wheel
+from support.installed import VERSION, build_wheel
 from support.tree import PACKAGES, ROOT
 
+import callback
 from callback_conform.program import launch_command
 from callback_conform.scenarios import load
 
@@ -30,6 +33,32 @@ def wheel(tmp_path_factory):
 @pytest.fixture(scope="module")
 def names(wheel):
     return zipfile.ZipFile(wheel).namelist()
+
+
+def test_its_version_is_that_of_its_content(wheel, tmp_path):
+    version = runpy.run_path(str(ROOT / "clients" / "python" / "build_version.py"))["version"]
+    assert wheel.name == f"callback-{version()}-py3-none-any.whl"
+    assert version().startswith(f"{VERSION}+")
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "module.py").write_text("one")
+    settings = {"packages": ["package"], "force-include": {"README.md": "package/README.md"}}
+    made = [f"{name} = {json.dumps(value).replace(':', ' =')}" for name, value in settings.items()]
+    (tmp_path / "pyproject.toml").write_text(
+        "\n".join(["[tool.callback]", 'release = "1.0"', "[tool.hatch.build.targets.wheel]", *made])
+    )
+    (tmp_path / "README.md").write_text("one")
+    versions = [version(tmp_path), version(tmp_path)]
+    for changed in (tmp_path / "README.md", tmp_path / "package" / "module.py", tmp_path / "package" / "other.py"):
+        changed.write_text("two")
+        versions.append(version(tmp_path))
+    assert versions[0] == versions[1]
+    assert len({*versions}) == 4
+
+
+def test_the_package_says_its_version():
+    assert callback.__version__ == metadata.version("callback")
+    with pytest.raises(AttributeError, match="has no attribute 'version'"):
+        _ = callback.version
 
 
 def test_its_top_level_names_are_the_packages_and_nothing_else(names):

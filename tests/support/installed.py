@@ -14,7 +14,7 @@ import zipfile
 
 from support.tree import ROOT
 
-VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["callback"]["release"]
 PROGRAMS = ROOT / "clients" / "conformance"
 GO, NODE = ROOT / "clients" / "go", ROOT / "clients" / "typescript"
 GO_MODULE = "callback.example/callback"

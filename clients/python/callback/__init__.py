@@ -38,6 +38,7 @@ from callback.client._sync_transport import CallWatch
 from callback.connection._tls import ServerTls, Tls
 from callback.worker._handlers import Handlers, Listening
 from callback.worker._worker import Worker
+from callback_shared.version import installed_version
 
 __all__ = [
     "Accept",
@@ -75,6 +76,14 @@ __all__ = [
 __all__ += _enums.__all__
 __all__ += _reason_errors.__all__
 __all__ += _values.__all__
+
+
+def __getattr__(name: str) -> str:
+    """Return `__version__`, the version of the installed package. It is read from a file when it is asked for."""
+    if name == "__version__":
+        return installed_version()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 # Tracebacks and reprs then show the public name, such as `callback.NotFoundError`, and not that of a private module.
 for _name in __all__:
