@@ -53,6 +53,7 @@ from callback_server.calls.transition_log import log_report
 from callback_server.calls.waiting import WaitTokens
 from callback_server.calls.watch import WatchHub
 from callback_server.domain.activity import Leases
+from callback_server.domain.audit import AuditKey
 from callback_server.domain.rendering import ResponseRenderer
 from callback_server.domain.reports import AwaitedCallEnded, LoggedReport
 from callback_server.handlers.dispatch import HandlerDispatcher
@@ -198,7 +199,8 @@ class ControlPlane:
             patience_s=leases.longest_ms / 1000,
         )
         self.scripts.receive(AwaitedCallEnded, self.repeats.send_end)
-        self.audit = AuditLog(self.scripts, files.state_key, retention_ms=settings.audit_retention_s * 1000)
+        audit_key = AuditKey(files.state_key, files.other_state_key)
+        self.audit = AuditLog(self.scripts, audit_key, retention_ms=settings.audit_retention_s * 1000)
         self.held = HeldCalls(self.scripts, self.replica_bus, renderer, recording, self.audit)
         attempts = HandlerAttempts(
             self.scripts, dispatcher=self.dispatcher, renderer=renderer, activities=activities, recording=recording
@@ -453,6 +455,7 @@ class _Files:
     """Values of the settings that are read from files."""
 
     state_key: bytes | None = field(repr=False)
+    other_state_key: bytes | None = field(repr=False)
     principals: PrincipalsFile | None
     issuers: Issuers | None
     profiles: Profiles
@@ -467,6 +470,7 @@ def _read_files(settings: ServerSettings) -> _Files:
     try:
         return _Files(
             state_key=settings.read_state_key(),
+            other_state_key=settings.read_other_state_key(),
             principals=_read_principals(settings),
             issuers=Issuers(settings.issuers, settings.key_proxy) if settings.issuers else None,
             profiles=Profiles(settings.profiles, fetcher=Fetcher(settings.key_proxy)),

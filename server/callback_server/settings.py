@@ -212,6 +212,9 @@ class ServerSettings(ProcessSettings):
     """The key that the URL of a `request_id` is derived from, at least 32 characters. None: `request_id` is refused."""
     state_key_file: Path | None = None
     """A file with the bytes of `state_key`, at least 32."""
+    other_state_key_file: Path | None = None
+    """A file with a second `state_key`, during [a change of it](operations.md#change-the-state_key): the audit is
+    verified with both."""
     store_url: Annotated[str, parsed_by(check_url)] = "redis://127.0.0.1:6379/0"
     """The store: `redis://`, `unix:///path`, `redis+sentinel://h1,h2,h3/NAME` or `redis+cluster://h1,h2,h3`; with
     `rediss` over TLS. [Failover](operations.md#failover) explains them."""
@@ -372,6 +375,8 @@ class ServerSettings(ProcessSettings):
                 )
         if self.state_key is not None and self.state_key_file is not None:
             yield "state_key and state_key_file exclude each other"
+        if self.other_state_key_file is not None and self.state_key is None and self.state_key_file is None:
+            yield "other_state_key_file needs a state_key_file"
         store = parse_store_url(self.store_url)
         if self.store_password_file is not None and "password" in store.options:
             yield "store_password_file and a password in store_url exclude each other"
@@ -457,15 +462,28 @@ class ServerSettings(ProcessSettings):
         """
         if self.state_key is not None:
             return self.state_key.get_secret_value().encode()
-        if self.state_key_file is None:
-            return None
-        try:
-            key = self.state_key_file.read_bytes()
-        except OSError as error:
-            raise ValueError(f"state_key_file {self.state_key_file}: {error.strerror}") from error
-        if len(key) < 32:
-            raise ValueError(f"state_key_file {self.state_key_file}: has {len(key)} bytes, needs at least 32")
-        return key
+        return _state_key("state_key_file", self.state_key_file)
+
+    def read_other_state_key(self) -> bytes | None:
+        """Return the second key during a change, or None if none is configured.
+
+        Raises:
+            ValueError: The file cannot be read, or is too short.
+        """
+        return _state_key("other_state_key_file", self.other_state_key_file)
+
+
+def _state_key(setting: str, path: Path | None) -> bytes | None:
+    """Return the key in a file, if there is one. Raises ValueError."""
+    if path is None:
+        return None
+    try:
+        key = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{setting} {path}: {error.strerror}") from error
+    if len(key) < 32:
+        raise ValueError(f"{setting} {path}: has {len(key)} bytes, needs at least 32")
+    return key
 
 
 def _password(setting: str, path: Path) -> str:

@@ -278,21 +278,24 @@ async def test_a_clock_that_is_off_is_warned_of_with_why_it_matters(store_of):
 # ---- Files ----
 
 
-async def test_a_key_that_is_not_there_or_too_short_is_a_problem_and_one_for_all_to_read_is_warned_of(tmp_path):
+@pytest.mark.parametrize(("name", "more"), [("state_key_file", {}), ("other_state_key_file", {"state_key": "k" * 32})])
+async def test_a_key_that_is_not_there_or_too_short_is_a_problem_and_one_for_all_to_read_is_warned_of(
+    tmp_path, name, more
+):
     file = tmp_path / "key"
-    level, text = (await found(doctor.check_state_key, state_key_file=file))["state_key_file"]
+    level, text = (await found(doctor.check_state_key, **{name: file} | more))[name]
     assert (level, text.partition(";")[0]) == (Level.PROBLEM, f"{file} cannot be read: No such file or directory")
-    level, text = (await found(doctor.check_state_key, state_key_file=tmp_path))["state_key_file"]
+    level, text = (await found(doctor.check_state_key, **{name: tmp_path} | more))[name]
     assert (level, text.partition(";")[0]) == (Level.PROBLEM, f"{tmp_path} cannot be read: Is a directory")
     file.write_bytes(b"k" * 32)
     file.chmod(0o604)
-    assert (await found(doctor.check_state_key, state_key_file=file))["state_key_file"] == (
+    assert (await found(doctor.check_state_key, **{name: file} | more))[name] == (
         Level.WARNING, f"everyone on this machine can read {file}; chmod o-r {file}",
     )  # fmt: skip
     file.chmod(0o600)
-    assert (await found(doctor.check_state_key, state_key_file=file))["state_key_file"][0] is Level.OK
+    assert (await found(doctor.check_state_key, **{name: file} | more))[name][0] is Level.OK
     file.write_bytes(b"hunter2")
-    level, text = (await found(doctor.check_state_key, state_key_file=file))["state_key_file"]
+    level, text = (await found(doctor.check_state_key, **{name: file} | more))[name]
     assert (level, "has 7 bytes, needs at least 32" in text) == (Level.PROBLEM, True)
 
 

@@ -47,9 +47,9 @@ class World:
         self.now_ms = 1_760_000_000_000
         self._changes = 0
 
-    def server(self, key=KEY):
+    def server(self, key=KEY, other=None):
         """Return a server that has just started."""
-        return AuditLog(self.cases.scripts, key, retention_ms=RETENTION_DAYS * DAY_MS)
+        return AuditLog(self.cases.scripts, AuditKey(key, other), retention_ms=RETENTION_DAYS * DAY_MS)
 
     def wait(self, *, days):
         self.now_ms += days * DAY_MS
@@ -374,6 +374,47 @@ async def test_a_chain_of_elsewhere_is_found(world):
     await world.change(world.server(), 6)
     assert await world.found(world.server()) == set()
     assert await world.found(world.server(), heads) == {"TRUNCATED"}
+
+
+@row("makes up entries of before a change of `state_key`")
+@keys_of_attacker
+async def test_entries_are_proven_with_both_keys_and_made_up_ones_with_none(world, key):
+    new = b"n" * 32
+    await world.change(world.server(), 3)
+    await world.change(world.server(KEY, new), 1)  # first all servers know both, then they make entries with the new
+    await world.change(world.server(new, KEY), 1)
+    await world.change(world.server(KEY, new), 1)
+    await world.change(world.server(new, KEY), 3)
+    for server in (world.server(KEY, new), world.server(new, KEY)):
+        assert await world.found(server) == set()
+    assert await world.found(world.server(new)) == {"UNKNOWN_KEY", "ALTERED"}  # two of KEY stand behind one of new
+    saved = await world.saved()
+    made_up, head = world.made_up(3, key=key, days_ago=500)
+    await world.put([*made_up, *saved.items[3:]])
+    kind = "UNKNOWN_KEY" if key else "UNPROTECTED"
+    assert await world.found(world.server(new, KEY)) == {kind, "MOVED"}
+    await world.put(saved.items[3:], world.made_up_start(head, key))
+    assert await world.found(world.server(new, KEY)) == {kind, "MOVED"}
+    await world.put(saved.items)
+    world.wait(days=RETENTION_DAYS + 1)
+    assert await world.retention(world.server(new)) == 0
+    assert await world.retention(world.server(new, KEY)) == 8
+    assert await world.found(world.server(new)) == set()  # the other key has no entry any more
+
+
+@row("removes more of the newest entries than a restored backup or a failover has lost")
+async def test_a_restored_backup_loses_entries_and_a_head_says_up_to_which(world):
+    await world.change(world.server(), 6)
+    backup = await world.saved()
+    await world.change(world.server(), 2)
+    heads = await world.heads(world.server())
+    await world.put(backup.items)
+    assert await world.found(world.server()) == set()
+    texts = [each.text for each in (await world.server().verify(CHAIN, heads)).problems]
+    assert texts == ["the newest entry is 6, but the head that was kept has entry 8"]
+    await world.put(backup.items[:3])
+    texts = [each.text for each in (await world.server().verify(CHAIN, heads)).problems]
+    assert texts == ["the newest entry is 3, but the head that was kept has entry 8"]
 
 
 async def append_elsewhere(world, server, number):

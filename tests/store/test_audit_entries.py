@@ -10,7 +10,7 @@ from support.store import KINDS
 
 from callback_server.access.audit_log import AuditLog
 from callback_server.access.principals import PrincipalEntry, Principals
-from callback_server.domain.audit import AuditAction, Change, decode_entry
+from callback_server.domain.audit import AuditAction, AuditKey, Change, decode_entry
 from callback_server.domain.audit_check import KnownHead
 from callback_server.store import keys
 from callback_server.store.queries import list_audit as list_audit_module
@@ -36,7 +36,7 @@ async def others(store):
 
 
 def audit_of(cases, *, key=KEY, retention_ms=DAY_MS):
-    return AuditLog(cases.scripts, key, retention_ms=retention_ms)
+    return AuditLog(cases.scripts, AuditKey(key), retention_ms=retention_ms)
 
 
 async def close(audit, cases, case_id, actor="orders"):

@@ -61,16 +61,16 @@ class Transition(Protocol[R_co]):
 class AuditLog:
     """The chains of the audit on one store."""
 
-    def __init__(self, scripts: Scripts, state_key: bytes | None, *, retention_ms: int) -> None:
+    def __init__(self, scripts: Scripts, key: AuditKey, *, retention_ms: int) -> None:
         """Create it.
 
         Args:
             scripts: The scripts on the store.
-            state_key: The key that all servers share. None: entries are not protected.
+            key: The key that all servers share.
             retention_ms: How long entries are kept, in milliseconds.
         """
         self._scripts = scripts
-        self._key = AuditKey(state_key)
+        self._key = key
         self._retention_ms = retention_ms
         self._heads: dict[int, Head] = {}
         """The newest known entry of each chain."""

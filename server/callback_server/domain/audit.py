@@ -220,17 +220,26 @@ class Verdict(enum.StrEnum):
 class AuditKey:
     """Makes entries and starts, and their HMACs, and says what these prove."""
 
-    def __init__(self, state_key: bytes | None) -> None:
-        """Derive the key from the `state_key`, which all servers share. None: entries have no HMAC."""
-        self._key = None if state_key is None else hmac.digest(state_key, _PURPOSE, "sha256")
-        self.id = "" if self._key is None else hmac.digest(self._key, b"id", "sha256")[:_KEY_ID_BYTES].hex()
+    def __init__(self, state_key: bytes | None, other: bytes | None = None) -> None:
+        """Derive the key.
+
+        Args:
+            state_key: What it is derived from, which all servers share. None: entries have no HMAC.
+            other: Another one whose HMACs prove as much, during a change of the `state_key`.
+        """
+        derived = [hmac.digest(each, _PURPOSE, "sha256") for each in (state_key, other) if each is not None]
+        self._keys = {hmac.digest(each, b"id", "sha256")[:_KEY_ID_BYTES].hex(): each for each in derived}
+        self.id = "" if state_key is None else next(iter(self._keys))
         """Names the key, and says nothing about it. Empty: there is no key."""
-        self.best = Verdict.UNPROTECTED if self._key is None else Verdict.PROVEN
+        self.best = Verdict.PROVEN if self.id else Verdict.UNPROTECTED
         """The verdict on what a server with this key has just made."""
 
     def mac(self, kind: bytes, text: bytes) -> str:
         """Return the HMAC of an entry or a start (`kind`), in hexadecimal digits."""
-        return NO_MAC if self._key is None else hmac.digest(self._key, kind + b"\0" + text, "sha256").hex()
+        return self._mac(self.id, kind, text)
+
+    def _mac(self, key_id: str, kind: bytes, text: bytes) -> str:
+        return hmac.digest(self._keys[key_id], kind + b"\0" + text, "sha256").hex() if key_id else NO_MAC
 
     def judge(self, kind: bytes, text: bytes, mac: str, said: AuditEntry | AuditStart | None) -> Verdict:
         """Return what an HMAC proves.
@@ -245,9 +254,9 @@ class AuditKey:
             return Verdict.ALTERED
         if not said.key_id:
             return Verdict.UNPROTECTED if mac == NO_MAC else Verdict.ALTERED
-        if said.key_id != self.id:
+        if said.key_id not in self._keys:
             return Verdict.UNKNOWN_KEY
-        is_right = hmac.compare_digest(mac.encode(), self.mac(kind, text).encode())
+        is_right = hmac.compare_digest(mac.encode(), self._mac(said.key_id, kind, text).encode())
         return Verdict.PROVEN if is_right else Verdict.ALTERED
 
     def judge_entry(self, stored: StoredEntry) -> Verdict:

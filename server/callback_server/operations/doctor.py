@@ -86,22 +86,26 @@ def diagnose(config_file: Path | None, of_up: Mapping[str, str] = {}) -> AsyncIt
 
 
 async def check_state_key(settings: ServerSettings) -> AsyncIterator[Finding]:
-    """Check the key that the URLs of a `request_id` are derived from."""
-    if settings.state_key_file is None:
-        if settings.state_key is None:
-            yield Finding.warning(
-                "state_key_file",
-                "not set: a request with a request_id is refused, and the audit has no HMACs",
-                f"make a file with head -c 32 /dev/urandom, the same for all servers, set {_place('state_key_file')}",
-            )
-        return
-    finding = check_secret_file("state_key_file", settings.state_key_file)
-    yield finding
-    try:
-        settings.read_state_key()
-    except ValueError as error:
-        if not finding.is_problem:
-            yield Finding.problem("state_key_file", str(error), "make it with: head -c 32 /dev/urandom")
+    """Check the key that the URLs of a `request_id` are derived from, and a second one during its change."""
+    if settings.state_key_file is None and settings.state_key is None:
+        yield Finding.warning(
+            "state_key_file",
+            "not set: a request with a request_id is refused, and the audit has no HMACs",
+            f"make a file with head -c 32 /dev/urandom, the same for all servers, set {_place('state_key_file')}",
+        )
+    for name, file, read in (
+        ("state_key_file", settings.state_key_file, settings.read_state_key),
+        ("other_state_key_file", settings.other_state_key_file, settings.read_other_state_key),
+    ):
+        if file is None:
+            continue
+        finding = check_secret_file(name, file)
+        yield finding
+        try:
+            read()
+        except ValueError as error:
+            if not finding.is_problem:
+                yield Finding.problem(name, str(error), "make it with: head -c 32 /dev/urandom")
 
 
 async def check_urls(settings: ServerSettings) -> AsyncIterator[Finding]:
