@@ -1,8 +1,8 @@
 """Programs that open links by themselves: previews of chats and social networks, crawlers, mail scanners, libraries.
 
-A program is recognized by its name in `User-Agent`; `agents.toml` has the names, each with its source. Many mail
-scanners give no name and look like a browser on purpose. So this list avoids most openings by programs, and proves
-nothing. To be sure, use a guard with a confirmation.
+A program is recognized by its `User-Agent`: it does not begin as one of a browser does, or it has the name of a program.
+`agents.toml` has these names, each with its source. Many mail scanners look like a browser on purpose. So this avoids
+most openings by programs, and proves nothing. To be sure, use a guard with a confirmation.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import tomllib
 from importlib import resources
 from typing import Any, Final
 
-KINDS: Final = ("preview", "crawler", "mail", "library")
+KINDS: Final = ("preview", "crawler", "mail")
 """The kinds of programs."""
 SOURCES: Final[list[dict[str, Any]]] = tomllib.loads(
     resources.files(__package__).joinpath("agents.toml").read_text("utf-8")
@@ -21,6 +21,13 @@ SOURCES: Final[list[dict[str, Any]]] = tomllib.loads(
 NAMES: Final = tuple(name for source in SOURCES for kind in KINDS for name in source.get(kind, ()))
 """The names, as regular expressions."""
 _AGENT: Final = re.compile("|".join(NAMES), re.IGNORECASE)
+_BROWSER: Final = re.compile(
+    r"\s*(?:Mozilla/|Opera/"  # https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/User-Agent
+    r"|Lynx/|Links \(|ELinks[/ ]|w3m/|Emacs-w3m/|URL/Emacs|NetSurf/|Dillo/|edbrowse/|retawq/|Chawan"  # small ones
+    r"|(?:UCWEB|BlackBerry|Nokia|SonyEricsson|SAMSUNG|DoCoMo))",  # of phones: https://github.com/ua-parser/uap-core
+    re.IGNORECASE,
+)
+"""What the name of a browser begins with."""
 _LOOKED_AT: Final = 512
 """How many characters are searched. Browsers and these programs name themselves within them."""
 
@@ -30,4 +37,4 @@ def is_agent(user_agent: str) -> bool:
 
     Every browser names itself, so an empty name is one of a program.
     """
-    return not user_agent.strip() or _AGENT.search(user_agent[:_LOOKED_AT]) is not None
+    return _BROWSER.match(user_agent) is None or _AGENT.search(user_agent[:_LOOKED_AT]) is not None
