@@ -5,6 +5,8 @@ rotation, and repeated messages.
 """
 
 import base64
+import hashlib
+import hmac
 import importlib
 import json
 import re
@@ -17,7 +19,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 from support.keys import ED25519, P256, der, private_pem
-from support.verification import KINDS_WITH_KEYS, NOW, URL, Clock, changed, profile_of, request
+from support.verification import KINDS_WITH_KEYS, NOW, URL, Clock, changed, profile_of, refused, request
 
 from callback_cli.verification.sample_message import sample_message
 from callback_server.verification.profile import VerificationError
@@ -280,8 +282,8 @@ def test_the_profile_accepts_no_odd_form_that_the_makers_library_refuses(name, t
 
 
 CHECKED_ONCE = {
-    "anthropic", "elevenlabs", "line", "livekit", "messagebird", "modern-treasury", "onfido", "openai", "pusher",
-    "qstash", "resend", "telnyx", "wechat-pay", "workos",
+    "anthropic", "dropbox-sign", "elevenlabs", "line", "livekit", "messagebird", "modern-treasury", "onfido", "openai",
+    "pusher", "qstash", "resend", "telnyx", "wechat-pay", "workos",
 }  # fmt: skip
 """Providers whose library accepted the sample when it was made, and does not run here: it is large, requires many other
 packages, or takes no other time than that of the machine."""
@@ -310,3 +312,76 @@ def test_the_makers_library_accepts_what_send_makes(name):
 
     assert is_accepted(public or secret, made.body.decode())
     assert not is_accepted(public or secret, altered(made.body.decode()))
+
+
+TOKEN = "12345"
+
+
+def twilio_sent(validator, url, *, method="post", body=b"", kind="application/x-www-form-urlencoded", signed=None):
+    """Return a request that the library signs. `signed` is what it takes for the form."""
+    signature = validator.compute_signature(url, signed or {})
+    pairs = tuple(parse_qsl(url.partition("?")[2], keep_blank_values=True))
+    made = request(("x-twilio-signature", signature), ("content-type", kind), body=body, query=pairs)
+    return changed(made, method=method, query_string=url.partition("?")[2])
+
+
+def test_every_form_of_a_message_of_twilio_passes_and_none_can_be_made_another(tmp_path):
+    validator = importlib.import_module("twilio.request_validator").RequestValidator(TOKEN)
+    profile = profile_of(tmp_path, TOKEN, kind="provider:twilio")
+    case = "https://box.example/cb/3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11"
+    body = b'{"ParentAccountSid": "AC1"}'
+    by_get = f"{case}?CallSid=CA1&From=%2B14158675310"
+    by_json = f"{case}?bodySHA256={hashlib.sha256(body).hexdigest()}"
+    get = twilio_sent(validator, by_get, method="get", kind="text/html")
+    told = twilio_sent(validator, by_json, body=body, kind="application/json")
+    assert validator.validate(by_get, {}, dict(get.headers)["x-twilio-signature"])
+    assert validator.validate(by_json, body.decode(), dict(told.headers)["x-twilio-signature"])
+    profile.verify(get, by_get)
+    profile.verify(told, by_json)
+    profile.verify(twilio_sent(validator, case, body=b"a=1", signed={"a": "1"}), case)
+    for sent, url in [
+        (changed(told, body=body + b" "), by_json),
+        (changed(told, body=b""), f"{by_json}0"),
+        (changed(told, query=()), by_json),
+        (changed(told, query=told.query * 2), by_json),
+        (twilio_sent(validator, case, body=body, kind="application/json"), case),
+        (twilio_sent(validator, by_get, body=b"a=1", signed={"a": "1"}), by_get),
+        (twilio_sent(validator, case, body=b"%3FCallSid=%3DCA1", signed={"?CallSid": "=CA1"}), case),
+    ]:
+        refused(profile, sent, url)
+
+
+def test_a_reference_of_adyen_can_contain_a_colon(tmp_path):
+    library = importlib.import_module("Adyen.util")
+    sample = PROVIDERS["adyen"].sample
+    content = json.loads(sample.body)
+    item = content["notificationItems"][0]["NotificationRequestItem"]
+    item["merchantReference"] = "order:5"
+    item["additionalData"]["hmacSignature"] = library.generate_notification_sig(item, sample.secret).decode()
+    assert library.is_valid_hmac_notification(content, sample.secret)
+    profile = profile_of(tmp_path, sample.secret, kind="provider:adyen")
+    profile.verify(request(body=json.dumps(content).encode()), URL)
+    account = item["merchantAccountCode"]
+    item["merchantAccountCode"], item["merchantReference"] = f"{account}:order", "5"
+    assert library.generate_notification_sig(item, sample.secret).decode() == item["additionalData"]["hmacSignature"]
+    refused(profile, request(body=json.dumps(content).encode()))
+
+
+def test_a_request_of_bitbucket_data_center_has_its_id(tmp_path):
+    sample = PROVIDERS["bitbucket"].sample
+    signature = dict(sample.headers)["x-hub-signature"]
+    profile = profile_of(tmp_path, sample.secret, kind="provider:bitbucket")
+    sent = request(("X-Request-Id", "8e3a"), ("X-Hub-Signature", signature), body=sample.body.encode())
+    assert profile.verify(sent, URL).message_id == "8e3a"
+
+
+def test_a_message_that_a_route_of_mailgun_forwards_with_an_attachment_passes(tmp_path):
+    profile = profile_of(tmp_path, "mailgun", kind="provider:mailgun")
+    signature = hmac.new(b"mailgun", f"{NOW}t1".encode(), "sha256").hexdigest()
+    fields = {"timestamp": NOW, "token": "t1", "signature": signature, "subject": "Order 5"}
+    parts = [f'Content-Disposition: form-data; name="{name}"\r\n\r\n{value}' for name, value in fields.items()]
+    parts.append('Content-Disposition: form-data; name="attachment-1"; filename="a.txt"\r\n\r\nhello')
+    body = "".join(f"--b\r\n{part}\r\n" for part in parts) + "--b--\r\n"
+    sent = request(("content-type", 'multipart/form-data; boundary="b"'), body=body.encode())
+    assert profile.verify(sent, URL).message_id == "t1"
+    refused(profile, changed(sent, body=body.replace("t1", "t2").encode()))

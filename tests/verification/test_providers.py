@@ -80,8 +80,8 @@ class Case:
             return [self.declared.header] if self.declared.header else []
         places = [parse_place(each) for each in getattr(self.declared, "signature", ())]
         names = {each.name.lower() for each in places if each.kind == "header"}
-        if "timestamp" in self.parts and self.declared.timestamp.startswith("header:"):
-            names.add(self.declared.timestamp.removeprefix("header:").lower())
+        if "timestamp" in self.parts and self.declared.timestamp[0].startswith("header:"):
+            names.add(self.declared.timestamp[0].removeprefix("header:").lower())
         if "id" in self.parts:
             names |= {each.removeprefix("header:").lower() for each in self.declared.id if each.startswith("header:")}
         return sorted(names)
@@ -144,7 +144,7 @@ def test_every_bit_of_signature_time_and_signed_id_is_checked(case):
 def test_every_signed_member_of_a_body_that_is_not_signed_as_a_whole_is_checked(case):
     profile = case.profile()
     declared = case.declared
-    texts = [*declared.signature, *declared.id, *filter(None, [declared.timestamp]), *case.parts]
+    texts = [*declared.signature, *declared.id, *declared.timestamp, *case.parts]
     pointers = {each.removeprefix("json:") for each in texts if each.startswith("json:")}
     pointers |= {place.name for place in Template(declared.signed).places() if place.kind == "json"}
     assert pointers

@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import json
 import tracemalloc
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
@@ -353,6 +353,99 @@ def test_sorted_fields_of_a_form_are_signed_after_the_url(hmac_of):
     assert refused(profile, request(("x-sign", signature), FORM, body=b"a=%ff"), CASE) == "the form cannot be read"
 
 
+def multipart(*fields, file=b"\x89PNG\xff"):
+    """Return the content type and the body of a form with fields and a file."""
+    parts = [f'Content-Disposition: form-data; name="{name}"\r\n\r\n{value}'.encode() for name, value in fields]
+    head = b'Content-Disposition: form-data; name="attachment-1"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
+    body = b"".join(b"--x\r\n" + part + b"\r\n" for part in [*parts, head + file])
+    return ("content-type", "multipart/form-data; boundary=x"), body + b"--x--\r\n"
+
+
+def test_the_fields_of_a_multipart_form_are_places_and_its_files_are_not(hmac_of):
+    given = {"signature": "form:signature", "signed": "{timestamp}{form:token}", "timestamp": "form:timestamp"}
+    with pytest.raises(ValidationError, match="unknown placeholder"):
+        hmac_of(**given)
+    profile = hmac_of(**given | {"signed": "{timestamp}{id}"}, id="form:token", allow_unsigned_body=True)
+    fields = [("timestamp", str(NOW)), ("token", "t1"), ("signature", hexed(f"{NOW}t1".encode()))]
+    kind, body = multipart(*fields)
+    assert profile.verify(request(kind, body=body), URL).message_id == "t1"
+    assert refused(profile, request(kind, body=body.replace(b"t1", b"t2"))) == "no signature is valid"
+    assert refused(profile, request(kind, body=multipart(*fields, ("token", "t1"))[1])) == "form:token is missing"
+    as_file = body.replace(b'name="token"', b'name="token"; filename="f"')
+    assert refused(profile, request(kind, body=as_file)) == "form:token is missing"
+    assert refused(profile, request(kind, body=body.replace(b"t1", b"\xff"))) == "the form cannot be read"
+    assert refused(profile, request(("content-type", "multipart/form-data"), body=body)) == "form:signature is missing"
+
+
+@pytest.mark.parametrize("kind", ["multipart", "urlencoded"])
+def test_a_member_of_the_json_in_a_field_of_a_form_is_a_place(hmac_of, kind):
+    profile = hmac_of(
+        signature="form-json:json/event/hash", timestamp="form-json:json/event/time", allow_unsigned_body=True,
+        signed="{timestamp}{form-json:json/event/type}",
+    )  # fmt: skip
+
+    def sent(text):
+        if kind == "multipart":
+            made, body = multipart(("json", text))
+            return request(made, body=body)
+        return request(FORM, body=urlencode({"json": text}).encode())
+
+    text = json.dumps({"event": {"time": str(NOW), "type": "signed", "hash": hexed(f"{NOW}signed".encode())}})
+    profile.verify(sent(text), URL)
+    refused(profile, sent(text.replace("signed", "sent")))
+    assert refused(profile, sent(text[:-1])) == "form-json:json/event/hash is missing"
+    assert "more than once" in refused(profile, sent(text.replace('"type"', '"Type": "sent", "type"')))
+
+
+OPEN = "{json:/a}:{open:json:/b}:{json:/c}:{json:/d}"
+
+
+def test_one_value_may_contain_the_text_that_ends_it_and_has_one_meaning(hmac_of):
+    profile = hmac_of(signed=OPEN, signature="header:x-sign", allow_unsigned_body=True)
+
+    def sent(*values):
+        body = json.dumps(dict(zip("abcd", values, strict=True))).encode()
+        return request(("x-sign", hexed(":".join(values).encode())), body=body)
+
+    profile.verify(sent("shop", "order:5:6", "10", "EUR"), URL)
+    profile.verify(sent("shop", "", "", ""), URL)
+    for moved in (
+        ("shop:order", "5:6", "10", "EUR"),
+        ("shop", "order:5", "6:10", "EUR"),
+        ("shop", "order", "5:6", "10:EUR"),
+    ):
+        assert "must end it" in refused(profile, sent(*moved))
+
+
+@pytest.mark.parametrize(
+    "signed",
+    ["{open:json:/a}{json:/b}", "{open:json:/a}.{body}", "{open:json:/a}.{open:json:/b}", "{form}{header:x-a}"],
+)
+def test_what_follows_an_open_end_can_be_read_from_the_end(signed):
+    with pytest.raises(ValueError, match="only places with text"):
+        Template(signed)
+
+
+def test_an_id_may_end_at_a_time_that_ends_the_signed_bytes(hmac_of):
+    given = {"id": "header:x-id", "timestamp": "header:x-time", "allow_unsigned_body": True}
+    profile = hmac_of(signed="{id}{timestamp}", **given)
+    signature = ("x-sign", hexed(f"7{NOW}".encode()))
+    assert profile.verify(request(("x-id", "7"), ("x-time", str(NOW)), signature), URL).message_id == "7"
+    moved = request(("x-id", f"7{NOW}"[:2]), ("x-time", f"7{NOW}"[2:]), signature)
+    assert "too far in the past" in refused(profile, moved)
+    with pytest.raises(ValidationError, match="some text must follow"):
+        hmac_of(signed="{id}{timestamp}.{header:x-a}", **given)
+
+
+def test_a_time_can_be_at_several_places(hmac_of):
+    profile = hmac_of(signed="{timestamp}.{body}", timestamp=["header:x-time", "header:x-old-time"])
+    for name in ("x-time", "x-old-time"):
+        profile.verify(request((name, str(NOW)), ("x-sign", hexed(f"{NOW}.b".encode())), body=b"b"), URL)
+    assert refused(profile, request(("x-sign", "00"), body=b"b")) == "x-time is missing"
+    with pytest.raises(ValidationError, match="no other place"):
+        hmac_of(signed="{timestamp}.{body}", timestamp=["field:t", "header:x"], signature_field="s")
+
+
 def test_a_body_that_is_not_signed_passes_only_if_the_profile_allows_it(hmac_of):
     sent = request(("x-sign", hexed(b"part")), ("x-part", "part"), body=b"anything")
     hmac_of(signed="{header:x-part}", allow_unsigned_body=True).verify(sent, URL)
@@ -434,7 +527,8 @@ often = settings(max_examples=count(100, 50_000), deadline=None)
 texts = st.text(max_size=12)
 placeholders = st.sampled_from(
     ["{timestamp}", "{id}", "{method}", "{url}", "{host}", "{path}", "{query}", "{header:x-a}", "{json:/a}", "{body}",
-     "{body-hash}", "{body-hash:base64}", " ", "\n", ".", ":", "?", ""]
+     "{body-hash}", "{body-hash:base64}", "{open:header:x-a}", "{form-json:a/b}", "{form}",
+     " ", "\n", ".", ":", "?", ""]
 )  # fmt: skip
 
 
@@ -449,7 +543,10 @@ def test_a_template_is_read_or_is_refused(text):
         assert len(template.parts) == text.count("{")
 
 
-@given(text=texts | st.tuples(st.sampled_from(["header:", "query:", "form:", "json:/", "field:"]), texts).map("".join))
+@given(
+    text=texts
+    | st.tuples(st.sampled_from(["header:", "query:", "form:", "json:/", "form-json:a/", "field:"]), texts).map("".join)
+)
 @often
 def test_a_place_is_read_or_is_refused(text):
     try:
@@ -528,6 +625,7 @@ def signed_parts(verifier, template, sent, url):
     values = {
         "timestamp": headers["x-time"], "id": headers["x-id"], "method": sent.method, "url": url, "host": at.netloc,
         "path": at.path, "query": sent.query_string, "header:x-a": headers["x-a"],
+        "open:header:x-a": headers["x-a"], "form-json:a/b": "",
     }  # fmt: skip
     if "json:/a" in template.parts:
         values["json:/a"] = parse_place("json:/a").find(sent) or ""

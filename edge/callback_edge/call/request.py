@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from callback.v1 import edge_service_pb2
 from callback_edge import problems
+from callback_process import multipart
 
 CALL_METHODS: Final = ("GET", "POST", "PUT", "DELETE", "PATCH")
 """Methods that make a call."""
@@ -29,18 +30,6 @@ _STATE: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]
 _PASTED_END: Final = re.compile(rb"(?:[.,)]|%20)\Z")
 """What may follow a link in the text from which a person pasted it."""
 _FORM: Final = b"application/x-www-form-urlencoded"
-_MULTIPART: Final = re.compile(
-    rb'multipart/form-data[ \t]*;(?:[^"]*;)?[ \t]*boundary=(?:"([^"\\]{1,70})"|([^"\\; \t]{1,70}))[ \t]*(?:;.*)?',
-    re.IGNORECASE,
-)
-"""The media type of a multipart form, with its boundary."""
-_FIELD: Final = re.compile(
-    rb'[ \t]*\r\n(?:.*\r\n)?(?i:content-disposition):[ \t]*(?i:form-data;[ \t]*name)="([^"\r\n]*)"[ \t]*(?:\r\n.*)?',
-    re.DOTALL,
-)
-"""The head of a part that is a field, with its name."""
-_MAX_PARTS: Final = 1000
-"""How many parts of a multipart form are searched for the state: each costs some microseconds."""
 _FRAMES: Final = frozenset((b"iframe", b"frame", b"embed", b"object"))
 _PREFETCH_HEADERS: Final = frozenset((b"sec-purpose", b"purpose", b"x-moz"))
 
@@ -169,7 +158,8 @@ def _find_state(parameter: str, method: str, headers: Sequence[tuple[bytes, byte
     boundary = _boundary_of(headers) if method == "POST" else None
     places = [_urlencoded_values(parameter, query)]
     if boundary:
-        places.append(_multipart_values(parameter, boundary, body))
+        named = parameter.encode("ascii")
+        places.append([value for name, value in multipart.fields(boundary, body) if name == named])
     elif boundary is not None:
         places.append(_urlencoded_values(parameter, body))
     found: set[str] = set()
@@ -189,8 +179,8 @@ def _boundary_of(headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:
     types = [value.strip(b" \t") for name, value in headers if name == b"content-type"]
     if len(types) != 1:
         return None
-    if multipart := _MULTIPART.fullmatch(types[0]):
-        return multipart[1] or multipart[2]
+    if (boundary := multipart.boundary_of(types[0])) is not None:
+        return boundary
     return b"" if types[0].split(b";", 1)[0].strip(b" \t").lower() == _FORM else None
 
 
@@ -198,16 +188,6 @@ def _urlencoded_values(parameter: str, data: bytes) -> list[bytes]:
     """Return the first two values of a parameter in urlencoded data."""
     found = islice(_pattern_of(parameter).finditer(b"&" + data), 2)
     return [unquote_to_bytes(value[1] or b"") for value in found]
-
-
-def _multipart_values(parameter: str, boundary: bytes, body: bytes) -> list[bytes]:
-    """Return the values of a field in a multipart form (RFC 7578). A file is no field."""
-    found = []
-    for part in (b"\r\n" + body).split(b"\r\n--" + boundary, _MAX_PARTS)[1:_MAX_PARTS]:
-        head, _, value = part.partition(b"\r\n\r\n")
-        if (field := _FIELD.fullmatch(head)) and field[1] == parameter.encode("ascii"):
-            found.append(value)
-    return found
 
 
 @lru_cache(maxsize=256)

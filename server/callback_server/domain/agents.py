@@ -1,6 +1,6 @@
 """Programs that open links by themselves: previews of chats and social networks, crawlers, mail scanners, libraries.
 
-A program is recognized by its `User-Agent`: it does not begin as one of a browser does, or it has the name of a program.
+A program is recognized by its `User-Agent`: it does not begin as one of a browser does, or it has a program's name.
 `agents.toml` has these names, each with its source. Many mail scanners look like a browser on purpose. So this avoids
 most openings by programs, and proves nothing. To be sure, use a guard with a confirmation.
 """

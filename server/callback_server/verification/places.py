@@ -1,6 +1,7 @@
 """Places of a value in a request: where a sender writes its signature, the time, or the id of the message.
 
-A place is a text in the settings: `header:NAME`, `query:NAME`, `form:NAME`, `json:POINTER` (RFC 6901), `field:NAME` (of
+A place is a text in the settings: `header:NAME`, `query:NAME`, `form:NAME`, `json:POINTER` (RFC 6901),
+`form-json:NAME/POINTER` (in the JSON that is a field of a form), `field:NAME` (of
 the list in the signature's header), `body-hash` or `none` (as the last place of an id: a message may have none).
 """
 
@@ -23,6 +24,8 @@ FIELD_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 
 _PARAMETER: Final = re.compile(r"[^\x00-\x1f]{1,100}")
 _POINTER: Final = re.compile(r"(/([^/~\"\\\x00-\x1f]|~[01])*){1,20}")
+_FORM_POINTER: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}" + _POINTER.pattern)
+_VALUE_PLACES: Final = "header:NAME, query:NAME, form:NAME, json:/POINTER or form-json:NAME/POINTER"
 _MAX_POINTER: Final = 200
 _INDEX: Final = re.compile(r"0|[1-9][0-9]?")
 
@@ -39,7 +42,7 @@ class Place:
     @property
     def in_body(self) -> bool:
         """Whether the value is a part of the body."""
-        return self.kind in ("form", "json")
+        return self.kind in ("form", "json", "form-json")
 
     def __str__(self) -> str:
         """Return the place as in a reason: the name of a header as it is, because most readers know it."""
@@ -56,8 +59,8 @@ class Place:
                 found = [value for name, value in request.query if name == self.name]
             case "form":
                 found = [value for name, value in request_fields.form(request) if name == self.name]
-            case "json":
-                return _json_value(request.body, self.name)
+            case "json" | "form-json":
+                return _json_value(self.document(request), f"/{self.name.partition('/')[2]}")
             case "body-hash":
                 return hashlib.sha256(request.body).hexdigest()
             case _:
@@ -65,6 +68,12 @@ class Place:
         if len(found) > 1:
             raise VerificationError(f"{self} occurs more than once")
         return found[0] if found else None
+
+    def document(self, request: Request) -> bytes:
+        """Return the JSON in which the value is. Raise VerificationError if it cannot be told which one it is."""
+        if self.kind == "json":
+            return request.body
+        return request_fields.octets(Place("form", self.name.partition("/")[0]).find(request) or "")
 
 
 def parse_place(text: str) -> Place:
@@ -85,16 +94,18 @@ def parse_place(text: str) -> Place:
                 "a JSON pointer begins with a slash, as in json:/data/id, has at most 200 characters, and none of"
                 " double quote, backslash and control characters"
             )
-        case "header" | "field" | "query" | "form" | "json":
+        case "form-json" if len(name) > _MAX_POINTER or not _FORM_POINTER.fullmatch(name):
+            raise ValueError("form-json: needs the name of a field and a JSON pointer, as in form-json:payload/data/id")
+        case "header" | "field" | "query" | "form" | "json" | "form-json":
             return Place(kind, name)
-    raise ValueError("must be header:NAME, query:NAME, form:NAME, json:/POINTER, field:NAME, body-hash or none")
+    raise ValueError(f"must be {_VALUE_PLACES}, field:NAME, body-hash or none")
 
 
 def parse_value_place(text: str) -> Place:
     """Return the place of a value that is in the request itself. Raise ValueError if a text is none."""
     place = parse_place(text)
     if place.kind in ("field", "body-hash", "none"):
-        raise ValueError("must be header:NAME, query:NAME, form:NAME or json:POINTER")
+        raise ValueError(f"must be {_VALUE_PLACES}")
     return place
 
 

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 from urllib.parse import parse_qsl
 
+from callback_process import multipart
 from callback_server.domain.call import Request
 from callback_server.verification.profile import FailureReason, VerificationError
 
@@ -52,12 +53,16 @@ def parameter(request: Request, name: str, *, in_form: bool = False) -> str:
 
 
 def form(request: Request) -> list[tuple[str, str]]:
-    """Return the fields of a form in the body, in order; none if the body is not a form."""
-    if not request.is_form:
+    """Return the fields of a form in the body, in order; none if the body is not a form. A file is no field."""
+    types = request.values("content-type")
+    boundary = multipart.boundary_of(octets(types[0].strip(" \t"))) if len(types) == 1 else None
+    if boundary is None and not request.is_form:
         return []
     if len(request.body) > MAX_UNVERIFIED_BYTES:
         raise VerificationError("the form is too large")
     try:
+        if boundary is not None:
+            return [(name.decode(), value.decode()) for name, value in multipart.fields(boundary, request.body)]
         return parse_qsl(request.body.decode(), keep_blank_values=True, errors="strict", max_num_fields=1000)
     except ValueError:
         raise VerificationError("the form cannot be read") from None

@@ -31,7 +31,7 @@ from callback_server.verification.places import Place, parse_place
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.settings.signed import HmacSettings, PublicKeySettings, SignedSettings
 from callback_server.verification.settings.values import Encoding, KeyAlgorithm, SecretEncoding
-from callback_server.verification.template import BODY, Template, members_of
+from callback_server.verification.template import BODY, Template, members_of, place_of
 from callback_server.verification.verifier import Explanation, Verifier
 
 MAX_SIGNATURES: Final = 16
@@ -153,7 +153,7 @@ class PublicKeyChecker:
 
     def _algorithm(self, request: Request) -> KeyAlgorithm:
         """Return the algorithm of a request."""
-        found = self._algorithms.get("" if self._place is None else _required(self._place, request))
+        found = self._algorithms.get("" if self._place is None else _required([self._place], request))
         if found is None:
             raise VerificationError(f"{self._place} is not one of the algorithms")
         return found
@@ -189,15 +189,15 @@ class Signature(Verifier):
         """The secrets or keys."""
         self._template = Template(settings.signed)
         self._places = [parse_place(each) for each in settings.signature]
-        self._time = None if settings.timestamp is None else parse_place(settings.timestamp)
+        self._times = [parse_place(each) for each in settings.timestamp]
         self._ids = MessageIds(settings.id)
-        before = [*self._places, *(() if self._time is None else (self._time,)), *self._template.places()]
+        before = [*self._places, *self._times, *self._template.places()]
         if isinstance(settings, PublicKeySettings):
             named = (settings.certificate_url, settings.algorithm_place)
             before += [parse_place(each) for each in named if each is not None]
         before += self._ids.places if "id" in self._template.parts else []
         self._reads_unverified = any(each.in_body for each in before)
-        self._reads_members = settings.allow_unsigned_body and any(each.kind == "json" for each in before)
+        self._members_read = [each for each in before if settings.allow_unsigned_body and "json" in each.kind]
         self._members = {name for part in self._template.parts for name, _ in members_of(part)}
         self._splits = re.compile(f"[{re.escape(settings.separators)}]") if settings.separators else None
 
@@ -216,8 +216,8 @@ class Signature(Verifier):
         signed = self._signed(request, url, time or "", message_id)
         if self.checker.matching(signed, [request_fields.octets(each) for each in signatures], request, url) is None:
             raise VerificationError("no signature is valid", FailureReason.SIGNATURE)
-        if self._reads_members:
-            _refuse_ambiguous_names(request.body, self._members)
+        for document in {each.document(request) for each in self._members_read if each.find(request) is not None}:
+            _refuse_ambiguous_names(document, self._members)
         if "id" not in parts:  # a body is parsed for it only now
             message_id = self._ids.find(request)
         return VerifiedMessage(message_id, settings.tolerance_s * 2000 if message_id else 0)
@@ -247,21 +247,23 @@ class Signature(Verifier):
                 raise VerificationError("a signature contains another field")  # so another separator than the sender's
         if not 1 <= len(signatures) <= MAX_SIGNATURES:
             raise VerificationError(f"the request has {len(signatures)} signatures")
-        if self._time is None:
+        if not self._times:
             return signatures, None
-        if self._time.kind == "field":
-            times = _fields(values, self._time.name)
+        if self._times[0].kind == "field":
+            times = _fields(values, self._times[0].name)
             if len(times) != 1:
                 raise VerificationError("the signature does not have exactly one time")
             return signatures, times[0]
-        return signatures, _required(self._time, request)
+        return signatures, _required(self._times, request)
 
     def _signed(self, request: Request, url: str, time: str, message_id: str) -> bytes:
         """Return the signed bytes."""
         values = {part: self._value(part, request, url, time, message_id) for part in self._template.parts}
         if not self._template.is_bounded(values):
             raise VerificationError("the message id or the URL contains the text that must end it")
-        if self._template.needs_generated_url and not is_as_handed_out(url):
+        # Without a form, and with no form that begins like a query, the URL ends where the signed bytes do.
+        is_bare = "form" in values and not values["form"]
+        if self._template.needs_generated_url and not is_bare and not is_as_handed_out(url):
             raise VerificationError("the URL differs from the generated one, and the signature does not mark its end")
         return self._template.fill(values)
 
@@ -289,7 +291,7 @@ class Signature(Verifier):
             case "body-hash:base64":
                 return base64.b64encode(hashlib.new(self._hash_name, request.body).digest())
             case "form":
-                return _sorted_form(request)
+                return _sorted_form(request, has_url="url" in self._template.parts)
             case "body-crc32":
                 return str(zlib.crc32(request.body)).encode()
             case "receiver-id":
@@ -297,9 +299,9 @@ class Signature(Verifier):
             case _ if members := members_of(part):
                 return _lines_of(members, request)
             case _:
-                place = parse_place(part)
+                place = place_of(part)
                 return request_fields.octets(
-                    _required(place, request) if place.kind == "header" else place.find(request) or ""
+                    _required([place], request) if place.kind == "header" else place.find(request) or ""
                 )
 
 
@@ -327,11 +329,11 @@ def secret_of(credential: Credential, encoding: SecretEncoding, prefix: str = ""
     return secret
 
 
-def _required(place: Place, request: Request) -> str:
-    found = place.find(request)
-    if found is None:
-        raise VerificationError(f"{place} is missing", FailureReason.MISSING)
-    return found
+def _required(places: Sequence[Place], request: Request) -> str:
+    for place in places:
+        if (found := place.find(request)) is not None:
+            return found
+    raise VerificationError(f"{places[0]} is missing", FailureReason.MISSING)
 
 
 def _lines_of(members: Sequence[tuple[str, bool]], request: Request) -> bytes:
@@ -376,14 +378,21 @@ def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _sorted_form(request: Request) -> bytes:
-    """Return the names and values of a form, sorted by name and without marks between them.
+def _sorted_form(request: Request, *, has_url: bool) -> bytes:
+    """Return the names and values of a form, sorted by name and without marks between them. Empty: there is no form.
 
-    Each pair counts once, as in the libraries of Twilio.
+    Each pair counts once, as in the libraries of Twilio. Twilio writes the hash of a body that is no form into the URL.
     """
     if request.body and not request.is_form:
-        raise VerificationError("the request has a body that is not signed")
-    return request_fields.octets("".join(f"{name}{value}" for name, value in sorted(set(request_fields.form(request)))))
+        hashes_named = [value for name, value in request.query if name == "bodySHA256"]
+        if not has_url or hashes_named != [hashlib.sha256(request.body).hexdigest()]:
+            raise VerificationError("the request has a body that is not signed")
+        return b""
+    pairs = sorted(set(request_fields.form(request))) if request.is_form else []
+    text = "".join(f"{name}{value}" for name, value in pairs)
+    if text.startswith(("?", "&")):
+        raise VerificationError("the form begins as the query of a URL does")
+    return request_fields.octets(text)
 
 
 def make_hmac_signature(settings: HmacSettings, credentials: Sequence[Credential]) -> Signature:

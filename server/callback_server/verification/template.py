@@ -6,12 +6,15 @@ and keep its signature. So each placeholder needs a clear end:
 1. `{timestamp}`, `{method}` and `{body-hash}` have one of themselves: recent times in one format have the same number
    of digits or the same ending, no method is the prefix of another, and a hash has a fixed length.
 2. `{host}`, `{path}` and `{query}` end at a character that they never contain.
-3. `{id}`, `{header:NAME}` and `{json:POINTER}` end at the text that follows. A request whose value contains this text
-   is refused. An id can also end at a date.
-4. `{url}` ends at a space or a line break. If something else follows, only the URL as it was generated passes.
+3. `{id}` and places, such as `{header:NAME}`, end at the text that follows. A request whose value contains this text
+   is refused. An id can also end at a date, or at a time in digits that ends the signed bytes.
+4. `{url}` ends at a space, a line break or, if it has no query, a question mark. If something else follows, only the
+   URL as it was generated passes.
 5. `{body}` and `{form}` have no end. Only placeholders that can be read from the end of the bytes can follow `{body}`.
 6. `{receiver-id}` is always the same, and `{body-crc32}` has only digits, so any other text ends it.
-7. `{members:…}` is a list of lines, a name and then a value. Only the first value may contain line breaks, and the
+7. What follows `{open:PLACE}` or `{form}` is read from the end: each of these parts is a place, and its value must not
+   contain the text before it. So a value may contain the text that ends it, if it is the only one that may.
+8. `{members:…}` is a list of lines, a name and then a value. Only the first value may contain line breaks, and the
    member after it must be there, so the list can be read from its end.
 
 `{form}` is the one exception, and its senders are to blame: they join the names and values of a form without marks.
@@ -23,11 +26,11 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from callback_server.verification.places import Place, parse_place
+from callback_server.verification.places import Place, parse_value_place
 
 PLACEHOLDERS: Final = ("timestamp", "id", "method", "url", "host", "path", "query", "header:NAME", "json:POINTER",
-                       "receiver-id", "body", "body-hash", "body-hash:base64", "form", "body-crc32",
-                       "members:NAME,NAME?")  # fmt: skip
+                       "form-json:NAME/POINTER", "open:PLACE", "receiver-id", "body", "body-hash", "body-hash:base64",
+                       "form", "body-crc32", "members:NAME,NAME?")  # fmt: skip
 """Placeholders of a template, each at most once."""
 
 BODY: Final = frozenset({"body", "body-hash", "body-hash:base64", "form"})
@@ -43,7 +46,8 @@ _NEVER_WITHIN: Final = {
     "body-crc32": re.compile(r"[^0-9]"),
 }
 """First characters of a text that ends these."""
-_PLACES: Final = ("header:", "json:")
+_PLACES: Final = ("header:", "json:", "form-json:")
+_OPEN: Final = "open:"
 _MEMBERS: Final = "members:"
 _MEMBER: Final = re.compile(r"[A-Za-z0-9_]{1,64}")
 _ENDS_ITSELF: Final = BODY | {"timestamp", "method", "receiver-id", "body-crc32"}
@@ -85,12 +89,14 @@ class Template:
                         "{body} must be the last placeholder, because nothing marks its end; only {timestamp},"
                         " {body-hash} and, at the end, {url} can follow"
                     )
-            case "form":
-                raise ValueError("{form} must be the last placeholder, because nothing marks its end")
+            case "form" if not self._is_read_from_end(part):
+                raise ValueError("{form} must be the last placeholder, or only places with text before them follow")
+            case _ if part.startswith(_OPEN) and not self._is_read_from_end(part):
+                raise ValueError(f"only places with text before them can follow {{{part}}}")
             case _ if members_of(part):
                 raise ValueError("{members:…} must be the last placeholder, because nothing marks its end")
-            case "url" if not _NEVER_WITHIN["url"].match(text) and (text or rest[0] not in ("body", "form")):
-                raise ValueError("a space, a line break or {body} must follow {url}, to mark its end")
+            case "url" if not re.match(r"[ \n?]", text) and (text or rest[0] not in ("body", "form")):
+                raise ValueError("a space, a line break, a question mark or {body} must follow {url}, to mark its end")
             case "host" if not text and rest[0] == "path":
                 pass  # a path begins with a slash
             case "query" | "path" | "host" | "body-crc32" if not _NEVER_WITHIN[part].match(text):
@@ -100,6 +106,14 @@ class Template:
                 raise ValueError("some text must follow {id}, to mark its end")
             case _ if _is_place(part) and not text:
                 raise ValueError(f"some text must follow {{{part}}}, to mark its end")
+
+    def _is_read_from_end(self, part: str) -> bool:
+        """Return whether each part after this one is a place, with text before it."""
+        first = self.parts.index(part) + 1
+        return all(
+            _is_place(each) and not each.startswith(_OPEN) and self._texts[index]
+            for index, each in enumerate(self.parts[first:], first)
+        )
 
     @property
     def id_ends_at_time(self) -> bool:
@@ -121,7 +135,7 @@ class Template:
     def places(self) -> list[Place]:
         """Return the places of the request that are placeholders, or members of one."""
         members = [Place("json", f"/{name}") for each in self.parts for name, _ in members_of(each)]
-        return [parse_place(each) for each in self.parts if _is_place(each)] + members
+        return [place_of(each) for each in self.parts if _is_place(each)] + members
 
     def texts(self) -> bytes:
         """Return the texts around the placeholders, joined."""
@@ -129,13 +143,22 @@ class Template:
 
     def is_bounded(self, values: Mapping[str, bytes]) -> bool:
         """Return whether no value contains what marks its end."""
-        for part in self.parts[:-1]:
-            if part == "id" and self.id_ends_at_time:
+        is_read_from_end = False
+        for index, part in enumerate(self.parts):
+            if is_read_from_end:
+                if self._texts[index] in values[part]:
+                    return False
+            elif part == "form" or part.startswith(_OPEN):
+                is_read_from_end = True
+            elif part == "id" and self.id_ends_at_time:
+                if values["timestamp"].isdigit():
+                    continue  # a recent time has always the same number of digits
                 found = _DATE.search(values["id"] + values["timestamp"])
                 if found is None or found.start() != len(values["id"]):
                     return False
             elif (
-                part not in _ENDS_ITSELF
+                index < len(self.parts) - 1
+                and part not in _ENDS_ITSELF
                 and (end := self.after(part))
                 and (values[part] + end).find(end) != len(values[part])
             ):
@@ -168,7 +191,12 @@ def members_of(part: str) -> list[tuple[str, bool]]:
 
 def _is_place(part: str) -> bool:
     """Return whether a placeholder is a place in the request. Raise ValueError if it is an invalid one."""
-    if not part.startswith(_PLACES):
+    if not part.startswith((*_PLACES, _OPEN)):
         return False
-    parse_place(part)
+    place_of(part)
     return True
+
+
+def place_of(part: str) -> Place:
+    """Return the place of a placeholder that is one. Raise ValueError if it is an invalid one."""
+    return parse_value_place(part.removeprefix(_OPEN))

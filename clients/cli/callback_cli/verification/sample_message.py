@@ -105,6 +105,14 @@ class Message:
                 self.body = urlencode([*pairs, (place.name, value)]).encode()
             case "json":
                 self.body = _with_member(self.body, place.name, value)
+            case "form-json":
+                field, _, pointer = place.name.partition("/")
+                document = place.document(self.request())
+                made = _with_member(document, f"/{pointer}", value)
+                if document in self.body:  # in a multipart form, nothing is encoded
+                    self.body = self.body.replace(document, made)
+                else:
+                    self.put(Place("form", field), made.decode())
             case _:
                 raise SampleError(f"a message cannot be given the value at {place}")
 
@@ -250,8 +258,8 @@ def _sign(message: Message, settings: SignedSettings, verifier: Signature, sign:
     """
     time, place = _time(message.time, settings.timestamp_format), parse_place(settings.signature[0])
     in_field = ""
-    if settings.timestamp is not None:
-        if (at := parse_place(settings.timestamp)).kind == "field":
+    if settings.timestamp:
+        if (at := parse_place(settings.timestamp[0])).kind == "field":
             in_field = f"{at.name}={time}{settings.separators[0]}"
         else:
             message.put(at, time)

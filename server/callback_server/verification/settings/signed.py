@@ -20,7 +20,6 @@ from callback_server.verification.settings.values import (
     FieldName,
     KeyAlgorithm,
     Places,
-    PlaceText,
     SecretEncoding,
     TemplateText,
     ValuePlace,
@@ -35,7 +34,8 @@ class SignedSettings(WithTolerance):
     """Signature over parts of the request.
 
     A *place* is where a value is in a request: `header:NAME`, `query:NAME`, `form:NAME` (a form in the body),
-    `json:POINTER` (RFC 6901, such as `json:/meta/id`), or `field:NAME` (of the list in the signature's header).
+    `json:POINTER` (RFC 6901, such as `json:/meta/id`), `form-json:NAME/POINTER` (in the JSON in a field of a form), or
+    `field:NAME` (of the list in the signature's header).
     """
 
     signature: ValuePlaces = Field(min_length=1)
@@ -53,16 +53,20 @@ class SignedSettings(WithTolerance):
     signed: TemplateText = "{body}"
     """Template of the signed bytes, as in `{timestamp}.{body}`, with `{body}` (the original bytes), `{timestamp}` and
     `{id}` (as they were sent), `{method}` (in upper case), `{url}` (whole, with its query), `{host}`, `{path}`,
-    `{query}`, `{header:NAME}`, `{json:POINTER}` (a member of the body), `{body-hash}` (by the hash function of
-    `algorithm`, lower-case hexadecimal), `{body-hash:base64}`, `{form}` (the names and values of a form, sorted and
-    joined), `{receiver-id}`, `{body-crc32}` (decimal; it does not prove the body, so `allow_unsigned_body` is needed),
-    and `{members:NAME,NAME,NAME?}` (a line with the name and a line with the text for each of these members of the
-    body; one with `?` may be missing). Each part needs a clear end: `{body}` must be the last placeholder, or only
-    `{timestamp}`, `{body-hash}` or a last `{url}` follow; some text must follow `{id}`, `{header:NAME}` and
-    `{json:POINTER}`; a space, a line break, `{body}` or `{form}` must follow `{url}`. If the body and the URL are next
-    to each other, only the generated URL passes, without additions."""
-    timestamp: PlaceText | None = None
-    """Place of the time of sending. It must be signed: by `{timestamp}`, or as a part of what is signed."""
+    `{query}`, `{header:NAME}`, `{json:POINTER}` (a member of the body), `{form-json:NAME/POINTER}`, `{open:PLACE}`
+    (such a place whose value may contain the text that follows it), `{body-hash}` (by the hash function of `algorithm`,
+    lower-case hexadecimal), `{body-hash:base64}`, `{form}` (the names and values of a form, sorted and joined; next to
+    `{url}`, a body that is no form must have its SHA-256 in the parameter `bodySHA256`, as Twilio sends it),
+    `{receiver-id}`, `{body-crc32}` (decimal; it does not prove the body, so `allow_unsigned_body` is needed), and
+    `{members:NAME,NAME,NAME?}` (a line with the name and a line with the text for each of these members of the body;
+    one with `?` may be missing). Each part needs a clear end: `{body}` must be the last placeholder, or only
+    `{timestamp}`, `{body-hash}` or a last `{url}` follow; some text must follow `{id}` (or a time that ends `signed`)
+    and each place; only places with text before them can follow `{form}` and `{open:PLACE}`; a space, a line break,
+    `{body}`, `{form}` or, for a URL without a query, a question mark must follow `{url}`. If the body and the URL are
+    next to each other, only the generated URL passes, without additions."""
+    timestamp: Places = []
+    """Place of the time of sending, or a list of places of which the first that is there counts. It must be signed: by
+    `{timestamp}`, or as a part of what is signed."""
     timestamp_format: TimestampFormat = "seconds"
     """Format of the time: whole seconds or milliseconds since 1970, or as in `2026-01-31T23:59:59Z`."""
     id: Places = []
@@ -89,7 +93,7 @@ class SignedSettings(WithTolerance):
             raise ValueError("prefix contains one of separators, so no signature could have it")
         if any(each.in_body for each in places) and parts & BODY:
             raise ValueError("a signature in the body cannot cover the body; take the body out of signed")
-        read = [*places, *template.places(), *([] if self.timestamp is None else [parse_place(self.timestamp)])]
+        read = [*places, *template.places(), *map(parse_place, self.timestamp)]
         if any(each.in_body for each in read) and not parts & BODY and not self.allow_unsigned_body:
             raise ValueError("a place in the body needs the body in signed, or allow_unsigned_body = true")
         if any(each.kind == "query" for each in places) and parts & URL:
@@ -102,44 +106,54 @@ class SignedSettings(WithTolerance):
             raise ValueError("{receiver-id} in signed and receiver_id need each other")
         self._check_time(parts)
         self._check_id(parts)
-        if "tolerance_s" in self.model_fields_set and self.timestamp is None and not self.id:
+        if "tolerance_s" in self.model_fields_set and not self.timestamp and not self.id:
             raise ValueError("tolerance_s needs timestamp or id")
         return self
 
     def _check_time(self, parts: set[str]) -> None:
-        if self.timestamp is None:
+        if not self.timestamp:
             if "timestamp" in parts:
                 raise ValueError("{timestamp} in signed needs timestamp, such as header:x-timestamp")
             if "timestamp_format" in self.model_fields_set:
                 raise ValueError("timestamp_format needs timestamp")
             return
-        place = parse_place(self.timestamp)
-        if place.kind in ("body-hash", "none"):
-            raise ValueError(f"timestamp must not be {place.kind}")
-        if place.kind == "field" and self.signature_field is None:
-            raise ValueError(f"{self.timestamp} needs signature_field, because it is a field of the same list")
-        # The end of a field is not marked in {form}: another time could be read from the same signed bytes.
-        is_covered = (
-            (place.in_body and parts & BODY - {"form"})
-            or (place.kind == "query" and parts & URL)
-            or place in Template(self.signed).places()
-        )
-        if "timestamp" not in parts and not is_covered:
-            raise ValueError("timestamp needs {timestamp} in signed, because a time that is not signed proves nothing")
+        for place in map(parse_place, self.timestamp):
+            if place.kind in ("body-hash", "none"):
+                raise ValueError(f"timestamp must not be {place}")
+            if place.kind == "field" and (self.signature_field is None or len(self.timestamp) > 1):
+                raise ValueError(
+                    f"{place} needs signature_field, because it is a field of the same list, and no other place"
+                )
+            # The end of a field is not marked in {form}: another time could be read from the same signed bytes.
+            is_covered = (
+                (place.in_body and parts & BODY - {"form"})
+                or (place.kind == "query" and parts & URL)
+                or place in Template(self.signed).places()
+            )
+            if "timestamp" not in parts and not is_covered:
+                raise ValueError(
+                    "timestamp needs {timestamp} in signed, because a time that is not signed proves nothing"
+                )
 
     def _check_id(self, parts: set[str]) -> None:
         if "id" in parts and not self.id:
             raise ValueError("{id} in signed needs id, such as header:x-id")
         check_id_places(self.id, is_body_signed=bool(parts & BODY) and "id" not in parts)
-        if Template(self.signed).id_ends_at_time and self.timestamp_format != "rfc3339":
-            raise ValueError("some text must follow {id}, to mark its end; only a rfc3339 time can follow it directly")
+        template = Template(self.signed)
+        is_end = template.parts[-1:] == ("timestamp",) and not template.after("timestamp")
+        if template.id_ends_at_time and self.timestamp_format != "rfc3339" and not is_end:
+            raise ValueError(
+                "some text must follow {id}, to mark its end; only a rfc3339 time, or a time at the end of signed, can"
+                " follow it directly"
+            )
 
 
 class HmacSettings(SignedSettings, WithSecrets):
     """HMAC over parts of the request.
 
     A *place* is where a value is in a request: `header:NAME`, `query:NAME`, `form:NAME` (a form in the body),
-    `json:POINTER` (RFC 6901, such as `json:/meta/id`), or `field:NAME` (of the list in the signature's header).
+    `json:POINTER` (RFC 6901, such as `json:/meta/id`), `form-json:NAME/POINTER` (in the JSON in a field of a form), or
+    `field:NAME` (of the list in the signature's header).
     """
 
     kind: Literal["hmac"]
@@ -175,7 +189,8 @@ class PublicKeySettings(SignedSettings):
     """Signature with a private key of the sender, over parts of the request, which the public key verifies.
 
     A *place* is where a value is in a request: `header:NAME`, `query:NAME`, `form:NAME` (a form in the body),
-    `json:POINTER` (RFC 6901, such as `json:/meta/id`), or `field:NAME` (of the list in the signature's header).
+    `json:POINTER` (RFC 6901, such as `json:/meta/id`), `form-json:NAME/POINTER` (in the JSON in a field of a form), or
+    `field:NAME` (of the list in the signature's header).
     """
 
     kind: Literal["public-key"]
