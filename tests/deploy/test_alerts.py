@@ -135,10 +135,10 @@ def test_an_edge_without_a_server_is_no_fault_of_its_own_while_the_store_is_down
     run(tmp_path, series, ["CallbackStoreUnavailable"])
 
 
-def test_deliveries_that_fail_ever_more_rarely_still_fire(tmp_path):
+def test_deliveries_that_fail_ever_less_often_still_fire(tmp_path):
     """The backoff of a delivery grows to an hour. An alert on what is overdue would never see it."""
-    rarely = " ".join(f"{n}x59" for n in range(int(timedelta(hours=10).total_seconds() // 3600)))
-    run(tmp_path, {TRIED: rarely, DELIVERED: "0x599"}, ["CallbackDeliveriesFail"])
+    sparse = " ".join(f"{n}x59" for n in range(int(timedelta(hours=10).total_seconds() // 3600)))
+    run(tmp_path, {TRIED: sparse, DELIVERED: "0x599"}, ["CallbackDeliveriesFail"])
 
 
 def test_a_slow_burn_fires_after_a_while(tmp_path):

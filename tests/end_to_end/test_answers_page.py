@@ -81,7 +81,7 @@ def test_the_command_of_the_page_makes_a_callback_with_a_closed_response(system)
     assert (after.status, after.text) == (410, "Already done\n")
 
 
-async def test_the_program_of_the_page_is_told_of_the_expiry_of_the_callback_of_its_command(system):
+async def test_the_program_of_the_page_gets_the_expiry_of_the_callback_of_its_command(system):
     program = PROGRAMS["reminded.py"].replace("127.0.0.1:50051", system.target)
     worker = await asyncio.create_subprocess_exec(sys.executable, "-u", "-c", program, stdout=PIPE)
     try:

@@ -279,7 +279,7 @@ async def test_an_approval_without_a_decision_is_declined_after_a_week(page, wor
     assert len(expenses.mails) == 1
 
 
-async def test_a_person_whose_approval_comes_with_the_expiry_is_told_of_the_decision_that_was_kept(
+async def test_a_person_whose_approval_comes_with_the_expiry_gets_the_decision_that_was_kept(
     page, world, expenses, approval
 ):
     expenses.takes_approvals.clear()

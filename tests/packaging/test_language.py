@@ -43,6 +43,8 @@ REFUSED = {
     "WayOut, way_out": "Fallback",
     "Asking": "RequestIntent",
     "feed, feeds": "watch",
+    "seldom, rarely": "how often, or when",
+    "is told of, are told of": "gets, receives",
     "pace, paces": "rate limit, open-case quota; turns",
     "tied": "die_with_parent",
     "class Reach": "visible_owner",

@@ -1,4 +1,4 @@
-"""Notifications: the handler is told of reminders and of the expiry, and a case gets another time to expire."""
+"""Notifications: the handler gets reminders and the expiry, and a case gets another time to expire."""
 
 import asyncio
 import contextlib
@@ -156,7 +156,7 @@ async def told(running):
         yield told
 
 
-async def test_the_handler_is_told_of_a_reminder_and_then_of_the_expiry_and_a_call_is_none_of_them(running, told):
+async def test_the_handler_gets_a_reminder_and_then_the_expiry_and_a_call_is_none_of_them(running, told):
     made, reminder = await reminded(running, DELIVERED, labels={"order": "5"}, callback_activity_case="five")
     await expire(running, made)
     await notifications(running, made, DELIVERED, DELIVERED)
@@ -468,7 +468,7 @@ async def test_the_notifications_of_a_paused_activity_wait(running, told):
     await notifications(running, made, DELIVERED)
 
 
-async def test_an_extended_case_expires_at_its_new_time_and_is_told_of_it_once(running, told):
+async def test_an_extended_case_expires_at_its_new_time_and_its_handler_gets_that_once(running, told):
     made = await generate(running, notify=[EXPIRY], remind_after=[], time_to_live=seconds(7200))
     later = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
     case = await extend(running, made, later)

@@ -371,7 +371,7 @@ BUGS = {
         "    count_repeat(earlier, call_id)\n    return reply('RUNS'", "    return reply('RUNS'"),
     "a repeat that is answered is not counted": (
         "    count_repeat(earlier, call_id)\n    return reply('REPEATED'", "    return reply('REPEATED'"),
-    "a repeat that waits is not told of the end": (
+    "a repeat that waits gets no message at the end": (
         "  if waiters then\n    local replicas", "  if false then\n    local replicas"),
     "the end of a call is told twice": "    redis.call('HDEL', call_key(call_id), 'waiters')\n",
     "a window never ends": "  redis.call('PEXPIRE', repeat_key(case.id, digest), window)\n",
@@ -436,7 +436,7 @@ BUGS = {
     "an expiry that has no handler is told": (
         "return string.find(case.notify or '', reason, 1, true) ~= nil", "return true"),
     "an expiry is not told": never("notifies(case, 'EXPIRY') and not case.resolved"),
-    "an expiry is told of a case that its owner closed": (
+    "an expiry is sent for a case that its owner closed": (
         "  if case.notify then drop_reminders(case) end\nend",
         "  if case.notify then\n    drop_reminders(case)\n    start_notification(case, expiry_id(case), now)\n  end\n"
         "end"),

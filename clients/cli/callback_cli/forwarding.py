@@ -67,7 +67,7 @@ class Forwarder:
     Args:
         url: The URL of the server, without a query.
         max_calls: The number of concurrent calls.
-        report: Is told of each call that has ended.
+        report: Receives each call that has ended.
     """
 
     def __init__(self, url: str, max_calls: int, report: Callable[[Forwarded], None]) -> None:

@@ -90,7 +90,7 @@ class ConsoleService:
     """
 
     fixed_headers: ClassVar[Sequence[tuple[str, str]]] = ()
-    is_told_of_disconnect: ClassVar = True
+    receives_disconnect: ClassVar = True
     takes_pipelined: ClassVar = False
 
     def __init__(self, app: Any, sessions: Sessions, admitted: Admission, cookie_name: Any) -> None:

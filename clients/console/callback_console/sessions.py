@@ -41,7 +41,7 @@ class Identity:
 
     @contextmanager
     def live_page(self, case_id: str) -> Iterator[LivePage]:
-        """Return a page that is told of the changes of one case, or of all if the id is empty, until the block ends."""
+        """Return a page that receives the changes of one case, or of all if the id is empty, until the block ends."""
         watch = self.watches.get(case_id) or SharedWatch(self.client, case_id, self.watches, self.limiter)
         page = LivePage()
         watch.add(page)
@@ -68,7 +68,7 @@ class Session:
 
     @contextmanager
     def live_page(self, case_id: str) -> Iterator[LivePage]:
-        """Return a page that is told of the changes of one case, or of all if the id is empty.
+        """Return a page that receives the changes of one case, or of all if the id is empty.
 
         It ends with the block or with the session.
         """

@@ -48,7 +48,7 @@ class RefreshLimiter:
 
 
 class LivePage:
-    """A page that is told of changes until it is closed."""
+    """A page that receives changes until it is closed."""
 
     def __init__(self) -> None:
         self._wake = asyncio.Event()

@@ -22,7 +22,7 @@
  *    The server reports the problem, and it is logged here.
  * 5. The signal of the context aborts at the deadline of the call, and when its server is lost. The server decides when:
  *    no clock of this machine does. A result after that has no effect. It does not abort when the caller disconnects.
- * 6. A handler of notifications is told of reminders and of the expiry. Without one, a program gets calls alone.
+ * 6. A handler of notifications gets reminders and the expiry. Without one, a program gets calls alone.
  */
 
 import { described, text } from "./checks.js";

@@ -12,7 +12,7 @@ for (const [name, start, shopActivity] of [
   ["Fastify", startFastify, "fastify-order-paid"],
 ] as const) {
   describe(`a shop with ${name}`, () => {
-    test("is told of a payment by its own worker", async () => {
+    test("gets a payment from its own worker", async () => {
       const shop = await start({ port: 0, target: system.target });
       await until(async () => {
         const served = await allOf(system.client.listActivities());

@@ -97,7 +97,7 @@ class Exchanges:
     """
 
     fixed_headers: ClassVar = FIXED_HEADERS
-    is_told_of_disconnect: ClassVar = False
+    receives_disconnect: ClassVar = False
     takes_pipelined: ClassVar = True
 
     def __init__(

@@ -53,20 +53,20 @@ class _AppTasks(TaskGroup):
     """Hypercorn's task group, which also cancels the application when its caller disconnects.
 
     By ASGI the application has to wait for that beside its work, which needs another task for each request. One that
-    does is told instead.
+    does gets `http.disconnect` instead.
 
     Args:
         loop: The running loop.
-        tells: Whether the application is told.
+        sends_disconnect: Whether the application does.
     """
 
     _ignores_body = False
     _received: asyncio.Queue[Any] | None = None
     """Messages for the application of the current request."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, tells: bool) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, sends_disconnect: bool) -> None:
         super().__init__(loop)
-        self._tells = tells
+        self._sends_disconnect = sends_disconnect
 
     def ignore_body(self) -> None:
         """Drop the parts of the current body that the application has not taken, and those that still come."""
@@ -92,7 +92,7 @@ class _AppTasks(TaskGroup):
                 if self._ignores_body:
                     _empty(received)
             elif task is not asyncio.current_task():  # else the end of its own answer
-                self._loop.call_later(HANG_UP_DELAY_S, tell if self._tells else task.cancel)
+                self._loop.call_later(HANG_UP_DELAY_S, tell if self._sends_disconnect else task.cancel)
 
         return put
 
@@ -170,7 +170,7 @@ class Connection(TCPServer):
         try:
             client = parse_socket_addr(self._accepted.family, self._accepted.getpeername())
             server = parse_socket_addr(self._accepted.family, self._accepted.getsockname())
-            self._tasks = _AppTasks(self.loop, tells=self.context.service.is_told_of_disconnect)
+            self._tasks = _AppTasks(self.loop, sends_disconnect=self.context.service.receives_disconnect)
             self.protocol = StrictHttpProtocol(
                 self.app,
                 self.config,

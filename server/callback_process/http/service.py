@@ -62,7 +62,7 @@ class Service(Protocol):
 
     fixed_headers: ClassVar[Sequence[tuple[str, str]]]
     """Headers of every response, besides the date. A header of an `HttpAnswer` replaces the one of the same name."""
-    is_told_of_disconnect: ClassVar[bool]
+    receives_disconnect: ClassVar[bool]
     """Whether it gets `http.disconnect` when a caller has gone, as ASGI has it. Otherwise the answer is cancelled."""
     takes_pipelined: ClassVar[bool]
     """Whether a request that came before the response to the one before it is answered. Otherwise the connection ends

@@ -86,7 +86,7 @@ class Claims:
             held_calls: The places of held calls.
             body_bytes: The limit on the bytes of bodies.
             max_per_minute_per_case: Maximum number of calls on a case in a minute. None: no limit.
-            replica: The id of this process, which is told of the end of calls that it waits for.
+            replica: The id of this process, which gets a message at the end of each call that it waits for.
             can_deliver: Returns whether this process can run one more delivery.
         """
         self._scripts = scripts

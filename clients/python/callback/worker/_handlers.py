@@ -26,8 +26,8 @@ The result of a call is the same in both cases:
    The server reports the problem, and it is logged here.
 5. A handler is cancelled at its deadline, or when its server is lost, and the call fails. It is not cancelled when the
    caller disconnects.
-6. A handler of notifications (`@handlers.notification("order-paid")`) is told of reminders and of the expiry. Without
-   one, a program gets calls alone.
+6. A handler of notifications (`@handlers.notification("order-paid")`) gets reminders and the expiry. Without one, a
+   program gets calls alone.
 7. A handler is a coroutine function, or a plain function (`def`) for code that blocks, such as Django's ORM. Each call
    of a plain function runs in a thread, with the context variables of the program. A thread cannot be ended: where a
    coroutine function is cancelled, a plain function runs to its end, its answer is dropped, its slot stays occupied
