@@ -35,7 +35,7 @@ OLDEST_LOCK = ROOT / "requirements" / "oldest.lock"
 """The client alone, with the oldest versions that pyproject.toml allows: `tests/packaging/test_install.py`."""
 
 SYSTEM_PACKAGES = {
-    "chromium": "chromium",
+    "chromium-headless-shell": "chromium-headless-shell",
     "curl": "curl",
     "docker-compose": "docker-compose",
     "gcc": "gcc libc6-dev",
