@@ -1,6 +1,7 @@
 """Allowed imports of each package. The tables in the READMEs of the folders describe the same rules."""
 
 import ast
+import functools
 import graphlib
 import subprocess
 import sys
@@ -90,18 +91,24 @@ def modules():
                 yield name.removesuffix(".__init__"), path
 
 
-def imports(tree):
+def imports(tree, *, is_late=False):
     """Yield every name that a module imports, and whether it does so inside a function."""
-    late = {id(inner) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-            for inner in ast.walk(node)}  # fmt: skip
-    for node in ast.walk(tree):
+    for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield alias.name, id(node) in late
+                yield alias.name, is_late
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
             for alias in node.names:
-                yield f"{node.module}.{alias.name}", id(node) in late
+                yield f"{node.module}.{alias.name}", is_late
+        else:
+            yield from imports(node, is_late=is_late or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+@functools.cache
+def imports_of(path):
+    """Return the imports of a file, which several tests ask for."""
+    return tuple(imports(ast.parse(path.read_text())))
 
 
 def within(name, parents):
@@ -118,7 +125,7 @@ def test_a_module_imports_only_allowed_packages(module, path):
     part = holds_for(module, MAY_IMPORT)
     allowed = MAY_IMPORT[part] | {part}
     late_too = allowed | MAY_IMPORT_LATE.get(module.split(".")[0], set())
-    for name, late in imports(ast.parse(path.read_text())):
+    for name, late in imports_of(path):
         if name.split(".")[0] in sys.stdlib_module_names:
             assert part not in WITHOUT_IO or not within(name, NO_IO), f"{part} does no I/O: {name}"
         else:
@@ -179,22 +186,20 @@ MAX_LOOSE_MODULES = 6
 """Modules of `callback_server` that are in no room, besides `__main__`: the process, and what all rooms use."""
 
 
+@functools.cache
 def module_graph():
     """Return, for each module, the modules that it imports at the top level or inside."""
     found = dict(modules())
     graph = {}
     for module, path in found.items():
         graph[module] = set()
-        for name, _late in imports(ast.parse(path.read_text())):
+        for name, _late in imports_of(path):
             while name not in found and "." in name and not within(name, ["callback.v1"]):
                 name = name.rpartition(".")[0]
             if name in found or within(name, ["callback.v1"]):
                 graph[module].add(name)
         graph[module].discard(module)
     return graph
-
-
-GRAPH = module_graph()
 
 
 def package_of(module):
@@ -206,7 +211,7 @@ def imported_groups(modules, group_of):
     graph = {}
     for module in modules:
         group = group_of(module)
-        graph.setdefault(group, set()).update(group_of(other) for other in GRAPH[module] if group_of(other))
+        graph.setdefault(group, set()).update(group_of(other) for other in module_graph()[module] if group_of(other))
     return {group: others - {group} for group, others in graph.items()}
 
 
@@ -223,7 +228,7 @@ def rooms_of(folder):
     def room_of(module):
         return module.removeprefix(f"{folder}.").split(".")[0] if module.startswith(f"{folder}.") else ""
 
-    return imported_groups([module for module in GRAPH if room_of(module)], room_of)
+    return imported_groups([module for module in module_graph() if room_of(module)], room_of)
 
 
 @pytest.mark.parametrize("table", [LAYERS, ROOMS_OF_SERVER], ids=["packages", "rooms of the server"])
@@ -234,7 +239,7 @@ def test_nothing_imports_upwards(table):
 
 
 def test_the_packages_import_what_their_table_says():
-    assert imported_groups(GRAPH, package_of) | {"callback.v1": set()} == LAYERS
+    assert imported_groups(module_graph(), package_of) | {"callback.v1": set()} == LAYERS
 
 
 def test_the_rooms_of_the_server_import_what_their_table_says():
@@ -252,10 +257,10 @@ def test_few_modules_of_the_server_are_in_no_room():
 
 
 def test_no_modules_import_each_other_in_a_circle():
-    assert_no_circle(GRAPH)
+    assert_no_circle(module_graph())
 
 
-@pytest.mark.parametrize("folder", sorted({module.rpartition(".")[0] for module in GRAPH} - {""}))
+@pytest.mark.parametrize("folder", sorted({name.rpartition(".")[0] for name, _path in modules()} - {""}))
 def test_no_rooms_of_a_folder_import_each_other_in_a_circle(folder):
     assert_no_circle(rooms_of(folder))
 
