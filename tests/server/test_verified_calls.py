@@ -177,6 +177,7 @@ class Broken:
 
     def __init__(self, where, error=None, verified=None):
         self._where, self._error, self._verified = where, error, verified
+        self.wanted = []
 
     def handshake(self, _request, _url):
         if self._where == "handshake":
@@ -192,14 +193,19 @@ class Broken:
             raise self._error
         return request
 
+    def want_keys(self, error, *, owner, url):
+        self.wanted.append((error, owner, url))
+
 
 async def test_a_profile_without_its_keys_is_no_call_and_no_refusal_for_good(up):
     made = await generate(up)
     before = await dump(up.store)
-    up.profiles["it"] = Broken("verify", VerificationError("not fetched yet", FailureReason.KEYS))
+    error = VerificationError("not fetched yet", FailureReason.KEYS)
+    up.profiles["it"] = Broken("verify", error)
     with capture_logs() as logs:
         said = await refusal(deliver(up, made))
     assert (said.reason, said.retry_after_s) == ("VERIFICATION_UNAVAILABLE", 10)
+    assert {*up.profiles["it"].wanted} == {(error, "local", made.callback_url)}
     (told,) = [entry for entry in logs if entry["event"] == "verification_failed"]
     assert (told["why"], told["reason"]) == ("not fetched yet", "keys")
     assert await dump(up.store) == before

@@ -21,7 +21,8 @@ from support.tree import ROOT
 from support.verification import DECLARED, NOW, URL, Clock, changed, request, with_header
 from support.wait import wait_until
 
-from callback_server.verification.fetched_keys import KEEP_S, MAX_NAMED, UNUSED_S
+from callback_server.verification import fetched_keys
+from callback_server.verification.fetched_keys import KEEP_S, MAX_UNKNOWN, UNUSED_S
 from callback_server.verification.profile import FailureReason, VerificationError
 from callback_server.verification.profiles import Profiles
 from callback_server.verification.providers import PROVIDERS
@@ -49,11 +50,15 @@ class Fetching:
         self.profiles = Profiles(declared, self.clock, fetcher=fetcher, roots=roots, monotonic=self.monotonic)
         self.keys = self.profiles.fetched["it"]
 
-    def outcome(self, sent, url=URL):
-        """Return the reason and the text of a refusal; None if the request passes."""
+    def outcome(self, sent, url=URL, owner="shop"):
+        """Return the reason and the text of a refusal; None if the request passes.
+
+        The keys that it lacks are wanted then for the callback of this URL and owner.
+        """
         try:
             self.profiles["it"].verify(sent, url)
         except VerificationError as error:
+            self.profiles["it"].want_keys(error, owner=owner, url=url)
             return error.reason, str(error)
         return None
 
@@ -345,14 +350,14 @@ def made_up(signer, number):
 
 
 async def test_callers_cause_at_most_twelve_fetches_a_minute_however_many_urls_they_make_up(source, sns, signer):
-    sent = [made_up(signer, number) for number in range(MAX_NAMED + 4)]
+    sent = [made_up(signer, number) for number in range(MAX_UNKNOWN + 4)]
     for _second in range(60):
         for each in sent:
             sns.outcome(each)
         await sns.refresh()
         sns.monotonic.now += 1
     assert 1 < source.connections <= 12
-    assert len(sns.keys.problems()) <= MAX_NAMED
+    assert len(sns.keys.problems()) <= MAX_UNKNOWN
 
 
 async def test_a_url_that_failed_is_left_alone_for_a_minute_and_then_longer(source, sns, signer):
@@ -368,15 +373,6 @@ async def test_a_url_that_failed_is_left_alone_for_a_minute_and_then_longer(sour
     assert source.connections == len(fetched_at)
 
 
-async def test_made_up_urls_do_not_displace_a_valid_certificate(sns, signer):
-    assert await sns.after_fetch(signer.sent()) is None
-    for number in range(2 * MAX_NAMED):
-        sns.outcome(made_up(signer, number))
-        await sns.refresh()
-        sns.monotonic.now += 5
-    assert sns.outcome(signer.sent()) is None
-
-
 async def test_made_up_urls_at_one_callback_delay_the_certificates_of_others_by_one_place(sns, signer):
     for second in range(11):
         for number in range(5):
@@ -388,14 +384,78 @@ async def test_made_up_urls_at_one_callback_delay_the_certificates_of_others_by_
     assert seen is None
 
 
-async def test_urls_that_wait_for_their_first_fetch_are_not_displaced(sns, signer):
-    for number in range(MAX_NAMED):
-        assert "not fetched yet" in sns.outcome(made_up(signer, number), f"https://x/cb/{number}")[1]
-    assert sns.outcome(signer.sent(), "https://x/cb/other") == (
-        FailureReason.KEYS, "the keys are not known: too many others are waited for",
-    )  # fmt: skip
+async def test_of_one_callback_only_so_many_urls_wait_and_the_first_ones_stay(source, sns, signer):
+    for number in range(MAX_UNKNOWN):
+        sns.outcome(made_up(signer, number))
+    sns.outcome(signer.sent())
+    assert len(sns.keys.problems()) == MAX_UNKNOWN
+    assert not any(SNS_PATH in each for each in sns.keys.problems())
     await sns.refresh()  # the first one fails, and makes room
-    assert "not fetched yet" in sns.outcome(signer.sent(), "https://x/cb/other")[1]
+    sns.outcome(signer.sent())
+    assert any(SNS_PATH in each for each in sns.keys.problems())
+
+
+def numbered(number):
+    """Return the path of a certificate."""
+    return f"/SimpleNotificationService-{number + 1:032x}.pem"
+
+
+async def test_a_certificate_that_a_message_was_signed_with_outlasts_any_number_of_others(source, sns, signer, limits):
+    """They are valid, too: anyone can name the certificates of all regions."""
+    limits(fetched_keys, MAX_UNPROVEN=4)
+    assert await sns.after_fetch(signer.sent()) is None
+    for number in range(25):
+        source.put(numbered(number), signer.pem)
+        sns.outcome(altered(made_up(signer, number), Message="forged"), f"https://box.example/cb/{number % 3}")
+        await sns.refresh(5)
+    assert len({*source.asked}) == 26
+    assert sns.outcome(signer.sent(MessageId="m-2")) is None
+
+
+async def test_of_proven_certificates_the_one_unused_longest_makes_room(source, sns, signer, limits):
+    limits(fetched_keys, MAX_PROVEN=2)
+    for number in (0, 1, 0, 2):
+        source.put(numbered(number), signer.pem)
+        sns.monotonic.now += 1
+        if sns.outcome(made_up(signer, number)) is not None:
+            await sns.refresh(5)
+            assert sns.outcome(made_up(signer, number)) is None
+    assert [sns.outcome(made_up(signer, number)) is None for number in (0, 2, 1)] == [True, True, False]
+
+
+async def test_urls_that_callers_of_many_callbacks_make_up_delay_each_other_callback_once(sns, signer):
+    """The callers know 40 callbacks of the same owner, and name other URLs at each of them all the time."""
+
+    def attack(number):
+        for each in range(40):
+            sns.outcome(made_up(signer, 100 * number + each), f"https://box.example/cb/{each}")
+
+    for number in range(41):  # at each of their callbacks, a URL has failed
+        attack(number)
+        await sns.refresh(5)
+    assert sns.reason(signer.sent()) is FailureReason.KEYS
+    attack(41)
+    await sns.refresh(5)
+    assert sns.outcome(signer.sent()) is None
+
+
+async def test_owners_take_turns_however_many_callbacks_one_of_them_has(sns, signer):
+    for each in range(200):
+        sns.outcome(made_up(signer, each), f"https://box.example/cb/{each}", "greedy")
+    await sns.refresh()
+    sns.outcome(signer.sent(), owner="shop")
+    await sns.refresh(5)
+    assert sns.outcome(signer.sent()) is None
+
+
+async def test_the_owner_with_most_urls_makes_room_for_those_of_others(sns, signer, limits):
+    limits(fetched_keys, MAX_UNPROVEN=30)
+    for each in range(200):
+        sns.outcome(made_up(signer, each), f"https://box.example/cb/{each}", "greedy")
+    await sns.refresh()
+    assert sns.reason(signer.sent()) is FailureReason.KEYS
+    await sns.refresh(5)
+    assert sns.outcome(signer.sent()) is None
 
 
 async def test_a_refresher_sleeps_until_the_rate_limit_allows_the_next_fetch(source, sns, signer):
@@ -425,7 +485,7 @@ async def test_a_name_in_another_case_than_a_signed_one_is_refused(sns, signer):
 
 async def test_a_certificate_is_fetched_again_and_forgotten_after_a_week_without_messages(source, sns, signer):
     source.put(SNS_PATH, signer.pem, "cache-control: max-age=1000")
-    sns.outcome(signer.sent())
+    assert await sns.after_fetch(signer.sent()) is None
     assert await sns.refresh() == pytest.approx(900)
     await sns.refresh(900)
     assert len(source.asked) == 2

@@ -99,6 +99,7 @@ class PreconditionChecker:
             return _verified(pending, name, profile, url)
         except VerificationError as error:
             reason, why = error.reason, str(error)
+            profile.want_keys(error, owner=required.owner, url=url)
             log.warning(
                 "verification_failed",
                 case_id=pending.case_id,

@@ -5,16 +5,21 @@
 2. A URL that a message names, and that the settings allow, is fetched once it was asked for: one at a time, at most one
    in `NAMED_INTERVAL_S`. A URL that could not be fetched is left alone for a minute, then for longer, up to an hour. So
    however many requests arrive, the sender's hosts get at most twelve requests a minute from a server and profile.
-   Of the URLs that wait for their first fetch, each callback URL has one: a caller who knows one can name made-up
-   URLs, and delays the certificates of other callbacks by a place in the queue only.
+   The owners of the callbacks take turns, and so do the certificates that are fetched again. Of an owner, the callbacks
+   come first whose last URL did not fail, then those for which that is longest ago. So a caller who makes up URLs
+   delays other callbacks by one place for each callback URL that it knows, once.
+   A certificate with which a message was signed is *proven*. Only another proven one takes its place.
 3. If a source fails, the last content stays valid for `KEEP_S` after it was fetched.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import itertools
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
@@ -44,12 +49,21 @@ NAMED_RETRY_S: Final = (60.0, 3600.0)
 """The same for a URL that a message named."""
 NAMED_INTERVAL_S: Final = 5.0
 """Shortest time between two fetches of URLs that messages named, in seconds."""
-MAX_NAMED: Final = 16
-"""Number of URLs that messages named and that are kept."""
+MAX_PROVEN: Final = 64
+"""Number of certificates that are kept because a message was signed with them. A provider has fewer."""
+MAX_UNKNOWN: Final = 16
+"""Number of URLs that requests of one callback URL named, and that have no keys yet."""
+MAX_UNPROVEN: Final = 1000
+"""Number of URLs that messages named and that are kept without a proof. Beyond it, the owner with most makes room."""
+MAX_FAILED: Final = 10_000
+"""Number of callback URLs whose last named URL could not be fetched, and that are kept."""
 UNUSED_S: Final = 7 * 24 * 3600.0
 """Time after which such a URL is forgotten if no message names it again, in seconds."""
 AGAIN_S: Final = 10.0
 """Shortest time between two fetches of a URL of the settings of which one was asked for, in seconds."""
+
+
+_NOT_YET: Final = "it was not fetched yet"
 
 
 class Source(Protocol):
@@ -59,23 +73,34 @@ class Source(Protocol):
         """Fetch a URL. Raise FetchError."""
 
 
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Whose request names a URL."""
+
+    owner: str
+    """Owner of the callback."""
+    url: str
+    """URL of the callback, without its query."""
+
+
 @dataclass(slots=True)
 class _Source(Generic[T]):
     url: str
-    is_named: bool
-    """Whether a message named the URL."""
     due: float
     """Time of the next fetch."""
     used: float
-    asker: str = ""
-    """Callback URL whose request named it first."""
-    content: bytes = b""
+    asker: Asker | None = None
+    """For whom it is fetched. None: it is a URL of the settings."""
+    is_proven: bool = False
+    """Whether a message was signed with its key."""
+    digest: bytes = b""
+    """SHA-256 of its content."""
     value: T | None = None
     good_until: float = 0.0
     fetched: float = -math.inf
     """Time of the last fetch, also of one that failed."""
     failures: int = 0
-    problem: str = "it was not fetched yet"
+    problem: str = _NOT_YET
 
 
 class FetchedKeys(Generic[T]):
@@ -101,27 +126,53 @@ class FetchedKeys(Generic[T]):
         self._fetcher = fetcher
         self._parse = parse
         self._clock = clock
-        self._sources = {url: _Source[T](url, is_named=False, due=0.0, used=0.0) for url in urls}
+        self._sources = {url: _Source[T](url, due=0.0, used=0.0) for url in urls}
         self._named_at = -NAMED_INTERVAL_S
+        self._turns: dict[str, float] = {}
+        """When each owner had a URL fetched that a message named. Empty name: when a proven certificate was."""
+        self._failed: dict[Asker, float] = {}
+        """When the last URL of an asker could not be fetched. The oldest is first."""
         self._wanted = asyncio.Event()
 
-    def get(self, url: str, *, asker: str = "") -> T:
-        """Return the keys of a URL that the settings allow. Have them fetched if a message is the first to name it.
-
-        Args:
-            url: The URL.
-            asker: Callback URL of the request that names it, without its query.
+    def get(self, url: str) -> T:
+        """Return the keys of a URL that the settings allow.
 
         Raises:
-            VerificationError: They are not known now. The reason is KEYS.
+            VerificationError: They are not known now: `want` has them fetched. The reason is KEYS.
         """
         now = self._clock()
-        source = self._sources.get(url) or self._add(url, asker, now)
+        source = self._sources.get(url)
+        if source is not None:
+            source.used = now
+            if source.value is not None and now < source.good_until:
+                return source.value
+        problem = _NOT_YET if source is None else source.problem
+        raise VerificationError(f"the keys are not known: {problem}", FailureReason.KEYS, keys_url=url)
+
+    def want(self, url: str, asker: Asker) -> None:
+        """Have a URL fetched that a message names and the settings allow, if there is room for it."""
+        now = self._clock()
+        source = self._sources.get(url)
+        if source is None:
+            if self._make_room(asker):
+                self._sources[url] = _Source[T](url, due=now, used=now, asker=asker)
+                self._wanted.set()
+            return
         source.used = now
-        if source.value is not None and now < source.good_until:
-            return source.value
-        self._wanted.set()
-        raise VerificationError(f"the keys are not known: {source.problem}", FailureReason.KEYS)
+        if source.asker is not None:
+            source.asker = min(source.asker, asker, key=self._rank)
+        if source.due <= now:
+            self._wanted.set()
+
+    def note_proven(self, url: str) -> None:
+        """Record that a message was signed with the key of a URL that it named."""
+        source = self._sources.get(url)
+        if source is None or source.is_proven:
+            return
+        proven = [each for each in self._sources.values() if each.is_proven]
+        if len(proven) >= MAX_PROVEN:
+            del self._sources[min(proven, key=lambda each: each.used).url]
+        source.is_proven = True
 
     def fetch_again(self, url: str) -> bool:
         """Have a URL of the settings fetched again, for a key that is not known yet.
@@ -138,8 +189,9 @@ class FetchedKeys(Generic[T]):
         return True
 
     def problems(self) -> list[str]:
-        """Return why keys are missing, one text for each URL."""
-        return [f"{each.url}: {each.problem}" for each in self._sources.values() if each.value is None]
+        """Return why keys are missing, one text for each URL, of at most `MAX_UNKNOWN`."""
+        missing = (each for each in self._sources.values() if each.value is None)
+        return [f"{each.url}: {each.problem}" for each in itertools.islice(missing, MAX_UNKNOWN)]
 
     async def run(self) -> None:
         """Fetch what is due until cancelled."""
@@ -155,51 +207,63 @@ class FetchedKeys(Generic[T]):
         """Fetch what is due, one after the other, and return the time until the next fetch, in seconds. None: never."""
         self._wanted.clear()
         now = self._clock()
-        for source in [each for each in self._sources.values() if not each.is_named and each.due <= now]:
+        for source in [each for each in self._sources.values() if each.asker is None and each.due <= now]:
             await self._fetch(source)
         self._forget_unused()
-        named = self._wanted_named()
-        if named and named[0].due <= now and self._named_at + NAMED_INTERVAL_S <= now:
-            self._named_at = now
-            await self._fetch(named[0])
+        due = [each for each in self._wanted_named() if each.due <= now]
+        if due and self._named_at + NAMED_INTERVAL_S <= now:
+            source = min(due, key=self._place)
+            self._named_at = self._turns[self._share(source)] = now
+            await self._fetch(source)
         now = self._clock()
-        waits = [each.due - now for each in self._sources.values() if not each.is_named]
+        waits = [each.due - now for each in self._sources.values() if each.asker is None]
         waits += [max(each.due, self._named_at + NAMED_INTERVAL_S) - now for each in self._wanted_named()]
         return max(0.0, min(waits)) if waits else None
 
     def _wanted_named(self) -> list[_Source[T]]:
-        """Return the named URLs to fetch, the first one first."""
-        wanted = (each for each in self._sources.values() if each.is_named and self._is_wanted(each))
-        return sorted(wanted, key=lambda each: each.due)
+        """Return the named URLs to fetch: what is proven, and what a message named since it was due."""
+        named = (each for each in self._sources.values() if each.asker is not None)
+        return [each for each in named if each.is_proven or each.used >= each.due]
 
-    def _is_wanted(self, source: _Source[T]) -> bool:
-        """Return whether a named URL is to be fetched: it was fetched before, or a message named it since it failed."""
-        return source.value is not None or source.used >= source.due
+    def _place(self, source: _Source[T]) -> tuple[float, float, float]:
+        """Return the place of a named URL in the queue, for comparison."""
+        return self._turns.get(self._share(source), -math.inf), self._rank(source.asker), source.due
 
-    def _add(self, url: str, asker: str, now: float) -> _Source[T]:
-        named = [each for each in self._sources.values() if each.is_named]
-        unknown = [each for each in named if each.value is None]
-        own = [each for each in unknown if each.asker == asker]
-        if not own and len(named) >= MAX_NAMED:
-            # First those that failed. What waits stays, and what is valid makes room only where all are valid.
-            own = [each for each in unknown if each.failures] or ([] if unknown else named)
-            if not own:
-                raise VerificationError("the keys are not known: too many others are waited for", FailureReason.KEYS)
-        if own:
-            del self._sources[min(own, key=lambda each: each.used).url]
-        self._sources[url] = source = _Source[T](url, is_named=True, due=now, used=now, asker=asker)
-        return source
+    def _share(self, source: _Source[T]) -> str:
+        return "" if source.is_proven or source.asker is None else source.asker.owner
+
+    def _rank(self, asker: Asker | None) -> float:
+        return -math.inf if asker is None else self._failed.get(asker, -math.inf)
+
+    def _make_room(self, asker: Asker) -> bool:
+        """Make room for a URL that is not known, and return whether there is some."""
+        named = [each for each in self._sources.values() if each.asker is not None and not each.is_proven]
+        own = [each for each in named if each.value is None and each.asker == asker]
+        if len(own) >= MAX_UNKNOWN:
+            leaving = [each for each in own if each.failures]
+        elif len(named) >= MAX_UNPROVEN:
+            [(most, _)] = Counter(map(self._share, named)).most_common(1)
+            theirs = [each for each in named if self._share(each) == most]
+            failed = [each for each in theirs if each.failures]
+            leaving = failed or [each for each in theirs if each.value is not None or most != asker.owner]
+        else:
+            return True
+        if leaving:
+            del self._sources[min(leaving, key=lambda each: each.used).url]
+        return bool(leaving)
 
     def _forget_unused(self) -> None:
         oldest = self._clock() - UNUSED_S
-        for source in [each for each in self._sources.values() if each.is_named and each.used < oldest]:
+        for source in [each for each in self._sources.values() if each.asker is not None and each.used < oldest]:
             del self._sources[source.url]
+        self._turns = {share: time for share, time in self._turns.items() if time >= oldest}
 
     async def _fetch(self, source: _Source[T]) -> None:
         source.fetched = self._clock()
         try:
             fetched = await self._fetcher.fetch(source.url)
-            is_new = fetched.content != source.content or source.value is None
+            digest = hashlib.sha256(fetched.content).digest()
+            is_new = digest != source.digest or source.value is None
             value = self._parse(source.url, fetched.content)
         except (FetchError, CredentialsError) as error:
             self._note_failure(source, str(error))
@@ -210,17 +274,24 @@ class FetchedKeys(Generic[T]):
         now = self._clock()
         fresh_s = DEFAULT_FRESH_S if fetched.fresh_s is None else fetched.fresh_s
         source.due = now + REFRESH_SHARE * min(max(fresh_s, MIN_FRESH_S), MAX_FRESH_S)
-        source.content, source.value, source.good_until = fetched.content, value, now + KEEP_S
+        source.digest, source.value, source.good_until = digest, value, now + KEEP_S
         source.failures, source.problem = 0, ""
+        if source.asker is not None:
+            self._failed.pop(source.asker, None)
         metrics.KEY_FETCHES.labels(self._profile, "ok").inc()
         metrics.KEYS_FETCHED_TIME_SECONDS.labels(self._profile).set_to_current_time()
         if is_new:
             log.info("keys_fetched", profile=self._profile, url=source.url)
 
     def _note_failure(self, source: _Source[T], problem: str) -> None:
-        first_s, longest_s = NAMED_RETRY_S if source.is_named and source.value is None else RETRY_S
+        first_s, longest_s = NAMED_RETRY_S if source.asker is not None and source.value is None else RETRY_S
         source.due = self._clock() + min(first_s * 2 ** min(source.failures, 20), longest_s)
         source.failures += 1
+        if source.asker is not None and source.value is None:
+            self._failed.pop(source.asker, None)
+            self._failed[source.asker] = self._clock()
+            if len(self._failed) > MAX_FAILED:
+                del self._failed[next(iter(self._failed))]
         metrics.KEY_FETCHES.labels(self._profile, "failed").inc()
         if problem != source.problem:
             log.error("keys_not_fetched", profile=self._profile, url=source.url, problem=problem)

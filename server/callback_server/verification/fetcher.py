@@ -43,6 +43,7 @@ _NOT_PUBLIC: Final = [
         "2001::/32",  # Teredo, RFC 4380
         "2002::/16",  # 6to4, RFC 3056
         "3fff::/20",  # documentation, RFC 9637
+        "5f00::/16",  # segment routing, RFC 9602
         "fec0::/10",  # site-local, RFC 3879
     )
 ]

@@ -26,9 +26,11 @@ class FailureReason(enum.StrEnum):
 class VerificationError(Exception):
     """A request does not pass. The text is the reason for the log, without secrets and without request content."""
 
-    def __init__(self, text: str, reason: FailureReason = FailureReason.MALFORMED) -> None:
+    def __init__(self, text: str, reason: FailureReason = FailureReason.MALFORMED, *, keys_url: str = "") -> None:
         super().__init__(text)
         self.reason = reason
+        self.keys_url = keys_url
+        """With the reason KEYS: the URL of the keys that are not known, which `Profile.want_keys` has fetched."""
 
 
 @dataclass(frozen=True, slots=True)

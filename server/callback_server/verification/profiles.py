@@ -18,7 +18,7 @@ from callback_server.domain.call import Request
 from callback_server.domain.response import Response
 from callback_server.verification.address import Address
 from callback_server.verification.credential import Credential
-from callback_server.verification.fetched_keys import FetchedKeys
+from callback_server.verification.fetched_keys import Asker, FetchedKeys
 from callback_server.verification.fetcher import Fetcher
 from callback_server.verification.handshakes import Handshake, make_handshake
 from callback_server.verification.message_signature import MessageSignature
@@ -69,7 +69,16 @@ class Profile:
     Any exception refuses the request. An exception other than VerificationError is a bug.
     """
 
-    def __init__(self, verifier: Verifier, handshake: Handshake | None, clock: Clock, *, enforce: bool) -> None:
+    def __init__(
+        self,
+        verifier: Verifier,
+        handshake: Handshake | None,
+        clock: Clock,
+        *,
+        enforce: bool,
+        fetched: FetchedKeys[Any] | None = None,
+    ) -> None:
+        self._fetched = fetched
         self.verifier: Final = verifier
         self._handshake = handshake
         self._clock = clock
@@ -105,6 +114,17 @@ class Profile:
             VerificationError: The request does not pass, or with the reason KEYS: it cannot be verified now.
         """
         return self.verifier.verify(request, url, self._clock())
+
+    def want_keys(self, error: VerificationError, *, owner: str, url: str) -> None:
+        """Have the keys fetched without which a request could not be verified.
+
+        Args:
+            error: Why it could not.
+            owner: Owner of the callback.
+            url: As for `handshake`.
+        """
+        if self._fetched is not None and error.keys_url:
+            self._fetched.want(error.keys_url, Asker(owner, url.partition("?")[0]))
 
     def redacted(self, request: Request) -> Request:
         """Return the request without a secret that was sent in plain text, for the handler and the record."""
@@ -196,7 +216,8 @@ def _reloader(
         verifier = _verifier(declared, credentials, fetched, clock)
         checker = verifier.checker if isinstance(verifier, Signature) else None
         sign = checker.sign if isinstance(checker, HmacChecker) else None
-        return Profile(verifier, make_handshake(declared.handshake, hub_tokens, sign), clock, enforce=settings.enforce)
+        handshake = make_handshake(declared.handshake, hub_tokens, sign)
+        return Profile(verifier, handshake, clock, enforce=settings.enforce, fetched=fetched)
 
     for reason in FailureReason:
         metrics.VERIFICATIONS_FAILED.labels(name, reason, str(settings.enforce).lower())
@@ -273,7 +294,10 @@ def _verifier(
                 if fetched is None
                 else _keys_of_urls(settings, fetched, clock)
             )
-            return make_key_signature(settings, keys)
+            if fetched is None or settings.certificate_url is None:
+                return make_key_signature(settings, keys)
+            place = parse_place(settings.certificate_url)
+            return make_key_signature(settings, keys, lambda request: fetched.note_proven(place.find(request) or ""))
         case SharedSecretSettings():
             return SharedSecret(settings, secrets())
         case BasicSettings():
@@ -297,13 +321,13 @@ def _keys_of_urls(settings: PublicKeySettings, fetched: FetchedKeys[Any], clock:
         return lambda _request, _url: [(0, key) for key in fetched.get(url)]
     place = parse_place(settings.certificate_url or "")
 
-    def certificate_key(request: Request, own_url: str) -> list[tuple[int, Any]]:
+    def certificate_key(request: Request, _url: str) -> list[tuple[int, Any]]:
         named = place.find(request)
         if named is None:
             raise VerificationError(f"{place} is missing", FailureReason.MISSING)
         if not is_allowed_url(named, settings.certificate_urls):
             raise VerificationError(f"{place} is not one of certificate_urls", FailureReason.SIGNATURE)
-        certificate = fetched.get(named, asker=own_url.partition("?")[0])
+        certificate = fetched.get(named)
         if clock() > certificate.valid_until:
             raise VerificationError("the sender's certificate has expired", FailureReason.TIME)
         return [(0, certificate.key)]

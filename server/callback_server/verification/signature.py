@@ -124,17 +124,24 @@ class PublicKeyChecker:
     Args:
         settings: The algorithm and the encoding.
         keys: Returns the keys for a request.
+        note_proven: Called with each request that has a valid signature.
     """
 
     files = "key_files"
 
-    def __init__(self, settings: PublicKeySettings, keys: KeysOfRequest) -> None:
+    def __init__(
+        self,
+        settings: PublicKeySettings,
+        keys: KeysOfRequest,
+        note_proven: Callable[[Request], None] = lambda _request: None,
+    ) -> None:
         self._encode = ENCODERS[settings.encoding]
         self._decode = _DECODERS[settings.encoding]
         self._prefix = settings.prefix.encode()
         self._place = None if settings.algorithm_place is None else parse_place(settings.algorithm_place)
         self._algorithms = {"": settings.algorithm} if self._place is None else settings.algorithms
         self._keys = keys
+        self._note_proven = note_proven
 
     def matching(self, signed: bytes, given: Sequence[bytes], request: Request, url: str) -> int | None:
         """Implement `SignatureChecker.matching`."""
@@ -148,6 +155,7 @@ class PublicKeyChecker:
                 if verify is not None:
                     with contextlib.suppress(InvalidSignature):
                         verify(signature, signed)
+                        self._note_proven(request)
                         return index
         return None
 
@@ -400,11 +408,13 @@ def make_hmac_signature(settings: HmacSettings, credentials: Sequence[Credential
     return Signature(settings, HmacChecker(settings, credentials), settings.algorithm)
 
 
-def make_key_signature(settings: PublicKeySettings, keys: KeysOfRequest) -> Signature:
-    """Return the verifier of the settings with these keys."""
+def make_key_signature(
+    settings: PublicKeySettings, keys: KeysOfRequest, note_proven: Callable[[Request], None] = lambda _request: None
+) -> Signature:
+    """Return the verifier of the settings with these keys. It calls `note_proven` with what has a valid signature."""
     name = (settings.algorithm or "").rpartition("-")[2]
     hash_name = name if name in HASHES else "sha256"  # Ed25519 has no hash function to choose
-    return Signature(settings, PublicKeyChecker(settings, keys), hash_name)
+    return Signature(settings, PublicKeyChecker(settings, keys, note_proven), hash_name)
 
 
 def keys_of_files(settings: PublicKeySettings, credentials: Sequence[Credential]) -> KeysOfRequest:

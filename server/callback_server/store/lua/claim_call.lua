@@ -43,7 +43,7 @@
 --          BUSY: another call runs on a single-use case;
 --          STALE: this call has ended already, or it ended at its claim and was erased, and the case has another
 --          response;
---          VERIFY with profile and alternative_domain: the case needs a profile that was not passed;
+--          VERIFY with profile, alternative_domain and owner: the case needs a profile that was not passed;
 --          CONFIRM with content: a person must confirm, or make a choice;
 --          AGENT: the sender must find out whether a program sends the request;
 --          HANDSHAKE: the case is open, and no call was requested;
@@ -74,7 +74,9 @@ local function alternative_domain()
   return settings_of(redis.call('GET', content_key(case_id)))[SETTING_ALTERNATIVE_DOMAIN]
 end
 
-if case.profile and case.profile ~= profile then return reply('VERIFY', case.profile, alternative_domain()) end
+if case.profile and case.profile ~= profile then
+  return reply('VERIFY', case.profile, alternative_domain(), case.owner)
+end
 if intent == 'OPTIONS' then return reply('UNKNOWN') end
 
 local now = math.floor(now_us() / 1000)

@@ -20,7 +20,8 @@
 local case = load_case(case_id)
 if not case or case.sha ~= state_hash_half or case.parameter ~= parameter then return {'UNKNOWN'} end
 if case.profile and case.profile ~= profile then
-  return {'VERIFY', case.profile, settings_of(redis.call('GET', content_key(case_id)))[SETTING_ALTERNATIVE_DOMAIN]}
+  local settings = settings_of(redis.call('GET', content_key(case_id)))
+  return {'VERIFY', case.profile, settings[SETTING_ALTERNATIVE_DOMAIN], case.owner}
 end
 
 local now = math.floor(now_us() / 1000)

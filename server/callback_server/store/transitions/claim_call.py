@@ -71,6 +71,8 @@ class VerificationRequired:
     profile: str
     alternative_domain: str
     """The domain of the case's URL. Empty: the common one."""
+    owner: str
+    """The owner of the case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +247,7 @@ def refusal_of(word: bytes, facts: Sequence[Any]) -> LookUpRefusal:
             CloseReason(reason.decode()), unpack_response(closed_response), owner.decode(), domain.decode()
         )
     if word == b"VERIFY":
-        return VerificationRequired(facts[0].decode(), facts[1].decode())
+        return VerificationRequired(*(each.decode() for each in facts))
     if word == b"LIMITED":
         return RateLimited(facts[0], facts[1].decode(), facts[2].decode())
     return ClaimRefusal(word)
