@@ -208,6 +208,14 @@ async def test_a_request_for_another_host_is_refused(world, host):
         assert (answer.status_code, answer.text) == (421, "unknown host\n")
 
 
+@pytest.mark.parametrize("id_", ["%0d%0aset-cookie:a=1", f"{CASE}%0d%0a", "%00", f"{CASE}x", "a" * 3000])
+async def test_an_address_with_what_is_no_id_is_not_found(world, id_):
+    async with world.visitor("orders") as http:
+        for path in (f"/callbacks/{id_}/response", f"/calls/{id_}/answer"):
+            assert (await http.post(path)).status_code == 404
+            assert (await http.get(path.rpartition("/")[0])).status_code == 404
+
+
 async def test_an_offer_of_a_websocket_is_ignored(world):
     async with world.visitor("orders") as http:
         upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}

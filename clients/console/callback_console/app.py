@@ -16,6 +16,7 @@ import jinja2
 from quart import Quart, Response, abort, g, redirect, request
 from quart.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import BaseConverter
 
 from callback import (
     CallbackError,
@@ -36,6 +37,15 @@ from callback_console.views import api, audit, callbacks, calls, dead, overview,
 from callback_process import logs
 
 log = logs.get_logger()
+
+
+class _CaseId(BaseConverter):
+    regex = "[0-9a-f]{32}"
+
+
+class _CallId(BaseConverter):
+    regex = "[0-9a-f]{32}-[0-9a-f]{16}"
+
 
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
@@ -80,6 +90,7 @@ def create_app(settings: ConsoleSettings, origins: frozenset[str]) -> Quart:
     app.extensions[request_context.OPENID] = None if settings.openid is None else OpenId(settings.openid)
     app.add_template_filter(json.dumps, "toml")  # a text of JSON is one of TOML
     app.jinja_env.globals.update(facts_of=facts, response_inputs=RESPONSE, switches=switches)
+    app.url_map.converters |= {"case": _CaseId, "call": _CallId}  # what has another form is a 404, and in no answer
     for module in (sign_in, live, api, audit, callbacks, calls, dead, overview, waiting):
         app.register_blueprint(module.blueprint)
 

@@ -67,7 +67,7 @@ async def show_list() -> str:
     )
 
 
-@blueprint.get("/callbacks/<case_id>")
+@blueprint.get("/callbacks/<case:case_id>")
 @rendered_once
 async def show(case_id: str) -> str:
     """Show a callback."""
@@ -88,14 +88,14 @@ async def show(case_id: str) -> str:
     )
 
 
-@blueprint.post("/callbacks/<case_id>/close")
+@blueprint.post("/callbacks/<case:case_id>/close")
 async def close(case_id: str) -> ResponseReturnValue:
     """Close a callback."""
     await client().close_callback(case_id)
     return done(f"/callbacks/{case_id}", "closed")
 
 
-@blueprint.post("/callbacks/<case_id>/extend")
+@blueprint.post("/callbacks/<case:case_id>/extend")
 async def extend(case_id: str) -> ResponseReturnValue:
     """Set the time at which a callback expires, from now on."""
     form = await request.form
@@ -106,7 +106,7 @@ async def extend(case_id: str) -> ResponseReturnValue:
     return done(f"/callbacks/{case_id}", "extended")
 
 
-@blueprint.post("/callbacks/<case_id>/response")
+@blueprint.post("/callbacks/<case:case_id>/response")
 async def set_response(case_id: str) -> ResponseReturnValue:
     """Replace attributes of the response of a callback."""
     if response := response_of(await request.form):
@@ -115,7 +115,7 @@ async def set_response(case_id: str) -> ResponseReturnValue:
     return done(f"/callbacks/{case_id}", "nothing_given")
 
 
-@blueprint.post("/callbacks/<case_id>/resolve")
+@blueprint.post("/callbacks/<case:case_id>/resolve")
 async def resolve(case_id: str) -> ResponseReturnValue:
     """Give a callback its one answer, or say that it has another one already."""
     try:

@@ -24,7 +24,7 @@ _OTHER_CALLS: Final = 20
 """How many calls of the same callback are offered for a comparison."""
 
 
-@blueprint.get("/calls/<call_id>")
+@blueprint.get("/calls/<call:call_id>")
 @rendered_once
 async def show(call_id: str) -> str:
     """Show a call."""
@@ -51,7 +51,7 @@ async def show(call_id: str) -> str:
     )
 
 
-@blueprint.get("/calls/<call_id>/compare")
+@blueprint.get("/calls/<call:call_id>/compare")
 async def show_comparison(call_id: str) -> str:
     """Show the differences between a call and another one."""
     mine, other = await asyncio.gather(_read(call_id), _read(request.args.get("with", "")))
@@ -60,7 +60,7 @@ async def show_comparison(call_id: str) -> str:
     return await page("comparison.html", left=left, right=right, rows=rows)
 
 
-@blueprint.get("/calls/<call_id>/<any(request, response):part>-body")
+@blueprint.get("/calls/<call:call_id>/<any(request, response):part>-body")
 async def download(call_id: str, part: str) -> Response:
     """Download a body, byte for byte."""
     call = await client().get_call(call_id)
@@ -69,14 +69,14 @@ async def download(call_id: str, part: str) -> Response:
     return attachment(body, "application/octet-stream", body_file_name(call))
 
 
-@blueprint.post("/calls/<call_id>/replay")
+@blueprint.post("/calls/<call:call_id>/replay")
 async def replay(call_id: str) -> ResponseReturnValue:
     """Run the handler of a call again."""
     await client().replay_call(call_id)
     return done(f"/calls/{call_id}", "replayed")
 
 
-@blueprint.post("/calls/<call_id>/answer")
+@blueprint.post("/calls/<call:call_id>/answer")
 async def answer(call_id: str) -> ResponseReturnValue:
     """Answer a held call, or say that another person has done so."""
     call, callback = await _read(call_id)
