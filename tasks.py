@@ -27,6 +27,7 @@ from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
+MEMORY = Path("/dev/shm")  # noqa: S108  # pytest makes a folder in it that only this user can read
 BIN = VENV / "bin"
 LOCKS = {name: ROOT / "requirements" / f"{name}.lock" for name in ("up", "dev", "image", "bench", "guides")}
 """Locks: what runs; the same with tools for development and tests; that with tools for plots, and with the libraries of
@@ -78,7 +79,10 @@ def quick(*arguments: str) -> None:
     The folders and files are in `tests/conftest.py`.
     """
     enter("dev")
-    run_pytest("--quick", "--quiet", "--numprocesses=2", *arguments)
+    if MEMORY.is_dir():  # the files are small, and there they are made and deleted in a second less
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+    kept = "tmp_path_retention_policy=failed"
+    run_pytest("--quick", "--quiet", "--numprocesses=2", "--override-ini", kept, *arguments)
 
 
 def test(*arguments: str) -> None:

@@ -36,13 +36,15 @@ NOT_QUICK = (
     "verification/test_fetched_keys.py",
     "verification/test_fetcher.py",
     "verification/test_hostile.py",
+    "verification/test_issuers.py",
+    "verification/test_jwt.py",
     "verification/test_makers.py",
     "verification/test_providers.py",
     "verification/test_public_keys.py",
     "verification/test_sample_messages.py",
     "verification/test_signature_formats.py",
 )
-"""Files of these that take a second or more of processor time each."""
+"""Files of these that take most of a second of processor time, or more: `quick` is for a loop of ten seconds."""
 SLOW_PROGRAMS = (
     "valkey-server",
     "redis-server",
