@@ -233,7 +233,7 @@ async def test_without_open_files_the_edge_accepts_again_later(plane):
         reader, writer = await edge.connect()
         writer.write(http_request())
         admin = await asyncio.open_connection("127.0.0.1", edge.admin_port)
-        await edge.until_logged_times("accept_failed", 4)
+        await edge.until_logged("accept_failed", 4)
         resource.prlimit(*files, allowed)
         assert parse_answers(await edge.rest(reader, writer))[0].status == 200
         admin[1].write(b"GET /healthz HTTP/1.0\r\n\r\n")

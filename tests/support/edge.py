@@ -4,6 +4,7 @@ The EdgeService stands for the control plane. Everything between a socket and it
 """
 
 import asyncio
+import atexit
 import base64
 import contextlib
 import hashlib
@@ -13,6 +14,7 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -20,21 +22,20 @@ from pathlib import Path
 
 import grpc
 import grpc.aio
-import httpx
 from google.protobuf import duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from prometheus_client import REGISTRY
-from prometheus_client.parser import text_string_to_metric_families
-from support.fork_server import start
 from support.store import free_port
-from support.system import assert_events
+from support.system import Process
 from support.wait import wait_until
 
 from callback.v1 import callback_pb2, edge_service_pb2, edge_service_pb2_grpc
 from callback_edge.edge import Edge
 from callback_edge.settings import EdgeSettings
+from callback_launcher.programs import variables
+from callback_process.addresses import parse_bind
 
 PINGS_WELCOME = [("grpc.http2.min_ping_interval_without_data_ms", 4_000), ("grpc.keepalive_permit_without_calls", 1)]
 """Options of the real server. By default gRPC disconnects an edge that pings every 30 s."""
@@ -560,7 +561,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 """Program that starts another as systemd does: in the same process, with a socket as file descriptor 3."""
 
 
-class EdgeProcess(Reachable):
+class EdgeProcess(Reachable, Process):
     """Process of `python -m callback_edge`, on free ports: `port`, and `admin_port` for operators."""
 
     def __init__(self, target=NOWHERE, *, loop="uvloop", first="", passed=None, ready=True, **settings):
@@ -570,84 +571,52 @@ class EdgeProcess(Reachable):
         """
         self._is_to_be_ready = ready and target != NOWHERE
         own = {"bind": "127.0.0.1:0", "admin_bind": "127.0.0.1:0", "server_target": target, "drain_s": 0}
-        settings = {**own, **settings}
-        self._preloaded = ["support.without_uvloop"] if loop == "asyncio" else []
-        self._passed = [] if passed is None else [passed.fileno()]
-        self._command = None
+        settings = {name.upper(): value for name, value in {**own, **settings}.items()}
+        self._started_by = {"preloaded": ["support.without_uvloop"] if loop == "asyncio" else []}
+        interpreter = None
         if first:
-            code = f"{first}\nimport sys; from callback_edge.__main__ import main; sys.exit(main())"
-            self._command = [sys.executable, "-c", code]
-        elif self._passed:
-            self._command = [sys.executable, "-c", _LAUNCHER, *map(str, self._passed), "-m", "callback_edge"]
-        self._environment = {f"CALLBACK_EDGE_{name.upper()}": str(value) for name, value in settings.items()}
-        self.lines = []
+            code = f"{first}\nimport sys; from callback_edge.__main__ import main; del sys.argv[1:]; sys.exit(main())"
+            interpreter = [sys.executable, "-c", code]
+        elif passed is not None:
+            interpreter = [sys.executable, "-c", _LAUNCHER, str(passed.fileno())]
+            self._started_by = {"inherit": [passed.fileno()]}
+        descriptor, log = tempfile.mkstemp(prefix="edge-", suffix=".log")
+        os.close(descriptor)
+        atexit.register(os.unlink, log)  # tests read it also after the end of the edge
+        super().__init__("callback_edge", Path(log), interpreter=interpreter, **variables("edge", **settings))
 
     async def __aenter__(self):
         await self.start()
-        ready = await self.until_logged("ready")
-        self.port, self.admin_port = (int(ready[each].rpartition(":")[2]) for each in ("edge", "admin"))
+        self.port, self.admin_port = (parse_bind(self.facts[each]).port for each in ("edge", "admin"))
         if self._is_to_be_ready:
             await self.until_logged("server_ready")
         return self
 
     async def __aexit__(self, *_exception):
-        self.process.kill()
-        await self.end()
-        assert_events(self.lines)
+        await asyncio.to_thread(self.kill)
 
-    async def start(self):
-        reading, writing = os.pipe()
-        environment = {**os.environ, **self._environment}
-        if self._command is None:
-            self.process = start("callback_edge", env=environment, stderr=writing, preloaded=self._preloaded)
-        else:
-            self.process = subprocess.Popen(
-                self._command, env=environment, stdout=subprocess.DEVNULL, stderr=writing, pass_fds=self._passed
-            )
-        os.close(writing)
-        self._more = asyncio.Event()
-        self._reading = asyncio.create_task(self._read(os.fdopen(reading, "rb", buffering=0)))
+    def spawn(self):
+        return super().spawn(stdout=subprocess.DEVNULL, **self._started_by)
 
-    async def _read(self, log):
-        lines = asyncio.StreamReader()
-        protocol = asyncio.StreamReaderProtocol(lines)
-        await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, log)
-        async for line in lines:
-            self.lines.append(line.decode())
-            self._more.set()
-        self._more.set()
+    @property
+    def lines(self):
+        """The lines of its log."""
+        return self.said().splitlines(keepends=True)
 
-    async def until_logged(self, event):
-        """Wait for an event in the log, and return its line."""
-        async with asyncio.timeout(DEADLINE_S):
-            while True:
-                self._more.clear()
-                for line in self.lines:
-                    if line.startswith("{") and (entry := json.loads(line))["event"] == event:
-                        return entry
-                assert not self._reading.done(), self.lines
-                await self._more.wait()
+    async def until_logged(self, event, times=1):
+        """Wait until an event is so many times in the log, and return the first."""
 
-    async def until_logged_times(self, event, count):
-        """Wait until the log has so many lines of an event."""
-        async with asyncio.timeout(DEADLINE_S):
-            while len(self.events(event)) < count:
-                self._more.clear()
-                await self._more.wait()
+        def logged():
+            found = self.events(event)
+            if len(found) < times:
+                self.require_running()
+            return found[times - 1 :] and found
 
-    def events(self, name):
-        """Return all log lines of an event."""
-        entries = [json.loads(line) for line in self.lines if line.startswith("{")]
-        return [entry for entry in entries if entry["event"] == name]
+        return (await wait_until(logged, deadline_s=DEADLINE_S, what=f"{event} in the log"))[0]
 
     async def metrics(self):
         """Return its metrics: (name, labels as sorted pairs) to value."""
-        families = text_string_to_metric_families((await self.admin("/metrics")).text)
-        return {
-            (sample.name, *sorted(sample.labels.items())): sample.value
-            for family in families
-            for sample in family.samples
-        }
+        return {(sample.name, *sorted(sample.labels.items())): sample.value for sample in await super().metrics()}
 
     async def metric(self, name, **labels):
         """Return one of its metrics, or 0."""
@@ -670,22 +639,13 @@ class EdgeProcess(Reachable):
 
         return await wait_until(text, what=f"readiness {status}")
 
-    async def admin(self, path, method="GET"):
-        url = f"http://127.0.0.1:{self.admin_port}{path}"
-        async with httpx.AsyncClient(trust_env=False, timeout=DEADLINE_S) as client:
-            return await client.request(method, url)
-
     async def stop(self):
         """Stop it with SIGTERM, and return the exit code."""
-        self.process.terminate()
-        return await self.end()
+        return await asyncio.to_thread(super().stop)
 
     async def end(self):
         """Wait for the end, and return the exit code."""
-        async with asyncio.timeout(DEADLINE_S * 2):
-            code = await asyncio.to_thread(self.process.wait)
-            await self._reading
-        return code
+        return await asyncio.to_thread(self.wait, DEADLINE_S * 2)
 
     def resident_bytes(self):
         return resident_bytes(self.process.pid)
@@ -694,7 +654,7 @@ class EdgeProcess(Reachable):
 async def failed_start(target=NOWHERE, **settings):
     """Start an edge that does not start, and return its exit code and the lines of its log."""
     edge = EdgeProcess(target, **settings)
-    await edge.start()
+    edge.spawn()
     return await edge.end(), edge.lines
 
 

@@ -103,7 +103,7 @@ class ForkedProgram:
 
 def start(
     package, *arguments, env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=None, own_group=False,
-    preloaded=(), interpreter=None,
+    preloaded=(), interpreter=None, inherit=(),
 ):  # fmt: skip
     """Start `python -m package`, and return it. Each stream is a file, a descriptor, `DEVNULL`, or None to inherit it.
 
@@ -117,12 +117,14 @@ def start(
         own_group: Whether it gets a process group of its own, as a shell gives it.
         preloaded: Modules to import before `main`: those that only this use of the program imports.
         interpreter: The command of an interpreter to start, instead of a fork.
+        inherit: File descriptors that this interpreter keeps open.
     """
     names = [name for name in env.keys() | _ENVIRONMENT.keys() if name.startswith(_READ_BY_PYTHON)]
     if interpreter or any(env.get(name) != _ENVIRONMENT.get(name) for name in names):
         return subprocess.Popen(
             [*(interpreter or [sys.executable]), "-m", package, *arguments],
             stdin=stdin, stdout=stdout, stderr=stderr, env=env, process_group=0 if own_group else None,
+            pass_fds=inherit,
         )  # fmt: skip
     # Popen raises this event too: conftest.py watches what quick tests start.
     sys.audit("subprocess.Popen", sys.executable, ["-m", package, *arguments], None, env)

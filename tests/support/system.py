@@ -75,10 +75,10 @@ class Process(Child):
 
         await wait_until(is_ready_now, what=f"{self.name} that is ready")
 
-    async def admin(self, path):
-        """Return the answer of its admin port to a GET."""
+    async def admin(self, path, method="GET"):
+        """Return the answer of its admin port."""
         async with httpx.AsyncClient(timeout=DEADLINE_S) as http:
-            return await http.get(f"http://{self.facts['admin']}{path}")
+            return await http.request(method, f"http://{self.facts['admin']}{path}")
 
     async def metrics(self):
         """Return the samples of its metrics."""
