@@ -32,19 +32,21 @@ const (
 	// ReasonCallInProgress (ABORTED): another call runs on a single-use case, or too many repeats wait with one call.
 	// Returned by StreamInvocations.
 	ReasonCallInProgress Reason = "CALL_IN_PROGRESS"
-	// ReasonHandlerFailed (INTERNAL): the handler returned an error. Facts: CallID. Returned by StreamInvocations.
+	// ReasonHandlerFailed (INTERNAL): the handler returned an error. Facts: CallID, and callback_open (true) if the
+	// callback can be called again. Returned by StreamInvocations.
 	ReasonHandlerFailed Reason = "HANDLER_FAILED"
-	// ReasonResponseInvalid (INTERNAL): the response that the handler decided on cannot be rendered. Facts: CallID.
-	// Returned by StreamInvocations.
+	// ReasonResponseInvalid (INTERNAL): the response that the handler decided on cannot be rendered. Facts: CallID, and
+	// callback_open as for HANDLER_FAILED. Returned by StreamInvocations.
 	ReasonResponseInvalid Reason = "RESPONSE_INVALID"
-	// ReasonHandlerDeadlineExceeded (DEADLINE_EXCEEDED): the handler missed its deadline. Facts: CallID. Returned by
-	// StreamInvocations.
+	// ReasonHandlerDeadlineExceeded (DEADLINE_EXCEEDED): the handler missed its deadline. Facts: CallID, and
+	// callback_open as for HANDLER_FAILED. Returned by StreamInvocations.
 	ReasonHandlerDeadlineExceeded Reason = "HANDLER_DEADLINE_EXCEEDED"
-	// ReasonHandlerNotStarted (UNAVAILABLE): the handler never started, and the case is open again. Facts: CallID.
-	// Returned by StreamInvocations.
+	// ReasonHandlerNotStarted (UNAVAILABLE): the handler never started, and the case is open again. Facts: CallID, and
+	// callback_open as for HANDLER_FAILED. Returned by StreamInvocations.
 	ReasonHandlerNotStarted Reason = "HANDLER_NOT_STARTED"
 	// ReasonHandlerLost (UNAVAILABLE): the connection broke after the handler got the call, or the streams of two
-	// workers broke before it began. Facts: CallID. Returned by StreamInvocations.
+	// workers broke before it began. Facts: CallID, and callback_open as for HANDLER_FAILED. Returned by
+	// StreamInvocations.
 	ReasonHandlerLost Reason = "HANDLER_LOST"
 	// ReasonStoreUnavailable (UNAVAILABLE): the store cannot be reached. An invocation has changed nothing; any other
 	// request is safe to retry. Returned by every RPC except ListFindings and Work.
@@ -121,6 +123,9 @@ const (
 	// ReasonIssuerUnavailable (UNAVAILABLE): the server does not have the keys of the issuer of the ID token now, so it
 	// neither accepts nor refuses the token. Nothing has changed. Returned by every RPC.
 	ReasonIssuerUnavailable Reason = "ISSUER_UNAVAILABLE"
+	// ReasonCallNotAnswered (DEADLINE_EXCEEDED): a held call was not answered within the HoldTime of its callback.
+	// Facts: CallID, and callback_open as for HANDLER_FAILED. Returned by StreamInvocations.
+	ReasonCallNotAnswered Reason = "CALL_NOT_ANSWERED"
 )
 
 var reasonFacts = map[Reason]reasonFact{
@@ -162,4 +167,5 @@ var reasonFacts = map[Reason]reasonFact{
 	ReasonChoiceRequired:          {codes.FailedPrecondition, "Make a choice"},
 	ReasonSubjectUnknown:          {codes.Unauthenticated, "Subject unknown"},
 	ReasonIssuerUnavailable:       {codes.Unavailable, "Issuer unavailable"},
+	ReasonCallNotAnswered:         {codes.DeadlineExceeded, "Not answered in time"},
 }

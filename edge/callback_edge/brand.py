@@ -38,12 +38,20 @@ class Brand:
     """Logo as a `data:` URL."""
     logo_dark: str = ""
     """Logo in the dark scheme. Empty: the same."""
+    url: str = ""
+    """Website of the operator, to which a page of an error links. Empty: no link."""
     style: str = ""
     """Style that sets the colours."""
 
 
 def load_brand(
-    *, name: str, logo_file: Path | None, logo_dark_file: Path | None, color: str | None, color_dark: str | None
+    *,
+    name: str,
+    url: str,
+    logo_file: Path | None,
+    logo_dark_file: Path | None,
+    color: str | None,
+    color_dark: str | None,
 ) -> Brand:
     """Return a brand, with the files that it names.
 
@@ -52,6 +60,7 @@ def load_brand(
     """
     return Brand(
         name=name,
+        url=url,
         logo="" if logo_file is None else _data_url("brand_logo_file", logo_file),
         logo_dark="" if logo_dark_file is None else _data_url("brand_logo_dark_file", logo_dark_file),
         style="" if color is None else _style(color, color_dark or lightened(color)),

@@ -1,6 +1,10 @@
 """Content of pages that belongs to one callback. It is text, not HTML: the templates escape it."""
 
 from dataclasses import dataclass
+from typing import Final
+
+_SHORT_CHARS: Final = 24
+"""The longest label of a button that fits into half the width of a page, in two lines at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,11 @@ class PromptContent:
     """Text, with its line breaks. Can be empty."""
     choices: tuple[Choice, ...] = ()
     """A button each. Empty: the one button of every confirmation page."""
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether the buttons can stand in pairs, so that no line has fewer than another."""
+        return len(self.choices) % 2 == 0 and all(len(each.label) <= _SHORT_CHARS for each in self.choices)
 
 
 SAMPLE_PROMPT = PromptContent("A heading", "A text", (Choice("one", "Label 1"), Choice("two", "Label 2")))

@@ -40,6 +40,7 @@ class ProblemError(Exception):
         *,
         retry_after_s: int | None = None,
         call_id: str = "",
+        callback_open: bool = False,
         challenge: str = "",
         prompt: PromptContent | None = None,
     ) -> None:
@@ -49,6 +50,8 @@ class ProblemError(Exception):
         """Value of `Retry-After`, in seconds. None omits the header."""
         self.call_id = call_id
         """ID of the call that failed, for the log. Empty if there is no call."""
+        self.callback_open = callback_open
+        """Whether the call has failed and its callback is open, so that it can be called again."""
         self.prompt = prompt
         """What the page of CONFIRMATION_REQUIRED asks. None: whether to continue."""
         self.creator_traceparent = ""

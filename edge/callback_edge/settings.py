@@ -117,6 +117,8 @@ class EdgeSettings(ProcessSettings):
     None: only the built-in files."""
     brand_name: Annotated[str, Field(max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
     """Name of your organisation, on each page and in its title."""
+    brand_url: Annotated[str, Field(max_length=2048, pattern=r"^(https?://[^\x00-\x20\x7f\"<>\\]+)?$")] = ""
+    """Address of your website, to which the page of an error links. It needs a `brand_name`. Empty: no link."""
     brand_logo_file: Path | None = None
     """Logo on each page, in place of the name: an SVG, PNG or JPEG image of at most 32 KiB, shown 40 pixels high. The
     edge reads it at the start. `brand_name` is its alternative text. None: no logo."""
@@ -136,6 +138,8 @@ class EdgeSettings(ProcessSettings):
 
     def conflicts(self) -> Iterator[str]:
         """Yield each problem between several settings."""
+        if self.brand_url and not self.brand_name:
+            yield "brand_url needs a brand_name"
         if self.brand_color_dark is not None and self.brand_color is None:
             yield "brand_color_dark needs a brand_color"
         if self.brand_logo_dark_file is not None and self.brand_logo_file is None:
@@ -173,6 +177,7 @@ class EdgeSettings(ProcessSettings):
         """
         return brand.load_brand(
             name=self.brand_name,
+            url=self.brand_url,
             logo_file=self.brand_logo_file,
             logo_dark_file=self.brand_logo_dark_file,
             color=self.brand_color,

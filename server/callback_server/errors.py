@@ -112,8 +112,8 @@ class CallInProgressError(CallbackError):
 class CallFailedError(CallbackError):
     """A call ran, and its handler returned no decision."""
 
-    def __init__(self, call_id: str) -> None:
-        super().__init__(call_id=call_id)
+    def __init__(self, call_id: str, *, is_open: bool = False) -> None:
+        super().__init__(call_id=call_id, **({"callback_open": "true"} if is_open else {}))
 
 
 class HandlerFailedError(CallFailedError):
@@ -135,6 +135,13 @@ class HandlerDeadlineExceededError(CallFailedError):
 
     reason = "HANDLER_DEADLINE_EXCEEDED"
     message = "the handler missed its deadline"
+
+
+class CallNotAnsweredError(CallFailedError):
+    """A held call was not answered within the hold_time of its callback."""
+
+    reason = "CALL_NOT_ANSWERED"
+    message = "the call was not answered in time"
 
 
 class HandlerNotStartedError(CallFailedError):

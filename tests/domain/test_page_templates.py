@@ -30,12 +30,12 @@ def texts(language):
 def test_every_language_has_all_texts_and_no_others():
     keys = [{(entry, part) for entry, parts in texts(each).items() for part in parts} for each in LANGUAGES]
     assert keys[0] == keys[1]
-    assert texts("en").keys() == {problem.text_key for problem in problems.ALL} | {"reference"}
+    assert texts("en").keys() == {problem.text_key for problem in problems.ALL} | {"again", "brand", "reference"}
     assert tuple(pages().languages) == LANGUAGES
     for entry, english in texts("en").items():
         dutch = texts("nl")[entry]
-        if entry == "reference":
-            assert english["label"] != dutch["label"]
+        if entry in ("brand", "reference"):
+            assert english != dutch
             continue
         assert english["text"] != dutch["text"]
         assert english["text"][-1] == dutch["text"][-1] == "."
@@ -90,7 +90,7 @@ def folder(tmp_path):
         ({"texts__en__toml": "[a]\nb = 'c'"}, "texts.en.toml: unknown: a.b"),
         ({"texts__nl__toml": "[busy]\ntext = 5"}, "texts.nl.toml: must be text: busy.text"),
         ({"texts__nl__toml": "busy = 'x'"}, "texts.nl.toml: must be a table: busy"),
-        ({"texts__de__toml": "[busy]\ntext = 'x'"}, "texts.de.toml: missing: agent_detected.heading, "),
+        ({"texts__de__toml": "[busy]\ntext = 'x'"}, "texts.de.toml: missing: again.link_label, "),
         ({"waiting__html": "{{ link_url }}"}, "waiting.html: the waiting page needs <script data-path="),
         ({"waiting__html": "<script>{{ waiting_script }}</script>{{ link_url }}"},
          "waiting.html: the waiting page needs <script data-path="),

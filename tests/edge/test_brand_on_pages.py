@@ -31,6 +31,14 @@ async def test_a_name_without_a_logo_is_text(plane):
         assert "img-src" not in answer["content-security-policy"]
 
 
+async def test_an_error_links_to_the_website_of_the_brand_and_other_pages_do_not(plane):
+    async with running_edge(plane.target, brand_name="Acme", brand_url="https://acme.example/?a=1&b=2") as edge:
+        link = '<a href="https://acme.example/?a=1&amp;b=2">Go to Acme</a>'
+        assert link in (await ask(edge, "/nowhere", headers=[BROWSER])).text
+        plane.script = refusing("CONFIRMATION_REQUIRED", "FAILED_PRECONDITION")
+        assert "acme.example" not in (await ask(edge, headers=[BROWSER])).text
+
+
 async def test_a_template_of_the_operator_can_use_the_brand_or_leave_it_out(plane, tmp_path):
     (tmp_path / "error.html").write_text("{{ heading }} at {{ brand.name }}")
     async with running_edge(plane.target, templates_dir=tmp_path, brand_name="Acme", brand_color="#b3261e") as edge:

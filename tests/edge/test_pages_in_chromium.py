@@ -11,6 +11,7 @@ from support.edge import answering, new_state, plain, prompting, redirect, refus
 
 from callback_edge import problems
 from callback_edge.page_content import Choice, PageContent, PromptContent
+from callback_edge.pages.pages import Again
 
 LANGUAGES = ("nl", "en")  # Dutch, which has longer words, on a phone in every run
 SIZES = {"phone": {"width": 320, "height": 568}, "desktop": {"width": 1280, "height": 800}}
@@ -27,6 +28,7 @@ CONTENT = {
     ),
     "/page-of-an-error": PageContent(404, "W" * 200, "w" * 2000, "M" * 100, "https://a.example/"),
     "/prompt": PromptContent("Approve order 5?", "It costs 500 euros.", CHOICES),
+    "/four": PromptContent("How was it?", "", tuple(Choice(each, each) for each in ("Good", "Bad", "So so", "Other"))),
     "/long-prompt": PromptContent("W" * 200, "w" * 2000, tuple(Choice(f"{each}", "M" * 100) for each in range(4))),
 }
 """Pages with content of a callback, by path: a usual one, and the longest words."""
@@ -49,7 +51,8 @@ def show(edge, by_path):
     async def shown(_name):
         content, headers = by_path.get(request.path, problems.NOT_FOUND), request.scope["headers"]
         if isinstance(content, problems.Problem):
-            answer = edge.exchanges.pages.answer(content, headers, reference=REFERENCE)
+            again = Again.AT_ADDRESS if content.status >= 400 else None
+            answer = edge.exchanges.pages.answer(content, headers, reference=REFERENCE, again=again)
         else:
             show = edge.exchanges.pages.respond if isinstance(content, PageContent) else edge.exchanges.pages.confirm
             answer = await show(content, headers)
@@ -80,10 +83,13 @@ async def test_pages_with_a_brand_are_accessible_and_show_it(browser, tmp_path, 
         file.write_text(LOGO)
     async with (
         viewer(browser, viewport=SIZES[size], color_scheme=scheme, locale="en") as page,
-        running_edge(brand_name="Acme & Sons", brand_color="#b3261e", **logos) as edge,
+        running_edge(
+            brand_name="Acme & Sons", brand_url="https://acme.example/", brand_color="#b3261e", **logos
+        ) as edge,
     ):
-        show(edge, CONTENT)
-        for path in CONTENT:
+        by_path = CONTENT | {"/error": problems.CALLBACK_CLOSED}
+        show(edge, by_path)
+        for path in by_path:
             await page.goto(f"http://127.0.0.1:{edge.port}{path}")
             await assert_accessible_and_fits(page, AXE, path)
             logo = page.get_by_role("img", name="Acme & Sons")
@@ -92,6 +98,8 @@ async def test_pages_with_a_brand_are_accessible_and_show_it(browser, tmp_path, 
             action = page.locator("button, .action").first
             ground = await action.evaluate("each => getComputedStyle(each).backgroundColor")
             assert (ground == "rgb(179, 38, 30)") is (scheme == "light")
+        link = page.get_by_role("link", name="Go to Acme & Sons")
+        assert await link.get_attribute("href") == "https://acme.example/"
 
 
 @pytest.mark.parametrize(("size", "language"), combinations(SIZES, LANGUAGES))
@@ -118,6 +126,8 @@ async def test_every_page_is_accessible_and_fits_the_screen(browser, language, s
                     heading: document.querySelector("h1").innerText,
                     moving: document.getAnimations().length,
                     edges: [...document.querySelectorAll("button")].map((each) => each.getBoundingClientRect().left),
+                    widths: [...document.querySelectorAll("button")].map((each) => each.getBoundingClientRect().width),
+                    grounds: [...document.querySelectorAll("button")].map((e) => getComputedStyle(e).backgroundColor),
                 })"""
             )
             assert (seen["language"], seen["moving"]) == (language, 0)
@@ -125,6 +135,10 @@ async def test_every_page_is_accessible_and_fits_the_screen(browser, language, s
             if path == "/long-prompt":  # each of its buttons has a line of its own
                 assert len(seen["edges"]) == 4
                 assert len(set(seen["edges"])) == 1
+            if path == "/four":
+                assert len(set(seen["edges"])) == (2 if size == "desktop" else 1)
+                assert len(set(seen["widths"])) == 1
+                assert [each != "rgba(0, 0, 0, 0)" for each in seen["grounds"]] == [True, False, False, False]
             await page.emulate_media(color_scheme="light")
             assert {each for each in asked if not each.endswith("/favicon.ico")} == {url}
             asked.clear()

@@ -109,9 +109,9 @@ async def test_a_prompt_is_a_page_with_a_button_for_each_choice_for_any_accept(p
     assert "<title>Approve order 5?</title>" in shown
     assert "<h1>Approve order 5?</h1>\n<p>It costs\n500 euros.</p>" in shown
     assert '<html lang="nl">' in shown
-    assert re.search(r'<form method="post">(.*?)\n</form>', shown, re.DOTALL)[1].split("\n") == [
+    assert re.search(r'<form method="post" class="pairs">(.*?)\n</form>', shown, re.DOTALL)[1].split("\n") == [
         '<button name="callback_choice" value="approve">Approve</button>',
-        '<button name="callback_choice" value="reject">Reject</button>',
+        '<button class="quiet" name="callback_choice" value="reject">Reject</button>',
     ]
     assert "callback_confirm" not in shown
     assert "frame-ancestors 'none'" in answer["content-security-policy"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import datetime
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
@@ -9,8 +10,9 @@ from soak.counts import combinations
 from support.browser import lands_at, site, visitor
 from support.system import system_of_its_own
 from support.wait import wait_until
+from support.workers import handlers_of
 
-from callback import CallStatus, Redirect, Response
+from callback import CallStatus, GetGuard, Redirect, Response, Worker
 
 HEADINGS = {"en": "One moment, please", "nl": "Een ogenblik"}
 
@@ -24,7 +26,8 @@ async def shop():
 
 @pytest.fixture(scope="module")
 async def system(tmp_path_factory):
-    async with system_of_its_own(tmp_path_factory.mktemp("system")) as running:
+    config = "activities.late = { deadline_s = 3 }"
+    async with system_of_its_own(tmp_path_factory.mktemp("system"), config=config) as running:
         yield running
 
 
@@ -147,3 +150,112 @@ async def test_the_page_is_accessible_and_complains_about_nothing(browser, syste
         await system.client.resolve_callback(case.case_id)
         await page.get_by_text("welcome").wait_for()
         assert [each for each in complaints if "the server responded with a status of" not in each] == []
+
+
+def again(page):
+    """Return the button with which a visitor tries again."""
+    return page.get_by_role("link", name="Try again")
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+async def test_a_visitor_who_came_while_no_worker_was_connected_tries_again_by_a_button(browser, system, scripts):
+    case = await system.client.generate_callback_url("late", Response())
+
+    async def handle(call):
+        return Response(f"paid by {call.query['by']}")
+
+    async with visitor(browser, java_script_enabled=scripts, locale="en") as page:
+        await page.goto(f"{case.url}?by=card")
+        assert await page.title() == HEADINGS["en"]
+        await again(page).wait_for()
+        assert await page.title() == "Temporarily unavailable"
+        assert case.state not in page.url + await page.content()
+        async with Worker(handlers_of(late=handle), system.grpc).working():
+            await again(page).click()
+            await page.get_by_text("paid by card").wait_for()
+
+
+class FailingOnce:
+    """A handler whose first call fails once `failing` is set."""
+
+    def __init__(self):
+        self.failing = asyncio.Event()
+
+    async def handle(self, _call):
+        if not self.failing.is_set():
+            await self.failing.wait()
+            raise ValueError
+        return Response("welcome")
+
+
+@contextlib.asynccontextmanager
+async def failing_once(system, **options):
+    """A case whose handler fails once, and that handler."""
+    handler = FailingOnce()
+    case = await system.client.generate_callback_url("fails-once", Response(), **options)
+    async with Worker(handlers_of(**{"fails-once": handler.handle}), system.grpc).working():
+        yield case, handler
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+async def test_a_visitor_whose_call_failed_tries_again_if_the_callback_is_open(browser, system, scripts):
+    async with (
+        failing_once(system, retryable_after_error=True) as (case, handler),
+        waiting(browser, case.url, scripts=scripts) as page,
+    ):
+        handler.failing.set()
+        await again(page).click()
+        await page.get_by_text("welcome").wait_for()
+
+
+async def test_a_visitor_whose_call_failed_for_good_is_offered_no_second_try(browser, system):
+    async with failing_once(system) as (case, handler), waiting(browser, case.url) as page:
+        handler.failing.set()
+        await page.get_by_text("handler_failed").wait_for()
+        assert await again(page).count() == 0
+        assert "check with the organisation" in await page.inner_text("main")
+
+
+async def test_a_visitor_who_confirmed_a_link_gets_back_to_the_question(browser, system):
+    async with (
+        failing_once(system, retryable_after_error=True, get_guard=GetGuard.CONFIRM) as (case, handler),
+        visitor(browser, locale="en") as page,
+    ):
+        await page.goto(case.url)
+        await page.get_by_role("button").click()
+        handler.failing.set()
+        await again(page).click()
+        await page.get_by_role("button", name="Continue").click()
+        await page.get_by_text("welcome").wait_for()
+
+
+async def test_a_visitor_whose_form_failed_is_sent_to_the_site_of_the_form(browser, system):
+    async with (
+        failing_once(system, retryable_after_error=True) as (case, handler),
+        waiting(browser, case.url, posts=True) as page,
+    ):
+        handler.failing.set()
+        await page.get_by_text("go back to the website that sent you here").wait_for()
+        assert await again(page).count() == 0
+
+
+async def test_a_call_that_nobody_answered_in_time_says_so(browser, system):
+    hold_time = datetime.timedelta(seconds=3)
+    case = await system.client.generate_callback_url("form", Response(), hold_time=hold_time)
+    async with waiting(browser, case.url) as page:
+        await page.get_by_text("it was not answered in time").wait_for()
+        assert await page.title() == "Not answered in time"
+
+
+async def test_a_download_after_the_wait_does_not_leave_the_page_waiting(browser, system):
+    case = await system.client.generate_callback_url("form", Response())
+    async with waiting(browser, case.url) as page:
+        assert "do not pay again" in (await page.inner_text("main")).lower()
+        assert await page.evaluate("document.getAnimations().length") == 1
+        async with page.expect_download() as downloads:
+            headers = {"Content-Disposition": 'attachment; filename="ticket.txt"'}
+            await system.client.resolve_callback(case.case_id, Response("your ticket", headers=headers))
+        assert (await downloads.value).suggested_filename == "ticket.txt"
+        await page.get_by_role("heading", name="The answer is here").wait_for()
+        assert await page.title() == "The answer is here"
+        assert await page.evaluate("document.getAnimations().length") == 0

@@ -195,7 +195,7 @@ async def test_the_caller_gets_the_whole_answer_although_it_is_not_recorded_or_w
 
 async def test_a_held_call_without_an_answer_fails_at_the_end_of_its_hold_time(services):
     made = await generate(services, hold_time={"nanos": 300_000_000})
-    assert (await refusal(services.call(made))).reason == "HANDLER_DEADLINE_EXCEEDED"
+    assert (await refusal(services.call(made))).reason == "CALL_NOT_ANSWERED"
     ended = await services.ended(made)
     assert (ended.status, ended.failure) == (pb.CALL_STATUS_FAILED, pb.CALL_FAILURE_DEADLINE_EXCEEDED)
     assert "hold_time" in ended.failure_detail

@@ -185,7 +185,7 @@ async def test_an_erasure_leaves_nothing_of_a_redirect(services):
 async def test_a_call_whose_hold_time_ended_before_the_answer_has_failed(services):
     made = await generate(services, allow_multiple_calls=True, hold_time={"nanos": 200_000_000})
     caller = services.call(made)
-    assert (await refusal(caller)).reason == "HANDLER_DEADLINE_EXCEEDED"
+    assert (await refusal(caller)).reason == "CALL_NOT_ANSWERED"
     assert (await services.resolve(made)).ended_call_count == 0
     assert [call.status for call in await calls_of(services, made)] == [pb.CALL_STATUS_FAILED]
 

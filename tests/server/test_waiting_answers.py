@@ -177,7 +177,7 @@ async def test_a_call_that_fails_gives_its_error_at_the_address_and_without_the_
     told = await system.http.get(path, headers=MINIMAL)  # it waits for the end
     assert (told.status_code, told.content) == (204, b"")
     answer = await system.http.get(path)
-    assert (answer.status_code, answer.json()["code"]) == (504, "handler_deadline_exceeded")
+    assert (answer.status_code, answer.json()["code"]) == (504, "call_not_answered")
     assert "retry-after" not in answer.headers
 
 

@@ -30,18 +30,20 @@ class ErrorReason(StrEnum):
     """Another call runs on a single-use case, or too many repeats wait with one call. Returned by StreamInvocations.
     (ABORTED)"""
     HANDLER_FAILED = "HANDLER_FAILED"
-    """The handler returned an error. Facts: `call_id`. Returned by StreamInvocations. (INTERNAL)"""
+    """The handler returned an error. Facts: `call_id`, and `callback_open` (`true`) if the callback can be called
+    again. Returned by StreamInvocations. (INTERNAL)"""
     RESPONSE_INVALID = "RESPONSE_INVALID"
-    """The response that the handler decided on cannot be rendered. Facts: `call_id`. Returned by StreamInvocations.
-    (INTERNAL)"""
+    """The response that the handler decided on cannot be rendered. Facts: `call_id`, and `callback_open` as for
+    HANDLER_FAILED. Returned by StreamInvocations. (INTERNAL)"""
     HANDLER_DEADLINE_EXCEEDED = "HANDLER_DEADLINE_EXCEEDED"
-    """The handler missed its deadline. Facts: `call_id`. Returned by StreamInvocations. (DEADLINE_EXCEEDED)"""
+    """The handler missed its deadline. Facts: `call_id`, and `callback_open` as for HANDLER_FAILED. Returned by
+    StreamInvocations. (DEADLINE_EXCEEDED)"""
     HANDLER_NOT_STARTED = "HANDLER_NOT_STARTED"
-    """The handler never started, and the case is open again. Facts: `call_id`. Returned by StreamInvocations.
-    (UNAVAILABLE)"""
+    """The handler never started, and the case is open again. Facts: `call_id`, and `callback_open` as for
+    HANDLER_FAILED. Returned by StreamInvocations. (UNAVAILABLE)"""
     HANDLER_LOST = "HANDLER_LOST"
     """The connection broke after the handler got the call, or the streams of two workers broke before it began. Facts:
-    `call_id`. Returned by StreamInvocations. (UNAVAILABLE)"""
+    `call_id`, and `callback_open` as for HANDLER_FAILED. Returned by StreamInvocations. (UNAVAILABLE)"""
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
     """The store cannot be reached. An invocation has changed nothing; any other request is safe to retry. Returned by
     every RPC except `list_findings` and Work. (UNAVAILABLE)"""
@@ -117,3 +119,6 @@ class ErrorReason(StrEnum):
     ISSUER_UNAVAILABLE = "ISSUER_UNAVAILABLE"
     """The server does not have the keys of the issuer of the ID token now, so it neither accepts nor refuses the token.
     Nothing has changed. Returned by every RPC. (UNAVAILABLE)"""
+    CALL_NOT_ANSWERED = "CALL_NOT_ANSWERED"
+    """A held call was not answered within the `hold_time` of its callback. Facts: `call_id`, and `callback_open` as for
+    HANDLER_FAILED. Returned by StreamInvocations. (DEADLINE_EXCEEDED)"""

@@ -31,6 +31,7 @@ from callback_edge.call.request import (
     CALL_METHODS,
     Target,
     can_look_up,
+    is_confirmation,
     is_handshake,
     is_in_frame,
     is_prefetch,
@@ -41,11 +42,12 @@ from callback_edge.call.request import (
     to_invocation,
 )
 from callback_edge.call.request_record import RequestRecord
+from callback_edge.call.way_back import callback_of, way_back
 from callback_edge.limits.body_budget import BodyBudget, BodyReservation
 from callback_edge.limits.per_address import BUSY_RETRY_S, AddressLimits
 from callback_edge.page_content import PageContent
 from callback_edge.pages import views
-from callback_edge.pages.pages import Pages, prefers_page
+from callback_edge.pages.pages import AGAIN_QUERY, Again, Pages, prefers_page
 from callback_edge.settings import EdgeSettings
 from callback_edge.upstream.client import ServerClient
 from callback_process import logs
@@ -177,6 +179,8 @@ class Exchange:
         """Body as far as it was read, until the request is sent to a server. Parts of one byte need no more memory than
         others."""
         self._headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self._opens_again = scope["method"] == "GET"
+        """Whether opening the address again makes the same request, or shows the confirmation page again."""
         headers = dict(self._headers)
         self._is_service_worker_script = is_service_worker_script(headers)
         self._declared_bytes = int(headers.get(b"content-length", b"0"))  # h11 ensures that it has only digits
@@ -241,7 +245,10 @@ class Exchange:
             invoked = result.response
             self._record.call_id, self._record.repeated_call_id = invoked.call_id, invoked.repeated_call_id
             self._record.creator_traceparent = result.creator_traceparent
-            return await self._render(invoked)
+            answer = await self._render(invoked)
+            if invoked.wait_path and self._opens_again and prefers_page(self._headers):
+                answer = replace(answer, headers=[*answer.headers, *way_back(invoked.wait_path, self._scope)])
+            return answer
         except problems.ProblemError as error:
             error.problem = problems.visible_problem(error.problem, is_shared_address=target.is_shared)
             if error.problem is problems.STATE_UNKNOWN:
@@ -259,6 +266,8 @@ class Exchange:
             return self._answer_problem(problems.METHOD_NOT_ALLOWED, headers=[("allow", "GET, HEAD")])
         if is_prefetch(self._headers):
             raise problems.ProblemError(problems.PREFETCH_REFUSED)
+        if self._scope["query_string"] == AGAIN_QUERY and (callback := callback_of(self._headers)):
+            return HttpAnswer(303, [("location", callback)])
         limits.check_unknown_states(caller)
         waited.without_answer = prefers_minimal(self._headers)
         message = edge_service_pb2.StreamInvocationsRequest()
@@ -335,6 +344,7 @@ class Exchange:
         if not look_up:
             body = bytes(self._received)
             self._received.clear()
+            self._opens_again = self._opens_again or is_confirmation(body)
         return to_invocation(
             target,
             method=self._scope["method"],
@@ -398,14 +408,28 @@ class Exchange:
             retry_after_s=error.retry_after_s,
             headers=headers,
             reference=reference,
+            again=self._again(error.retry_after_s, callback_open=error.callback_open),
         )
+
+    def _again(self, retry_after_s: int | None, *, callback_open: bool = False) -> Again | None:
+        """Return how a person can try again what failed. None: that makes no sense."""
+        if retry_after_s is None and not callback_open:
+            return None
+        if callback_open and parse_wait_path(self._scope["raw_path"]):
+            return Again.AT_CALLBACK if callback_of(self._headers) else Again.AT_SENDER
+        return Again.AT_ADDRESS if self._opens_again else Again.AT_SENDER
 
     def _answer_problem(
         self, problem: problems.Problem, *, retry_after_s: int | None = None, headers: Sequence[tuple[str, str]] = ()
     ) -> HttpAnswer:
         reference = self._record.set_problem(problem)
         return self._shared.pages.answer(
-            problem, self._headers, retry_after_s=retry_after_s, headers=headers, reference=reference
+            problem,
+            self._headers,
+            retry_after_s=retry_after_s,
+            headers=headers,
+            reference=reference,
+            again=self._again(retry_after_s),
         )
 
     def _drop_body(self) -> None:

@@ -30,6 +30,8 @@ _STATE: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]
 _PASTED_END: Final = re.compile(rb"(?:[.,)]|%20)\Z")
 """What may follow a link in the text from which a person pasted it."""
 _FORM: Final = b"application/x-www-form-urlencoded"
+_CONFIRMATIONS: Final = (b"callback_confirm=", b"callback_choice=")
+"""What the form of the confirmation page posts."""
 _FRAMES: Final = frozenset((b"iframe", b"frame", b"embed", b"object"))
 _PREFETCH_HEADERS: Final = frozenset((b"sec-purpose", b"purpose", b"x-moz"))
 
@@ -86,6 +88,11 @@ def is_service_worker_script(headers: Mapping[bytes, bytes]) -> bool:
 def is_in_frame(headers: Sequence[tuple[bytes, bytes]]) -> bool:
     """Return whether a browser asks for the content of a frame. Pages of the edge cannot be framed."""
     return any(name == b"sec-fetch-dest" and value.strip().lower() in _FRAMES for name, value in headers)
+
+
+def is_confirmation(body: bytes) -> bool:
+    """Return whether a body is that of the form of the confirmation page."""
+    return body.startswith(_CONFIRMATIONS)
 
 
 def is_handshake(headers: Sequence[tuple[bytes, bytes]]) -> bool:

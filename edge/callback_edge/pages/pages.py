@@ -11,11 +11,13 @@ stops the start and not an answer, and nothing of a request can reach a page of 
    other.
 3. A page with the content of one callback (`page_content.py`) is rendered when it is answered. Where a template of the
    operator does not show the content, such as one from before there was such content, the built-in files are used.
-4. The waiting page is one of a problem, with the path of the call in place of another text when it is answered.
+4. The waiting page is one of a problem, with the path of the call in place of another text when it is answered. So is
+   the part of a page that says how to try again.
 """
 
 import base64
 import dataclasses
+import enum
 import functools
 import hashlib
 import itertools
@@ -55,6 +57,7 @@ LAYOUT: Final = "page.html"
 CONFIRMATION: Final = "confirmation.html"
 NOTICE: Final = "notice.html"
 ERROR: Final = "error.html"
+AGAIN: Final = "again.html"
 ANSWER: Final = "answer.html"
 WAITING: Final = "waiting.html"
 _SCRIPT: Final = "waiting.js"
@@ -63,16 +66,22 @@ _WAIT_PATH: Final = "/wait/the-path-of-the-call"
 _WAIT_RETRY_S: Final = 1
 """Value of `Retry-After` of a caller that is told to wait: a request at the address of the call waits by itself."""
 _STYLE: Final = "style.css"
-_FILES: Final = (LAYOUT, CONFIRMATION, NOTICE, ERROR, ANSWER, WAITING, _STYLE)
+_FILES: Final = (LAYOUT, CONFIRMATION, NOTICE, ERROR, ANSWER, AGAIN, WAITING, _STYLE)
 BLUEPRINT: Final = "pages"
 """Name of the blueprint whose folder has the built-in files."""
 _BUTTON: Final = f"{problems.CONFIRMATION_REQUIRED.text_key}.button"
 _REFERENCE: Final = "the-reference-of-the-error"
 """Stands for the reference in the rendered pages and documents of errors."""
+_HOW_TO_TRY_AGAIN: Final = "how-to-try-again"
+"""Stands for the part that says how to try again in the rendered pages of errors."""
+AGAIN_QUERY: Final = b"again"
+"""Query of the address of a call with which a browser asks to be sent back to the callback."""
 _WAIT: Final = frozenset(
     ("body_timeout", "busy", "call_in_progress", "prefetch_refused", "too_many_requests", "unavailable")
 )
 """Text keys of the errors that ask for patience."""
+_DONE: Final = frozenset(("answer_not_repeated",))
+"""Text keys of the errors that say that all is done."""
 
 _JSON: Final = "application/problem+json"
 _HTML: Final = "text/html"
@@ -81,12 +90,24 @@ _MAX_ACCEPT_CHARS: Final = 1024
 _OFFERED: Final = (_JSON, "application/json", _HTML)  # a client that accepts any JSON gets the problem
 
 _BLANK: Final = {
-    "button": "", "choices": (), "link_label": "", "link_url": "", "reference": "", "reference_label": "", "code": "",
+    "again": "", "brand_label": "", "button": "", "choices": (), "code": "", "ended_heading": "", "ended_text": "",
+    "layout": "", "link_label": "", "link_url": "", "reference": "", "reference_label": "",
 }  # fmt: skip
 """Variables of the templates that not every page has."""
 
 _Headers = Iterable[tuple[bytes, bytes]]
 """Headers of a request, with names in lower case."""
+
+
+class Again(enum.Enum):
+    """How a person can try again what failed."""
+
+    AT_ADDRESS = ""
+    """By a button that opens the same address again."""
+    AT_CALLBACK = f"?{AGAIN_QUERY.decode()}"
+    """By a button at the address of a call that leads back to the callback."""
+    AT_SENDER = None
+    """At the site that sent the person here: the request to make again is one of that site."""
 
 
 class Pages:
@@ -99,6 +120,7 @@ class Pages:
         style: str,
         answer_template: jinja2.Template,
         prompt_template: jinja2.Template,
+        again: Mapping[tuple[Again, str], bytes],
         script: str,
         *,
         has_images: bool,
@@ -107,6 +129,7 @@ class Pages:
         self._pages = pages
         self._answer_template = answer_template
         self._prompt_template = prompt_template
+        self._again = again
         self._buttons = {language: found[_BUTTON] for language, found in texts.items()}
         self._languages = texts.keys()
         self._documents = {
@@ -145,9 +168,12 @@ class Pages:
             rendered = {key: page async for key, page in _render_all(environment, loaders[0], texts, style, script)}
             answer_template = await _answer_template(environment, loaders[0], style)
             prompt_template = await _prompt_template(environment, loaders[0], style)
+            again = {key: part async for key, part in _render_again(environment, texts)}
         except TemplatesError as error:
             raise TemplatesError(f"templates_dir {folder}: {error}") from None
-        return cls(rendered, texts, style, answer_template, prompt_template, script, has_images=bool(brand.logo))
+        return cls(
+            rendered, texts, style, answer_template, prompt_template, again, script, has_images=bool(brand.logo)
+        )
 
     @property
     def languages(self) -> Sequence[str]:
@@ -162,6 +188,7 @@ class Pages:
         retry_after_s: int | None = None,
         headers: Sequence[tuple[str, str]] = (),
         reference: str = "",
+        again: Again | None = None,
     ) -> HttpAnswer:
         """Return the answer to a problem.
 
@@ -174,6 +201,7 @@ class Pages:
             retry_after_s: Value of `Retry-After`, in seconds; None omits it.
             headers: More headers of the answer, such as `allow`.
             reference: Reference of an error, by which it is found. It has only letters, digits and `-`.
+            again: How a person can try again. None: that makes no sense.
         """
         if retry_after_s is not None:
             headers = [*headers, ("retry-after", str(retry_after_s))]
@@ -183,7 +211,9 @@ class Pages:
             answer = self._page(
                 problem, request_headers, headers, vary="accept, accept-language", has_reference=bool(reference)
             )
-            return dataclasses.replace(answer, body=answer.body.replace(_REFERENCE.encode(), reference.encode()))
+            part = b"" if again is None else self._again[again, self._language(request_headers)]
+            body = answer.body.replace(_REFERENCE.encode(), reference.encode())
+            return dataclasses.replace(answer, body=body.replace(_HOW_TO_TRY_AGAIN.encode(), part))
         own = [("content-type", _JSON), ("vary", "accept")]
         document = self._documents[problem, bool(reference)].replace(_REFERENCE.encode(), reference.encode())
         return HttpAnswer(problem.status, [*own, *headers], document)
@@ -219,7 +249,7 @@ class Pages:
 
     def page(self, problem: Problem, language: str) -> bytes:
         """Return the page of a problem."""
-        return self._pages[problem, language, False]
+        return self._pages[problem, language, False].replace(_HOW_TO_TRY_AGAIN.encode(), b"")
 
     def policy(self, problem: Problem) -> str:
         """Return the `Content-Security-Policy` of a problem's page.
@@ -262,13 +292,16 @@ class Pages:
 
     def _head(self, request_headers: _Headers, vary: str, policy: str) -> tuple[str, list[tuple[str, str]]]:
         """Return the language of a page, and the headers that every page has."""
-        language = best_language(_joined(request_headers, b"accept-language"), self._languages)
+        language = self._language(request_headers)
         own = [
             ("content-type", f"{_HTML}; charset=utf-8"),
             ("vary", vary),
             ("content-security-policy", policy),
         ]
         return language, own
+
+    def _language(self, request_headers: _Headers) -> str:
+        return best_language(_joined(request_headers, b"accept-language"), self._languages)
 
 
 def _source_hash(source: str) -> str:
@@ -310,6 +343,19 @@ async def _render_all(
         yield (problem, language, has_reference), page.encode()
 
 
+async def _render_again(
+    environment: jinja2.Environment, texts: Mapping[str, Texts]
+) -> AsyncIterator[tuple[tuple[Again, str], bytes]]:
+    """Render the part that says how to try again, for each way and in each language."""
+    with template_errors(AGAIN):
+        template = environment.get_template(AGAIN)
+        for again, (language, found) in itertools.product(Again, texts.items()):
+            part = await template.render_async(
+                link_url=again.value, link_label=found["again.link_label"], text=found["again.text"]
+            )
+            yield (again, language), part.encode()
+
+
 async def _render_problem(
     template: jinja2.Template,
     problem: Problem,
@@ -328,8 +374,12 @@ async def _render_problem(
         button=found.get(f"{problem.text_key}.button", ""),
         link_label=found.get(f"{problem.text_key}.link_label", ""),
         link_url=_WAIT_PATH if problem is problems.WAITING else "",
+        ended_heading=found.get(f"{problem.text_key}.ended_heading", ""),
+        ended_text=found.get(f"{problem.text_key}.ended_text", ""),
         reference=_REFERENCE if has_reference else "",
         reference_label=found["reference.label"],
+        again=_HOW_TO_TRY_AGAIN if problem.status >= 400 else "",
+        brand_label=found["brand.link_label"],
         status=problem.status,
         code=problem.code,
     )
@@ -377,6 +427,7 @@ async def _render_prompt(template: jinja2.Template, prompt: PromptContent, langu
         text=prompt.text,
         button=button,
         choices=prompt.choices,
+        layout="pairs" if prompt.has_pairs else "column",
         status=problems.CONFIRMATION_REQUIRED.status,
         code=problems.CONFIRMATION_REQUIRED.code,
     )
@@ -396,7 +447,7 @@ async def _render_answer(template: jinja2.Template, content: PageContent, langua
 
 
 def _template_of(problem: Problem) -> tuple[str, str]:
-    """Return the template of a problem's page, and the kind of page: question, note, wait, fault or refused."""
+    """Return the template of a problem's page, and the kind of page: question, note, wait, done, fault or refused."""
     if problem is problems.CONFIRMATION_REQUIRED:
         return CONFIRMATION, "question"
     if problem is problems.WAITING:
@@ -405,6 +456,8 @@ def _template_of(problem: Problem) -> tuple[str, str]:
         return NOTICE, "note"
     if problem.text_key in _WAIT:
         return ERROR, "wait"
+    if problem.text_key in _DONE:
+        return ERROR, "done"
     return ERROR, "fault" if problem.status >= 500 else "refused"
 
 

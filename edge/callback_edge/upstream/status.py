@@ -39,6 +39,7 @@ class ErrorDetails:
 
     reason: str = ""
     call_id: str = ""
+    callback_open: bool = False
     challenge: str = _DEFAULT_CHALLENGE
     retry_after_s: int | None = None
     prompt: PromptContent | None = None
@@ -51,6 +52,7 @@ def details_of(status: status_pb2.Status) -> ErrorDetails:
         info, retry, prompt = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo(), callback_pb2.Prompt()
         if detail.Unpack(info) and info.domain == _ERROR_DOMAIN:
             details.reason, details.call_id = info.reason, info.metadata.get("call_id", "")
+            details.callback_open = info.metadata.get("callback_open") == "true"
             if _CHALLENGE.fullmatch(challenge := info.metadata.get("challenge", "")):
                 details.challenge = challenge
         elif detail.Unpack(retry):
@@ -73,6 +75,7 @@ def problem_error_from(status: status_pb2.Status) -> problems.ProblemError:
             problem,
             retry_after_s=details.retry_after_s,
             call_id=details.call_id,
+            callback_open=details.callback_open,
             challenge=challenge,
             prompt=details.prompt if problem is problems.CONFIRMATION_REQUIRED else None,
         )

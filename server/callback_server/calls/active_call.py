@@ -88,6 +88,17 @@ class ActiveCall:
             self.released.set_result(None)
 
 
-def failed_error(failure: CallFailure | None, call_id: str) -> errors.CallFailedError:
-    """Return the error that a caller gets in place of the answer of a failed call."""
-    return _FAILURES[failure or CallFailure.INVALID_RESPONSE](call_id)
+def failed_error(
+    failure: CallFailure | None, call_id: str, *, is_held: bool = False, is_open: bool = False
+) -> errors.CallFailedError:
+    """Return the error that a caller gets in place of the answer of a failed call.
+
+    Args:
+        failure: Why the call has no answer. None: it could not be rendered.
+        call_id: The call. Empty for a request that is not the call itself.
+        is_held: Whether the call waited for a person or program.
+        is_open: Whether its case is open, so that the caller may call it again.
+    """
+    if is_held and failure is CallFailure.DEADLINE_EXCEEDED:
+        return errors.CallNotAnsweredError(call_id, is_open=is_open)
+    return _FAILURES[failure or CallFailure.INVALID_RESPONSE](call_id, is_open=is_open)

@@ -40,7 +40,7 @@ from callback_server.calls.repeats import Repeats
 from callback_server.calls.transition_log import log_call_ended
 from callback_server.calls.waiting import first_of, told_to_wait_after_ms
 from callback_server.domain.call import CallStatus, DeliveryStatus, Grant, Outcome, Request
-from callback_server.domain.case import AnswerMode
+from callback_server.domain.case import AnswerMode, CaseStatus
 from callback_server.domain.delivery_attempt import DeliveryAttempt
 from callback_server.domain.ids import case_id_of_call, is_state
 from callback_server.domain.rendering import ResponseRenderer
@@ -336,7 +336,7 @@ class CallInvoker:
         if outcome.response is None and grant.resolved is not None:
             raise errors.AnswerNotRepeatedError  # it was erased
         if outcome.response is None:
-            raise failed_error(outcome.failure, grant.call_id)
+            raise failed_error(outcome.failure, grant.call_id, is_held=grant.answer_mode is AnswerMode.HOLD)
         return CallAnswer(
             grant.call_id,
             outcome.response,
@@ -406,6 +406,10 @@ class CallInvoker:
             raise errors.OutcomeUnknownError(grant.call_id)
         if finished.delivery is DeliveryStatus.PENDING:
             raise errors.OutcomeUnknownError(grant.call_id)
+        if outcome.response is None:
+            # without an effect the case is as it was: open for more calls, or closed meanwhile
+            is_open = finished.effect is None or finished.effect.status is CaseStatus.OPEN
+            raise failed_error(outcome.failure, grant.call_id, is_open=is_open)
         return outcome
 
 

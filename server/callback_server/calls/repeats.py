@@ -146,7 +146,7 @@ class Repeats:
         if found.status is CallStatus.INTERRUPTED:
             raise errors.OutcomeUnknownError("")
         if found.status in (CallStatus.FAILED, CallStatus.NOT_STARTED):
-            raise failed_error(found.failure, "")
+            raise failed_error(found.failure, "", is_held=found.is_held, is_open=found.is_open)
         answer = found.answer
         if answer is None:
             if found.code is None:

@@ -56,22 +56,24 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Returned by StreamInvocations.
     """
     ERROR_REASON_HANDLER_FAILED: _ErrorReason.ValueType  # 9
-    """ERROR_REASON_HANDLER_FAILED: the handler returned an error. Metadata: `call_id`. Returned by StreamInvocations."""
+    """ERROR_REASON_HANDLER_FAILED: the handler returned an error. Metadata: `call_id`, and `callback_open` (`true`) if the
+    callback can be called again. Returned by StreamInvocations.
+    """
     ERROR_REASON_RESPONSE_INVALID: _ErrorReason.ValueType  # 10
-    """ERROR_REASON_RESPONSE_INVALID: the response that the handler decided on cannot be rendered. Metadata: `call_id`.
-    Returned by StreamInvocations.
+    """ERROR_REASON_RESPONSE_INVALID: the response that the handler decided on cannot be rendered. Metadata: `call_id`,
+    and `callback_open` as for HANDLER_FAILED. Returned by StreamInvocations.
     """
     ERROR_REASON_HANDLER_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 11
-    """ERROR_REASON_HANDLER_DEADLINE_EXCEEDED: the handler missed its deadline. Metadata: `call_id`. Returned by
-    StreamInvocations.
+    """ERROR_REASON_HANDLER_DEADLINE_EXCEEDED: the handler missed its deadline. Metadata: `call_id`, and
+    `callback_open` as for HANDLER_FAILED. Returned by StreamInvocations.
     """
     ERROR_REASON_HANDLER_NOT_STARTED: _ErrorReason.ValueType  # 12
-    """ERROR_REASON_HANDLER_NOT_STARTED: the handler never started, and the case is open again. Metadata: `call_id`.
-    Returned by StreamInvocations.
+    """ERROR_REASON_HANDLER_NOT_STARTED: the handler never started, and the case is open again. Metadata: `call_id`,
+    and `callback_open` as for HANDLER_FAILED. Returned by StreamInvocations.
     """
     ERROR_REASON_HANDLER_LOST: _ErrorReason.ValueType  # 13
     """ERROR_REASON_HANDLER_LOST: the connection broke after the handler got the call, or the streams of two workers broke
-    before it began. Metadata: `call_id`. Returned by StreamInvocations.
+    before it began. Metadata: `call_id`, and `callback_open` as for HANDLER_FAILED. Returned by StreamInvocations.
     """
     ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 14
     """ERROR_REASON_STORE_UNAVAILABLE: the store cannot be reached. An invocation has changed nothing; any other request is
@@ -171,6 +173,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ERROR_REASON_ISSUER_UNAVAILABLE: the server does not have the keys of the issuer of the ID token now, so it neither
     accepts nor refuses the token. Nothing has changed. Returned by every RPC.
     """
+    ERROR_REASON_CALL_NOT_ANSWERED: _ErrorReason.ValueType  # 43
+    """ERROR_REASON_CALL_NOT_ANSWERED: a held call was not answered within the `hold_time` of its callback. Metadata:
+    `call_id`, and `callback_open` as for HANDLER_FAILED. Returned by StreamInvocations.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the reason of an error: the `reason` of a `google.rpc.ErrorInfo` with the domain `callback`, without
@@ -213,22 +219,24 @@ ERROR_REASON_CALL_IN_PROGRESS: ErrorReason.ValueType  # 8
 Returned by StreamInvocations.
 """
 ERROR_REASON_HANDLER_FAILED: ErrorReason.ValueType  # 9
-"""ERROR_REASON_HANDLER_FAILED: the handler returned an error. Metadata: `call_id`. Returned by StreamInvocations."""
+"""ERROR_REASON_HANDLER_FAILED: the handler returned an error. Metadata: `call_id`, and `callback_open` (`true`) if the
+callback can be called again. Returned by StreamInvocations.
+"""
 ERROR_REASON_RESPONSE_INVALID: ErrorReason.ValueType  # 10
-"""ERROR_REASON_RESPONSE_INVALID: the response that the handler decided on cannot be rendered. Metadata: `call_id`.
-Returned by StreamInvocations.
+"""ERROR_REASON_RESPONSE_INVALID: the response that the handler decided on cannot be rendered. Metadata: `call_id`,
+and `callback_open` as for HANDLER_FAILED. Returned by StreamInvocations.
 """
 ERROR_REASON_HANDLER_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 11
-"""ERROR_REASON_HANDLER_DEADLINE_EXCEEDED: the handler missed its deadline. Metadata: `call_id`. Returned by
-StreamInvocations.
+"""ERROR_REASON_HANDLER_DEADLINE_EXCEEDED: the handler missed its deadline. Metadata: `call_id`, and
+`callback_open` as for HANDLER_FAILED. Returned by StreamInvocations.
 """
 ERROR_REASON_HANDLER_NOT_STARTED: ErrorReason.ValueType  # 12
-"""ERROR_REASON_HANDLER_NOT_STARTED: the handler never started, and the case is open again. Metadata: `call_id`.
-Returned by StreamInvocations.
+"""ERROR_REASON_HANDLER_NOT_STARTED: the handler never started, and the case is open again. Metadata: `call_id`,
+and `callback_open` as for HANDLER_FAILED. Returned by StreamInvocations.
 """
 ERROR_REASON_HANDLER_LOST: ErrorReason.ValueType  # 13
 """ERROR_REASON_HANDLER_LOST: the connection broke after the handler got the call, or the streams of two workers broke
-before it began. Metadata: `call_id`. Returned by StreamInvocations.
+before it began. Metadata: `call_id`, and `callback_open` as for HANDLER_FAILED. Returned by StreamInvocations.
 """
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 14
 """ERROR_REASON_STORE_UNAVAILABLE: the store cannot be reached. An invocation has changed nothing; any other request is
@@ -327,5 +335,9 @@ subject. Returned by every RPC.
 ERROR_REASON_ISSUER_UNAVAILABLE: ErrorReason.ValueType  # 42
 """ERROR_REASON_ISSUER_UNAVAILABLE: the server does not have the keys of the issuer of the ID token now, so it neither
 accepts nor refuses the token. Nothing has changed. Returned by every RPC.
+"""
+ERROR_REASON_CALL_NOT_ANSWERED: ErrorReason.ValueType  # 43
+"""ERROR_REASON_CALL_NOT_ANSWERED: a held call was not answered within the `hold_time` of its callback. Metadata:
+`call_id`, and `callback_open` as for HANDLER_FAILED. Returned by StreamInvocations.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -43,27 +43,28 @@ export const ErrorReason = {
    */
   CALL_IN_PROGRESS: "CALL_IN_PROGRESS",
   /**
-   * Could not be processed (INTERNAL). The handler returned an error. Facts: `call_id`. Returned by
-   * StreamInvocations.
+   * Could not be processed (INTERNAL). The handler returned an error. Facts: `call_id`, and `callback_open` (`true`)
+   * if the callback can be called again. Returned by StreamInvocations.
    */
   HANDLER_FAILED: "HANDLER_FAILED",
   /**
-   * No usable answer (INTERNAL). The response that the handler decided on cannot be rendered. Facts: `call_id`.
-   * Returned by StreamInvocations.
+   * No usable answer (INTERNAL). The response that the handler decided on cannot be rendered. Facts: `call_id`, and
+   * `callback_open` as for HANDLER_FAILED. Returned by StreamInvocations.
    */
   RESPONSE_INVALID: "RESPONSE_INVALID",
   /**
-   * No answer (DEADLINE_EXCEEDED). The handler missed its deadline. Facts: `call_id`. Returned by StreamInvocations.
+   * No answer (DEADLINE_EXCEEDED). The handler missed its deadline. Facts: `call_id`, and `callback_open` as for
+   * HANDLER_FAILED. Returned by StreamInvocations.
    */
   HANDLER_DEADLINE_EXCEEDED: "HANDLER_DEADLINE_EXCEEDED",
   /**
-   * Temporarily unavailable (UNAVAILABLE). The handler never started, and the case is open again. Facts: `call_id`.
-   * Returned by StreamInvocations.
+   * Temporarily unavailable (UNAVAILABLE). The handler never started, and the case is open again. Facts: `call_id`,
+   * and `callback_open` as for HANDLER_FAILED. Returned by StreamInvocations.
    */
   HANDLER_NOT_STARTED: "HANDLER_NOT_STARTED",
   /**
    * No answer (UNAVAILABLE). The connection broke after the handler got the call, or the streams of two workers broke
-   * before it began. Facts: `call_id`. Returned by StreamInvocations.
+   * before it began. Facts: `call_id`, and `callback_open` as for HANDLER_FAILED. Returned by StreamInvocations.
    */
   HANDLER_LOST: "HANDLER_LOST",
   /**
@@ -193,5 +194,10 @@ export const ErrorReason = {
    * neither accepts nor refuses the token. Nothing has changed. Returned by every RPC.
    */
   ISSUER_UNAVAILABLE: "ISSUER_UNAVAILABLE",
+  /**
+   * Not answered in time (DEADLINE_EXCEEDED). A held call was not answered within the `holdTimeMs` of its callback.
+   * Facts: `call_id`, and `callback_open` as for HANDLER_FAILED. Returned by StreamInvocations.
+   */
+  CALL_NOT_ANSWERED: "CALL_NOT_ANSWERED",
 } as const;
 export type ErrorReason = (typeof ErrorReason)[keyof typeof ErrorReason];

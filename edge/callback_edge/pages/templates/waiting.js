@@ -1,10 +1,19 @@
-(async (path) => {
+(async ({ path, heading, text }) => {
   for (;;) {
     try {
       // It asks without the answer, because the answer of a handler can look like anything.
       const { status } = await fetch(path, { redirect: "manual", headers: { prefer: "return=minimal" } });
-      if (status !== 202 && status !== 429 && status < 500) return location.replace(path);
+      if (status !== 202 && status !== 429 && status < 500) break;
     } catch {}
     await new Promise((go) => setTimeout(go, 500));
   }
-})(document.currentScript.dataset.path);
+  location.replace(path);
+  if (!heading) return;
+  await new Promise((go) => setTimeout(go, 1000));
+  // It is still here: the answer was a download, or takes long to open.
+  const [title, words] = document.querySelectorAll("h1, h1 + p");
+  document.title = document.title.replace(title.textContent, heading);
+  title.textContent = heading;
+  words.textContent = text;
+  document.querySelector(".turning").classList.remove("turning");
+})(document.currentScript.dataset);

@@ -52,7 +52,7 @@
 --          caller got the fallback, or with 1: its caller was told to wait; BUSY if it has too many waiters;
 --          REPEATED with the call_id of that call, if it has ended and its answer counts for this request: its status,
 --          failure, the code of its answer, the method of its request, the answer ('' = it is not kept) and its
---          platform_url, and owner and alternative_domain of the case.
+--          platform_url, owner and alternative_domain of the case, and whether it holds its calls, and is open ('1').
 -- Transition: OPEN -> the status during a call (life table); a call that ends here: its row of the life table. A
 --             redirect to /path without a platform fails. Timeouts are applied first, except where a profile was not
 --             passed.

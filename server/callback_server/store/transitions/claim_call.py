@@ -112,6 +112,10 @@ class EarlierCallEnded:
     """The owner of the case."""
     alternative_domain: str
     """The domain of the case's URL. Empty: the common one."""
+    is_held: bool
+    """Whether the case holds its calls."""
+    is_open: bool
+    """Whether the case is open."""
 
 
 LimitedOwner = tuple[str, int, str, str]
@@ -255,7 +259,7 @@ def refusal_of(word: bytes, facts: Sequence[Any]) -> LookUpRefusal:
 
 def earlier_call(facts: Sequence[bytes]) -> EarlierCallEnded:
     """Return the ended call that a script found for a repeat."""
-    call_id, status, failure, code, method, answer, platform_url, owner, domain = facts
+    call_id, status, failure, code, method, answer, platform_url, owner, domain, is_held, is_open = facts
     return EarlierCallEnded(
         call_id=call_id.decode(),
         status=CallStatus(status.decode()),
@@ -265,4 +269,6 @@ def earlier_call(facts: Sequence[bytes]) -> EarlierCallEnded:
         answer=unpack_answer(answer, platform_url.decode()) if answer else None,
         owner=owner.decode(),
         alternative_domain=domain.decode(),
+        is_held=bool(is_held),
+        is_open=bool(is_open),
     )

@@ -65,7 +65,8 @@ local function answer_again(case, call_id, asker)
   end
   return call_id, call[1], call[2] or '', call[3] or '', call[4] or 'get', answer, call[5] or '',
     case and case.owner or '',
-    case and settings_of(redis.call('GET', content_key(case.id)))[SETTING_ALTERNATIVE_DOMAIN] or ''
+    case and settings_of(redis.call('GET', content_key(case.id)))[SETTING_ALTERNATIVE_DOMAIN] or '',
+    case and case.answer_mode == 'HOLD' and '1' or '', case and case.status == 'OPEN' and '1' or ''
 end
 
 -- Starts the window of a call that ends, and reports its end to the repeats that wait with it. The last arguments are
