@@ -47,7 +47,7 @@ class Brand:
 def load_brand(
     *,
     name: str,
-    url: str,
+    url: str = "",
     logo_file: Path | None,
     logo_dark_file: Path | None,
     color: str | None,

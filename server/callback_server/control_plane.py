@@ -176,7 +176,11 @@ class ControlPlane:
         self.replica_bus = ReplicaBus(self.scripts, self._bus_client)
         quotas = Quotas(settings.to_quota(), None if principals is None else lambda owner: principals().quota(owner))
         self.workers = WorkerPool(self.scripts, self.replica_bus, quotas, checks_workers=settings.check_workers)
-        renderer = ResponseRenderer(platform_url=settings.platform_url, cookie_domains=cookie_domains)
+        renderer = ResponseRenderer(
+            platform_url=settings.platform_url,
+            cookie_domains=cookie_domains,
+            redirect_schemes=settings.redirect_schemes,
+        )
         self.dispatcher = HandlerDispatcher(
             handlers=handlers,
             workers=self.workers,

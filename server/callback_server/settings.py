@@ -78,6 +78,21 @@ BoxUrl = Annotated[
 AlternativeDomain = Annotated[
     str, _url(_ALTERNATIVE_DOMAIN, "https://host or https://host:port, without a path"), _NORMALIZED, _AS_URL
 ]
+_BROWSER_SCHEMES: Final = frozenset(
+    ("http", "https", "javascript", "data", "file", "blob", "vbscript", "about", "filesystem", "view-source")
+)
+"""The schemes that the contract refuses for targets, or that are always allowed."""
+
+
+def _redirect_scheme(text: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9+.-]{0,62}", text):
+        raise ValueError("must be the scheme of a URL in lower case, without a colon, as in shopapp")
+    if text in _BROWSER_SCHEMES:
+        raise ValueError("is always allowed" if text.startswith("http") else "is never allowed")
+    return text
+
+
+RedirectScheme = Annotated[str, AfterValidator(_redirect_scheme)]
 PlatformUrl = Annotated[
     str, _url(_PLATFORM_URL, "an http(s) URL without user, query, fragment, or a slash at its end"), _AS_URL
 ]
@@ -202,6 +217,10 @@ class ServerSettings(ProcessSettings):
     """The base of the generated URLs: the public address of the edge."""
     platform_url: PlatformUrl | None = None
     """The base of redirects to `/path`. None: such redirects are refused."""
+    redirect_schemes: list[RedirectScheme] = Field(default_factory=list)
+    """The schemes besides `http` and `https` that redirects and links may have, such as `shopapp` for an app that opens
+    `shopapp://paid`. Any owner may use them, and any app on a device can claim one. Never `javascript`, `data`, `file`,
+    `blob` and others that a browser acts on itself."""
     alternative_domains: list[AlternativeDomain] | None = None
     """The allowed alternative domains, as in `https://pay.example`. None: any."""
     cookie_domains: dict[AlternativeDomain, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)

@@ -67,6 +67,18 @@ def test_the_rules_between_attributes(response, platform_url, must_be_complete, 
     assert [violation.field for violation in found] == broken
 
 
+@pytest.mark.parametrize("field", ["redirect_url", "link_url"])
+def test_a_target_has_a_scheme_of_the_web_or_one_that_the_operator_lists(field):
+    def found(url):
+        response = replace(PAGE, **{"link_label": "Open", "link_url": "https://a.example", field: url})
+        return problems(response, platform_url=None, redirect_schemes=["shopapp"], must_be_complete=True)
+
+    for url in ("shopapp://paid?id=5", "ShopApp:paid", "HTTPS://shop.example"):
+        assert found(url) == []
+    (violation,) = found("otherapp://paid")
+    assert (violation.field, violation.rule) == (f"response_{field}", "redirect_schemes")
+
+
 @pytest.mark.parametrize(
     ("response", "answer"),
     [

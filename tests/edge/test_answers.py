@@ -126,7 +126,12 @@ def test_every_problem_has_its_own_code_and_an_error_status_or_one_of_a_page_tha
 )
 @pytest.mark.parametrize(
     "url",
-    ["http://shop.example", "HTTPS://[2001:db8::1]:8443/a?b=c&d=%20#frag", "https://shop.example/" + "a" * 2027],
+    [
+        "http://shop.example",
+        "shopapp://paid?id=5",
+        "HTTPS://[2001:db8::1]:8443/a?b=c&d=%20#frag",
+        "https://shop.example/" + "a" * 2027,
+    ],
 )
 async def test_a_redirect_has_the_url_of_the_server(plane, edge, method, code, url):
     plane.script = answering(redirect(url))

@@ -630,7 +630,8 @@ MESSAGES = {
             "redirect_url",
             "text",
             help="The target of a redirect: `/path` on `platform_url` (refused where none is configured) or an "
-            "absolute `http` or `https` URL.",
+            "absolute `http` or `https` URL, or one of a scheme that the operator allows (`redirect_schemes`), "
+            "such as that of an app.",
         ),
         Field(
             "response_body",

@@ -80,8 +80,10 @@ class Response(ResponseBehavior):
     """Redirect, response or page. Required in a case."""
     redirect_url: str | None
     """The target of a redirect: `/path` on `platform_url` (refused where none is configured) or an absolute `http` or
-    `https` URL. At most 2,048 characters, printable ASCII without spaces. `//`, `\\`, user info and other schemes are
-    refused. A redirect must have a URL when it is sent; a case of the activity `record` must have it from the start."""
+    `https` URL, or one of a scheme that the operator allows (`redirect_schemes`), such as that of an app. At most 2,048
+    characters, printable ASCII without spaces. `//`, `\\`, user info and other schemes are refused, and always
+    `javascript`, `data`, `file` and `blob`. A redirect must have a URL when it is sent; a case of the activity `record`
+    must have it from the start."""
     body: bytes | None = field(repr=False)
     """The body, byte for byte. Default empty, at most 1 MiB (1,048,576 bytes). 204 and 205 have no body."""
     code: int | None
@@ -133,8 +135,10 @@ class ResponseAttributes(TypedDict, total=False):
     """Redirect, response or page. Required in a case."""
     redirect_url: str | None
     """The target of a redirect: `/path` on `platform_url` (refused where none is configured) or an absolute `http` or
-    `https` URL. At most 2,048 characters, printable ASCII without spaces. `//`, `\\`, user info and other schemes are
-    refused. A redirect must have a URL when it is sent; a case of the activity `record` must have it from the start."""
+    `https` URL, or one of a scheme that the operator allows (`redirect_schemes`), such as that of an app. At most 2,048
+    characters, printable ASCII without spaces. `//`, `\\`, user info and other schemes are refused, and always
+    `javascript`, `data`, `file` and `blob`. A redirect must have a URL when it is sent; a case of the activity `record`
+    must have it from the start."""
     body: bytes | str | None
     """The body, byte for byte. Default empty, at most 1 MiB (1,048,576 bytes). 204 and 205 have no body."""
     code: int | None

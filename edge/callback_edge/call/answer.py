@@ -109,7 +109,7 @@ def _is_valid(response: callback_pb2.Response) -> bool:
 
 def _is_absolute(url: str) -> bool:
     """Return whether a URL that the proto allows is absolute, not `/path`, and there is one."""
-    return url[:4].lower() == "http"
+    return url != "" and not url.startswith("/")
 
 
 def _host_of(headers: Sequence[tuple[bytes, bytes]]) -> str:

@@ -171,9 +171,7 @@ class Pages:
             again = {key: part async for key, part in _render_again(environment, texts)}
         except TemplatesError as error:
             raise TemplatesError(f"templates_dir {folder}: {error}") from None
-        return cls(
-            rendered, texts, style, answer_template, prompt_template, again, script, has_images=bool(brand.logo)
-        )
+        return cls(rendered, texts, style, answer_template, prompt_template, again, script, has_images=bool(brand.logo))
 
     @property
     def languages(self) -> Sequence[str]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from callback_server import errors
@@ -47,6 +47,7 @@ async def replace_attributes(
     owner: str | None,
     actor: str,
     platform_url: str | None,
+    redirect_schemes: Collection[str],
     cookie_domains: CookieDomains,
     recording: Recording,
 ) -> None:
@@ -70,7 +71,7 @@ async def replace_attributes(
             return  # the first attempt took effect, and the reply of the store was lost
         cookie_host = cookie_domains.host(case.settings.alternative_domain, case.owner)
         broken = [
-            *response_problems(merged, platform_url, case.activity, case.answer_mode),
+            *response_problems(merged, platform_url, redirect_schemes, case.activity, case.answer_mode),
             *cookie_problems(given, cookie_host),
         ]
         if broken:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -210,11 +211,17 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def response_problems(
-    response: Response, platform_url: str | None, activity: str, answer_mode: AnswerMode
+    response: Response,
+    platform_url: str | None,
+    redirect_schemes: Collection[str],
+    activity: str,
+    answer_mode: AnswerMode,
 ) -> list[Violation]:
     """Return the violations in the response of a case.
 
     Where the case itself answers, its response must be complete: no handler adds to it.
     """
     must_be_complete = activity == RECORD or answer_mode is AnswerMode.ACK
-    return problems(response, platform_url=platform_url, must_be_complete=must_be_complete)
+    return problems(
+        response, platform_url=platform_url, redirect_schemes=redirect_schemes, must_be_complete=must_be_complete
+    )

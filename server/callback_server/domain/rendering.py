@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from msgspec.structs import replace
 
 from callback_server.domain.call import CallFailure, CallStatus, Decision, Outcome, failed
@@ -13,14 +15,18 @@ from callback_server.errors import Violation
 class ResponseRenderer:
     """Renders responses as the settings of this server say."""
 
-    def __init__(self, *, platform_url: str | None, cookie_domains: CookieDomains) -> None:
+    def __init__(
+        self, *, platform_url: str | None, cookie_domains: CookieDomains, redirect_schemes: Collection[str] = ()
+    ) -> None:
         """Create a renderer.
 
         Args:
             platform_url: The target of redirects to `/path`. None: such redirects are refused.
             cookie_domains: The domains on which a response may set cookies.
+            redirect_schemes: The schemes besides `http` and `https` that a redirect or a link may have.
         """
         self._platform_url = platform_url
+        self._redirect_schemes = redirect_schemes
         self._cookie_domains = cookie_domains
 
     def cookie_host(self, alternative_domain: str, owner: str) -> str:
@@ -49,7 +55,9 @@ class ResponseRenderer:
 
     def problems(self, response: Response) -> list[Violation]:
         """Return why an effective response cannot be rendered; empty if it can."""
-        return problems(response, platform_url=self._platform_url, must_be_complete=True)
+        return problems(
+            response, platform_url=self._platform_url, redirect_schemes=self._redirect_schemes, must_be_complete=True
+        )
 
     def complete(self, response: Response) -> Response:
         """Return the response as it is sent. It must have no problems."""

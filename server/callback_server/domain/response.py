@@ -7,7 +7,7 @@ effective response must follow.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -61,6 +61,7 @@ NO_PLATFORM: Final = (
 """What is wrong with a `/path` without a platform, and where operators set it."""
 
 
+_WEB_SCHEMES: Final = ("http", "https")
 _NOTHING: Final = Response()
 
 
@@ -72,12 +73,15 @@ def overlay(base: Response, override: Response) -> Response:
     return msgspec.structs.replace(base, **given)
 
 
-def problems(response: Response, *, platform_url: str | None, must_be_complete: bool) -> list[Violation]:
+def problems(
+    response: Response, *, platform_url: str | None, redirect_schemes: Collection[str] = (), must_be_complete: bool
+) -> list[Violation]:
     """Return the violations that forbid `response` to be effective.
 
     Args:
         response: The whole response, after any overlay.
         platform_url: The base of a `/path`. None: none is configured.
+        redirect_schemes: The schemes besides `http` and `https` that a redirect or a link may have, in lower case.
         must_be_complete: Whether a redirect must have its URL already, and a page its heading. A case may get them from
             its handler.
     """
@@ -95,15 +99,13 @@ def problems(response: Response, *, platform_url: str | None, must_be_complete: 
             found.append(
                 Violation("response_link_label", "required", "a link needs a label: response_link_url has none")
             )
-    if platform_url is None and needs_platform(response):
-        found += [
-            Violation(field, "platform_url", NO_PLATFORM)
-            for field, url in (
-                ("response_redirect_url", response.redirect_url),
-                ("response_link_url", response.link_url),
-            )
-            if _is_path(url)
-        ]
+    for field, url in (("response_redirect_url", response.redirect_url), ("response_link_url", response.link_url)):
+        if url is None:
+            continue
+        if _is_path(url) and platform_url is None:
+            found.append(Violation(field, "platform_url", NO_PLATFORM))
+        if not _is_path(url) and (scheme := url.partition(":")[0].lower()) not in {*_WEB_SCHEMES, *redirect_schemes}:
+            found.append(Violation(field, "redirect_schemes", f"{scheme}: is not in the setting redirect_schemes"))
     if response.headers and sum(len(name) + len(value) for name, value in response.headers) > MAX_HEADERS_BYTES:
         found.append(Violation("response_headers", "total_size", f"must have at most {MAX_HEADERS_BYTES} bytes"))
     return found

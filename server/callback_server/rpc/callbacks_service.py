@@ -183,6 +183,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             actor=caller.name,
             owner=(await self._visible.case(case_id, caller)).owner,
             platform_url=self.policy.settings.platform_url,
+            redirect_schemes=self.policy.settings.redirect_schemes,
             cookie_domains=self.policy.cookie_domains,
             recording=self.recording,
         )

@@ -93,7 +93,9 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
         found += in_field("fallback", cookie_problems(fallback.response, cookie_host))
     if request.HasField("response"):
         broken = [
-            *response_problems(response, policy.settings.platform_url, activity, answer_mode),
+            *response_problems(
+                response, policy.settings.platform_url, policy.settings.redirect_schemes, activity, answer_mode
+            ),
             *cookie_problems(response, cookie_host),
         ]
         if broken:
@@ -243,14 +245,24 @@ def _fallback_problems(
             problem = f"must be at most {longest_ms / 1000:g} s, {what}"
             yield Violation("answer_deadline", "too_long", problem)
     if fallback is not None:
-        broken = problems(fallback.response, platform_url=policy.settings.platform_url, must_be_complete=True)
+        broken = _effective_problems(fallback.response, policy)
         yield from in_field("fallback", broken)
+
+
+def _effective_problems(response: Response, policy: Policy) -> list[Violation]:
+    settings = policy.settings
+    return problems(
+        response,
+        platform_url=settings.platform_url,
+        redirect_schemes=settings.redirect_schemes,
+        must_be_complete=True,
+    )
 
 
 def _closed_response_problems(
     request: pb2.GenerateCallbackUrlRequest, response: Response, policy: Policy
 ) -> list[Violation]:
-    found = problems(response, platform_url=policy.settings.platform_url, must_be_complete=True)
+    found = _effective_problems(response, policy)
     if (
         request.state_query_parameter
         and response.type is not ResponseType.REDIRECT

@@ -44,8 +44,10 @@ export abstract class ResponseFields extends Concealing {
   readonly type: ResponseType | undefined;
   /**
    * The target of a redirect: `/path` on `platform_url` (refused where none is configured) or an absolute `http` or
-   * `https` URL. At most 2,048 characters, printable ASCII without spaces. `//`, `\`, user info and other schemes are
-   * refused. A redirect must have a URL when it is sent; a case of the activity `record` must have it from the start.
+   * `https` URL, or one of a scheme that the operator allows (`redirect_schemes`), such as that of an app. At most
+   * 2,048 characters, printable ASCII without spaces. `//`, `\`, user info and other schemes are refused, and always
+   * `javascript`, `data`, `file` and `blob`. A redirect must have a URL when it is sent; a case of the activity
+   * `record` must have it from the start.
    */
   readonly redirectUrl: string | undefined;
   /** The HTTP status: 200–299 or 400–599. Default 200; after a rejection 422. */
