@@ -200,7 +200,11 @@ def test_a_head_that_was_kept_only_adds_problems():
     changed = [stored[0], altered(stored[1], actor="x"), *stored[2:]]
     assert ("MOVED", 3) in found(checked(changed, kept(stored[3])))
     unkeyed = NO_KEY.seal_start(CHAIN, head_of(stored[3]))
-    assert found(checked(stored[4:], kept(stored[3]), start=unkeyed)) == [("UNPROTECTED", 4)]
+    assert found(checked(stored[4:], kept(stored[3]), start=unkeyed)) == [("UNPROTECTED", 4), ("MISSING", 4)]
+    assert found(checked(stored[4:], kept(stored[3]), key=NO_KEY, start=unkeyed)) == [
+        ("UNPROTECTED", 4),
+        ("UNKNOWN_KEY", 5),
+    ]
 
 
 def test_a_head_that_was_kept_proves_that_retention_has_deleted_nothing_younger():

@@ -327,6 +327,34 @@ def own_store(tmp_path):
         yield store
 
 
+MALFORMED = [
+    ({"x": "y"}, "*"),
+    ({"entry": b'{"action":"\xff"}', "mac": b"\xff"}, "*"),
+    ({"entry": b'{"x":' + b"[" * 100_000, "mac": "-"}, "*"),
+    ({"entry": "{}", "mac": "-"}, f"{10**13}-{2**64 - 1}"),
+    ({"entry": "{}", "mac": "-"}, f"{2**64 - 1}-1"),
+]
+
+
+async def test_what_is_no_entry_is_altered_and_no_error_of_the_server(own_store):
+    async with running_services(own_store, principals=lambda: PRINCIPALS) as services:
+        made = await generate(services)
+        await send(services, "CloseCallback", {"callback_case_id": made.callback_case_id}, "orders")
+        chain = keys.partition_of(made.callback_case_id)
+        with redis.Redis(port=own_store.port) as client:
+            for fields, id_ in MALFORMED:
+                client.xadd(keys.audit_key(chain), fields, id_)
+            found = (await problems_of(services))[0]
+            assert {number for number, _ in found} == {chain}
+            assert len(found) >= len(MALFORMED)
+            (entry,) = await entries_of(services, callback_case_id=made.callback_case_id)
+            assert entry.actor == "orders"
+            client.set(keys.audit_key(chain), "?")
+            client.rpush(f"{keys.audit_tag(chain)}:audit_start", "?")
+            found = (await problems_of(services))[0]
+            assert (chain, "no server has stored an entry at 0-0") in found
+
+
 async def test_metrics_count_entries_those_that_came_late_and_what_is_wrong(own_store):
     names = {
         "added": ("callback_audit_entries_total", {"action": "CALLBACK_EXTENDED"}),

@@ -24,7 +24,19 @@ from typing import Any, Final, Protocol, TypeVar
 from callback_process.logs import get_logger
 from callback_server import metrics
 from callback_server.access.principals import Principals, PrincipalsFile
-from callback_server.domain.audit import NO_ENTRIES, UNKNOWN, AuditAction, AuditKey, Change, Head, StoredEntry
+from callback_server.domain.audit import (
+    NO_ENTRIES,
+    START,
+    UNKNOWN,
+    AuditAction,
+    AuditKey,
+    Change,
+    Head,
+    Place,
+    StoredEntry,
+    decode_start,
+    digest_of,
+)
 from callback_server.domain.audit_check import ChainCheck, ChainResult, KnownHead
 from callback_server.store import keys
 from callback_server.store.audit_argument import HeadMovedError, audit_argument
@@ -74,6 +86,8 @@ class AuditLog:
         self._retention_ms = retention_ms
         self._heads: dict[int, Head] = {}
         """The newest known entry of each chain."""
+        self._seen: dict[int, Head] = {}
+        """The newest entry of each chain at the last look."""
         self._lost: dict[int, Head] = {}
         """A head of each chain that the store did not have any more."""
         self._changing: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -127,20 +141,25 @@ class AuditLog:
             self._heads[chain] = next_head
         return result, unsure
 
-    def _take(self, chain: int, newest: StoredEntry | None) -> None:
-        """Take the head that the store has. Tell if it is not proven, or if entries are not there any more."""
+    def _take(self, chain: int, newest: StoredEntry | None) -> bool:
+        """Take the head that the store has. Tell if it is not proven, or if entries are gone: then return True."""
         head = NO_ENTRIES if newest is None else Head.of(newest.place, newest.entry)
-        if newest is not None and (verdict := self._key.judge_entry(newest)) != self._key.best:
+        if newest is not None and (verdict := self._key.judge_entry(chain, newest)) != self._key.best:
             metrics.AUDIT_PROBLEMS.labels("head_not_proven").inc()
             log.warning("audit_head_not_proven", chain=chain, entry=head.sequence, verdict=verdict)
-        known = self._heads.get(chain)
-        if known is not None and (
+        known = self._heads.get(chain, NO_ENTRIES)
+        is_gone = known.sequence > 0 and (
             head.sequence < known.sequence or (head.sequence == known.sequence and head.digest != known.digest)
-        ):
-            self._lost[chain] = known
-            metrics.AUDIT_PROBLEMS.labels("missing").inc()
-            log.warning("audit_entries_missing", chain=chain, known=known.sequence, found=head.sequence)
+        )
+        if is_gone:
+            self._miss(chain, known, head)
         self._heads[chain] = head
+        return is_gone
+
+    def _miss(self, chain: int, known: Head, newest: Head) -> None:
+        self._lost[chain] = known
+        metrics.AUDIT_PROBLEMS.labels("missing").inc()
+        log.warning("audit_entries_missing", chain=chain, known=known.sequence, found=newest.sequence)
 
     async def verify(self, chain: int, kept: Sequence[KnownHead]) -> ChainResult:
         """Verify a chain, also against heads that were kept outside of the store.
@@ -158,7 +177,7 @@ class AuditLog:
 
     async def _checked(self, chain: int, kept: Sequence[KnownHead]) -> ChainResult | None:
         """Verify a chain. None: retention has deleted entries meanwhile."""
-        seen = [heads[chain] for heads in (self._heads, self._lost) if chain in heads]
+        seen = [heads[chain] for heads in (self._heads, self._seen, self._lost) if chain in heads]
         known = [KnownHead(head.sequence, head.digest, head.place_ms, is_kept=False) for head in seen if head.sequence]
         check, after = ChainCheck(chain, self._key, [*kept, *known]), None
         start = None
@@ -192,13 +211,32 @@ class AuditLog:
             await asyncio.sleep(TRIM_INTERVAL_S * random.uniform(0.8, 1.2))  # noqa: S311  # spreads replicas
 
     async def look(self, chain: int) -> None:
-        """Take the newest entry of a chain, as before a change, also if this server changes nothing.
+        """Look whether the newest entry of the last look is still there, and take the newest one.
 
         Raises:
             StoreError: The store did not answer.
         """
         async with self._changing[chain]:
-            self._take(chain, (await read_audit(self._scripts, chain, None, limit=1)).newest)
+            seen = self._seen.get(chain, NO_ENTRIES)
+            before = Place(seen.place_ms, seen.sequence - 1) if seen.sequence else None
+            part = await read_audit(self._scripts, chain, before, limit=1)
+            is_there = seen == NO_ENTRIES or any(digest_of(each.entry) == seen.digest for each in part.entries)
+            is_told = self._take(chain, part.newest)
+            if not (is_there or is_told or self._is_deleted(chain, part.start, seen)):
+                self._miss(chain, seen, self._heads[chain])
+            self._seen[chain] = self._heads[chain]
+
+    def _is_deleted(self, chain: int, start: bytes, seen: Head) -> bool:
+        """Return whether a start that is proven explains that an entry is gone."""
+        mac, _, text = start.partition(b" ")
+        said = decode_start(text)
+        return (
+            said is not None
+            and self._key.judge(START, text, mac.decode("latin-1"), said) is self._key.best
+            and said.chain == chain
+            and said.sequence >= seen.sequence
+            and said.place_ms >= seen.place_ms
+        )
 
     async def trim(self, chain: int) -> bool:
         """Delete the oldest entries of a chain that are past their retention, but never its newest one.
@@ -285,7 +323,7 @@ class AuditLog:
                 limit=1,
             )
             for listed in found:
-                if self._key.judge_entry(listed.stored) == self._key.best:
+                if self._key.judge_entry(keys.STORE_CHAIN, listed.stored) == self._key.best:
                     return listed.entry.principals
             if after is None:
                 return None

@@ -259,9 +259,12 @@ class AuditKey:
         is_right = hmac.compare_digest(mac.encode(), self._mac(said.key_id, kind, text).encode())
         return Verdict.PROVEN if is_right else Verdict.ALTERED
 
-    def judge_entry(self, stored: StoredEntry) -> Verdict:
-        """Return what the HMAC of an entry proves."""
-        return self.judge(ENTRY, stored.entry, stored.mac, decode_entry(stored.entry))
+    def judge_entry(self, chain: int, stored: StoredEntry) -> Verdict:
+        """Return what an entry proves where it stands: an entry of another place proves nothing there."""
+        said = decode_entry(stored.entry)
+        if said is not None and (said.chain, said.sequence) != (chain, stored.place.sequence):
+            return Verdict.ALTERED
+        return self.judge(ENTRY, stored.entry, stored.mac, said)
 
     def seal(self, change: Change, chain: int, head: Head, now_ms: int) -> tuple[StoredEntry, Head]:
         """Return the entry of a change, as it follows a head, and the head that it becomes."""

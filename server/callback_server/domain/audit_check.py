@@ -99,6 +99,7 @@ class ChainCheck:
         self._is_linked = True
         """Whether the next entry must follow that one: not after one that is wrong itself."""
         self._start = NO_ENTRIES
+        self._start_verdict = key.best
         self._count = self._first = 0
         self._proven = ""
         """What an HMAC has proven last. Behind it everything has one under a key of ours."""
@@ -117,6 +118,7 @@ class ChainCheck:
             self._is_linked = False
             return
         self._last = self._start = Head(said.sequence, said.digest, said.place_ms, "")
+        self._start_verdict = verdict
         if verdict is Verdict.PROVEN:
             self._proven = "the record of where the chain begins"
         else:
@@ -210,6 +212,9 @@ class ChainCheck:
         elif sequence <= start.sequence and known.time_ms > start.place_ms:
             # Retention deletes by time: it has not come to this entry.
             text = f"entry {sequence}, which {seen} has, is younger than what retention has deleted"
+            self._report(ProblemKind.MISSING, sequence, text)
+        elif sequence <= start.sequence and self._start_verdict is not self._key.best:
+            text = f"entry {sequence}, which {seen} has, is gone, and nothing proves that retention has deleted it"
             self._report(ProblemKind.MISSING, sequence, text)
 
     def _report(self, kind: ProblemKind, sequence: int, text: str) -> None:
