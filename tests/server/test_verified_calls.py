@@ -112,6 +112,24 @@ async def test_a_verified_request_is_a_call_that_names_its_profile(up):
     assert (call.call_id, call.verification_profile, call.message_id) == (answer.call_id, "it", MESSAGE_ID)
 
 
+async def test_a_denial_of_a_hub_reaches_the_handler_and_is_not_verified(up, tmp_path):
+    hub = {"kind": "hub", "topics": ["https://blog.example/posts"], "denials": True}
+    up.profiles["it"] = profile_of(tmp_path, "one", kind="github", handshake=hub)
+    made = await generate(up, allow_multiple_calls=True)
+
+    async def deny(topic):
+        query = [{"name": name, "value": value} for name, value in (("hub.mode", "denied"), ("hub.topic", topic))]
+        return await up.services.call(made, method="get", request_query=query)
+
+    answer = await deny("https://blog.example/posts")
+    (asked,) = up.asked
+    assert (asked.verified, asked.verification_profile, asked.request_query[0].value) == (False, "", "denied")
+    call = await up.services.call_of(answer.call_id)
+    assert call.verification_failure == "a hub has denied the subscription, and nothing proves it"
+    assert (await refusal(deny("https://blog.example/other"))).reason == "VERIFICATION_FAILED"
+    assert len(up.asked) == 1
+
+
 async def test_the_case_shows_its_profile_and_guard_wherever_it_is_shown(up):
     made = await generate(up, get_guard=pb.GET_GUARD_DETECT)
     shown = [

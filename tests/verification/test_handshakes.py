@@ -101,9 +101,9 @@ def test_only_a_post_is_a_handshake_of_slack(slack):
     assert slack.handshake(changed(from_slack(json.dumps(EVENT)), method="put"), URL) is None
 
 
-@pytest.mark.parametrize("challenge", [None, True, ["x"], "", "<b>", "a b", "a\nb", "\u00e9", "a" * 129])
+@pytest.mark.parametrize("challenge", [None, True, ["x"], "", "<b>", "a b", "a\nb", "\u00e9", "a" * 1025])
 def test_a_challenge_with_forbidden_characters_is_refused_even_with_a_valid_slack_signature(slack, challenge):
-    assert "is not 1 to 128 letters" in refused(slack, from_slack(json.dumps(EVENT | {"challenge": challenge})))
+    assert "is not 1 to 1,024 letters" in refused(slack, from_slack(json.dumps(EVENT | {"challenge": challenge})))
 
 
 def test_a_handshake_that_is_not_declared_is_not_answered(tmp_path):
@@ -144,6 +144,19 @@ def test_a_request_to_end_a_subscription_is_refused(websub, mode):
     assert refused(websub, hub(**TOPIC, **{"hub.mode": mode})) == "hub.mode is not subscribe"
 
 
+def test_a_denial_for_a_topic_of_the_profile_is_a_notice_where_the_settings_say_so(handshaking):
+    profile = handshaking("hub", topics=[TOPIC["hub.topic"]], denials=True)
+    denied = {"hub.mode": "denied", "hub.challenge": None, "hub.reason": "no"}
+    with pytest.raises(VerificationError) as caught:
+        profile.handshake(hub(**TOPIC, **denied), URL)
+    assert caught.value.is_notice
+    with pytest.raises(VerificationError) as caught:
+        profile.handshake(hub(**{"hub.topic": "https://blog.example/other"}, **denied), URL)
+    assert not caught.value.is_notice
+    with pytest.raises(ValidationError, match="denials needs topics"):
+        handshaking("hub", "token", denials=True)
+
+
 def test_other_requests_to_the_url_of_a_hub_are_calls(websub):
     assert websub.handshake(hub(method="post", **TOPIC), URL) is None
     assert websub.handshake(hub(**TOPIC, **{"hub.mode": None}), URL) is None
@@ -162,7 +175,7 @@ def test_a_hub_can_expect_json(handshaking):
     profile = handshaking("hub", "STRAVA", answer="json")
     asked = hub(**{"hub.verify_token": "STRAVA", "hub.challenge": "15f7d1a91c1f40f8a748fd134752feb3"})
     assert profile.handshake(asked, URL) == as_json('{"hub.challenge": "15f7d1a91c1f40f8a748fd134752feb3"}')
-    assert "is not 1 to 128" in refused(profile, hub(**{"hub.verify_token": "STRAVA", "hub.challenge": 'a"b'}))
+    assert "is not 1 to 1,024" in refused(profile, hub(**{"hub.verify_token": "STRAVA", "hub.challenge": 'a"b'}))
 
 
 # ---- Challenges ----
@@ -256,7 +269,7 @@ def test_a_signed_question_is_answered_as_zoom_expects_it(challenger):
     assert refused(profile, asked(body, b"two")) == "no signature is valid"
     assert profile.handshake(asked(b'{"event": "meeting.started"}'), URL) is None
     without = b'{"payload": {}, "event": "endpoint.url_validation"}'
-    assert "is not 1 to 128 letters" in refused(profile, asked(without))
+    assert "is not 1 to 1,024 letters" in refused(profile, asked(without))
 
 
 def test_the_code_of_event_grid_is_repeated_in_json(challenger):
@@ -277,11 +290,39 @@ def test_the_code_of_event_grid_is_repeated_in_json(challenger):
     assert "missing" in refused(profile, changed(asked, query=()))
 
 
-@pytest.mark.parametrize("token", ["", "a b", "a.b", "a=b", "<b>", '"', "a\n", "\u00e9", "{hmac}", "a" * 129])
-def test_only_letters_and_digits_are_signed_or_repeated(challenger, token):
+@pytest.mark.parametrize("token", ["", "a b", "a&b", "<b>", '"', "a\n", "\u00e9", "{hmac}", "a" * 1025])
+def test_only_letters_digits_and_a_few_marks_are_signed_or_repeated(challenger, token):
     for handshake, name in ((CRC, "crc_token"), (DROPBOX, "challenge")):
         profile = challenger(handshake, require_json_object=True)
-        assert "is not 1 to 128" in refused(profile, request(method="get", query=[(name, token)]))
+        assert "is not 1 to 1,024" in refused(profile, request(method="get", query=[(name, token)]))
+
+
+@pytest.mark.parametrize("token", ["a" * 1024, "eyJhbGciOiJub25lIn0.e30.", "dG9rZW4=", "a+b/c~d:e"])
+def test_a_long_challenge_and_one_of_base64_or_a_token_is_repeated(challenger, token):
+    assert challenger(DROPBOX).handshake(request(method="get", query=[("challenge", token)]), URL) == text(token)
+
+
+def test_a_challenge_of_base64_is_signed_and_one_that_could_be_a_signed_message_is_not(challenger):
+    profile = challenger(CRC, signed="{timestamp}.{body}", timestamp="header:x-time")
+    made = base64.b64encode(hmac.digest(b"one", b"dG9rZW4=", "sha256")).decode()
+    expected = as_json(f'{{"response_token": "sha256={made}"}}')
+    assert profile.handshake(request(method="get", query=[("crc_token", "dG9rZW4=")]), URL) == expected
+    assert "is not 1 to" in refused(profile, request(method="get", query=[("crc_token", f"{NOW}.body")]))
+
+
+@pytest.mark.parametrize(("name", "header"), [("asana", "X-Hook-Secret"), ("ringcentral", "Validation-Token")])
+def test_a_challenge_is_answered_in_the_header_in_which_it_came(tmp_path, name, header):
+    """The handshakes of https://developers.asana.com/docs/webhooks-guide and of RingCentral."""
+    profile = profile_of(tmp_path, "one", kind=f"provider:{name}")
+    secret = "b537207f20cbfa02357cf448134da559e8bd39d61597dcd5631b8012eae53e81"
+    assert profile.handshake(request((header, secret)), URL) == answer("", (header.lower(), secret))
+    assert profile.handshake(request(body=b"{}"), URL) is None
+    assert "is not 1 to" in refused(profile, request((header, "a b")))
+
+
+def test_only_a_challenge_in_a_header_is_answered_in_one(challenger):
+    with pytest.raises(ValidationError, match="answer_in_header needs a challenge at header:NAME"):
+        challenger(DROPBOX | {"answer_in_header": True})
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ PROFILES = {
     "both": ((whsec(b"1"), whpk(b"1")), {"kind": "standard-webhooks"}),
     "header": (("one",), {"kind": "shared-secret", "header": "x-key"}),
     "parameter": (("one",), {"kind": "shared-secret", "parameter": "key"}),
+    "member": (("one",), {"kind": "shared-secret", "pointer": "/key"}),
     "basic": (("one",), {"kind": "basic", "username": "me"}),
     "jwt": ((pem(RSA), pem(P256)), TOKEN | {"algorithms": ["RS256", "ES256"]}),
     "jwt by secret": (("s" * 32,), TOKEN | {"algorithms": ["HS256"], "header": "x-token"}),

@@ -427,9 +427,9 @@ def test_a_token_can_be_the_whole_body(profile_for):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"body_hash_claim": None}, "audience must be given, unless body_hash_claim is"),
+        ({"body_hash_claim": None}, "audience must be given, unless body_hash_claim is, or"),
         ({"allow_no_expiry": True}, "allow_no_expiry needs body_hash_claim, and neither max_age_s nor single_use"),
-        ({"body_hash_claim": None, "audience": "a"}, "issuer must be given, unless body_hash_claim is"),
+        ({"body_hash_claim": None, "audience": "a"}, "issuer must be given, unless body_hash_claim is, or"),
         ({"single_use": True, "id": "header:x-id"}, "id and single_use are two ids"),
         ({"body_hash_claim": None, "audience": "a", "issuer": "i", "id": "json:/id"}, "an id in the body needs"),
         ({"whole_body": True}, "whole_body needs no header, parameter or body_hash_claim"),
@@ -511,3 +511,17 @@ def test_a_security_event_that_is_pushed_is_the_body_and_has_its_content_type(cl
         assert profile.verify(sent, URL).message_id == "756E69717565"
     else:
         assert why in refused(profile, sent)
+
+
+def test_a_token_by_a_shared_secret_can_be_for_the_url_alone(tmp_path):
+    """The token of monday.com has no issuer: https://developer.monday.com/apps/docs/authorization-header."""
+    secret = "monday-signing-secret-of-32-bytes"
+    profile = profile_of(tmp_path, secret, kind="provider:monday")
+
+    def sent(**claims):
+        token = jwt.encode({"accountId": 1, "aud": URL, "exp": NOW + 300} | claims, secret)
+        return request(("authorization", token), body=b"{}")
+
+    assert profile.verify(sent(), URL) == VerifiedMessage()
+    assert "Audience" in refused(profile, sent(aud="https://box.example/cb/other"))
+    assert refused(profile, sent(exp=NOW - 300)) == "the token has expired"

@@ -283,7 +283,7 @@ def test_the_profile_accepts_no_odd_form_that_the_makers_library_refuses(name, t
 
 CHECKED_ONCE = {
     "anthropic", "dropbox-sign", "elevenlabs", "line", "livekit", "messagebird", "modern-treasury", "onfido", "openai",
-    "pusher", "qstash", "resend", "telnyx", "wechat-pay", "workos",
+    "plivo", "pusher", "qstash", "resend", "shopify-query", "telnyx", "wechat-pay", "workos",
 }  # fmt: skip
 """Providers whose library accepted the sample when it was made, and does not run here: it is large, requires many other
 packages, or takes no other time than that of the machine."""
@@ -385,3 +385,34 @@ def test_a_message_that_a_route_of_mailgun_forwards_with_an_attachment_passes(tm
     sent = request(("content-type", 'multipart/form-data; boundary="b"'), body=body.encode())
     assert profile.verify(sent, URL).message_id == "t1"
     refused(profile, changed(sent, body=body.replace("t1", "t2").encode()))
+
+
+def test_the_query_of_shopify_has_one_meaning(tmp_path):
+    profile = profile_of(tmp_path, "hush", kind="provider:shopify-query")
+
+    def sent(pairs, signed):
+        made = hmac.new(b"hush", signed, "sha256").hexdigest()
+        return request(method="get", query=[*pairs, ("hmac", made), ("timestamp", str(NOW))])
+
+    end = f"&timestamp={NOW}".encode()
+    profile.verify(sent([("shop", "a=b&c%")], b"shop=a=b%26c%25" + end), URL)
+    for pairs, signed in [
+        ([("shop", "a"), ("code", "1")], b"shop=a" + end),
+        ([("shop", "a&b=1")], b"b=1&shop=a" + end),
+        ([("shop", "a"), ("shop", "b")], b"shop=a&shop=b" + end),
+        ([("shop=a", "b")], b"shop=a=b" + end),
+    ]:
+        refused(profile, sent(pairs, signed))
+    assert "not signed" in refused(profile, changed(sent([("shop", "a")], b"shop=a" + end), body=b"x"))
+
+
+def test_a_message_of_plivo_is_read_in_one_way(tmp_path):
+    sample = PROVIDERS["plivo"].sample
+    profile = profile_of(tmp_path, sample.secret, kind="provider:plivo")
+    sent = request(*map(tuple, sample.headers), body=sample.body.encode())
+    profile.verify(sent, sample.url)
+    with_nonce = dict(sample.headers) | {"x-plivo-signature-v3-nonce": "1.2"}
+    assert "must end it" in refused(profile, changed(sent, headers=tuple(with_nonce.items())), sample.url)
+    assert "must end it" in refused(profile, sent, f"{sample.url}?a=1")
+    assert "not signed" in refused(profile, changed(sent, headers=sent.headers[1:]), sample.url)
+    refused(profile, changed(sent, body=sent.body + b"&A=1"), sample.url)

@@ -43,7 +43,7 @@ def signs_body(provider):
 WITH_SIGNED_BODY = those(signs_body)
 WITH_ID = set(those(lambda provider: provider.profile["kind"] == "standard-webhooks" or provider.profile.get("id")))
 WITH_TIME = those(lambda provider: provider.sample.time)
-WITH_SIGNED_MEMBERS = those(lambda provider: "json:" in str(provider.profile.get("signature")))
+WITH_SIGNED_MEMBERS = those(lambda provider: "json:/" in str(provider.profile.get("signature")))
 WITH_PARAMETER = those(lambda provider: "parameter" in provider.profile)
 WITH_SECRET = those(lambda provider: provider.profile["kind"] not in KEY_KINDS)
 

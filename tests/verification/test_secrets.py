@@ -1,6 +1,7 @@
 """Secrets that a request contains in clear, and addresses: a correct one passes, and no handler gets the secret."""
 
 import base64
+import json
 
 import pytest
 from pydantic import ValidationError
@@ -149,3 +150,21 @@ def test_an_address_passes_within_the_ranges(tmp_path, networks, address, passes
 def test_invalid_networks_are_refused(tmp_path, networks):
     with pytest.raises(ValidationError):
         profile_of(tmp_path, kind="address", networks=networks)
+
+
+@pytest.mark.parametrize("written", [lambda text: json.dumps(text), lambda text: json.dumps(text, ensure_ascii=False)])
+def test_a_secret_in_the_body_passes_and_is_removed_from_the_request(tmp_path, written):
+    profile = profile_of(tmp_path, SECRET, kind="shared-secret", pointer="/hook/passcode")
+    assert profile.reads_body
+    body = f'{{"hook": {{"passcode" :{written(SECRET)}}}, "x":  1}}'.encode()
+    assert profile.verify(request(body=body), URL) == VerifiedMessage()
+    assert profile.redacted(request(body=body)).body == b'{"hook": {"passcode" :""}, "x":  1}'
+    assert refused(profile, request(body=body.replace(b"w+rd", b"word"))) == "the secret is wrong"
+    assert refused(profile, request(body=b"{}")) == "json:/hook/passcode is missing"
+    assert "too large" in refused(profile, request(body=body + b" " * 1024 * 1024))
+
+
+def test_a_secret_has_one_place(tmp_path):
+    for places in ({}, {"header": "x-key", "pointer": "/key"}, {"parameter": "key", "pointer": "/key"}):
+        with pytest.raises(ValidationError, match="needs header or parameter or pointer"):
+            profile_of(tmp_path, SECRET, kind="shared-secret", **places)

@@ -99,6 +99,8 @@ class PreconditionChecker:
             return _verified(pending, name, profile, url)
         except VerificationError as error:
             reason, why = error.reason, str(error)
+            if error.is_notice:
+                return _unverified(pending, name, profile, why)
             profile.want_keys(error, owner=required.owner, url=url)
             log.warning(
                 "verification_failed",
@@ -124,9 +126,13 @@ class PreconditionChecker:
             if reason is FailureReason.KEYS:
                 raise errors.VerificationUnavailableError(KEYS_RETRY_S)
             raise errors.VerificationFailedError(profile.challenge)
-        # The request is recorded without the profile, because it has not passed it.
-        request = replace(profile.redacted(pending.request), verification_failure=why)
-        return replace(pending, request=request, verification=Verification(profile=name))
+        return _unverified(pending, name, profile, why)
+
+
+def _unverified(pending: PendingCall, name: str, profile: Profile, why: str) -> PendingCall:
+    """Return the pending call as one without the profile, because the request has not passed it."""
+    request = replace(profile.redacted(pending.request), verification_failure=why)
+    return replace(pending, request=request, verification=Verification(profile=name))
 
 
 def _confirmed(pending: PendingCall, prompt: Prompt | None) -> PendingCall | None:

@@ -1,8 +1,8 @@
 """Handshakes: requests by which a sender asks whether a URL accepts its calls. A handshake is not a call.
 
 The answer repeats or signs a part of the request. It is always harmless text, for any browser or proxy: short,
-printable, and without the special characters of HTML. The tokens of Microsoft and of hubs are longer texts with spaces
-and other marks; every other challenge has only letters, digits, `_` and `-`.
+printable, and without the special characters of HTML. The tokens of Microsoft and of hubs are texts with spaces and
+other marks; every other challenge has only letters, digits and a few marks.
 """
 
 from __future__ import annotations
@@ -28,8 +28,11 @@ from callback_server.verification.settings.handshakes import (
 )
 
 _HARMLESS: Final = re.compile(r"[ !#-%(-;=?-~]{1,1024}")  # printable ASCII except " & ' < >
-_CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
-"""Challenges that are signed or repeated. Anyone can have such a text signed, so no signed message may look like it."""
+_SIGNED: Final = re.compile(r"[A-Za-z0-9_=-]{1,1024}")
+"""Challenges that are signed. Anyone can have such a text signed, so no signed message may look like it."""
+_REPEATED: Final = re.compile(r"[A-Za-z0-9_.~=+/:-]{1,1024}")
+"""Challenges that are only repeated, also in JSON."""
+_UNFIT: Final = "the challenge is not 1 to 1,024 letters, digits and the marks that are allowed"
 _MAX_BYTES: Final = 4096
 """Size limit of a handshake from an unverified sender, in bytes. Slack's has three short members."""
 _ORIGIN: Final = re.compile(r"[A-Za-z0-9.:_-]{1,253}")
@@ -75,13 +78,16 @@ class Challenge:
             return None
         if self._settings.verified:
             verify()
-        if challenge is None or not _CHALLENGE.fullmatch(challenge):
-            raise VerificationError("the challenge is not 1 to 128 letters, digits, _ and -")
+        if challenge is None or not (_REPEATED if self._sign is None else _SIGNED).fullmatch(challenge):
+            raise VerificationError(_UNFIT)
         answer = self._settings.answer
         if self._sign is not None:
             made = self._sign(challenge.encode())
             answer = answer.replace("{hmac:base64}", base64.b64encode(made).decode()).replace("{hmac}", made.hex())
         answer = answer.replace("{challenge}", challenge)
+        if self._settings.answer_in_header:
+            headers = ((self._challenge.name.lower(), answer),)
+            return Response(type=ResponseType.RESPONSE, code=200, headers=headers, body=b"")
         return _reply(answer, "application/json" if answer.startswith("{") else "text/plain")
 
 
@@ -103,21 +109,27 @@ class HubChallenge:
         """Implement `Handshake.answer`. Requests to end a subscription are refused."""
         if request.method != "get" or all(name != "hub.mode" for name, _ in request.query):
             return None
+        if self._settings.denials and request_fields.parameter(request, "hub.mode") == "denied":
+            self._check_topic(request)
+            raise VerificationError("a hub has denied the subscription, and nothing proves it", is_notice=True)
         if request_fields.parameter(request, "hub.mode") != "subscribe":
             raise VerificationError("hub.mode is not subscribe")
         if self._tokens:
             token = request_fields.octets(request_fields.parameter(request, "hub.verify_token"))
             if not request_fields.matches(self._tokens, token):
                 raise VerificationError("hub.verify_token is wrong", FailureReason.SIGNATURE)
-        topics = self._settings.topics
-        if topics and request_fields.parameter(request, "hub.topic") not in topics:
-            raise VerificationError("hub.topic is not a topic of the profile")
+        self._check_topic(request)
         challenge = request_fields.parameter(request, "hub.challenge")
         if self._settings.answer == "text":
             return _reflected(challenge)
-        if not _CHALLENGE.fullmatch(challenge):
-            raise VerificationError("the challenge is not 1 to 128 letters, digits, _ and -")
+        if not _REPEATED.fullmatch(challenge):
+            raise VerificationError(_UNFIT)
         return _reply(json.dumps({"hub.challenge": challenge}), "application/json")
+
+    def _check_topic(self, request: Request) -> None:
+        topics = self._settings.topics
+        if topics and request_fields.parameter(request, "hub.topic") not in topics:
+            raise VerificationError("hub.topic is not a topic of the profile")
 
 
 class ValidationToken:

@@ -26,11 +26,20 @@ class FailureReason(enum.StrEnum):
 class VerificationError(Exception):
     """A request does not pass. The text is the reason for the log, without secrets and without request content."""
 
-    def __init__(self, text: str, reason: FailureReason = FailureReason.MALFORMED, *, keys_url: str = "") -> None:
+    def __init__(
+        self,
+        text: str,
+        reason: FailureReason = FailureReason.MALFORMED,
+        *,
+        keys_url: str = "",
+        is_notice: bool = False,
+    ) -> None:
         super().__init__(text)
         self.reason = reason
         self.keys_url = keys_url
         """With the reason KEYS: the URL of the keys that are not known, which `Profile.want_keys` has fetched."""
+        self.is_notice = is_notice
+        """Whether the request is a call that is not verified, because the settings allow it without proof."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
-"""Verification by secrets in plain text: in a header, in the query, or as a password. A reader can reuse them."""
+"""Verification by secrets in plain text: in a header, query or body, or as a password. A reader can reuse them."""
 
 from __future__ import annotations
 
 import base64
+import json
 from abc import abstractmethod
 from collections.abc import Sequence
 from urllib.parse import unquote_plus
@@ -11,6 +12,7 @@ import msgspec
 
 from callback_server.domain.call import Request
 from callback_server.verification import request_fields
+from callback_server.verification.places import Place, parse_place
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.settings.credentials import BasicSettings, SharedSecretSettings
 from callback_server.verification.verifier import Explanation, Verifier
@@ -45,7 +47,7 @@ class _PlainSecret(Verifier):
 
 
 class SharedSecret(_PlainSecret):
-    """Verifier: a secret in a header or in the query.
+    """Verifier: a secret in a header, in the query or in a member of the body.
 
     Args:
         settings: Place of the secret.
@@ -58,18 +60,24 @@ class SharedSecret(_PlainSecret):
     def __init__(self, settings: SharedSecretSettings, secrets: Sequence[bytes]) -> None:
         self._header = settings.header
         self._parameter = settings.parameter
+        self._member = None if settings.pointer is None else parse_place(f"json:{settings.pointer}")
+        self.reads_body = self._member is not None
         self.valid = secrets
 
     def redacted(self, request: Request) -> Request:
         """Implement `Verifier.redacted`."""
         if self._header is not None:
             return _without_header(request, self._header)
+        if self._member is not None:
+            return _without_member(request, self._member)
         return _without_parameter(request, self._parameter or "")
 
     def given(self, request: Request) -> bytes:
         """Return the secret of a request."""
         if self._header is not None:
             return _header_octets(request_fields.header(request, self._header))
+        if self._member is not None:
+            return request_fields.octets(_member(request, self._member))
         return request_fields.octets(request_fields.parameter(request, self._parameter or ""))
 
 
@@ -104,6 +112,28 @@ def _header_octets(value: str) -> bytes:
         return value.encode("latin-1")
     except UnicodeEncodeError:
         raise VerificationError("the header has characters beyond latin-1") from None
+
+
+def _member(request: Request, place: Place) -> str:
+    """Return the value of a member of the body."""
+    if len(request.body) > request_fields.MAX_UNVERIFIED_BYTES:
+        raise VerificationError("the body is too large to be read before it is verified")
+    found = place.find(request)
+    if found is None:
+        raise VerificationError(f"{place} is missing", FailureReason.MISSING)
+    return found
+
+
+def _without_member(request: Request, place: Place) -> Request:
+    """Return the request with an empty text in place of a member of its body, and the rest of the body as it was."""
+    try:
+        value = _member(request, place)
+    except VerificationError:
+        return request
+    body = request.body
+    for written in (json.dumps(value), json.dumps(value, ensure_ascii=False), value):
+        body = body.replace(written.encode("utf-8", "surrogatepass"), b'""') if value else body
+    return msgspec.structs.replace(request, body=body, body_size=len(body) if request.body_size else 0)
 
 
 def _without_header(request: Request, name: str) -> Request:

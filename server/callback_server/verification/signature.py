@@ -294,6 +294,8 @@ class Signature(Verifier):
                 return request_fields.octets(urlsplit(url).path)
             case "query":
                 return request_fields.octets(request.query_string)
+            case "query-pairs":
+                return _query_pairs(request, {each.name for each in self._places if each.kind == "query"})
             case "body-hash":
                 return hashlib.new(self._hash_name, request.body).hexdigest().encode()
             case "body-hash:base64":
@@ -401,6 +403,21 @@ def _sorted_form(request: Request, *, has_url: bool) -> bytes:
     if text.startswith(("?", "&")):
         raise VerificationError("the form begins as the query of a URL does")
     return request_fields.octets(text)
+
+
+def _query_pairs(request: Request, signatures: Collection[str]) -> bytes:
+    """Return the sorted parameters of the query without the signatures, as `a=1&b=2`, as the library of Shopify does.
+
+    The marks in names and values are escaped, so it has one meaning.
+    """
+    pairs = [(name, value) for name, value in request.query if name not in signatures]
+    if len(dict(pairs)) != len(pairs):
+        raise VerificationError("a parameter occurs more than once")
+    escaped = (
+        f"{name.replace('%', '%25').replace('=', '%3D')}={value.replace('%', '%25')}".replace("&", "%26")
+        for name, value in pairs
+    )
+    return request_fields.octets("&".join(sorted(escaped)))
 
 
 def make_hmac_signature(settings: HmacSettings, credentials: Sequence[Credential]) -> Signature:

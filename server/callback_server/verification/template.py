@@ -28,9 +28,9 @@ from typing import Final
 
 from callback_server.verification.places import Place, parse_value_place
 
-PLACEHOLDERS: Final = ("timestamp", "id", "method", "url", "host", "path", "query", "header:NAME", "json:POINTER",
-                       "form-json:NAME/POINTER", "open:PLACE", "receiver-id", "body", "body-hash", "body-hash:base64",
-                       "form", "body-crc32", "members:NAME,NAME?")  # fmt: skip
+PLACEHOLDERS: Final = ("timestamp", "id", "method", "url", "host", "path", "query", "query-pairs",
+                       "header:NAME", "json:POINTER", "form-json:NAME/POINTER", "open:PLACE", "receiver-id",
+                       "body", "body-hash", "body-hash:base64", "form", "body-crc32", "members:NAME,NAME?")  # fmt: skip
 """Placeholders of a template, each at most once."""
 
 BODY: Final = frozenset({"body", "body-hash", "body-hash:base64", "form"})
@@ -93,8 +93,9 @@ class Template:
                 raise ValueError("{form} must be the last placeholder, or only places with text before them follow")
             case _ if part.startswith(_OPEN) and not self._is_read_from_end(part):
                 raise ValueError(f"only places with text before them can follow {{{part}}}")
-            case _ if members_of(part):
-                raise ValueError("{members:…} must be the last placeholder, because nothing marks its end")
+            case _ if members_of(part) or part == "query-pairs":
+                named = "members:…" if members_of(part) else part
+                raise ValueError(f"{{{named}}} must be the last placeholder, because nothing marks its end")
             case "url" if not re.match(r"[ \n?]", text) and (text or rest[0] not in ("body", "form")):
                 raise ValueError("a space, a line break, a question mark or {body} must follow {url}, to mark its end")
             case "host" if not text and rest[0] == "path":

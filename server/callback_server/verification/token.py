@@ -84,7 +84,7 @@ class Token(Verifier):
         token = self._token(request)
         if len(token) > request_fields.MAX_UNVERIFIED_BYTES:
             raise VerificationError("the token is too long")
-        claims = self._claims(token)
+        claims = self._claims(token, url)
         settings, leeway = self._settings, self._settings.leeway_s
         if settings.events is not None:
             _check_events(settings.events, jwt.get_unverified_header(token), claims)
@@ -139,12 +139,13 @@ class Token(Verifier):
             return request_fields.octets(request_fields.header(request, settings.header))
         return request_fields.octets(request_fields.authorization(request, "Bearer"))
 
-    def _claims(self, token: bytes) -> dict[str, Any]:
+    def _claims(self, token: bytes, url: str) -> dict[str, Any]:
+        audience = self._settings.audience
         return signed_claims(
             token,
             self._keys(),
             algorithms=self._settings.algorithms,
-            audience=self._settings.audience,
+            audience=url if audience == "{url}" else audience,
             issuer=self._settings.issuer,
             required=self._required,
         )

@@ -192,6 +192,7 @@ def _provided(
             _sign_with_key(message, settings, read_private_key(secret))
         case SharedSecretSettings():
             place = Place("header", settings.header) if settings.header else Place("query", settings.parameter or "")
+            place = parse_place(f"json:{settings.pointer}") if settings.pointer else place
             text = secret.decode("latin-1").rstrip("\r\n")
             if place.kind == "header" and _CONTROL.search(text):
                 raise SampleError(f"the secret has a line break or a control character, which no {place} can have")
@@ -308,6 +309,8 @@ def _add_token(message: Message, settings: JwtSettings, content: bytes) -> None:
     claims: dict[str, Any] = {"iat": int(message.time), "exp": int(message.time) + _TOKEN_LIFE_S}
     if settings.issuer is not None:
         claims["iss"] = settings.issuer
+    if settings.audience is not None:
+        claims["aud"] = settings.audience.replace("{url}", message.url)
     if settings.body_hash_claim is not None:
         digest = hashlib.sha256(message.body).digest()
         claims[settings.body_hash_claim] = ENCODERS[settings.body_hash_encoding](digest)[0].decode()

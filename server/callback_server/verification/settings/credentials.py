@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from callback_process.settings import Network
+from callback_server.verification.places import parse_place
 from callback_server.verification.settings.common import CommonSettings, WithSecrets
 from callback_server.verification.settings.values import FieldName, Username
+
+
+def _pointer(text: str) -> str:
+    parse_place(f"json:{text}")
+    return text
 
 
 class SharedSecretSettings(WithSecrets):
@@ -21,10 +27,13 @@ class SharedSecretSettings(WithSecrets):
     parameter: str | None = Field(default=None, min_length=1, max_length=100)
     """Query parameter whose value is the secret."""
 
+    pointer: Annotated[str, Field(max_length=200), AfterValidator(_pointer)] | None = None
+    """JSON pointer (RFC 6901) of the secret in the body, such as `/passcode`."""
+
     @model_validator(mode="after")
     def _one_place(self) -> SharedSecretSettings:
-        if (self.header is None) == (self.parameter is None):
-            raise ValueError("needs header or parameter, not both")
+        if [self.header, self.parameter, self.pointer].count(None) != 2:
+            raise ValueError("needs header or parameter or pointer, and only one of them")
         return self
 
 

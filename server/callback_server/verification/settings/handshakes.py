@@ -21,7 +21,8 @@ class SlackHandshake(SettingsTable):
 class ChallengeHandshake(SettingsTable):
     """Challenge at a place of the request, which the answer repeats or signs.
 
-    Only a challenge of 1 to 128 letters, digits, `_` and `-` gets an answer.
+    Only a challenge of 1 to 1,024 letters, digits, `_`, `-` and `=` gets an answer. One that the answer only repeats
+    can also have `.`, `~`, `+`, `/` and `:`.
     """
 
     kind: Literal["challenge"]
@@ -40,6 +41,15 @@ class ChallengeHandshake(SettingsTable):
     first secret of the profile, in lower-case hexadecimal or in base64. An answer that begins with the brace
     of an object is JSON."""
 
+    answer_in_header: bool = False
+    """Whether the answer is the value of the header in which the challenge came, and the body is empty."""
+
+    @model_validator(mode="after")
+    def _has_a_header(self) -> ChallengeHandshake:
+        if self.answer_in_header and not self.challenge.startswith("header:"):
+            raise ValueError("answer_in_header needs a challenge at header:NAME")
+        return self
+
     @property
     def signs(self) -> bool:
         """Whether the answer contains an HMAC of the challenge."""
@@ -55,6 +65,10 @@ class HubHandshake(SettingsTable):
     """Files, each with one valid `hub.verify_token`, as Meta sends it."""
     topics: list[str] = []
     """Valid values of `hub.topic`, as WebSub sends it."""
+    denials: bool = False
+    """Whether a GET with `hub.mode=denied` for one of `topics` is a call, so that its owner learns that the hub has
+    denied or ended the subscription. Nothing proves its sender, so the call is not verified: its handler must check
+    that."""
     answer: Literal["text", "json"] = "text"
     """Form of the answer: the challenge alone, or a JSON object with it, as Strava expects."""
 
@@ -62,6 +76,8 @@ class HubHandshake(SettingsTable):
     def _proves_something(self) -> HubHandshake:
         if not self.verify_token_files and not self.topics:
             raise ValueError("needs verify_token_files or topics")
+        if self.denials and not self.topics:
+            raise ValueError("denials needs topics")
         return self
 
 

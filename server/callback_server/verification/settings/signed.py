@@ -27,7 +27,7 @@ from callback_server.verification.settings.values import (
 )
 from callback_server.verification.template import BODY, URL, Template
 
-_NOT_IN_CHALLENGE: Final = re.compile(rb"[^A-Za-z0-9_-]")
+_NOT_IN_CHALLENGE: Final = re.compile(rb"[^A-Za-z0-9_=-]")
 
 
 class SignedSettings(WithTolerance):
@@ -53,7 +53,8 @@ class SignedSettings(WithTolerance):
     signed: TemplateText = "{body}"
     """Template of the signed bytes, as in `{timestamp}.{body}`, with `{body}` (the original bytes), `{timestamp}` and
     `{id}` (as they were sent), `{method}` (in upper case), `{url}` (whole, with its query), `{host}`, `{path}`,
-    `{query}`, `{header:NAME}`, `{json:POINTER}` (a member of the body), `{form-json:NAME/POINTER}`, `{open:PLACE}`
+    `{query}`, `{query-pairs}` (the parameters of the query but for the signature, as Shopify sorts and joins them),
+    `{header:NAME}`, `{json:POINTER}` (a member of the body), `{form-json:NAME/POINTER}`, `{open:PLACE}`
     (such a place whose value may contain the text that follows it), `{body-hash}` (by the hash function of `algorithm`,
     lower-case hexadecimal), `{body-hash:base64}`, `{form}` (the names and values of a form, sorted and joined; next to
     `{url}`, a body that is no form must have its SHA-256 in the parameter `bodySHA256`, as Twilio sends it),
@@ -98,7 +99,7 @@ class SignedSettings(WithTolerance):
             raise ValueError("a place in the body needs the body in signed, or allow_unsigned_body = true")
         if any(each.kind == "query" for each in places) and parts & URL:
             raise ValueError("a signature in the query cannot cover the query; take {url} and {query} out of signed")
-        if not parts & {*BODY, "url"} and not self.allow_unsigned_body:
+        if not parts & {*BODY, "url", "query-pairs"} and not self.allow_unsigned_body:
             raise ValueError("signed must contain {body} or {url}; without them, set allow_unsigned_body = true")
         if parts & BODY and self.allow_unsigned_body:
             raise ValueError("allow_unsigned_body needs signed without the body")
@@ -127,7 +128,7 @@ class SignedSettings(WithTolerance):
             # The end of a field is not marked in {form}: another time could be read from the same signed bytes.
             is_covered = (
                 (place.in_body and parts & BODY - {"form"})
-                or (place.kind == "query" and parts & URL)
+                or (place.kind == "query" and parts & {*URL, "query-pairs"})
                 or place in Template(self.signed).places()
             )
             if "timestamp" not in parts and not is_covered:
@@ -180,7 +181,7 @@ class HmacSettings(SignedSettings, WithSecrets):
         if not differs:
             raise ValueError(
                 "a challenge could be a signed message, and anyone can have a challenge signed; signed must contain a"
-                " character that is no letter, digit, _ or -, or set require_json_object = true with {body} in signed"
+                " character that is no letter, digit, _, = or -, or set require_json_object = true with {body} in it"
             )
         return self
 

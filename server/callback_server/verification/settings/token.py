@@ -28,8 +28,8 @@ class JwtSettings(CommonSettings):
     algorithms: list[JwtAlgorithm] = Field(min_length=1)
     """Allowed algorithms: either ones with a public key, or `HS…`, not both."""
     audience: str | None = Field(default=None, min_length=1, max_length=500)
-    """Required `aud` of the token, or one of its values. It can be left out only with `body_hash_claim`, for a sender
-    whose tokens have none."""
+    """Required `aud` of the token, or one of its values; `{url}` is the URL of the callback. It can be left out only
+    for a sender whose tokens have none, with `body_hash_claim` or with `HS…`, whose secret only the sender has."""
     issuer: str | None = Field(default=None, min_length=1, max_length=500)
     """Required `iss` of the token. It can be left out in the same way."""
     header: FieldName | None = None
@@ -77,8 +77,8 @@ class JwtSettings(CommonSettings):
     def _for_this_receiver(self) -> JwtSettings:
         """Refuse a token that the issuer may have made for anyone, unless it was made for this body."""
         for name in ("audience", "issuer"):
-            if getattr(self, name) is None and self.body_hash_claim is None:
-                raise ValueError(f"{name} must be given, unless body_hash_claim is")
+            if getattr(self, name) is None and self.body_hash_claim is None and not self.is_symmetric:
+                raise ValueError(f"{name} must be given, unless body_hash_claim is, or algorithms are HS…")
         return self
 
     @model_validator(mode="after")
