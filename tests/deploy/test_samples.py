@@ -1,5 +1,6 @@
 """The samples in `docs/deploy`: their programs accept them, and they contain the required settings."""
 
+import asyncio
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grpc
 import pytest
 import trustme
 import yaml
@@ -270,3 +272,23 @@ def test_haproxy_and_nginx_use_the_ports_of_the_units():
         assert f"server 127.0.0.1:808{n} " in nginx
         assert f"proxy_pass http://127.0.0.1:808{n};" in nginx
         assert f'"${{EDGE_{n}-127.0.0.1}}:808{n}" check port 908{n}' in (SAMPLES / "haproxy.cfg").read_text()
+
+
+def test_the_firewall_knows_the_grpc_ports_of_the_units_and_refuses_the_others():
+    assert "CALLBACK_GRPC_BIND=127.0.0.1:5005%i\n" in (SAMPLES / "callback-server@.service").read_text()
+    rules = [line.strip() for line in (SAMPLES / "grpc.nft").read_text().splitlines() if "dport" in line]
+    assert all(rule.startswith("tcp dport { 50051, 50052 } ") for rule in rules)
+    assert [rule.split()[-1] for rule in rules] == ["accept", "accept", "reset"]
+
+
+async def test_the_reproduction_of_endless_headers_sends_them_to_a_grpc_port():
+    server = grpc.aio.server()
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        program = [sys.executable, SAMPLES / "continuation.py", "127.0.0.1", str(port), "0.1"]
+        running = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
+        said, _ = await running.communicate()
+    finally:
+        await server.stop(0)
+    assert (running.returncode, said.split()[1:]) == (0, [b"MB", b"sent"])
