@@ -1,7 +1,7 @@
 """The generated files of the Go client: stubs, and what the package says of the contract.
 
-The stubs are in a package that other modules cannot import, so they have neither the rules of the contract nor its
-comments: a change of these does not change them.
+The stubs have neither the rules of the contract nor its comments: a change of these does not change them. Their package is
+public: a second copy in a program, of its own, would register the same files and panic.
 """
 
 import re
@@ -19,7 +19,7 @@ from generators.go_values import Values
 
 PACKAGE = ROOT / "clients" / "go"
 """The Go module. Its `internal/tools` has the plugins of protoc, with their versions."""
-STUBS = "internal/v1"
+STUBS = "v1"
 """The folder of the stubs, in the module."""
 OWNED = (f"{STUBS}/*.go",)
 """Patterns of files that only this generator writes, in PACKAGE."""

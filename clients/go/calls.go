@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	v1 "callback.example/callback/internal/v1"
+	v1 "callback.example/callback/v1"
 )
 
 // Verified returns whether the request passed a verification profile. A profile that only reports lets others through.

@@ -16,7 +16,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
-	v1 "callback.example/callback/internal/v1"
+	v1 "callback.example/callback/v1"
 )
 
 // Client is a client of a Callback server: it generates URLs, sets responses, answers calls, and reads and watches what
@@ -194,7 +194,7 @@ func (c *Client) ResolveCallback(ctx context.Context, caseID string, answer Answ
 
 // WaitForCall waits for a call of a case to end, and returns it with its body: the earliest one with a greater Attempt
 // than after (0 for the first call). No call is missed between generating the URL and waiting. It waits until the context
-// ends, without a limit if the context has none, but fails if the server is away for longer than a request may take.
+// ends, without a limit if the context has none, also while the server is away, unless the client has [WithoutRetries].
 //
 // Errors: CALLBACK_CLOSED (there is no such call, and none can arrive), [context.DeadlineExceeded] and [context.Canceled]
 // (the context ended first), [ErrNotFound], [ErrUnavailable].
@@ -202,10 +202,11 @@ func (c *Client) WaitForCall(ctx context.Context, caseID string, after int64) (*
 	pauses := pauses{next: 100 * time.Millisecond, longest: time.Second}
 	for {
 		found, err := c.endedCall(ctx, caseID, after)
-		if found != nil || err != nil && !isOfContext(err) {
+		isAway := errors.Is(err, ErrUnavailable) && c.connection.retry // the wait goes on
+		if found != nil || err != nil && !isAway && !isOfContext(err) {
 			return found, err
 		}
-		if err != nil && ctx.Err() == nil { // of one request, and not of the wait
+		if err != nil && !isAway && ctx.Err() == nil { // of one request, and not of the wait
 			return nil, err
 		}
 		if !sleep(ctx, pauses.take(0)) {

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	v1 "callback.example/callback/internal/v1"
+	v1 "callback.example/callback/v1"
 )
 
 // conversion is a function that makes a value of a message, or the other way round.

@@ -10,7 +10,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	v1 "callback.example/callback/internal/v1"
+	v1 "callback.example/callback/v1"
 )
 
 // This file converts values of each type. Which fields there are is in the generated files.

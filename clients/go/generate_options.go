@@ -7,7 +7,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	v1 "callback.example/callback/internal/v1"
+	v1 "callback.example/callback/v1"
 )
 
 // WithActivityCase sets a text that the handler gets unchanged. Default empty, at most 200 characters.

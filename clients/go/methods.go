@@ -7,7 +7,7 @@ import (
 	"iter"
 	"time"
 
-	v1 "callback.example/callback/internal/v1"
+	v1 "callback.example/callback/v1"
 )
 
 // CloseCallback closes a case at once, whatever its status. Calls that run continue, and their callers get a

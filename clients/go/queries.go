@@ -5,7 +5,7 @@ package callback
 import (
 	"time"
 
-	v1 "callback.example/callback/internal/v1"
+	v1 "callback.example/callback/v1"
 )
 
 // CallbackQuery selects cases of one owner, and a page of them.

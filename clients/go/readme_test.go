@@ -100,7 +100,7 @@ func TestEachSnippetOfTheReadmeRuns(t *testing.T) {
 		t.Fatal(unformatted)
 	}
 	// With the race detector, because the packages are then compiled already, for these tests.
-	shop.run("go", "build", "-race", "-ldflags=-s -w", "-o", "bin/", "./handler", "./generate", "./web", "./tour")
+	shop.run("go", "build", "-race", "-ldflags=-s -w", "-o", "bin/", "./handler", "./generate", "./raw", "./web", "./tour")
 
 	t.Run("a handled callback", func(t *testing.T) {
 		shop := shop.in(t)
@@ -114,6 +114,11 @@ func TestEachSnippetOfTheReadmeRuns(t *testing.T) {
 		}
 		if reply := visit(t, url+"?status=paid"); reply.status != 302 || reply.location != "https://shop.example/thankyou" {
 			t.Fatal(reply)
+		}
+	})
+	t.Run("the stubs beside the client", func(t *testing.T) {
+		if printed := shop.in(t).run("bin/raw"); printed != "client "+callback.Version+" activities true\n" {
+			t.Fatal(printed)
 		}
 	})
 	t.Run("a tour", func(t *testing.T) {

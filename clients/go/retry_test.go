@@ -21,7 +21,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"callback.example/callback"
-	v1 "callback.example/callback/internal/v1"
+	v1 "callback.example/callback/v1"
 )
 
 // scriptedOwner is a real gRPC server for owners that answers by a script: for failures that a Callback server does not
@@ -527,4 +527,26 @@ func seenAfterALoss(t *testing.T, timeout time.Duration) (seen []string) {
 		seen = append(seen, event.CallID)
 	}
 	return seen
+}
+
+func TestAWaitForACallOutlastsAServerThatIsAway(t *testing.T) {
+	client := got(callback.NewClient("127.0.0.1:1", callback.WithTimeout(10*time.Millisecond)))(t)
+	defer func() { _ = client.Close() }()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- ignore(client.WaitForCall(ctx, "case-1", 0)) }()
+	select {
+	case err := <-ended:
+		t.Fatal(err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	once := got(callback.NewClient("127.0.0.1:1", callback.WithoutRetries()))(t)
+	defer func() { _ = once.Close() }()
+	if err := ignore(once.WaitForCall(t.Context(), "case-1", 0)); !errors.Is(err, callback.ErrUnavailable) {
+		t.Fatal(err)
+	}
 }

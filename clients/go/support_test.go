@@ -17,7 +17,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"callback.example/callback"
-	v1 "callback.example/callback/internal/v1"
+	v1 "callback.example/callback/v1"
 )
 
 // patience is how long a test waits for what must happen. Only a test that fails waits so long.

@@ -21,7 +21,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"callback.example/callback"
-	v1 "callback.example/callback/internal/v1"
+	v1 "callback.example/callback/v1"
 )
 
 // authority is a certificate authority with its files.

@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
-	v1 "callback.example/callback/internal/v1"
+	v1 "callback.example/callback/v1"
 )
 
 // Watch is a watch of cases and calls. Except for Close, it is not safe for concurrent use.

@@ -25,7 +25,7 @@ import (
 
 	"callback.example/callback"
 	"callback.example/callback/callbacktest"
-	v1 "callback.example/callback/internal/v1"
+	v1 "callback.example/callback/v1"
 )
 
 // handling is a handler whose calls a test can follow.

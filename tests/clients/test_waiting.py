@@ -4,12 +4,13 @@ import asyncio
 import math
 import time
 
+import grpc
 import pytest
-from support.clients import CALL, CASE, call_message, callback_message
+from support.clients import CALL, CASE, Refusal, call_message, callback_message
 from support.services import running_services
 from support.wait import DEADLINE_S, wait_until
 
-from callback import CallbackClosedError, CallStatus, CloseReason, NotFoundError, Response
+from callback import CallbackClosedError, CallbackError, CallStatus, CloseReason, NotFoundError, Response
 from callback.connection import _backoff
 from callback.v1 import callback_pb2 as resources
 from callback.v1 import callbacks_service_pb2 as messages
@@ -142,6 +143,25 @@ async def test_a_wait_whose_last_request_has_no_response_times_out_by_itself_wha
     server.answers["GetCallback"] = never
     with pytest.raises(TimeoutError, match=r"ended within 0\.5 s"):
         await client.wait_for_call(CASE, timeout=0.5)
+
+
+async def test_a_wait_outlasts_an_outage_that_is_longer_than_a_request_may_take(server, client_type):
+    answer = messages.GetCallbackResponse(callback=callback_message(call_count=1))
+    server.answers |= {
+        "GetCallback": Refusal(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE"),
+        "ListCalls": messages.ListCallsResponse(calls=[call_message()]),
+        "GetCall": messages.GetCallResponse(call=call_message()),
+    }
+    async with client_type(server.address, timeout=0.1) as client:
+        waiting = asyncio.create_task(client.wait_for_call(CASE, timeout=math.inf))
+        began = time.monotonic()
+        await wait_until(lambda: time.monotonic() - began > 1 and len(server.requests) > 3)
+        assert not waiting.done()
+    async with client_type(server.address) as client:
+        server.answers["GetCallback"] = answer
+        assert (await client.wait_for_call(CASE, timeout=DEADLINE_S)).call_id == CALL
+    with pytest.raises(CallbackError, match="closed"):
+        await waiting
 
 
 async def test_calls_are_not_listed_while_the_case_has_none(server, client):

@@ -12,7 +12,7 @@ import { ErrorReason } from "./contract/reasons.js";
 import { generateCallbackUrlRequest, watchCallsRequest } from "./contract/requests.js";
 import type { Call, Callback, GeneratedCallback } from "./contract/values.js";
 import type { Answer, Reject } from "./decisions.js";
-import { DeadlineExceededError } from "./errors.js";
+import { DeadlineExceededError, UnavailableError } from "./errors.js";
 import { CallbacksService, type GenerateCallbackUrlResponse } from "./gen/callback/v1/callbacks_service_pb.js";
 import { present } from "./messages.js";
 import { WAIT } from "./option-checks.js";
@@ -215,12 +215,12 @@ export class CallbackClient extends ContractClient implements Disposable, AsyncD
    * ```
    *
    * No call is missed between generating the URL and waiting: a call that ended before is returned at once. To wait for the
-   * next call, pass the number of the last one as `after`.
+   * next call, pass the number of the last one as `after`. While the server is away, the wait goes on.
    *
    * @throws DeadlineExceededError: No such call ended in time.
    * @throws CallbackClosedError: The case is closed, and has no such call.
    * @throws NotFoundError: The case does not exist.
-   * @throws UnavailableError: No response arrived within the timeout of the client.
+   * @throws UnavailableError: The server is unreachable, and the client has `retry: false`.
    */
   async waitForCall(caseId: string, options: WaitOptions = {}): Promise<Call> {
     checkOptions("waitForCall", options, WAIT);
@@ -235,8 +235,9 @@ export class CallbackClient extends ContractClient implements Disposable, AsyncD
           return call;
         }
       } catch (error) {
-        // At the end of the wait, its own error says more.
-        if (!(error instanceof DeadlineExceededError) || remainingMs > this.#connection.timeoutMs) {
+        // While the server is away the wait goes on, and at its end its own error says more.
+        const isAtItsEnd = error instanceof DeadlineExceededError && remainingMs <= this.#connection.timeoutMs;
+        if (!isAtItsEnd && !(error instanceof UnavailableError && this.#connection.retry)) {
           throw error;
         }
       }

@@ -8,6 +8,7 @@ import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
+import { create } from "@bufbuild/protobuf";
 import {
   CallbackClient,
   CallbackError,
@@ -23,6 +24,7 @@ import {
   UnavailableError,
   WatchPositionLostError,
 } from "@callback/client";
+import * as v1 from "@callback/client/v1";
 import {
   type Metadata,
   Server,
@@ -170,6 +172,18 @@ describe("a request", () => {
       ["Bearer second", "00-1-2-01"],
     ]);
     await rm(folder, { recursive: true });
+  });
+
+  test("of a wait for a call may fail, but the wait outlasts a server that is away", async () => {
+    const away = { target: "127.0.0.1:1", timeoutMs: 10 };
+    const [client, once] = [new CallbackClient(away), new CallbackClient({ ...away, timeoutMs: 60_000, retry: false })];
+    await assert.rejects(
+      client.waitForCall("5f0c", { timeoutMs: 300 }),
+      /no call of the callback 5f0c ended within 300 ms/,
+    );
+    await assert.rejects(once.waitForCall("5f0c", { timeoutMs: 60_000 }), UnavailableError);
+    client.close();
+    once.close();
   });
 
   test("says that there is no server, and names the target", async () => {
@@ -362,6 +376,14 @@ describe("a query", () => {
     const query = new Query(new URLSearchParams("a=1&A=2&a=3"));
     assert.deepEqual([query.get("a"), query.getAll("A"), query.has("b")], ["1", ["2"], false]);
     assert.deepEqual(new Query({ a: ["1", "2"] }).asJson(), { a: ["1", "2"] });
+  });
+});
+
+describe("the stubs of the contract", () => {
+  test("are public, and those of the client", () => {
+    assert.equal(v1.CallbacksService, CallbacksService);
+    assert.equal(v1.OperationsService.typeName, "callback.v1.OperationsService");
+    assert.equal(create(v1.GetCallRequestSchema, { callId: "c" }).callId, "c");
   });
 });
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 
 from callback._converters import audit_chain_from_proto, call_from_proto, callback_from_proto
 from callback._decisions import Answer, Reject
-from callback._errors import DeadlineExceededError
+from callback._errors import DeadlineExceededError, UnavailableError
 from callback._values import AuditChain, AuditHead, Call, Callback, Response
 from callback.client import _arguments
 from callback.client import _async_grpc as grpc_io
@@ -185,7 +185,7 @@ class AsyncCallbackClient(AsyncMethods):
             call = await client.wait_for_call(made.case_id, timeout=3600)
 
         No call is missed between generating the URL and waiting: a call that ended before is returned at once. To wait
-        for the next call, pass the number of the last one as `after`.
+        for the next call, pass the number of the last one as `after`. While the server is away, the wait goes on.
 
         Args:
             case_id: The case.
@@ -197,7 +197,7 @@ class AsyncCallbackClient(AsyncMethods):
             TimeoutError: No such call ended in time.
             CallbackClosedError: The case is closed, and has no such call.
             NotFoundError: The case does not exist.
-            UnavailableError: No response arrived within the timeout of the client.
+            UnavailableError: The server is unreachable, and the client has `retry=False`.
             ValueError: The timeout is not a positive number.
         """
         backoff = wait_backoff(timeout, longest=1.0)
@@ -206,8 +206,9 @@ class AsyncCallbackClient(AsyncMethods):
             try:
                 if call := await self._find_ended_call(case_id, after, timeout=min(self._timeout, remaining)):
                     return call
-            except DeadlineExceededError:  # at the end of the wait, its own error says more
-                if remaining > self._timeout:
+            except UnavailableError as error:  # the server is away: the wait goes on
+                # At the end of the wait, its own error says more.
+                if not self._retry and not (isinstance(error, DeadlineExceededError) and remaining <= self._timeout):
                     raise
             if backoff.remaining <= 0:
                 raise TimeoutError(f"no call of the callback {case_id} ended within {timeout:g} s")
