@@ -1,7 +1,7 @@
 """The generated files of the Go client: stubs, and what the package says of the contract.
 
-The stubs have neither the rules of the contract nor its comments: a change of these does not change them. Their package is
-public: a second copy in a program, of its own, would register the same files and panic.
+The stubs have neither the rules of the contract nor its comments: a change of these does not change them. Their package
+is public: a second copy in a program, of its own, would register the same files and panic.
 """
 
 import re

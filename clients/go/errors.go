@@ -194,13 +194,30 @@ func fromRPCError(err error, target string) *Error {
 func foreignMessage(code codes.Code, message, target string) string {
 	switch code {
 	case codes.Unavailable:
-		return fmt.Sprintf("cannot reach %s: %s", target, message)
+		return fmt.Sprintf("cannot reach %s: %s%s", target, message, adviceOn(message))
 	case codes.DeadlineExceeded:
 		return target + " did not respond in time"
 	case codes.Unimplemented:
 		return fmt.Sprintf("%s is not a Callback server of a compatible version: %s", target, message)
 	}
 	return target + ": " + message
+}
+
+// advice is what to change, by a part of a message of gRPC.
+var advice = []struct{ part, text string }{
+	{"HTTP/1.1 header", "the port is one of HTTP/1.1, such as that of the edge or the console: use the gRPC port of the server"},
+	{"does not look like a TLS handshake", "the server does not use TLS: connect without it"},
+	{"error reading server preface", "a server that uses TLS closes a connection without it: if this one does, connect with TLS"},
+}
+
+// adviceOn returns what to change, if a message of gRPC says that the target speaks something else.
+func adviceOn(message string) string {
+	for _, each := range advice {
+		if strings.Contains(message, each.part) {
+			return " (" + each.text + ")"
+		}
+	}
+	return ""
 }
 
 // endedBy returns the error of an action whose last attempt failed, if its context has ended meanwhile. A refusal stays

@@ -9,8 +9,11 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -281,6 +284,31 @@ func TestATokenWithoutTLSToAnotherMachineIsLogged(t *testing.T) {
 	} {
 		if _, err := callback.NewClient(target); err == nil {
 			t.Error(target)
+		}
+	}
+}
+
+func TestTheErrorOfATargetThatSpeaksSomethingElseHasAdvice(t *testing.T) {
+	ours := newAuthority(t)
+	_, plain, _ := ownerAt(t, "", "")
+	certificate, key := ours.issue("server", "localhost")
+	_, encrypted, _ := ownerAt(t, certificate, key)
+	web := httptest.NewServer(http.NotFoundHandler())
+	defer web.Close()
+	withTLS := callback.WithTLSFiles(callback.TLSFiles{CA: ours.file})
+	for _, each := range []struct {
+		target, advice string
+		options        []callback.ClientOption
+	}{
+		{web.Listener.Addr().String(), "use the gRPC port of the server", nil},
+		{"127.0.0.1:" + plain, "the server does not use TLS", []callback.ClientOption{withTLS}},
+		{"127.0.0.1:" + encrypted, "if this one does, connect with TLS", nil},
+	} {
+		client := got(callback.NewClient(each.target, append(each.options, callback.WithoutRetries())...))(t)
+		defer func() { _ = client.Close() }()
+		_, err := client.GetCallback(t.Context(), strings.Repeat("0", 32))
+		if !errors.Is(err, callback.ErrUnavailable) || !strings.Contains(err.Error(), each.advice) {
+			t.Error(err)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import dns from "node:dns/promises";
 import { EventEmitter, once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { syncBuiltinESMExports } from "node:module";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
@@ -184,6 +185,18 @@ describe("a request", () => {
     await assert.rejects(once.waitForCall("5f0c", { timeoutMs: 60_000 }), UnavailableError);
     client.close();
     once.close();
+  });
+
+  test("to a port of HTTP/1.1 fails with advice", async () => {
+    const web = createServer((socket) => {
+      socket.on("error", () => {});
+      socket.once("data", () => socket.end("HTTP/1.1 505 HTTP Version Not Supported\r\n\r\n"));
+    }).listen(0, "127.0.0.1");
+    await once(web, "listening");
+    const client = new CallbackClient({ target: `127.0.0.1:${(web.address() as AddressInfo).port}`, retry: false });
+    await assert.rejects(client.getCallback("5f0c"), /Protocol error.*: use the gRPC port of the server\)/);
+    client.close();
+    web.close();
   });
 
   test("says that there is no server, and names the target", async () => {

@@ -66,6 +66,21 @@ describe("TLS", { skip: CERTIFICATES === "" && "TEST_CERTIFICATES is not set" },
     }
   }
 
+  test("on one side only is named in the error", async () => {
+    const handlers = new Handlers().activity("act", () => new Response("x"));
+    const pair = { certFile: file("server.pem"), keyFile: file("server.key") };
+    for (const [served, connected, advice] of [
+      [undefined, { caFile: file("ca.pem") }, /the server does not use TLS: connect without it/],
+      [pair, undefined, /if this one does, connect with TLS/],
+    ] as const) {
+      const options = { tls: served, graceMs: 0, logger: new Events() };
+      await using server = await new HandlerServer(handlers, "localhost:0", options).start();
+      const client = new CallbackClient({ target: server.address, tls: connected, retry: false });
+      await assert.rejects(client.getCallback("5f0c"), advice);
+      client.close();
+    }
+  });
+
   test("lets a handler server accept only clients with a certificate and a name of its list", async () => {
     const handlers = new Handlers().activity("act", () => new Response("x"));
     const files = { certFile: file("server.pem"), keyFile: file("server.key"), clientCaFile: file("ca.pem") };

@@ -55,6 +55,20 @@ export function isRetryable(error: unknown): error is errors.UnavailableError {
   return error instanceof errors.UnavailableError && !(error instanceof errors.DeadlineExceededError);
 }
 
+/** What to change, by a part of a message of gRPC. */
+const ADVICE = {
+  "Protocol error":
+    "the port may be one of HTTP/1.1, such as that of the edge or the console: use the gRPC port of the server",
+  "wrong version number": "the server does not use TLS: connect without it",
+  "Failed to connect": "a server that uses TLS closes a connection without it: if this one does, connect with TLS",
+};
+
+/** Return what to change, if a message of gRPC says that the target speaks something else. */
+function adviceOn(message: string): string {
+  const [, advice] = Object.entries(ADVICE).find(([part]) => message.includes(part)) ?? [];
+  return advice === undefined ? "" : ` (${advice})`;
+}
+
 /** Return the error for a failure of gRPC, of the network, or of another program at the target. */
 function foreign(code: errors.StatusCode, details: string, target: string, cause: ServiceError): errors.CallbackError {
   // gRPC puts the cause between words about its own parts. The cause is null where it waits before it connects again
@@ -63,7 +77,7 @@ function foreign(code: errors.StatusCode, details: string, target: string, cause
     .replace(/^No connection established\. Last error: (?:Error: )?|[.\s]*Resolution note: *$/g, "")
     .replace(/^null$/, "a connection has just failed");
   const texts: Partial<Record<errors.StatusCode, string>> = {
-    UNAVAILABLE: `cannot reach ${target}: ${message}`,
+    UNAVAILABLE: `cannot reach ${target}: ${message}${adviceOn(message)}`,
     CANCELLED: `${target} cancelled the request: ${message}`,
     DEADLINE_EXCEEDED: `${target} did not respond in time`,
     UNIMPLEMENTED: `${target} is not a Callback server of a compatible version: ${message}`,
