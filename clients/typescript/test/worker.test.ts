@@ -55,7 +55,9 @@ describe("a worker", () => {
     assert.deepEqual(hello.callbackActivities, ["act"]);
     assert.deepEqual(hello.notificationActivities, ["told"]);
     assert.deepEqual([hello.maxCalls, hello.name, hello.maxMessageBytes], [7, "w1", 2 ** 24]);
-    const stopping = (await starting).stop();
+    const running = await starting;
+    await running.connected();
+    const stopping = running.stop();
     await stream.next("drain");
     stream.end();
     await stopping;
@@ -267,6 +269,7 @@ describe("a worker", () => {
       await assert.rejects(worker.start(), /runs already: stop it first, or create another Worker/);
       const stream = await server.welcomed();
       const running = await starting;
+      await running.connected();
       await assert.rejects(worker.run(), /runs already/);
       const stopping = running.stop();
       await stream.next("drain");
