@@ -2,38 +2,74 @@
 
 import os
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 SHOWN = 15
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PHASES = ("setup", "call", "teardown")
 
 _failed = set()  # files
 _seconds = {}  # by file: of each phase (setup, call, teardown) and of the processor
-_used = [0.0]  # by this process and its ended children, at the last report
-_last = []  # the last test of this process: at its end, what all tests share ends
+_used = [0.0]  # by this process and its children, at the last report
+_running = [0.0]  # the part of children that run on, at the end of the last file
+_last = {}  # by last test of each file, whether it is that of this process: at its end, what all tests share ends
 
 COLLECTION = "collection, in each process"
 SHARED = "what all tests share, at its end"
 
 
-def pytest_runtest_teardown(item, nextitem):
-    if nextitem is None:
-        _last.append(item)
+def pytest_runtest_protocol(item, nextitem):
+    if nextitem is None or nextitem.path != item.path:
+        _last[item] = nextitem is None
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Add to each report what used the processor since the last one: this process, and its children that ended."""
+    """Add to each report what used the processor since the last one: this process and its ended children.
+
+    The last one of a file has what its other children used too, such as the store and the forked programs of all tests.
+    """
     report = yield
-    before, _used[0] = _used[0], sum(os.times()[:4])
+    if call.when != "setup" and item in _last:
+        _running[0] = used_by_running_children(os.getpid())
+    before, _used[0] = _used[0], sum(os.times()[:4]) + _running[0]
     users = {report.nodeid.partition("::")[0]: _used[0] - before}
     if before == 0:  # the first report of this process: its first test has begun just now
         users = {COLLECTION: _used[0]}
-    elif call.when == "teardown" and item in _last:
+    elif call.when == "teardown" and _last.get(item):
         users = {SHARED: _used[0] - before}
     report.processor_s = users
     return report
+
+
+def used_by_running_children(pid):
+    """Return the seconds of processor of the running descendants of a process, and of the ended children of these.
+
+    0 if the machine has no Linux.
+    """
+    seconds = 0.0
+    for thread in _names(f"/proc/{pid}/task"):
+        for child in _words(f"/proc/{pid}/task/{thread}/children"):
+            used = _words(f"/proc/{child}/stat", behind=")")[11:15]
+            seconds += sum(map(int, used)) / _TICKS_PER_S + used_by_running_children(child)
+    return seconds
+
+
+def _names(folder):
+    try:
+        return [each.name for each in Path(folder).iterdir()]
+    except OSError:  # it has ended meanwhile
+        return []
+
+
+def _words(file, *, behind=""):
+    try:
+        text = Path(file).read_text()
+    except OSError:  # it has ended meanwhile
+        return []
+    return (text.rpartition(behind)[2] if behind else text).split()
 
 
 def pytest_runtest_logreport(report):
