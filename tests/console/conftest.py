@@ -104,6 +104,7 @@ async def world(tmp_path_factory):
         name: add_token(principals, name, [role], None, activities=(EVERY_ACTIVITY,) if role is Role.WORKER else ())
         for name, role in ROLES.items()
     }
+    tokens["finance"] = add_token(principals, "finance", [Role.WORKER], None, activities=["form"], answers=True)
     (directory / "edge.token").write_text(tokens["edge"])
     (directory / "openid.secret").write_text(f"{CLIENT_SECRET}\n")
     ca_file = directory / "ca.pem"

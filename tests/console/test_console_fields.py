@@ -224,7 +224,7 @@ async def test_the_form_of_an_answer_has_the_choices_of_its_callback(scripted):
     )
     shown = await page(scripted, f"/calls/{CALL}", HELD | case)
     buttons = re.findall(r'<button[^>]* name="choice" value="(\w+)">([^<]+)', shown)
-    assert buttons == [("pay", "Pay it"), ("wait", "Wait")]
+    assert buttons == [("pay", "Choose: Pay it"), ("wait", "Choose: Wait")]
     await http.post(f"/calls/{CALL}/answer", data={"choice": "wait"})
     (sent,) = [each for each in server.requests if isinstance(each, messages.AnswerCallRequest)]
     assert (sent.verdict, sent.response.response_body) == (handler.VERDICT_ACCEPTED, b"wait")

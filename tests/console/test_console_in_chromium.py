@@ -241,7 +241,7 @@ async def test_a_call_is_found_by_its_id_and_copied_as_curl(browser, world, exam
     async with signed_in(browser, world, permissions=["clipboard-read", "clipboard-write"]) as page:
         await page.fill("#find", "not an id")
         await page.keyboard.press("Enter")
-        await page.get_by_text("This is not an id, a reference or a callback URL.").wait_for()
+        await page.get_by_text("This is not an id, a reference, a label (NAME=VALUE) or a callback URL.").wait_for()
         await page.fill("#find", f" {examples['json'].removeprefix('/calls/').upper()} ")
         await page.keyboard.press("Enter")
         await lands_at(page, f"{world.url}{examples['json']}")
@@ -406,6 +406,8 @@ async def test_dead_calls_are_grouped_by_activity_and_reason_and_replayed_togeth
             await page.get_by_role("link", name="Failing").click()
             await page.get_by_role("heading", name="ship-order").wait_for()
             assert await groups_of(page, "dead") == ["ship-order 3", "bill-order 1"]
+            replay = page.get_by_role("link", name="Replay all").first
+            assert await replay.evaluate("each => each.matches('.second')")  # a look at the calls comes first
             assert await page.get_by_text("Pause").count() == 0  # it needs an administrator
             await press(page.get_by_text("Show the calls").first)
             assert await page.locator("#calls-dead-1 tbody tr").count() == 3

@@ -31,6 +31,7 @@ from callback_console.fields import facts
 from callback_console.openid import OpenId
 from callback_console.request_context import learn_role, page, session, sessions
 from callback_console.response_form import RESPONSE, switches
+from callback_console.server_access import lacks_owner
 from callback_console.sessions import Sessions
 from callback_console.settings import ConsoleSettings
 from callback_console.views import api, audit, callbacks, calls, dead, overview, waiting
@@ -139,6 +140,8 @@ def create_app(settings: ConsoleSettings, origins: frozenset[str]) -> Quart:
         if g.session is not None and sessions().find(request.cookies.get(sign_in.cookie_name(), "")) is None:
             # It ended meanwhile, which closed its client. A part of a page, which the person leaves, changes nothing.
             return Response(status=204) if "HX-Request" in request.headers else sign_in.ask_to_sign_in(has_ended=True)
+        if isinstance(error, InvalidRequestError) and lacks_owner(error):
+            return await page("owner.html")
         title, status = next((title, status) for kind, title, status in _STATUS_OF if isinstance(error, kind))
         if isinstance(error, PermissionDeniedError) and g.session is not None:
             session().identity.is_admin = None  # the token may have lost the role, so the next page asks again

@@ -91,6 +91,7 @@ async def page(template: str, **values: Any) -> str:
         t=language.text,
         w=language,
         has_session=g.get("session") is not None,
+        target=settings().server_target,
         is_admin=g.get("session") is not None and session().identity.is_admin,
         notice=notice if f"notice.{notice}" in TEXTS[DEFAULT] else "",
         **values,

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from callback import AsyncCallbackClient, Tls, UnauthenticatedError
+from callback import AsyncCallbackClient, InvalidRequestError, Tls, UnauthenticatedError
 from callback_console.settings import ConsoleSettings
 
 _TIMEOUT_S: Final = 10.0
@@ -30,6 +30,24 @@ def new_client(settings: ConsoleSettings, token: str | None, *, retry: bool = Fa
         timeout=_TIMEOUT_S,
         retry=retry,
     )
+
+
+def lacks_owner(error: InvalidRequestError) -> bool:
+    """Return whether a request was refused because it names no owner, and its principal has no callbacks of its own."""
+    return [(each.field, each.rule) for each in error.violations] == [("owner", "required")]
+
+
+async def check_access(client: AsyncCallbackClient) -> None:
+    """Check that a principal may list callbacks: its own, or those of other owners that it answers.
+
+    Raises:
+        CallbackError: It may not, or the server does not answer.
+    """
+    try:
+        await client.list_callbacks_page(page_size=1)
+    except InvalidRequestError as error:
+        if not lacks_owner(error):
+            raise
 
 
 async def is_without_principals(settings: ConsoleSettings) -> bool:

@@ -22,7 +22,7 @@ from werkzeug.wrappers import Response
 from callback import ErrorReason, PermissionDeniedError, UnauthenticatedError
 from callback_console.openid import LEEWAY_S, SIGN_IN_S, Person, SignInError
 from callback_console.request_context import openid, page, sessions, settings
-from callback_console.server_access import is_without_principals, new_client
+from callback_console.server_access import check_access, is_without_principals, new_client
 from callback_process import logs
 
 log = logs.get_logger()
@@ -72,7 +72,7 @@ async def sign_in() -> Answer:
     token = (await request.form).get("token", "").strip()
     try:
         async with new_client(settings(), token) as client:
-            await client.list_callbacks_page(page_size=1)
+            await check_access(client)
     except (UnauthenticatedError, ValueError):  # ValueError: no token has these characters
         return await _form("wrong_token", 401)
     except PermissionDeniedError:
@@ -128,7 +128,7 @@ async def _sign_in_person(person: Person, next_path: str) -> Answer:
     try:
         # The server fetches the keys of the issuer again for a token with a new one, which takes a moment.
         async with new_client(settings(), person.id_token, retry=True) as client:
-            await client.list_callbacks_page(page_size=1)
+            await check_access(client)
     except PermissionDeniedError:
         raise SignInError("no_role", HTTPStatus.FORBIDDEN) from None
     except UnauthenticatedError as error:

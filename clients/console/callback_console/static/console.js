@@ -21,6 +21,20 @@
   document.addEventListener("DOMContentLoaded", countDown);
   document.addEventListener("htmx:afterSwap", countDown);
 
+  // How long ago the times of a list were. The exact time is the title of each.
+  const relative = new Intl.RelativeTimeFormat(document.documentElement.lang, { numeric: "auto" });
+  const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+  const sayHowLongAgo = () => {
+    for (const each of document.querySelectorAll("[data-ago]")) {
+      const seconds = (new Date(each.dateTime) - Date.now()) / 1000;
+      const [unit, size] = UNITS.find(([, size]) => Math.abs(seconds) >= size) ?? ["second", 1];
+      each.textContent = relative.format(Math.trunc(seconds / size), unit);
+    }
+  };
+  setInterval(sayHowLongAgo, 15000);
+  document.addEventListener("DOMContentLoaded", sayHowLongAgo);
+  document.addEventListener("htmx:afterSwap", sayHowLongAgo);
+
   // What a person has opened stays open when a live part of the page is loaded again.
   let open = [];
   document.addEventListener("htmx:beforeSwap", () => {
@@ -88,11 +102,15 @@
     return callback ? `/callbacks/${callback[0]}` : "";
   };
 
+  // A URL has a scheme before its first "=", so it is no label.
+  const labelPathOf = (text) => (/^[^=:/]+=/.test(text) ? `/callbacks?${new URLSearchParams({ label: text })}` : "");
+
   document.addEventListener("submit", async (event) => {
     const form = event.target.closest(".find");
     if (!form) return;
     event.preventDefault();
-    const path = await pathOf(form.querySelector("input").value.trim().toLowerCase());
+    const text = form.querySelector("input").value.trim();
+    const path = (await pathOf(text.toLowerCase())) || labelPathOf(text);
     if (path) location.assign(path);
     else form.querySelector("output").textContent = form.dataset.error;
   });
