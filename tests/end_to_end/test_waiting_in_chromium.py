@@ -10,7 +10,7 @@ from soak.counts import combinations
 from support.browser import lands_at, site, visitor
 from support.system import system_of_its_own
 from support.wait import wait_until
-from support.workers import handlers_of
+from support.workers import connected, handlers_of
 
 from callback import CallStatus, GetGuard, Redirect, Response, Worker
 
@@ -170,7 +170,7 @@ async def test_a_visitor_who_came_while_no_worker_was_connected_tries_again_by_a
         await again(page).wait_for()
         assert await page.title() == "Temporarily unavailable"
         assert case.state not in page.url + await page.content()
-        async with Worker(handlers_of(late=handle), system.grpc).working():
+        async with connected(Worker(handlers_of(late=handle), system.grpc)):
             await again(page).click()
             await page.get_by_text("paid by card").wait_for()
 
@@ -193,7 +193,7 @@ async def failing_once(system, **options):
     """A case whose handler fails once, and that handler."""
     handler = FailingOnce()
     case = await system.client.generate_callback_url("fails-once", Response(), **options)
-    async with Worker(handlers_of(**{"fails-once": handler.handle}), system.grpc).working():
+    async with connected(Worker(handlers_of(**{"fails-once": handler.handle}), system.grpc)):
         yield case, handler
 
 
