@@ -75,3 +75,32 @@ def test_a_quota_names_its_own_setting_and_the_default_is_for_an_owner_without_o
         shared.take(owner)
     limit = "max_in_flight_calls_per_owner"
     assert shared.limited() == [("shop", 1000, limit), ("bank", 1000, limit)]
+
+
+def test_a_claim_looks_at_the_quotas_of_limited_owners_alone_however_many_others_have_places():
+    looked_at = []
+
+    def find(owner):
+        looked_at.append(owner)
+        return Quota(max_in_flight_calls=3) if owner == "bank" else None
+
+    shared = Places(NAME, 10_000, Quotas(Quota(), find))
+    small = [shared.take(f"owner {n}") for n in range(1000)]
+    for _ in range(8000):
+        shared.take("shop")
+    bank = [shared.take("bank") for _ in range(3)]
+    looked_at.clear()
+    assert [owner for owner, _, _ in shared.limited()] == ["shop", "bank"]
+    assert {*looked_at} == {"shop", "bank"}
+    for place in (*small, *bank):
+        place.free()
+    assert shared.limited() == []
+
+
+def test_an_owner_whose_quota_is_raised_may_take_more_at_once():
+    quotas = {"shop": Quota(max_in_flight_calls=1)}
+    shared = Places(NAME, 100, Quotas(Quota(), quotas.get))
+    shared.take("shop")
+    assert shared.limited()
+    quotas["shop"] = Quota(max_in_flight_calls=2)
+    assert not shared.limited()

@@ -10,6 +10,7 @@ exceed the part of an owner by their number.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Final
 
@@ -43,6 +44,12 @@ class Places:
         self._quotas = quotas
         self.taken = 0
         self._by_owner: Counter[str] = Counter()
+        self._levels: dict[float, dict[str, None]] = {}
+        """The owners by what each has for its weight; infinite for one that has all of its own quota.
+
+        A claim looks at the few levels, not at all owners: n owners of different levels have n² / 2 places.
+        """
+        self._level_of: dict[str, float] = {}
 
     def reserve(self) -> Place:
         """Take a place for a call whose owner is not known yet.
@@ -71,7 +78,9 @@ class Places:
 
     def limited(self) -> list[tuple[str, int, str]]:
         """Return the owners that may take no more now, with the milliseconds until a caller may try, and the limit."""
-        return [(owner, RETRY_AFTER_S * 1000, limit) for owner in self._by_owner if (limit := self._limit_of(owner))]
+        enough = SPARE * (self._capacity - self.taken)
+        owners = [owner for level, of_level in self._levels.items() if level >= enough for owner in of_level]
+        return [(owner, RETRY_AFTER_S * 1000, limit) for owner in owners if (limit := self._limit_of(owner))]
 
     def _limit_of(self, owner: str) -> str:
         taken, most = self._by_owner[owner], self._quotas.most(owner, self._name)
@@ -82,8 +91,17 @@ class Places:
     def change(self, owner: str, number: int) -> None:
         """Charge places to an owner, or free some of its own if the number is negative."""
         self._by_owner[owner] += number
-        if not self._by_owner[owner]:
+        if (former := self._level_of.pop(owner, None)) is not None:
+            del self._levels[former][owner]
+            if not self._levels[former]:
+                del self._levels[former]
+        if not (taken := self._by_owner[owner]):
             del self._by_owner[owner]
+            return
+        most = self._quotas.most(owner, self._name)
+        level = math.inf if most is not None and taken >= most else taken // self._quotas.weight(owner)
+        self._level_of[owner] = level
+        self._levels.setdefault(level, {})[owner] = None
 
 
 class Place:
