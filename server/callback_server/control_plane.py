@@ -271,7 +271,9 @@ class ControlPlane:
             epochs,
             durability=durability,
             tolerance_s=UNSENT_S,
-            report=lambda is_up: self.health.set_store_up(is_up, self._probe.disk_problem),
+            report=lambda is_up: self.health.set_store_up(
+                is_up, self._probe.disk_problem, is_refused=bool(epochs.problem)
+            ),
         )
         served = ServedActivities(self.scripts, self.workers, handlers.keys(), replica=self.replica_bus.replica)
         metrics.add_activities((*served.without_workers, *settings.activities))

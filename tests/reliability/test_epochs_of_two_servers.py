@@ -17,6 +17,7 @@ from callback import Worker
 from callback.v1 import edge_service_pb2 as edge_pb2
 from callback.v1.edge_service_pb2_grpc import EdgeServiceStub
 from callback_prove.tunnel import Tunnel
+from callback_server.store import keys
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,41 @@ async def test_a_server_learns_from_a_worker_that_was_connected_to_another_serve
         tunnel.lead_to(servers.other.address)
         await wait_until(lambda: refuses(servers.other), what="the refusal of the old primary")
         await servers.informed.generate()
+
+
+async def test_a_server_that_refuses_its_store_learns_from_an_edge_that_it_is_the_present_one(tmp_path):
+    """The replica has restarted after its promotion, so nothing in it shows that it was promoted."""
+    file = tmp_path / "epochs"
+    with running_stores(tmp_path, 2) as (old, new):
+        await new.follow(str(old.address))
+        async with running_services(old, store_epochs_file=file) as before:
+            await before.generate()
+            async with redis.asyncio.Redis(port=old.port) as plain:
+                await plain.wait(1, 30_000)
+        async with redis.asyncio.Redis(port=new.port) as plain:
+            await plain.replicaof("NO", "ONE")
+        for store in (old, new):
+            store.kill()
+            await asyncio.to_thread(store.start)
+        async with (
+            Tunnel(f"127.0.0.1:{old.port}") as tunnel,
+            running_services(new, store_epochs_file=file) as informed,
+            running_services(old, sweeps=True, store_url=f"redis://{tunnel.address}") as other,
+        ):
+            await informed.generate()
+            # It finds its store, and does no step there that the present primary does not have.
+            await wait_until(lambda: len(other.control_plane.epochs.known) == keys.PARTITIONS, what="all partitions")
+            tunnel.lead_to(f"127.0.0.1:{new.port}")
+            await wait_until(other.control_plane.health.why_not_ready, what="the refusal of the present primary")
+            async with running_edge(f"ipv4:{informed.address},{other.address}", ready=False):
+                await wait_until(lambda: is_ready(other), what="a server that takes the present primary")
+            for each in (informed, other):
+                await each.generate()
+
+
+async def is_ready(services):
+    """Return whether a server accepts work."""
+    return not await services.control_plane.health.why_not_ready()
 
 
 async def first_message(services):

@@ -3,7 +3,8 @@
 A server that has just started does not know the newest epoch, so another one tells it. The store cannot do that,
 because an old primary does not know the newest epoch either. Edges and workers are connected to several servers, one
 after the other. They keep the last message without reading it, and pass it to each server. A server takes each epoch
-that is newer than the one it knows, and its next message has that epoch.
+that is newer than the one it knows, and its next message has that epoch. Edges connect to a server that refuses its
+store too: it may be the one that does not know enough (see rpc/health.py).
 
 The message is signed with a key that is derived from `state_key`, which all servers share: an edge or a worker cannot
 make one. Without a `state_key`, nothing is passed on.
