@@ -38,7 +38,7 @@ from callback_server.store.connection.guard import Guard, Sent
 from callback_server.store.connection.pipeline import Pipeline
 from callback_server.store.generated_lua import PARTS, with_keys
 from callback_server.store.packing import unpack_effect
-from callback_server.store.script_arguments import LIST, Argument, argument_bindings, declared_arguments
+from callback_server.store.script_arguments import LIST, argument_bindings, declared_arguments
 
 PARTITIONS_PER_BATCH: Final = 16
 """How many scripts are sent together to read all partitions. Calls must get in between."""
@@ -47,6 +47,7 @@ _ENDS_OF_CALLS: Final[Mapping[bytes, type[LeaseEnded | HoldTimeEnded]]] = {
     b"HOLD_TIME_ENDED": HoldTimeEnded,
 }
 _DIRECTIVE: Final = re.compile(r"^-- @(?:include (\w+)|(arguments))$", re.MULTILINE)
+_CHECK: Final = "\nif has_lost_steps() then return {false, event_number()} end"
 _LINE_OF_ERROR: Final = re.compile(r"user_script:(\d+)")
 FOLDER: Final = resources.files("callback_server.store") / "lua"
 
@@ -60,7 +61,8 @@ class Script:
 
     The store gets the file as it is written, except that `-- @include NAME` stands for a file in `lua/includes/` or for
     a generated part (see generated_lua.py), each inserted once; `-- @arguments` stands for the locals that hold the
-    arguments; and `case_key(id)` and so on stand for the keys of the table in keys.py.
+    arguments, and for the check of `has_lost_steps`; and `case_key(id)` and so on stand for the keys of the table in
+    keys.py.
     """
 
     def __init__(self, name: str, *, sends_reports: bool = False, is_transient: bool = False) -> None:
@@ -69,7 +71,7 @@ class Script:
         Args:
             name: The name of the file in `lua/`, without its extension.
             sends_reports: Whether the replies of the script begin with reports, and the number of the newest event of
-                the partition.
+                the partition. It does nothing where the partition has fewer than this server has seen.
             is_transient: Whether what it writes may be lost by a failover, because it is written again or only hastens
                 something.
         """
@@ -78,7 +80,7 @@ class Script:
         written = (FOLDER / f"{name}.lua").read_text("utf-8")
         self.arguments = declared_arguments(written.partition("\n-- @arguments\n")[0])
         self._names = {argument.name for argument in self.arguments}
-        self.code = _with_parts(written, self.arguments)
+        self.code = _with_parts(written, argument_bindings(self.arguments) + (_CHECK if sends_reports else ""))
         """The code with everything that it includes."""
         self.source = with_keys(self.code)
         """What the store gets."""
@@ -106,14 +108,14 @@ class Script:
         return packed
 
 
-def _with_parts(written: str, arguments: Sequence[Argument]) -> str:
-    """Return the code of a script with its locals, and with everything that it includes."""
+def _with_parts(written: str, bindings: str) -> str:
+    """Return the code of a script with its `bindings`, and with everything that it includes."""
     included = set[str]()
 
     def replacement(match: re.Match[str]) -> str:
         part = match[1]
         if part is None:
-            return argument_bindings(arguments)
+            return bindings
         if part in included:
             return ""
         included.add(part)
@@ -164,19 +166,26 @@ class Scripts:
         tag = keys.tag(keys.partition_of(arguments["case_id"]) if partition is None else partition)
         sent, newest_event = Sent(tag), 0
         seen = self._guard.seen(tag) if self._guard is not None and script.sends_reports else (None, 0)
+        packed = script.pack(**arguments)
+        if script.sends_reports:
+            packed.append(seen[1])
         with store_errors():
             self._require_safe(script, NotSentError)
-            reply = await self._evaluate(script, tag, script.pack(**arguments), sent)
+            reply = await self._evaluate(script, tag, packed, sent)
             self._require_safe(script, RedisConnectionError)
+        is_done = True
         if script.sends_reports:
             reports, newest_event, *reply = reply
-            for words in reports:
+            is_done = reports is not None
+            for words in reports or ():
                 report = _report(*words)
                 if receiver := self._receivers.get(type(report)):
                     receiver(report)
         if self._guard is not None:
             with store_errors():
                 self._guard.acknowledge(tag, sent.epoch, newest_event, seen=seen)
+        if not is_done:  # another primary was noticed when the script was sent, and it may have fewer
+            return await self.run(script, partition, **arguments)
         return reply
 
     def _require_safe(self, script: Script, kind: type[RedisConnectionError]) -> None:

@@ -56,11 +56,12 @@ class Guard(Protocol):
         """
 
     def seen(self, tag: str) -> tuple[Any, int]:
-        """Return the epoch of a partition and the number of an event that each later reply in it must have reached."""
+        """Return the epoch of a partition and the number of the newest event that was seen in it."""
 
     def acknowledge(self, tag: str, epoch: Any, steps: int = 0, *, seen: tuple[Any, int] = (None, 0)) -> None:
         """Take the number of the newest event of a partition from a reply to what was sent in an epoch.
 
         Raises:
-            RedisError: The epoch is not the newest one any more, or fewer steps than `seen`: the step may be lost.
+            NotSentError: It is less than `seen`, so nothing was done.
+            RedisError: The epoch is not the newest one any more: the step may be lost.
         """

@@ -47,6 +47,7 @@ class _Partition(msgspec.Struct, frozen=True, array_like=True):
     counted_number: int
     steps: int
     counted_ids: str = ""
+    is_found: bool = False
 
 
 class _Contents(msgspec.Struct, frozen=True):
@@ -103,6 +104,7 @@ class EpochKeeper:
                         known.counted_number,
                         known.steps,
                         known.counted_ids,
+                        known.is_found,
                     )
                     for tag, known in [*self.epochs.known.items()]
                 }
@@ -134,7 +136,8 @@ class EpochKeeper:
             epoch = Epoch(each.number, each.id, each.replication_ids)
             # A release that counted by the number alone has written no ids. Its count is of the newest epoch, mostly.
             ids = each.counted_ids or (each.id if each.counted_number == each.number else "")
-            self.epochs.restore(partition, Known(epoch, each.counted_number, each.steps if ids else 0, ids))
+            steps = each.steps if ids else 0
+            self.epochs.restore(partition, Known(epoch, each.counted_number, steps, ids, each.is_found))
 
     def _on_report(self, report: Loss | PrimaryChanged) -> None:
         if isinstance(report, Loss):

@@ -30,8 +30,9 @@ event. So the number of the newest event counts the steps, and the reply to each
    began, or has now, is what is left of the steps. The difference is lost: a promotion gives it up, and it is reported.
    A primary that was not promoted loses nothing where `appendfsync` is `always`. With fewer steps it is a backup or an
    older copy, and is refused.
-5. A reply with a lower number than one that had come before the command was sent acknowledges nothing, and the store is
-   asked again for all partitions. So is a reply to a command that was sent in an earlier epoch: the step may be lost.
+5. A command has the number of steps that its server has seen. A store with fewer does nothing, and is asked again for
+   all partitions. Each server sweeps each partition every second, so it knows the steps of the others too. A reply to a
+   command that was sent in an earlier epoch acknowledges nothing: the step may be lost.
 
 Some steps cannot be reported: those that only servers without a file saw, which have stopped.
 """
@@ -112,11 +113,11 @@ class PrimaryChanged:
 
 
 class OtherEpochError(NotSentError):
-    """The store does not have the newest epoch that is known. Nothing was sent."""
+    """The store does not have the newest epoch that is known, or its steps. Nothing was sent, or done."""
 
 
 class EpochChangedError(RedisConnectionError):
-    """A newer epoch became known while a command was under way, or the store has lost steps. It may be lost."""
+    """A newer epoch became known while a command was under way. It may be lost."""
 
 
 class Epochs:
@@ -244,10 +245,11 @@ class Epochs:
             tag: The tag of the partition.
             epoch: The epoch in which the command was sent.
             steps: The number of the newest event. 0: the reply does not show it.
-            seen: The number that was known before the command was sent, and its epoch, if the reply must show it.
+            seen: The number that was sent with the command, and its epoch: with fewer, the store has done nothing.
 
         Raises:
-            EpochChangedError: The epoch is not the newest one any more, or the store has fewer steps than before.
+            EpochChangedError: The epoch is not the newest one any more.
+            OtherEpochError: The store has fewer steps than before.
         """
         known = self._known.get(tag)
         if known is None or known.epoch is not epoch:
@@ -257,5 +259,5 @@ class Epochs:
                 each.epoch = replace(each.epoch)  # not the object that connections have seen: they ask again
             self.unseen.update(self._known)
             self._note_change()
-            raise EpochChangedError(f"the store has {steps} steps where it had {seen[1]}, so the step may be lost")
+            raise OtherEpochError(f"the store has {steps} steps where it had {seen[1]}")
         known.steps = max(known.steps, steps)

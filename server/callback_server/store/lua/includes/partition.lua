@@ -57,14 +57,17 @@ local function keep_time()
   redis.call('SET', clock_key(), digits .. ':' .. clock_digits)
 end
 
-local newest_event -- number of the newest event that this execution has written
+local newest_event -- number of the newest event, once it was read or written
 
--- Returns the number of the newest event of the partition, 0 = none. Every reply to a step has it, so that servers know
--- how many steps are acknowledged (see epochs/known.py). A step that was done before needs to read it.
+-- Returns the number of the newest event of the partition, 0 = none; nil if its key has a wrong type. Every reply to a
+-- step has it, so that servers know how many steps are acknowledged (see epochs/known.py).
 local function event_number()
-  if newest_event then return tonumber(newest_event) end
-  local newest = redis.pcall('XREVRANGE', events_key(), '+', '-', 'COUNT', 1)
-  return not newest.err and newest[1] and tonumber(string.sub(newest[1][1], 3)) or 0
+  if not newest_event then
+    local newest = redis.pcall('XREVRANGE', events_key(), '+', '-', 'COUNT', 1)
+    if newest.err then return nil end
+    newest_event = newest[1] and string.sub(newest[1][1], 3) or 0
+  end
+  return tonumber(newest_event)
 end
 
 -- How many events a partition keeps.

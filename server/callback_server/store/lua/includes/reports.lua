@@ -5,5 +5,9 @@
 
 local REPORTS = {}
 
+-- Returns whether the store has lost steps that the server has seen: the last argument is how many these are. It then
+-- does nothing: a step would take the number of one that is lost, and hide that from the other servers.
+local function has_lost_steps() return (event_number() or math.huge) < tonumber(ARGV[#ARGV]) end
+
 ---@return table reply the reports, the number of the newest event, then the answer
-local function reply(...) return {REPORTS, event_number(), ...} end
+local function reply(...) return {REPORTS, event_number() or 0, ...} end

@@ -1,0 +1,217 @@
+"""What was acknowledged and is not there any more was reported, whatever happened to stores, servers and their files.
+
+The stores are `always`. Steps are new cases; `callback losses` shows what is recorded.
+"""
+
+import asyncio
+import contextlib
+import shutil
+
+import pytest
+import redis.asyncio
+from soak.counts import count
+from support.cases import Cases
+from support.replicas import running_stores
+from support.store import StoreProcess
+from support.wait import wait_until
+
+from callback_process.tasks import TaskSet
+from callback_prove.tunnel import Tunnel
+from callback_server.store import keys
+from callback_server.store.connection.client import connect
+from callback_server.store.connection.errors import StoreError
+from callback_server.store.epochs.exchange import EpochExchange
+from callback_server.store.epochs.keeper import EpochKeeper
+from callback_server.store.epochs.losses import accept_store, read_losses
+from callback_server.store.scripts import Scripts
+
+USED = range(5)
+"""The partitions that have steps."""
+
+
+class Server:
+    """What a server has of the store: a memory of the epochs with its file, and an address that can lead elsewhere."""
+
+    def __init__(self, keeper, tunnel, client):
+        self._tunnel = tunnel
+        self.keeper = keeper
+        self.exchange = EpochExchange(keeper.epochs, b"key")
+        self.cases = Cases(client, epochs=keeper.epochs)
+        self.acknowledged = {partition: set() for partition in USED}
+
+    def lead_to(self, store):
+        self._tunnel.lead_to(str(store.address))
+
+    async def steps(self, number):
+        """Make cases in turn in each partition, and keep those that are acknowledged. Return how many are."""
+        return sum([await self.step(n % len(USED)) for n in range(number)])
+
+    async def step(self, partition):
+        try:
+            case = await self.cases.new(partition=partition)
+        except StoreError:
+            return False
+        self.acknowledged[partition].add(case.id)
+        return True
+
+
+@contextlib.asynccontextmanager
+async def server_at(store, file):
+    """Run a server at a store, until it stops and writes its file."""
+    keeper = EpochKeeper(file)
+    async with Tunnel(str(store.address)) as tunnel, connect(f"redis://{tunnel.address}") as client, TaskSet() as tasks:
+        server = Server(keeper, tunnel, client)
+        tasks.start(keeper.run(server.cases.scripts, lambda: None))
+        yield server
+    keeper.write()
+
+
+@contextlib.asynccontextmanager
+async def plain(store):
+    async with redis.asyncio.Redis(port=store.port) as client:
+        yield client
+
+
+async def follow(replica, primary):
+    """Let a store be the replica of another one, with all that it has."""
+    await replica.follow(str(primary.address))
+    async with plain(primary) as client:
+        await client.set("last", "step")
+        assert await client.wait(1, 30_000) == 1
+
+
+async def promote(replica):
+    async with plain(replica) as client:
+        await client.replicaof("NO", "ONE")
+
+
+async def restart(store):
+    store.kill()
+    await asyncio.to_thread(store.start)
+
+
+def tell_each_other(*servers):
+    """Pass on what each server knows, as an edge does that is connected to all."""
+    messages = [server.exchange.message() for server in servers]
+    for message in messages:
+        for server in servers:
+            server.exchange.receive(message)
+
+
+async def serves(server):
+    """Return whether each partition accepts a step."""
+    return all([await server.step(partition) for partition in USED])
+
+
+async def lost_and_reported(store, *servers):
+    """Return, for each partition, how many acknowledged steps a store does not have, and how many are recorded as lost.
+
+    Wait before until the servers accept steps again, and until all that is lost is recorded.
+    """
+    for server in servers:
+        await wait_until(lambda server=server: serves(server), what="a server that accepts steps")
+    lost = dict.fromkeys(USED, 0)
+    async with plain(store) as client:
+        for server in servers:
+            for partition, cases in server.acknowledged.items():
+                there = [await client.exists(keys.key(partition, "case", case)) for case in cases]
+                lost[partition] += there.count(0)
+
+        async def reported():
+            recorded = dict.fromkeys(USED, 0)
+            for loss in await read_losses(client):
+                if loss.partition in recorded:
+                    recorded[loss.partition] += loss.steps
+            return recorded if all(recorded[each] >= lost[each] for each in USED) else None
+
+        return lost, await wait_until(reported, what=f"a report of {lost}")
+
+
+@pytest.mark.parametrize("what", ["restarts", "restarts twice", "its file deleted", "its file from a backup"])
+async def test_what_was_acknowledged_at_an_old_primary_is_reported(tmp_path, what):
+    """A primary restarts while its replica is promoted. One server is at each, until an edge knows both."""
+    files = tmp_path / "one", tmp_path / "two"
+    with running_stores(tmp_path, 2) as (old, new):
+        await follow(new, old)
+        async with server_at(new if what == "its file from a backup" else old, files[1]) as two:
+            async with server_at(old, files[0]) as one:
+                assert await one.steps(10) == 10
+            if what == "its file from a backup":
+                shutil.copy(files[0], tmp_path / "backup")
+                await promote(new)
+                await follow(old, new)
+                async with server_at(new, files[0]) as one:
+                    assert await one.steps(10) == 10
+                shutil.copy(tmp_path / "backup", files[0])
+                old, new = new, old
+            if what == "its file deleted":
+                files[0].unlink()
+            assert await two.steps(10) == 10
+            await follow(new, old)
+            await promote(new)
+            two.lead_to(new)
+            await restart(old)
+            async with server_at(old, files[0]) as one:
+                if what == "restarts twice":
+                    await wait_until(lambda: serves(one), what="a server at the old primary")
+                    await restart(old)
+                for server in (one, two):
+                    await wait_until(lambda server=server: serves(server), what="a server at each primary")
+                    await server.steps(30)
+                tell_each_other(one, two)
+                assert not await one.steps(len(USED))
+                one.lead_to(new)
+                lost, reported = await lost_and_reported(new, one, two)
+    assert sum(lost.values()) >= 30
+    assert lost == reported
+
+
+async def test_no_step_is_lost_without_a_report_while_primaries_restart_and_replicas_are_promoted(tmp_path):
+    total = 0
+    with running_stores(tmp_path, 2) as (old, new):
+        async with server_at(old, tmp_path / "one") as one, server_at(old, tmp_path / "two") as two:
+            for _ in range(count(3, 10)):
+                await follow(new, old)
+                for server in (one, two):
+                    await wait_until(lambda server=server: serves(server), what="a server that accepts steps")
+
+                async def fail_over(old=old, new=new):
+                    two.lead_to(new)
+                    await asyncio.gather(restart(old), promote(new))
+
+                await asyncio.gather(one.steps(60), two.steps(60), fail_over())
+                await asyncio.gather(one.steps(30), two.steps(30))
+                tell_each_other(one, two)
+                one.lead_to(new)
+                lost, _ = await lost_and_reported(new, one, two)
+                total = sum(lost.values())
+                old, new = new, old
+    assert total
+
+
+@pytest.mark.parametrize("number", [1, 7, 40])
+async def test_an_older_dump_that_is_loaded_serves_nothing_and_what_it_lacks_is_reported(tmp_path, number):
+    """Few steps are lost, and many are tried afterwards, also by a server that has made none of them."""
+    with StoreProcess(tmp_path / "store", settings=("--enable-debug-command", "yes")) as store:
+        async with (
+            server_at(store, tmp_path / "one") as one,
+            server_at(store, tmp_path / "two") as two,
+            plain(store) as client,
+        ):
+            for server in (one, two):
+                assert await serves(server)
+            await client.save()
+            assert await one.steps(number) == number
+            for partition in USED:
+                await two.cases.sweep(partition)
+            await client.execute_command("DEBUG", "RELOAD", "NOSAVE")
+            short = USED[:number]
+            for server in (two, one, two):
+                for partition in short:
+                    assert not any([await server.step(partition) for _ in range(number + 1)])
+            assert all(server.keeper.epochs.problem for server in (one, two))
+            async with connect(store.url) as operator:
+                await accept_store(Scripts(operator))
+            lost, reported = await lost_and_reported(store, one, two)
+            assert sum(lost.values()) == number
+            assert lost == reported
