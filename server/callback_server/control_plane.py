@@ -217,7 +217,7 @@ class ControlPlane:
             recording=recording,
             max_in_flight=settings.max_in_flight_deliveries,
         )
-        self.deliveries = make_deliveries(notifications=False)
+        self.deliveries = make_deliveries(notifications=False, max_per_second=settings.max_deliveries_per_second)
         self.notifications = make_deliveries(notifications=True, max_per_second=settings.max_notifications_per_second)
         owner_rate = OwnerRateLimit(quotas)
         body_bytes = BodyBytes(settings.max_body_bytes_in_flight, settings.max_body_bytes_in_flight_per_owner)

@@ -319,6 +319,10 @@ class ServerSettings(ProcessSettings):
     max_in_flight_deliveries: int = Field(default=100, ge=1)
     """Maximum number of deliveries of calls that this process runs at a time, and the same of notifications (reminders,
     expiries). Further ones wait."""
+    max_deliveries_per_second: int = Field(default=300, ge=1)
+    """Maximum number of deliveries of calls that this process takes from the store in a second: those that have waited,
+    retries, and those of ordered callbacks. Further ones wait. Each takes about a millisecond of the processor from the
+    calls, of this process and of the store."""
     max_notifications_per_second: int = Field(default=300, ge=1)
     """Maximum number of notifications that this process starts in a second. Further ones wait. Each takes about a
     millisecond of the processor from the calls, of this process and of the store."""

@@ -1,16 +1,16 @@
 """Fairness benchmark: what the calls of one owner cost another owner. `fairness.py --help`.
 
 One owner floods a system, in each of these ways: as many small calls as it can, the same beyond a rate limit, bodies of
-1 MiB, calls of a slow handler for which two owners share the workers, and held calls. Meanwhile another owner makes a
-call every 50 milliseconds. The output has its median latency as a multiple of that without the flood, beside a
-process that uses the processor as much as the generator of the flood did, and how many of its calls were refused.
+1 MiB, calls of a slow handler for which two owners share the workers, held calls, and 50,000 deliveries of one callback
+whose activity was paused. Meanwhile another owner makes a call every 50 milliseconds. The output has its median latency
+and the 99th percentile as multiples of those without the flood, beside a process that uses the processor as much as the
+generator of the flood did, and how many of its calls were refused.
 The exit code is 1 if a bound is exceeded.
 """
 
 import argparse
 import asyncio
 import contextlib
-import json
 import os
 import resource
 import statistics
@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.kit.connection import Connection
+from bench.kit.loading import load_calls
 from bench.kit.programs import running, running_deployment
 from support.store import StoreProcess
 
@@ -57,6 +58,8 @@ class Flood:
     """The body of the other owner's calls."""
     config: str = ""
     is_held: bool = False
+    deliveries: int = 0
+    """How many deliveries wait for their activity, in place of calls."""
 
 
 FLOODS = {
@@ -65,6 +68,7 @@ FLOODS = {
     "bodies": Flood(8, body=b"x" * (1 << 20)),
     "workers": Flood(260, activity="slow", body=b"6", own_body=b"0"),
     "held": Flood(2300, is_held=True),
+    "deliveries": Flood(1, activity="slow", body=b"0", own_body=b"0", deliveries=50_000),
 }
 
 
@@ -76,7 +80,10 @@ def request(url, body, caller):
 
 
 async def measured(port, asked, seconds):
-    """Make a call now and then for some seconds. Return the median latency, and how often it got each status."""
+    """Make a call now and then for some seconds.
+
+    Return the median latency and the 99th percentile, in seconds, and how often it got each status.
+    """
     latencies, statuses = [], Counter()
     connection = await Connection.to(port)
     end = time.perf_counter() + seconds
@@ -88,7 +95,7 @@ async def measured(port, asked, seconds):
         latencies.append(time.perf_counter() - began)
         await asyncio.sleep(PAUSE_S)
     connection.close()
-    return statistics.median(latencies), dict(statuses)
+    return statistics.median(latencies), statistics.quantiles(latencies, n=100)[98], dict(statuses)
 
 
 async def beside(command, port, asked, seconds):
@@ -105,9 +112,9 @@ async def beside(command, port, asked, seconds):
     return found, share, said.decode()
 
 
-async def flood_files(flood, client, directory):
+async def flood_files(flood, client, store, directory):
     """Write the requests of the flood to files, each for 100 connections: a callback holds no more calls."""
-    mode = AnswerMode.HOLD if flood.is_held else AnswerMode.HANDLER
+    mode = AnswerMode.HOLD if flood.is_held else AnswerMode.ACK if flood.deliveries else AnswerMode.HANDLER
     files = []
     for number in range(-(-flood.connections // 100)):
         made = await client.generate_callback_url(
@@ -116,6 +123,8 @@ async def flood_files(flood, client, directory):
         )  # fmt: skip
         file = directory / f"request-{number}"
         file.write_bytes(request(made.url, flood.body, f"203.0.{number}.7"))
+        if flood.deliveries:
+            await load_calls(store, urlsplit(made.url).path.rpartition("/")[2], flood.deliveries, flood.body)
         files.append(file)
     return files
 
@@ -134,7 +143,9 @@ async def run(name, options, directory):
                 token = directory / "worker.token"
                 token.write_text(ours.tokens["worker"])
                 stack.enter_context(running("kit/slow.py", ours.grpc[0], token, directory=directory))
-            files = await flood_files(flood, ours.client, directory)
+            if flood.deliveries:
+                await other.pause_activity(flood.activity)
+            files = await flood_files(flood, ours.client, store, directory)
             made = await other.generate_callback_url(
                 flood.activity, Response(b"ok"), allow_multiple_calls=True, repeat_window=None
             )
@@ -143,16 +154,24 @@ async def run(name, options, directory):
             each = -(-flood.connections // len(files))
             lasts = options.seconds + RAMP_S + 1
             command = ["-m", "bench.kit.flood", port, ",".join(map(str, files)), each * len(files), lasts]
-            (median_s, statuses), share, said = await beside([*map(str, command)], port, asked, options.seconds)
+            if flood.deliveries:
+                command = ["-c", "import sys, time; time.sleep(float(sys.argv[1])); print('none')", lasts]
+                await other.resume_activity(flood.activity)
+            (median_s, p99_s, statuses), share, said = await beside([*map(str, command)], port, asked, options.seconds)
             await asyncio.sleep(7)  # the last calls of the slow handler
             left = await ours.metric("callback_calls_in_flight")
-            (alone_s, _), _, _ = await beside(["-c", BURN, str(share), str(lasts)], port, asked, options.seconds)
+            if flood.deliveries:
+                await other.pause_activity(flood.activity)
+                await asyncio.sleep(1)
+            burn = ["-c", BURN, str(share), str(lasts)]
+            (alone_s, alone_p99_s, _), _, _ = await beside(burn, port, asked, options.seconds)
     refused = sum(count for status, count in statuses.items() if status != 200)
     times = median_s / alone_s
     is_met = times <= MOST_TIMES_ALONE and not refused
     print(
         f"{name:13} {times:6.1f} times alone ({median_s * 1000:.1f} ms ÷ {alone_s * 1000:.1f} ms), "
-        f"{refused} of {sum(statuses.values())} refused, the flood got {json.loads(said)}, its generator used "
+        f"p99 {p99_s / alone_p99_s:.1f} times ({p99_s * 1000:.1f} ms ÷ {alone_p99_s * 1000:.1f} ms), "
+        f"{refused} of {sum(statuses.values())} refused, the flood got {said.strip()}, its generator used "
         f"{share:.0%} of a processor, {left:.0f} calls in flight after it, load {os.getloadavg()[0]:.1f}"
         f"{'' if is_met else '   MISSED'}",
         flush=True,

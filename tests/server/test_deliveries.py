@@ -484,3 +484,21 @@ async def test_generate_refuses_settings_that_an_ack_case_cannot_have(delivering
     made = await generate(delivering, "")
     emptied = rpc.SetResponseRequest(callback_case_id=made.callback_case_id, response=redirect())
     assert (await refusal(delivering.callbacks.SetResponse(emptied))).fields == ["response.response_redirect_url"]
+
+
+async def test_deliveries_that_have_waited_start_at_a_limited_rate(store_of):
+    """However many of an activity wait: they do not slow the calls of others down."""
+    number, per_second = 4, 5
+    async with (
+        stub_handler() as stub,
+        delivering_on(store_of(), stub, sweeps=False, max_deliveries_per_second=per_second) as services,
+    ):
+        made = await generate(services, stub.play(answering(accept())), allow_multiple_calls=True)
+        await services.pause()
+        calls = [(await services.call(made, body=bytes([n]))).call_id for n in range(number)]
+        await services.resume()
+        began = time.monotonic()
+        services.control_plane.deliveries.wake_due(keys.partition_of(made.callback_case_id))
+        for call_id in calls:
+            await services.delivery(call_id, DELIVERED)
+        assert time.monotonic() - began > (number - 2) / per_second  # all but the first, and what is made up for

@@ -29,7 +29,7 @@ from callback_server.store.transitions.take_deliveries import take_deliveries
 
 log = get_logger()
 
-PACE_S: Final = 0.1
+PACE_S: Final = 0.03
 """How long the deliveries that are taken together last at their rate, in seconds. More of them would be a burst that
 delays calls; fewer would write to the store's disk more often, and calls wait for each of these writes."""
 
@@ -46,7 +46,7 @@ class Deliveries:
         leases: Leases,
         recording: Recording,
         max_in_flight: int,
-        max_per_second: int | None = None,
+        max_per_second: int,
     ) -> None:
         """Create the deliveries.
 
@@ -57,7 +57,7 @@ class Deliveries:
             leases: How long an attempt may take.
             recording: What is recorded of calls.
             max_in_flight: Maximum number of deliveries that run at the same time.
-            max_per_second: Maximum number of attempts that start in a second. None: any number.
+            max_per_second: Maximum number of deliveries that are taken in a second.
         """
         self._scripts = scripts
         self._attempts = attempts
@@ -137,15 +137,13 @@ class Deliveries:
             )
             for attempt in attempts:
                 self._start(attempt)
-        if self._max_per_second is not None:
-            not_before = time.monotonic() - PACE_S  # what a slow turn has lost is made up for, up to here
-            self._next_at = max(self._next_at, not_before) + len(attempts) / self._max_per_second
+        not_before = time.monotonic() - PACE_S  # what a slow turn has lost is made up for, up to here
+        self._next_at = max(self._next_at, not_before) + len(attempts) / self._max_per_second
         if more:
             self.wake_due(partition)
 
     def _most_at_once(self) -> int:
-        free = self._max_in_flight - len(self._running)
-        return free if self._max_per_second is None else min(free, max(1, round(self._max_per_second * PACE_S)))
+        return min(self._max_in_flight - len(self._running), max(1, round(self._max_per_second * PACE_S)))
 
     def _start(self, attempt: DeliveryAttempt) -> None:
         task = asyncio.create_task(self._attempts.run(attempt))

@@ -5,9 +5,14 @@ import asyncio
 import redis.asyncio
 from support.wait import wait_until
 
+from callback_server.domain import ids
+from callback_server.domain.activity import Leases
+from callback_server.domain.call import Request, identity_of
+from callback_server.domain.guard import RequestIntent
+from callback_server.domain.verification import UNVERIFIED
 from callback_server.store import keys
 from callback_server.store.recording import Recording
-from callback_server.store.transitions import close_case, create_case
+from callback_server.store.transitions import claim_call, close_case, create_case
 
 _BATCH = 2_000
 _LOADERS = 3
@@ -22,8 +27,8 @@ class _Batch:
 
     async def run(self, script, /, **arguments):
         tag = keys.tag(keys.partition_of(arguments["case_id"]))
-        self._pipeline.execute_command("EVALSHA", script.sha, 1, tag, *script.pack(**arguments))
-        return [b"OK", 0]
+        self._pipeline.execute_command("EVALSHA", script.sha, 1, tag, *script.pack(**arguments), 0)
+        return [b"UNKNOWN"] if script is claim_call.SCRIPT else [b"OK", 0]
 
     async def send(self):
         await self._pipeline.execute()
@@ -62,3 +67,21 @@ async def load(store, numbers, case, *, is_closed=lambda number: False):
 async def _is_at_rest(client):
     told = await client.info("persistence")
     return not told["aof_rewrite_in_progress"] and not told["aof_rewrite_scheduled"]
+
+
+async def load_calls(store, state, number, body):
+    """Make so many calls of a callback, by its state. Their deliveries wait if its activity is paused."""
+    sha = ids.state_hash(state)
+    async with redis.asyncio.Redis(port=store.port, socket_timeout=120) as client:
+        await client.script_load(claim_call.SCRIPT.source)
+        for first in range(0, number, _BATCH):
+            batch = _Batch(client)
+            for n in range(first, min(first + _BATCH, number)):
+                request = Request("post", body=body, query_string=f"n={n}")
+                await claim_call.claim_call(
+                    batch, call_id=ids.new_call_id(ids.case_id_of(sha)), state_sha256=sha, parameter="",
+                    request=request, sent=identity_of(request), intent=RequestIntent.CALL, verification=UNVERIFIED,
+                    leases=Leases({}), recording=Recording(), platform_url=None, calls_per_minute=None,
+                    limited_owners=[], replica="", can_deliver=False,
+                )  # fmt: skip
+            await batch.send()
