@@ -55,7 +55,8 @@ def configure(process: str, level: str = "INFO", present: Callable[[str], str] |
 
     Args:
         process: Name of this process in each line, such as `server`.
-        level: DEBUG, INFO, WARNING, ERROR or CRITICAL.
+        level: DEBUG, INFO, WARNING, ERROR or CRITICAL. Libraries are never logged below INFO: there hpack has the
+            cookies of a request.
         present: Returns a finished line as it is to be written. None: as it is.
     """
     handler = _StandardError(sys.stderr, present)
@@ -71,10 +72,12 @@ def configure(process: str, level: str = "INFO", present: Callable[[str], str] |
         )
     )
     _processors[:] = [lines]
-    _logger.configure(handler.write, logging.getLevelNamesMapping()[level])
+    number = logging.getLevelNamesMapping()[level]
+    _logger.configure(handler.write, number)
+    handler.setLevel(max(number, logging.INFO))  # also if a library sets the level of its logger
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level)
+    root.setLevel(handler.level)
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread

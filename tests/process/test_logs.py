@@ -74,6 +74,19 @@ def test_a_line_has_the_given_process_name():
     assert line["process"] == name
 
 
+@pytest.mark.parametrize("level_of_library", ["NOTSET", "DEBUG"])
+def test_a_library_is_never_logged_below_info_because_hpack_has_cookies_there(level_of_library):
+    (line,) = lines(f"""
+import hpack
+logs.configure("server", "DEBUG")
+logging.getLogger("hpack").setLevel({level_of_library!r})
+log.debug("ours")
+hpack.Decoder().decode(hpack.Encoder().encode([("cookie", "session=secret")]))
+logging.getLogger("asyncio").debug("theirs")
+""")
+    assert (line["level"], line["event"]) == ("debug", "ours")
+
+
 def test_a_line_of_a_library_has_the_same_form():
     (line,) = lines('logging.getLogger("hypercorn.error").info("Running on %s", "127.0.0.1:1")')
     assert list(line) == ["timestamp", "level", "process", "pid", "event", "logger"]
