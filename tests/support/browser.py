@@ -14,7 +14,7 @@ from callback_conform.relay import stop_accepting
 
 @contextlib.asynccontextmanager
 async def chromium():
-    """A running Chromium without the parts of its window, which would take three times the processor time."""
+    """A running Chromium without the parts of its window, which would take a third more of the processor."""
     path = require("chromium-headless-shell")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path, timeout=DEADLINE_S * 1000)

@@ -35,11 +35,14 @@ def pytest_runtest_makereport(item, call):
     if call.when != "setup" and item in _last:
         _running[0] = used_by_running_children(os.getpid())
     before, _used[0] = _used[0], sum(os.times()[:4]) + _running[0]
-    users = {report.nodeid.partition("::")[0]: _used[0] - before}
+    spent = _used[0] - before
+    if call.when == "teardown":  # what ended unseen, as a browser does whose driver ends with it, is not taken back
+        spent = max(spent, 0.0)
+    users = {report.nodeid.partition("::")[0]: spent}
     if before == 0:  # the first report of this process: its first test has begun just now
         users = {COLLECTION: _used[0]}
     elif call.when == "teardown" and _last.get(item):
-        users = {SHARED: _used[0] - before}
+        users = {SHARED: spent}
     report.processor_s = users
     return report
 
