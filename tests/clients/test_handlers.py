@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import gc
 import logging
 import re
 import signal
@@ -10,6 +11,7 @@ import socket
 import sys
 import textwrap
 import threading
+import weakref
 from asyncio.subprocess import PIPE
 
 import grpc
@@ -331,6 +333,27 @@ async def test_a_coroutine_function_that_blocks_the_program_is_logged(caplog, li
     assert len(found) == len(before) + 1
     assert CALL in found[-1]
     assert "'order-paid'" in found[-1]
+
+
+async def test_what_a_handler_held_is_freed_when_an_error_that_it_awaited_has_ended_it():
+    freed = threading.Event()
+
+    def failing():
+        future = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(future.set_exception, Reject(Response(code=404)))
+        return future
+
+    async def handler(_call):
+        held = asyncio.Event()
+        weakref.finalize(held, freed.set)
+        await failing()
+
+    gc.disable()
+    try:
+        assert (await decide(handler)).response.response_code == 404
+        assert freed.is_set()
+    finally:
+        gc.enable()
 
 
 def test_an_activity_name_is_unique_and_not_empty():

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
 from callback._behavior import NotJsonError
@@ -80,13 +80,15 @@ class _Stepped:
 
     def __await__(self) -> Generator[Any, Any, Any]:
         steps = self._coroutine.__await__()
-        step, argument = steps.send, None
+        step: Callable[[Any], Any] = steps.send
+        argument: Any = None
         try:
             while True:
                 began = time.monotonic()
                 try:
                     awaited = step(argument)
                 finally:
+                    argument = None  # an error that passes here refers to this frame, which would refer to the error
                     self._log_if_blocked(time.monotonic() - began)
                 try:
                     step, argument = steps.send, (yield awaited)
@@ -94,6 +96,7 @@ class _Stepped:
                     raise
                 except BaseException as error:  # such as a cancellation, which is the handler's to take
                     step, argument = steps.throw, error
+                del awaited  # a future, which refers to the error with which it ended
         except StopIteration as end:
             return end.value
         finally:
