@@ -14,7 +14,7 @@ import hypothesis
 import pytest
 from soak import runs
 from soak.counts import SOAK, count
-from support import fork_server, timing
+from support import crashes, fork_server, timing
 from support.limits import limited
 from support.store import StoreProcess, folder_in_memory
 from support.wait import DEADLINE_S
@@ -114,6 +114,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     assert [each for each in (*LONGEST, *NOT_QUICK) if not (TESTS / each).is_file()] == []
     config.pluginmanager.register(timing)
+    config.pluginmanager.register(crashes)
     # A shell starts a command in the background with SIGINT ignored. The programs of the tests would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     hypothesis.settings.load_profile("callback")

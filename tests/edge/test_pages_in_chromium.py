@@ -285,7 +285,7 @@ async def test_a_page_that_opens_a_window_does_not_see_the_callback_of_another_o
         async with page.context.expect_page() as opened:
             await page.evaluate("url => { window.opened = window.open(url) }", bank.origin + way)
         await lands_at(await opened.value, there)
-        assert await page.evaluate("opened.closed")
+        await page.wait_for_function("opened.closed")
         assert await (await opened.value).evaluate("opener") is None
 
 

@@ -166,7 +166,6 @@ async def test_a_visitor_who_came_while_no_worker_was_connected_tries_again_by_a
 
     async with visitor(browser, java_script_enabled=scripts, locale="en") as page:
         await page.goto(f"{case.url}?by=card")
-        assert await page.title() == HEADINGS["en"]
         await again(page).wait_for()
         assert await page.title() == "Temporarily unavailable"
         assert case.state not in page.url + await page.content()
@@ -179,9 +178,11 @@ class FailingOnce:
     """A handler whose first call fails once `failing` is set."""
 
     def __init__(self):
+        self.began = asyncio.Event()
         self.failing = asyncio.Event()
 
     async def handle(self, _call):
+        self.began.set()
         if not self.failing.is_set():
             await self.failing.wait()
             raise ValueError
@@ -223,6 +224,7 @@ async def test_a_visitor_who_confirmed_a_link_gets_back_to_the_question(browser,
     ):
         await page.goto(case.url)
         await page.get_by_role("button").click()
+        await handler.began.wait()
         handler.failing.set()
         await again(page).click()
         await page.get_by_role("button", name="Continue").click()
@@ -242,7 +244,8 @@ async def test_a_visitor_whose_form_failed_is_sent_to_the_site_of_the_form(brows
 async def test_a_call_that_nobody_answered_in_time_says_so(browser, system):
     hold_time = datetime.timedelta(seconds=3)
     case = await system.client.generate_callback_url("form", Response(), hold_time=hold_time)
-    async with waiting(browser, case.url) as page:
+    async with visitor(browser, locale="en") as page:
+        await page.goto(case.url)
         await page.get_by_text("it was not answered in time").wait_for()
         assert await page.title() == "Not answered in time"
 

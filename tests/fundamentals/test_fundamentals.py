@@ -307,7 +307,7 @@ def test_a_prompt_says_what_is_asked_and_the_handler_gets_the_choice(system, cli
     made = client.generate_callback_url("record", Response("thank you"), get_guard=GetGuard.CONFIRM, prompt=prompt)
     page = system.visit(made.url)
     assert "Approve order 5?" in page.text
-    assert '<button name="callback_choice" value="reject">Reject</button>' in page.text
+    assert '<button class="quiet" name="callback_choice" value="reject">Reject</button>' in page.text
     assert system.send(made.url, json={"choice": "reject"}).status == 400
     assert system.visit(made.url, form={"callback_choice": "reject"}).text == "thank you"
     assert [call.choice for call in client.list_calls(made.case_id)] == ["reject"]

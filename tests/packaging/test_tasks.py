@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from support.tree import ROOT
 
@@ -27,14 +28,31 @@ def test_that_fails(number):
 """
 
 
-def run_all(folder, **sources):
+CRASH = """
+import os
+from pathlib import Path
+
+def test_whose_process_crashes():
+    if not Path("crashed").exists():
+        Path("crashed").touch()
+        os._exit(1)
+"""
+
+
+def run_all(folder, *options, **sources):
     """Run the tests of these modules as all tests there are, and return the ended process."""
     for name, source in sources.items():
         (folder / f"test_{name}.py").write_text(source)
     (folder / "pytest.ini").write_text("[pytest]\n")
     source = "import pathlib, tasks; tasks.ROOT = pathlib.Path.cwd(); tasks.TASKS['all'] = tasks.run_all; "
-    source += "tasks.main(['all'])"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    source += f"tasks.main(['all', *{options}])"
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTEST_ADDOPTS": "",
+    }
     return subprocess.run(
         [sys.executable, "-c", source], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
@@ -57,4 +75,11 @@ def test_what_fails_twice_is_an_error(tmp_path):
 def test_many_failures_are_an_error_at_once(tmp_path):
     ended = run_all(tmp_path, many=MANY)
     assert ended.returncode == 1
+    assert "run again" not in ended.stdout
+
+
+def test_a_crash_is_an_error_at_once_because_tests_were_not_run(tmp_path):
+    options = "-pxdist", "-psupport.crashes", "--numprocesses=2", "--dist=loadfile", "--max-worker-restart=0"
+    ended = run_all(tmp_path, *options, crash=CRASH, good="def test_that_passes(): pass")
+    assert ended.returncode == 3
     assert "run again" not in ended.stdout

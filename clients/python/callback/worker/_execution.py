@@ -19,6 +19,7 @@ from callback.worker._threads import HandlerThreads, PlainFunction
 MAX_ANSWER_BYTES = MAX_MESSAGE_BYTES - 1024
 """The largest answer, in bytes. The server accepts no larger message: it would end the stream."""
 
+CLOCK: Callable[[], float] = time.monotonic
 BLOCKED_S = 1.0
 """How long a coroutine function may run without giving way to others before that is logged, in seconds."""
 
@@ -84,12 +85,12 @@ class _Stepped:
         argument: Any = None
         try:
             while True:
-                began = time.monotonic()
+                began = CLOCK()
                 try:
                     awaited = step(argument)
                 finally:
                     argument = None  # an error that passes here refers to this frame, which would refer to the error
-                    self._log_if_blocked(time.monotonic() - began)
+                    self._log_if_blocked(CLOCK() - began)
                 try:
                     step, argument = steps.send, (yield awaited)
                 except GeneratorExit:
