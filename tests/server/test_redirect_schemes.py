@@ -35,3 +35,12 @@ async def test_any_other_scheme_is_refused(services, url):
     refused = await refusal(services.generate("record", response=redirect(response_redirect_url=url)))
     rule = "redirect_schemes" if url.startswith("other") else "target_url"
     assert (refused.reason, refused.rules) == ("INVALID_REQUEST", {"response.response_redirect_url": rule})
+
+
+async def test_a_response_that_was_set_stays_valid_on_a_server_without_its_scheme(store_of):
+    store = store_of()
+    async with running_services(store, redirect_schemes=["shopapp"]) as services, running_services(store) as without:
+        made = await services.generate("record", response=redirect(response_redirect_url="shopapp://paid"))
+        assert (await without.call(made)).response.response_redirect_url == "shopapp://paid"
+        (call,) = await services.list_calls(made)
+        assert call.status == pb.CALL_STATUS_SUCCEEDED

@@ -316,8 +316,7 @@ class CallInvoker:
 
     async def _call(self, grant: Grant, request: Request, call: ActiveCall) -> CallAnswer:
         if grant.ended_at_claim:
-            # The claim decided by the same rule: a redirect to /path is refused without a platform_url.
-            outcome = grant.resolved or self._renderer.outcome_of_response(grant.response)
+            outcome = grant.resolved or self._renderer.outcome_at_claim(grant.response)
             log_call_ended(grant.call_id, grant.activity, outcome, grant.effect, owner=grant.owner)
             if grant.lease_left_ms:
                 self._deliveries.start_first_attempt(grant, request)

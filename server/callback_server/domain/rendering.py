@@ -53,6 +53,15 @@ class ResponseRenderer:
             return invalid(broken)
         return Outcome(status, self.complete(response))
 
+    def outcome_at_claim(self, response: Response) -> Outcome:
+        """Return the outcome of a call that its claim has ended, by the rule of the claim.
+
+        It refuses only a `/path` without a platform_url. All else was checked when the response was set, perhaps by a
+        server with other redirect_schemes.
+        """
+        broken = [each for each in self.problems(response) if each.rule == "platform_url"]
+        return invalid(broken) if broken else Outcome(CallStatus.SUCCEEDED, self.complete(response))
+
     def problems(self, response: Response) -> list[Violation]:
         """Return why an effective response cannot be rendered; empty if it can."""
         return problems(
