@@ -4,7 +4,7 @@ import asyncio
 import tomllib
 
 import pytest
-from support.tree import PACKAGES
+from support.tree import PACKAGES, ROOT
 
 from callback.v1 import error_reason_pb2, options_pb2
 from callback_edge import problems
@@ -164,3 +164,10 @@ def test_an_unreadable_file_is_named(folder):
     (theirs / "style.css").write_bytes(b"\xff")
     with pytest.raises(TemplatesError, match=r"style\.css: 'utf-8' codec can't decode"):
         pages(theirs)
+
+
+def test_the_settings_name_every_file_that_may_be_replaced():
+    lines = (ROOT / "docs/settings.md").read_text().splitlines()
+    (row,) = (line for line in lines if "CALLBACK_EDGE_TEMPLATES_DIR" in line)
+    files = {path.name for pattern in ("*.html", "*.css") for path in TEMPLATES.glob(pattern)}
+    assert {name for name in files if f"`{name}`" not in row} == set()

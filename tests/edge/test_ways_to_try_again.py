@@ -3,11 +3,12 @@
 import base64
 
 import pytest
-from support.edge import BROWSER, answering, ask, new_state, plain, refusing, seconds
+from support.edge import BROWSER, answering, ask, new_state, plain, refusing, running_edge, seconds
 
 CALL = "0" * 32 + "-" + "1" * 16
 ADDRESS = f"/wait/{CALL}/{'2' * 64}"
 BUTTON = '<a class="action" href="{}">Try again</a>'
+STATE = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 ELSEWHERE = "go back to the website that sent you here"
 
 
@@ -42,11 +43,11 @@ async def test_an_error_after_which_the_callback_is_closed_has_neither(plane, ed
     assert BUTTON.format("") in (await ask(edge, headers=[BROWSER])).text
 
 
-async def test_the_cookie_of_a_page_that_waits_is_for_its_call_alone_and_leads_back(plane, edge):
+async def test_the_cookie_of_a_page_that_waits_is_for_its_address_alone_and_leads_back(plane, edge):
     opened = f"/cb/{new_state()}?a=b;c%20d&e"
     cookie = await cookie_of(plane, edge, opened)
     value, *attributes = cookie.split("; ")
-    assert attributes == [f"Path=/wait/{CALL}", "Secure", "HttpOnly", "SameSite=Lax"]
+    assert attributes == [f"Path={ADDRESS}", "Max-Age=86400", "Secure", "HttpOnly", "SameSite=Lax"]
     headers = [BROWSER, ("Cookie", f"theme=dark; {value}")]
     plane.script = failing(callback_open="true")
     failed = await ask(edge, ADDRESS, headers=headers)
@@ -54,7 +55,29 @@ async def test_the_cookie_of_a_page_that_waits_is_for_its_call_alone_and_leads_b
     assert opened not in failed.text
     back = await ask(edge, f"{ADDRESS}?again", headers=headers)
     assert (back.status, back["location"]) == (303, opened)
+    assert back.all("set-cookie") == [f"callback_opened=; Path={ADDRESS}; Max-Age=0; Secure; HttpOnly; SameSite=Lax"]
     back.assert_fixed_headers()
+
+
+async def test_only_a_browser_that_opens_the_address_is_led_back(plane, edge):
+    value = (await cookie_of(plane, edge, f"/cb/{new_state()}")).partition(";")[0]
+    plane.script = failing(callback_open="true")
+
+    async def status(mode):
+        headers = [BROWSER, ("Cookie", value), ("Sec-Fetch-Mode", mode)]
+        return (await ask(edge, f"{ADDRESS}?again", headers=headers)).status
+
+    seen = {mode: await status(mode) for mode in ("navigate", "cors", "no-cors", "same-origin", "websocket", "")}
+    assert seen == {"navigate": 303, "cors": 502, "no-cors": 502, "same-origin": 502, "websocket": 502, "": 502}
+
+
+async def test_a_caller_with_too_many_unknown_states_is_not_led_back(plane):
+    limit = {"trusted_proxies": ["127.0.0.1"], "unknown_states_per_minute_per_address": 1}
+    async with running_edge(plane.target, **limit) as edge:
+        value = (await cookie_of(plane, edge, f"/cb/{new_state()}")).partition(";")[0]
+        plane.script = refusing("STATE_UNKNOWN", "NOT_FOUND")
+        again = {"path": f"{ADDRESS}?again", "headers": [("Cookie", value)]}
+        assert [(await ask(edge, **each)).status for each in ({}, {}, again)] == [404, 429, 429]
 
 
 async def test_without_the_cookie_the_visitor_is_sent_to_the_sender(plane, edge):
@@ -64,7 +87,7 @@ async def test_without_the_cookie_the_visitor_is_sent_to_the_sender(plane, edge)
         assert (answer.status, ELSEWHERE in answer.text, "Try again" in answer.text) == (502, True, False)
 
 
-async def test_no_cookie_is_set_where_the_way_back_would_be_another_request(plane, edge):
+async def test_no_cookie_is_set_where_going_back_would_be_another_request(plane, edge):
     path = f"/cb/{new_state()}"
     assert await cookie_of(plane, edge, path, "POST", b"id=7") == ""
     assert await cookie_of(plane, edge, path, "POST", b"callback_choice=yes") != ""
@@ -74,11 +97,15 @@ async def test_no_cookie_is_set_where_the_way_back_would_be_another_request(plan
 
 
 @pytest.mark.parametrize(
-    "opened", [b"/nowhere", b"//evil.example/", b"https://evil.example/cb/1", b"/cb/1?\r\nx: y", b"/cb/1?\xff"]
-)
+    "opened",
+    [
+        "/nowhere", "//evil.example/", "https://evil.example/cb/1", "/cb/1",
+        *(f"/cb/{STATE}?{query}" for query in ("\r\nx: y", "\n", "\0", "a b", "\x7f", "é")),
+    ],
+)  # fmt: skip
 async def test_a_cookie_of_someone_else_leads_nowhere(plane, edge, opened):
-    value = base64.urlsafe_b64encode(opened).decode().rstrip("=")
+    value = base64.urlsafe_b64encode(opened.encode()).decode().rstrip("=")
     plane.script = failing(callback_open="true")
-    for cookie in (value, "!", "", "a"):
+    for cookie in (value, "!", "", "a", '"é"', '"\\351"'):
         answer = await ask(edge, f"{ADDRESS}?again", headers=[BROWSER, ("Cookie", f"callback_opened={cookie}")])
         assert (answer.status, answer.all("location")) == (502, [])

@@ -34,6 +34,7 @@ from callback_edge.call.request import (
     is_confirmation,
     is_handshake,
     is_in_frame,
+    is_navigation,
     is_prefetch,
     is_service_worker_script,
     parse_path,
@@ -42,7 +43,7 @@ from callback_edge.call.request import (
     to_invocation,
 )
 from callback_edge.call.request_record import RequestRecord
-from callback_edge.call.way_back import callback_of, way_back
+from callback_edge.call.return_cookie import callback_of, clear_return_cookie, return_cookie
 from callback_edge.limits.body_budget import BodyBudget, BodyReservation
 from callback_edge.limits.per_address import BUSY_RETRY_S, AddressLimits
 from callback_edge.page_content import PageContent
@@ -247,7 +248,7 @@ class Exchange:
             self._record.creator_traceparent = result.creator_traceparent
             answer = await self._render(invoked)
             if invoked.wait_path and self._opens_again and prefers_page(self._headers):
-                answer = replace(answer, headers=[*answer.headers, *way_back(invoked.wait_path, self._scope)])
+                answer = replace(answer, headers=[*answer.headers, *return_cookie(invoked.wait_path, self._scope)])
             return answer
         except problems.ProblemError as error:
             error.problem = problems.visible_problem(error.problem, is_shared_address=target.is_shared)
@@ -266,9 +267,10 @@ class Exchange:
             return self._answer_problem(problems.METHOD_NOT_ALLOWED, headers=[("allow", "GET, HEAD")])
         if is_prefetch(self._headers):
             raise problems.ProblemError(problems.PREFETCH_REFUSED)
-        if self._scope["query_string"] == AGAIN_QUERY and (callback := callback_of(self._headers)):
-            return HttpAnswer(303, [("location", callback)])
         limits.check_unknown_states(caller)
+        is_again = self._scope["query_string"] == AGAIN_QUERY and is_navigation(self._headers)
+        if is_again and (callback := callback_of(self._headers)):
+            return HttpAnswer(303, [("location", callback), clear_return_cookie(self._scope["raw_path"])])
         waited.without_answer = prefers_minimal(self._headers)
         message = edge_service_pb2.StreamInvocationsRequest()
         message.invocations.add(wait=waited)

@@ -29,6 +29,7 @@ _WAIT_PATH: Final = re.compile(rb"/wait/([0-9a-f]{32}-[0-9a-f]{16})/([0-9a-f]{64
 _STATE: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _PASTED_END: Final = re.compile(rb"(?:[.,)]|%20)\Z")
 """What may follow a link in the text from which a person pasted it."""
+_VISIBLE: Final = re.compile(rb"[!-~]+")
 _FORM: Final = b"application/x-www-form-urlencoded"
 _CONFIRMATIONS: Final = (b"callback_confirm=", b"callback_choice=")
 """What the form of the confirmation page posts."""
@@ -60,6 +61,16 @@ def parse_path(raw_path: bytes) -> Target | None:
     return None
 
 
+def is_callback(path_and_query: bytes) -> bool:
+    """Return whether this is the path of a callback URL, with or without a query, as a request can have it."""
+    target = parse_path(path_and_query.partition(b"?")[0])
+    return (
+        _VISIBLE.fullmatch(path_and_query) is not None
+        and target is not None
+        and (target.is_shared or _STATE.fullmatch(target.segment) is not None)
+    )
+
+
 def parse_wait_path(raw_path: bytes) -> edge_service_pb2.WaitRequest | None:
     """Return the request for the answer to a call at this path. Return None if it is not the address of a call."""
     if match := _WAIT_PATH.fullmatch(raw_path):
@@ -88,6 +99,11 @@ def is_service_worker_script(headers: Mapping[bytes, bytes]) -> bool:
 def is_in_frame(headers: Sequence[tuple[bytes, bytes]]) -> bool:
     """Return whether a browser asks for the content of a frame. Pages of the edge cannot be framed."""
     return any(name == b"sec-fetch-dest" and value.strip().lower() in _FRAMES for name, value in headers)
+
+
+def is_navigation(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Return whether a browser opens the address, as far as is known: a script does not see where it leads then."""
+    return all(value.strip().lower() == b"navigate" for name, value in headers if name == b"sec-fetch-mode")
 
 
 def is_confirmation(body: bytes) -> bool:

@@ -1,24 +1,27 @@
-"""The way back to the callback from the address of a call where a browser waited. Pure.
+"""The cookie that leads a browser from the address of a call, where it waited, back to the callback. Pure.
 
 The address of a call does not lead to its callback, and must not: it may be given to others. A browser that waits gets
-a cookie for the address of that one call, with the path and query that it had opened itself. So it can be sent back
-without a script, and neither a page nor an address contains the state.
+a cookie for that one address, with the path and query that it had opened itself. So it can be sent back without a
+script, and neither a page nor an address contains the state. A script cannot read where it leads either: one that does
+not know the whole address does not get the cookie sent, and the redirect is for navigations alone.
 """
 
 import base64
-import binascii
 from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
 
-from callback_edge.call.request import parse_path
+from callback_edge.call.request import is_callback
 
 _NAME: Final = "callback_opened"
+_ATTRIBUTES: Final = "Secure; HttpOnly; SameSite=Lax"
+_MAX_AGE_S: Final = 24 * 3600
+"""How long the browser keeps the cookie, in seconds: longer than a person looks at the page that waits."""
 _MAX_CHARS: Final = 3500
 """The longest value: browsers drop a cookie of more than 4,096 bytes."""
 
 
-def way_back(wait_path: str, scope: Any) -> list[tuple[str, str]]:
+def return_cookie(wait_path: str, scope: Any) -> list[tuple[str, str]]:
     """Return the header that lets a browser go back from the address of a call to what it has opened.
 
     It is empty where path and query are too long for a cookie.
@@ -31,8 +34,12 @@ def way_back(wait_path: str, scope: Any) -> list[tuple[str, str]]:
     value = base64.urlsafe_b64encode(scope["raw_path"] + (b"?" + query if query else b"")).decode().rstrip("=")
     if len(value) > _MAX_CHARS:
         return []
-    path = wait_path.rpartition("/")[0]
-    return [("set-cookie", f"{_NAME}={value}; Path={path}; Secure; HttpOnly; SameSite=Lax")]
+    return [("set-cookie", f"{_NAME}={value}; Path={wait_path}; Max-Age={_MAX_AGE_S}; {_ATTRIBUTES}")]
+
+
+def clear_return_cookie(raw_path: bytes) -> tuple[str, str]:
+    """Return the header that deletes the cookie for the address of a call at this path."""
+    return "set-cookie", f"{_NAME}=; Path={raw_path.decode().rstrip('/')}; Max-Age=0; {_ATTRIBUTES}"
 
 
 def callback_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
@@ -41,8 +48,6 @@ def callback_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
     try:
         morsel = SimpleCookie(cookies).get(_NAME)
         opened = base64.b64decode((morsel.value if morsel else "") + "==", b"-_", validate=True)
-    except (CookieError, binascii.Error):
+    except (CookieError, ValueError):  # b64decode raises the latter also for text that is not ASCII
         return ""
-    if not opened.isascii() or b"\r" in opened or b"\n" in opened or parse_path(opened.partition(b"?")[0]) is None:
-        return ""
-    return opened.decode()
+    return opened.decode() if is_callback(opened) else ""
