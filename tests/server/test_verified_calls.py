@@ -121,7 +121,12 @@ async def test_a_denial_of_a_hub_reaches_the_handler_and_is_not_verified(up, tmp
         query = [{"name": name, "value": value} for name, value in (("hub.mode", "denied"), ("hub.topic", topic))]
         return await up.services.call(made, method="get", request_query=query)
 
-    answer = await deny("https://blog.example/posts")
+    counted = _failed(reason="missing", enforced="false")
+    with capture_logs() as logs:
+        answer = await deny("https://blog.example/posts")
+    (told,) = [entry for entry in logs if entry["event"] == "verification_failed"]
+    assert (told["case_id"], told["enforced"]) == (made.callback_case_id, False)
+    assert _failed(reason="missing", enforced="false") == counted + 1
     (asked,) = up.asked
     assert (asked.verified, asked.verification_profile, asked.request_query[0].value) == (False, "", "denied")
     call = await up.services.call_of(answer.call_id)

@@ -153,6 +153,12 @@ def test_a_denial_for_a_topic_of_the_profile_is_a_notice_where_the_settings_say_
     with pytest.raises(VerificationError) as caught:
         profile.handshake(hub(**{"hub.topic": "https://blog.example/other"}, **denied), URL)
     assert not caught.value.is_notice
+    both = handshaking("hub", "mytoken", topics=[TOPIC["hub.topic"]], denials=True)
+    with pytest.raises(VerificationError) as caught:
+        both.handshake(hub(**TOPIC, **denied, **{"hub.verify_token": "mytoken"}), URL)
+    assert caught.value.is_notice
+    assert refused(both, hub(**TOPIC, **denied, **{"hub.verify_token": "mytokem"})) == "hub.verify_token is wrong"
+    assert refused(both, hub(**TOPIC, **denied)) == "the parameter is missing"
     with pytest.raises(ValidationError, match="denials needs topics"):
         handshaking("hub", "token", denials=True)
 

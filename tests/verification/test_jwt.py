@@ -432,6 +432,8 @@ def test_a_token_can_be_the_whole_body(profile_for):
         ({"body_hash_claim": None, "audience": "a"}, "issuer must be given, unless body_hash_claim is, or"),
         ({"single_use": True, "id": "header:x-id"}, "id and single_use are two ids"),
         ({"body_hash_claim": None, "audience": "a", "issuer": "i", "id": "json:/id"}, "an id in the body needs"),
+        ({"body_hash_claim": None, "audience": "a", "issuer": "i", "id": "form-json:p/id"}, "an id in the body needs"),
+        ({"body_hash_claim": None, "audience": "a", "issuer": "i", "id": "body-hash"}, "an id in the body needs"),
         ({"whole_body": True}, "whole_body needs no header, parameter or body_hash_claim"),
     ],
 )

@@ -164,6 +164,63 @@ def test_a_secret_in_the_body_passes_and_is_removed_from_the_request(tmp_path, w
     assert "too large" in refused(profile, request(body=body + b" " * 1024 * 1024))
 
 
+@pytest.fixture
+def in_body(tmp_path):
+    return profile_of(tmp_path, "ab/c+d", kind="shared-secret", pointer="/passcode")
+
+
+@pytest.mark.parametrize("written", [r"ab\/c+d", r"ab/c\u002bd", r"\u0061b/c+d"])
+@pytest.mark.parametrize("name", ["passcode", r"pass\u0063ode"])
+def test_a_secret_in_the_body_is_removed_however_it_is_written(in_body, name, written):
+    sent = request(body=f'{{"x": [{{}}, "]"], "{name}" : "{written}" , "y": 1}}\n'.encode())
+    assert in_body.verify(sent, URL) == VerifiedMessage()
+    assert in_body.redacted(sent).body == f'{{"x": [{{}}, "]"], "{name}" : "" , "y": 1}}\n'.encode()
+
+
+def test_the_rest_of_a_body_stays_as_it_was_when_a_secret_is_removed(tmp_path):
+    figma = profile_of(tmp_path, "figma", kind="provider:figma")
+    body = b'{"passcode":"figma","file_name":"my figma file","a":"figma","x":{"passcode":"figma"},"b":"\xff"}'
+    sent = changed(request(body=body), body_size=len(body))
+    figma.verify(sent, URL)
+    kept = figma.redacted(sent)
+    assert kept.body == body.replace(b'"passcode":"figma"', b'"passcode":""', 1)
+    assert kept.body_size == len(kept.body)
+
+
+def test_a_secret_in_a_list_in_the_body_is_removed(tmp_path):
+    profile = profile_of(tmp_path, "one", kind="shared-secret", pointer="/0/a~1b/2")
+    sent = request(body=b'[{"c": [], "a/b": [1, "one", "one", "one"]}, "one"]')
+    profile.verify(sent, URL)
+    assert profile.redacted(sent).body == b'[{"c": [], "a/b": [1, "one", "", "one"]}, "one"]'
+
+
+@pytest.mark.parametrize(
+    ("body", "why", "kept"),
+    [
+        (
+            b'{"passcode":"ab/c+d","passcode":"ab\\/c+d"}',
+            "json:/passcode occurs more than once, or the JSON cannot be read",
+            b'{"passcode":"","passcode":""}',
+        ),
+        (b'{"passcode": {"a": 1}}', "json:/passcode is neither a text nor a whole number", b'{"passcode": ""}'),
+        (b'{"passcode": 7, "id": 1717}', "the secret is wrong", b'{"passcode": "", "id": 1717}'),
+        (b'{"passcode": "old", "x": "old"}', "the secret is wrong", b'{"passcode": "", "x": "old"}'),
+        (b'{"passcode": "ab/c+d"', "json:/passcode is missing", b'{"passcode": "ab/c+d"'),
+        (b"", "json:/passcode is missing", b""),
+        (b"[" * 100_000, "json:/passcode is missing", b"[" * 100_000),
+    ],
+)
+def test_a_secret_that_is_not_one_text_is_refused_and_each_is_removed(in_body, body, why, kept):
+    assert refused(in_body, request(body=body)) == why
+    assert in_body.redacted(request(body=body)).body == kept
+
+
+def test_a_number_is_no_secret(tmp_path):
+    profile = profile_of(tmp_path, "7", kind="shared-secret", pointer="/passcode")
+    assert refused(profile, request(body=b'{"passcode":7,"id":1717}')) == "json:/passcode is not a text"
+    assert profile.verify(request(body=b'{"passcode":"7","id":' + b"9" * 5000 + b"}"), URL) == VerifiedMessage()
+
+
 def test_a_secret_has_one_place(tmp_path):
     for places in ({}, {"header": "x-key", "pointer": "/key"}, {"parameter": "key", "pointer": "/key"}):
         with pytest.raises(ValidationError, match="needs header or parameter or pointer"):

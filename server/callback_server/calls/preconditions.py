@@ -98,9 +98,7 @@ class PreconditionChecker:
         try:
             return _verified(pending, name, profile, url)
         except VerificationError as error:
-            reason, why = error.reason, str(error)
-            if error.is_notice:
-                return _unverified(pending, name, profile, why)
+            reason, why, enforced = error.reason, str(error), profile.enforce and not error.is_notice
             profile.want_keys(error, owner=required.owner, url=url)
             log.warning(
                 "verification_failed",
@@ -108,11 +106,11 @@ class PreconditionChecker:
                 profile=name,
                 why=why,
                 reason=str(reason),
-                enforced=profile.enforce,
+                enforced=enforced,
             )
         # Any other exception refuses the request too. Its text is not logged: it may hold a part of the request.
         except Exception as error:
-            reason, why = FailureReason.FAULT, "the verification itself failed"
+            reason, why, enforced = FailureReason.FAULT, "the verification itself failed", profile.enforce
             frame = traceback.extract_tb(error.__traceback__)[-1]
             log.error(
                 "verification_fault",
@@ -121,8 +119,8 @@ class PreconditionChecker:
                 error=type(error).__name__,
                 at=f"{frame.filename}:{frame.lineno}",
             )
-        metrics.VERIFICATIONS_FAILED.labels(name, reason, str(profile.enforce).lower()).inc()
-        if profile.enforce:
+        metrics.VERIFICATIONS_FAILED.labels(name, reason, str(enforced).lower()).inc()
+        if enforced:
             if reason is FailureReason.KEYS:
                 raise errors.VerificationUnavailableError(KEYS_RETRY_S)
             raise errors.VerificationFailedError(profile.challenge)

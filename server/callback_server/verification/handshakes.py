@@ -110,14 +110,13 @@ class HubChallenge:
         if request.method != "get" or all(name != "hub.mode" for name, _ in request.query):
             return None
         if self._settings.denials and request_fields.parameter(request, "hub.mode") == "denied":
+            self._check_token(request)
             self._check_topic(request)
-            raise VerificationError("a hub has denied the subscription, and nothing proves it", is_notice=True)
+            why = "a hub has denied the subscription, and nothing proves it"
+            raise VerificationError(why, FailureReason.MISSING, is_notice=True)
         if request_fields.parameter(request, "hub.mode") != "subscribe":
             raise VerificationError("hub.mode is not subscribe")
-        if self._tokens:
-            token = request_fields.octets(request_fields.parameter(request, "hub.verify_token"))
-            if not request_fields.matches(self._tokens, token):
-                raise VerificationError("hub.verify_token is wrong", FailureReason.SIGNATURE)
+        self._check_token(request)
         self._check_topic(request)
         challenge = request_fields.parameter(request, "hub.challenge")
         if self._settings.answer == "text":
@@ -125,6 +124,12 @@ class HubChallenge:
         if not _REPEATED.fullmatch(challenge):
             raise VerificationError(_UNFIT)
         return _reply(json.dumps({"hub.challenge": challenge}), "application/json")
+
+    def _check_token(self, request: Request) -> None:
+        if self._tokens:
+            token = request_fields.octets(request_fields.parameter(request, "hub.verify_token"))
+            if not request_fields.matches(self._tokens, token):
+                raise VerificationError("hub.verify_token is wrong", FailureReason.SIGNATURE)
 
     def _check_topic(self, request: Request) -> None:
         topics = self._settings.topics

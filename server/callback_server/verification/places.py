@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,6 +32,10 @@ _MAX_POINTER: Final = 200
 _INDEX: Final = re.compile(r"0|[1-9][0-9]?")
 
 _VALUE: Final = msgspec.json.Decoder(str | int | None)
+
+_SCANNER: Final = json.JSONDecoder(parse_int=str, parse_float=str)
+"""Finds where a value ends. A number is not converted, because there are too large ones."""
+_SPACE: Final = re.compile(r"[ \t\r\n]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +115,47 @@ def parse_value_place(text: str) -> Place:
     return place
 
 
+def json_spans(text: str, pointer: str) -> list[tuple[int, int]]:
+    """Return the start and the end of each value at a pointer in a JSON text. A repeated name makes more than one.
+
+    Raises:
+        ValueError: The text cannot be read as JSON. Not all of it is checked.
+        RecursionError: It is nested too deeply.
+    """
+    spans = [(_after_space(text, 0), len(text))]
+    for token in _tokens(pointer):
+        spans = [(start, end) for parent, _ in spans for name, start, end in _children(text, parent) if name == token]
+    return spans
+
+
+def _children(text: str, start: int) -> Iterator[tuple[str, int, int]]:
+    """Yield the name or index of each value in the object or list that starts here, and where it is."""
+    is_list = text.startswith("[", start)
+    if not is_list and not text.startswith("{", start):
+        return
+    index, at = 0, _after_space(text, start + 1)
+    while not text.startswith(("]", "}"), at):
+        name = str(index)
+        if not is_list:
+            name, at = _SCANNER.raw_decode(text, at)
+            at = _after_space(text, _after_space(text, at) + len(":"))
+        end = _SCANNER.raw_decode(text, at)[1]
+        yield name, at, end
+        index, at = index + 1, _after_space(text, end)
+        if text.startswith(",", at):
+            at = _after_space(text, at + 1)
+
+
+def _after_space(text: str, start: int) -> int:
+    found = _SPACE.match(text, start)
+    return start if found is None else found.end()
+
+
+def _tokens(pointer: str) -> list[str]:
+    """Return the names and indices in a JSON pointer."""
+    return [token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]]
+
+
 def _json_value(body: bytes, pointer: str) -> str | None:
     """Return the text or whole number at a pointer, or None if there is nothing else than null.
 
@@ -116,8 +163,8 @@ def _json_value(body: bytes, pointer: str) -> str | None:
     """
     raw: bytes | msgspec.Raw = body
     try:
-        for token in pointer.split("/")[1:]:
-            raw = _step(raw, token.replace("~1", "/").replace("~0", "~"))
+        for token in _tokens(pointer):
+            raw = _step(raw, token)
     except (ValueError, RecursionError):
         return None
     if not bytes(raw):

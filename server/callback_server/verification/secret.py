@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from abc import abstractmethod
 from collections.abc import Sequence
 from urllib.parse import unquote_plus
@@ -12,7 +11,7 @@ import msgspec
 
 from callback_server.domain.call import Request
 from callback_server.verification import request_fields
-from callback_server.verification.places import Place, parse_place
+from callback_server.verification.places import Place, json_spans, parse_place
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.settings.credentials import BasicSettings, SharedSecretSettings
 from callback_server.verification.verifier import Explanation, Verifier
@@ -63,6 +62,13 @@ class SharedSecret(_PlainSecret):
         self._member = None if settings.pointer is None else parse_place(f"json:{settings.pointer}")
         self.reads_body = self._member is not None
         self.valid = secrets
+
+    def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:
+        """Implement `Verifier.verify`."""
+        message = super().verify(request, url, now)
+        if self._member is not None:  # the body is searched for others only now
+            _require_one_text(request, self._member)
+        return message
 
     def redacted(self, request: Request) -> Request:
         """Implement `Verifier.redacted`."""
@@ -124,16 +130,44 @@ def _member(request: Request, place: Place) -> str:
     return found
 
 
+def _require_one_text(request: Request, place: Place) -> None:
+    """Refuse a body of which a parser may read another member than the one with the secret."""
+    text = _text(request)
+    spans = _spans(text, place)
+    if len(spans) != 1:
+        raise VerificationError(f"{place} occurs more than once, or the JSON cannot be read")
+    if text[spans[0][0]] != '"':
+        raise VerificationError(f"{place} is not a text")
+
+
 def _without_member(request: Request, place: Place) -> Request:
-    """Return the request with an empty text in place of a member of its body, and the rest of the body as it was."""
-    try:
-        value = _member(request, place)
-    except VerificationError:
+    """Return the request with an empty text in place of a member of its body, and the rest of the body as it was.
+
+    Of a request that does not pass, each member at the place is replaced, whatever it is. A body that is no JSON, or
+    too large to be read, stays as it was.
+    """
+    if len(request.body) > request_fields.MAX_UNVERIFIED_BYTES:
         return request
-    body = request.body
-    for written in (json.dumps(value), json.dumps(value, ensure_ascii=False), value):
-        body = body.replace(written.encode("utf-8", "surrogatepass"), b'""') if value else body
+    text = _text(request)
+    kept, after = [], 0
+    for start, end in _spans(text, place):
+        kept.append(text[after:start])
+        after = end
+    body = '""'.join([*kept, text[after:]]).encode("utf-8", "surrogateescape")
     return msgspec.structs.replace(request, body=body, body_size=len(body) if request.body_size else 0)
+
+
+def _text(request: Request) -> str:
+    """Return the body as a text that has the same bytes, also if they are not UTF-8."""
+    return request.body.decode("utf-8", "surrogateescape")
+
+
+def _spans(text: str, place: Place) -> list[tuple[int, int]]:
+    """Return where the members at a place are; none if the text is no JSON."""
+    try:
+        return json_spans(text, place.name)
+    except (ValueError, RecursionError):
+        return []
 
 
 def _without_header(request: Request, name: str) -> Request:

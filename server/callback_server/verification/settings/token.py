@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from callback_server.verification.message_ids import check_id_places
+from callback_server.verification.places import parse_place
 from callback_server.verification.settings.common import CommonSettings, check_one_source
 from callback_server.verification.settings.fetched_urls import KeyUrl
 from callback_server.verification.settings.values import FieldName, JwtAlgorithm, Places
@@ -85,7 +86,7 @@ class JwtSettings(CommonSettings):
     def _has_one_id(self) -> JwtSettings:
         if self.id and self.single_use:
             raise ValueError("id and single_use are two ids; use one")
-        if self.body_hash_claim is None and any(each.startswith(("form:", "json:", "body-hash")) for each in self.id):
+        if self.body_hash_claim is None and any(parse_place(each).in_body or each == "body-hash" for each in self.id):
             raise ValueError("an id in the body needs body_hash_claim, because the token does not cover the body")
         check_id_places(self.id, is_body_signed=True)
         return self
