@@ -214,6 +214,8 @@ const (
 	AuditActionActivityResumed AuditAction = "ACTIVITY_RESUMED"
 	// AuditActionPrincipalsRead: a server has read a principals file that differs from the one that was read before.
 	AuditActionPrincipalsRead AuditAction = "PRINCIPALS_READ"
+	// AuditActionStateKeyChanged: a server goes on under its own key behind an entry under the other one.
+	AuditActionStateKeyChanged AuditAction = "STATE_KEY_CHANGED"
 	// AuditActionUnknown is one that this version does not know.
 	AuditActionUnknown AuditAction = unknown
 )

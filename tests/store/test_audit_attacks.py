@@ -432,6 +432,53 @@ async def test_entries_are_proven_with_both_keys_and_made_up_ones_with_none(worl
     assert await world.found(world.server(new)) == set()  # the other key has no entry any more
 
 
+@pytest.mark.parametrize("deleted", [0, 2])
+async def test_a_chain_without_changes_leaves_the_other_key_once_the_retention_is_over(world, deleted):
+    new = b"n" * 32
+    await world.change(world.server(), deleted)
+    world.wait(days=RETENTION_DAYS + 1)
+    await world.change(world.server(), 1)
+    assert await world.retention(world.server()) == deleted
+    for server in (world.server(new, KEY), world.server(KEY, new), world.server(new, KEY), world.server(new, KEY)):
+        await world.retention(server)
+    actions = [decode_entry(each.entry).action for each in (await read_audit(world.cases.scripts, CHAIN, None)).entries]
+    assert actions == ["ACTIVITY_PAUSED", *["STATE_KEY_CHANGED"] * 3]
+    assert await world.found(world.server(new)) != set()  # too early
+    assert await world.found(world.server(new, KEY)) == set()
+    world.wait(days=RETENTION_DAYS + 1)
+    assert await world.retention(world.server(new, KEY)) == 3
+    problems = {kind: counted(kind) for kind in ("head_not_proven", "retention_stopped", "missing")}
+    server = world.server(new)
+    assert await world.found(server) == set()
+    await world.change(server, 2)
+    world.wait(days=RETENTION_DAYS + 1)
+    assert await world.retention(server) == 2
+    assert {kind: counted(kind) for kind in problems} == problems
+
+
+async def test_a_start_that_a_server_with_the_earlier_key_has_signed_is_signed_again(world):
+    new = b"n" * 32
+    await world.change(world.server(KEY, new), 2)
+    await world.change(world.server(new, KEY), 1)
+    world.wait(days=RETENTION_DAYS + 1)
+    await world.server(KEY, new).trim(CHAIN)
+    assert await world.found(world.server(new)) == {"UNKNOWN_KEY"}
+    await world.server(new).trim(CHAIN)
+    assert await world.found(world.server(new)) == {"UNKNOWN_KEY"}  # it is not proven without the other key
+    heads = await world.heads(world.server(new, KEY))
+    await world.server(new, KEY).trim(CHAIN)
+    assert await world.found(world.server(new), heads) == set()
+
+
+async def test_an_entry_that_only_names_the_other_key_is_not_followed_by_one_of_a_server(world):
+    new = b"n" * 32
+    await world.change(world.server(), 1)
+    ((id_, fields),) = (await world.saved()).items
+    await world.put([(id_, fields | {b"mac": b"0" * 64})])
+    assert await world.retention(world.server(new, KEY)) == 0
+    assert len((await world.saved()).items) == 1
+
+
 @row("removes more of the newest entries than a restored backup or a failover has lost")
 async def test_a_restored_backup_loses_entries_and_a_head_says_up_to_which(world):
     await world.change(world.server(), 6)

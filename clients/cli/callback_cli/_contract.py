@@ -572,6 +572,7 @@ MESSAGES = {
                 "activity_paused",
                 "activity_resumed",
                 "principals_read",
+                "state_key_changed",
             ),
             help="Only entries of one kind of change.",
         ),

@@ -36,6 +36,7 @@ const (
 	AuditAction_AUDIT_ACTION_ACTIVITY_PAUSED   AuditAction = 8
 	AuditAction_AUDIT_ACTION_ACTIVITY_RESUMED  AuditAction = 9
 	AuditAction_AUDIT_ACTION_PRINCIPALS_READ   AuditAction = 10
+	AuditAction_AUDIT_ACTION_STATE_KEY_CHANGED AuditAction = 11
 )
 
 // Enum value maps for AuditAction.
@@ -52,6 +53,7 @@ var (
 		8:  "AUDIT_ACTION_ACTIVITY_PAUSED",
 		9:  "AUDIT_ACTION_ACTIVITY_RESUMED",
 		10: "AUDIT_ACTION_PRINCIPALS_READ",
+		11: "AUDIT_ACTION_STATE_KEY_CHANGED",
 	}
 	AuditAction_value = map[string]int32{
 		"AUDIT_ACTION_UNSPECIFIED":       0,
@@ -65,6 +67,7 @@ var (
 		"AUDIT_ACTION_ACTIVITY_PAUSED":   8,
 		"AUDIT_ACTION_ACTIVITY_RESUMED":  9,
 		"AUDIT_ACTION_PRINCIPALS_READ":   10,
+		"AUDIT_ACTION_STATE_KEY_CHANGED": 11,
 	}
 )
 
@@ -825,7 +828,7 @@ const file_callback_v1_audit_service_proto_rawDesc = "" +
 	"\fAuditProblem\x121\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1d.callback.v1.AuditProblemKindR\x04kind\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x03R\bsequence\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text*\xfa\x02\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text*\x9e\x03\n" +
 	"\vAuditAction\x12\x1c\n" +
 	"\x18AUDIT_ACTION_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19AUDIT_ACTION_RESPONSE_SET\x10\x01\x12\x1e\n" +
@@ -838,7 +841,8 @@ const file_callback_v1_audit_service_proto_rawDesc = "" +
 	"\x1cAUDIT_ACTION_ACTIVITY_PAUSED\x10\b\x12!\n" +
 	"\x1dAUDIT_ACTION_ACTIVITY_RESUMED\x10\t\x12 \n" +
 	"\x1cAUDIT_ACTION_PRINCIPALS_READ\x10\n" +
-	"*\xfe\x01\n" +
+	"\x12\"\n" +
+	"\x1eAUDIT_ACTION_STATE_KEY_CHANGED\x10\v*\xfe\x01\n" +
 	"\x10AuditProblemKind\x12\"\n" +
 	"\x1eAUDIT_PROBLEM_KIND_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aAUDIT_PROBLEM_KIND_ALTERED\x10\x01\x12\x1e\n" +

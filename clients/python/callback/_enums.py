@@ -48,6 +48,8 @@ class AuditAction(StrEnum):
     """The deliveries of an activity were resumed (`resume_activity`)."""
     PRINCIPALS_READ = "PRINCIPALS_READ"
     """A server has read a principals file that differs from the one that was read before."""
+    STATE_KEY_CHANGED = "STATE_KEY_CHANGED"
+    """A server goes on under its own key behind an entry under the other one."""
     UNKNOWN = "UNKNOWN"
     """A value that this version of the client does not know."""
 

@@ -7,6 +7,9 @@
 3. A head that is older than one that was seen before is a warning in the log, and a problem of the next verification.
 4. What is not proven is a warning in the log and counted in a metric, wherever it is met: as the newest entry, by a
    verification, and by retention, which then deletes nothing of its chain.
+5. Retention never deletes the newest entry. So during a change of the `state_key`, a look appends an entry under the
+   present key behind one under the other key, and a start under the other key is signed again. In time nothing is left
+   under the other key.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
@@ -30,10 +34,12 @@ from callback_server.domain.audit import (
     UNKNOWN,
     AuditAction,
     AuditKey,
+    AuditStart,
     Change,
     Head,
     Place,
     StoredEntry,
+    decode_entry,
     decode_start,
     digest_of,
 )
@@ -43,7 +49,7 @@ from callback_server.store.audit_argument import HeadMovedError, audit_argument
 from callback_server.store.connection.resend import resend_knowing
 from callback_server.store.failure_log import failures_logged
 from callback_server.store.queries.list_audit import list_audit
-from callback_server.store.queries.read_audit import LIMIT, read_audit
+from callback_server.store.queries.read_audit import LIMIT, AuditPart, read_audit
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.append_audit import append_audit
 from callback_server.store.transitions.trim_audit import trim_audit
@@ -213,6 +219,8 @@ class AuditLog:
     async def look(self, chain: int) -> None:
         """Look whether the newest entry of the last look is still there, and take the newest one.
 
+        If that is proven by the other key, append one under the present key.
+
         Raises:
             StoreError: The store did not answer.
         """
@@ -225,18 +233,28 @@ class AuditLog:
             if not (is_there or is_told or self._is_deleted(chain, part.start, seen)):
                 self._miss(chain, seen, self._heads[chain])
             self._seen[chain] = self._heads[chain]
+            if part.newest is not None and self._is_under_other_key(chain, part.newest):
+                change = Change(AuditAction.STATE_KEY_CHANGED, "")
+                with suppress(HeadMovedError):  # then the next look sees under which key that entry is
+                    await self._attempt(chain, change, partial(append_audit, self._scripts, chain), lambda _none: True)
+
+    def _is_under_other_key(self, chain: int, stored: StoredEntry) -> bool:
+        entry = decode_entry(stored.entry)
+        is_proven = self._key.judge_entry(chain, stored) is self._key.best
+        return is_proven and entry is not None and self._key.is_other(entry)
 
     def _is_deleted(self, chain: int, start: bytes, seen: Head) -> bool:
         """Return whether a start that is proven explains that an entry is gone."""
+        said = self._proven_start(chain, start)
+        return said is not None and said.sequence >= seen.sequence and said.place_ms >= seen.place_ms
+
+    def _proven_start(self, chain: int, start: bytes) -> AuditStart | None:
+        """Return what the start of a chain says. None: there is none that is proven."""
         mac, _, text = start.partition(b" ")
         said = decode_start(text)
-        return (
-            said is not None
-            and self._key.judge(START, text, mac.decode("latin-1"), said) is self._key.best
-            and said.chain == chain
-            and said.sequence >= seen.sequence
-            and said.place_ms >= seen.place_ms
-        )
+        if said is None or said.chain != chain:
+            return None
+        return said if self._key.judge(START, text, mac.decode("latin-1"), said) is self._key.best else None
 
     async def trim(self, chain: int) -> bool:
         """Delete the oldest entries of a chain that are past their retention, but never its newest one.
@@ -252,6 +270,7 @@ class AuditLog:
         """
         due_ms = CLOCK() // 1_000_000 - self._retention_ms
         part = await read_audit(self._scripts, chain, None, limit=2)
+        await self._sign_again(chain, part)
         if len(part.entries) < 2 or part.entries[0].place.ms >= due_ms:
             return False
         part = await read_audit(self._scripts, chain, None)
@@ -271,11 +290,23 @@ class AuditLog:
             metrics.AUDIT_PROBLEMS.labels("retention_stopped").inc()
             log.warning("audit_retention_stopped", chain=chain, problems=len(problems), first=problems[0].text)
             return False
-        start, mac = self._key.seal_start(chain, Head.of(deleted.place, deleted.entry))
-        is_done = await trim_audit(
-            self._scripts, chain, known_start=part.start, start=f"{mac} ".encode() + start, first=first.place
-        )
+        is_done = await self._begin_at(chain, part.start, Head.of(deleted.place, deleted.entry), first)
         return is_done and len(part.entries) == LIMIT
+
+    async def _sign_again(self, chain: int, part: AuditPart) -> None:
+        """Sign the start of a chain under the present key, if it is proven by the other one."""
+        said = self._proven_start(chain, part.start)
+        if said is not None and self._key.is_other(said) and part.entries:
+            await self._begin_at(
+                chain, part.start, Head(said.sequence, said.digest, said.place_ms, ""), part.entries[0]
+            )
+
+    async def _begin_at(self, chain: int, known_start: bytes, deleted: Head, first: StoredEntry) -> bool:
+        """Let a chain begin with an entry, behind the newest deleted one. Return whether it was done."""
+        start, mac = self._key.seal_start(chain, deleted)
+        return await trim_audit(
+            self._scripts, chain, known_start=known_start, start=f"{mac} ".encode() + start, first=first.place
+        )
 
     async def run_principals(self, file: PrincipalsFile) -> None:
         """Record what was read from the principals file, now and whenever it has changed, until cancelled."""

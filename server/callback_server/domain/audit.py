@@ -49,6 +49,7 @@ class AuditAction(enum.StrEnum):
     ACTIVITY_PAUSED = "ACTIVITY_PAUSED"
     ACTIVITY_RESUMED = "ACTIVITY_RESUMED"
     PRINCIPALS_READ = "PRINCIPALS_READ"
+    STATE_KEY_CHANGED = "STATE_KEY_CHANGED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +266,10 @@ class AuditKey:
         if said is not None and (said.chain, said.sequence) != (chain, stored.place.sequence):
             return Verdict.ALTERED
         return self.judge(ENTRY, stored.entry, stored.mac, said)
+
+    def is_other(self, said: AuditEntry | AuditStart) -> bool:
+        """Return whether an entry or a start names the other key. That alone proves nothing."""
+        return said.key_id != self.id and said.key_id in self._keys
 
     def seal(self, change: Change, chain: int, head: Head, now_ms: int) -> tuple[StoredEntry, Head]:
         """Return the entry of a change, as it follows a head, and the head that it becomes."""

@@ -48,6 +48,8 @@ class _AuditActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuditActi
     """AUDIT_ACTION_ACTIVITY_RESUMED: the deliveries of an activity were resumed (ResumeActivity)."""
     AUDIT_ACTION_PRINCIPALS_READ: _AuditAction.ValueType  # 10
     """AUDIT_ACTION_PRINCIPALS_READ: a server has read a principals file that differs from the one that was read before."""
+    AUDIT_ACTION_STATE_KEY_CHANGED: _AuditAction.ValueType  # 11
+    """AUDIT_ACTION_STATE_KEY_CHANGED: a server goes on under its own key behind an entry under the other one."""
 
 class AuditAction(_AuditAction, metaclass=_AuditActionEnumTypeWrapper):
     """AuditAction is the kind of a change."""
@@ -74,6 +76,8 @@ AUDIT_ACTION_ACTIVITY_RESUMED: AuditAction.ValueType  # 9
 """AUDIT_ACTION_ACTIVITY_RESUMED: the deliveries of an activity were resumed (ResumeActivity)."""
 AUDIT_ACTION_PRINCIPALS_READ: AuditAction.ValueType  # 10
 """AUDIT_ACTION_PRINCIPALS_READ: a server has read a principals file that differs from the one that was read before."""
+AUDIT_ACTION_STATE_KEY_CHANGED: AuditAction.ValueType  # 11
+"""AUDIT_ACTION_STATE_KEY_CHANGED: a server goes on under its own key behind an entry under the other one."""
 Global___AuditAction: _TypeAlias = AuditAction  # noqa: Y015
 
 class _AuditProblemKind:

@@ -22,6 +22,8 @@ export const AuditAction = {
   ACTIVITY_RESUMED: "ACTIVITY_RESUMED",
   /** A server has read a principals file that differs from the one that was read before. */
   PRINCIPALS_READ: "PRINCIPALS_READ",
+  /** A server goes on under its own key behind an entry under the other one. */
+  STATE_KEY_CHANGED: "STATE_KEY_CHANGED",
   /** A value that this version of the client does not know. */
   UNKNOWN: "UNKNOWN",
 } as const;
