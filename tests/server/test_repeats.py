@@ -20,6 +20,7 @@ from support.verification import ById
 from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
+from callback.v1 import callbacks_service_pb2 as rpc
 from callback_server.calls.repeats import RepeatedCallEnded
 from callback_server.domain.call import CallFailure
 from callback_server.domain.case import CallMode, CaseStatus
@@ -180,6 +181,20 @@ async def test_a_repeat_that_waits_gets_the_error_of_its_call_and_makes_no_call_
     two.handler.gate.set()
     assert [(await refusal(caller)).reason for caller in callers] == [reason] * 2
     assert len(two.handler.got) == 1
+
+
+@pytest.mark.parametrize("closes", [False, True])
+async def test_the_error_of_a_call_says_whether_its_callback_can_be_called_again(two, closes):
+    services = two.servers[0]
+    two.handler.ends = [CallFailure.HANDLER_ERROR]
+    made = await services.generate("act", allow_multiple_calls=True)
+    caller = start(services, made)
+    await services.running(made)
+    if closes:
+        await services.callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=made.callback_case_id))
+    two.handler.gate.set()
+    said = await refusal(caller)
+    assert (said.reason, said.metadata.get("callback_open")) == ("HANDLER_FAILED", None if closes else "true")
 
 
 async def test_a_repeat_of_a_held_call_waits_on_another_server_for_its_answer(two):

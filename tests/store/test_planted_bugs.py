@@ -286,7 +286,7 @@ BUGS = {
         "if case.expires and tonumber(case.expires) <= now then\n"
         "    if case.status ~= 'CLOSED' then close_case(case, EXPIRED, now) end"),
     "an end that is sent again forgets its effect on the case": (
-        "reply('AGAIN', call[6] or '', delivery or '')", "reply('AGAIN', '', delivery or '')"),
+        "reply('AGAIN', call[6] or '', delivery or '',", "reply('AGAIN', '', delivery or '',"),
     "a case that is closed again counts as closed now": ("if case.status == 'CLOSED' then return reply('ALREADY') end",
                               "if case.status == 'CLOSED' then emit_event(case, 'CASE_CLOSED') return reply('OK') end"),
     "a label is found after its case was deleted": (

@@ -40,7 +40,7 @@ from callback_server.calls.repeats import Repeats
 from callback_server.calls.transition_log import log_call_ended
 from callback_server.calls.waiting import first_of, told_to_wait_after_ms
 from callback_server.domain.call import CallStatus, DeliveryStatus, Grant, Outcome, Request
-from callback_server.domain.case import AnswerMode, CaseStatus
+from callback_server.domain.case import AnswerMode
 from callback_server.domain.delivery_attempt import DeliveryAttempt
 from callback_server.domain.ids import case_id_of_call, is_state
 from callback_server.domain.rendering import ResponseRenderer
@@ -335,7 +335,7 @@ class CallInvoker:
         if outcome.response is None and grant.resolved is not None:
             raise errors.AnswerNotRepeatedError  # it was erased
         if outcome.response is None:
-            raise failed_error(outcome.failure, grant.call_id, is_held=grant.answer_mode is AnswerMode.HOLD)
+            raise failed_error(outcome.failure, grant.call_id)
         return CallAnswer(
             grant.call_id,
             outcome.response,
@@ -406,9 +406,7 @@ class CallInvoker:
         if finished.delivery is DeliveryStatus.PENDING:
             raise errors.OutcomeUnknownError(grant.call_id)
         if outcome.response is None:
-            # without an effect the case is as it was: open for more calls, or closed meanwhile
-            is_open = finished.effect is None or finished.effect.status is CaseStatus.OPEN
-            raise failed_error(outcome.failure, grant.call_id, is_open=is_open)
+            raise failed_error(outcome.failure, grant.call_id, is_open=finished.is_open)
         return outcome
 
 
@@ -416,4 +414,6 @@ def _outcome_of_held(call_id: str, held: HeldCall) -> Outcome:
     # There is neither if the store was unreachable so long that the answer is no longer kept.
     if held.answer is None and held.failure is None:
         raise errors.OutcomeUnknownError(call_id)
-    return Outcome(held.status, held.answer, failure=held.failure)
+    if held.answer is None:
+        raise failed_error(held.failure, call_id, is_held=True, is_open=held.is_open)
+    return Outcome(held.status, held.answer)

@@ -22,7 +22,7 @@ from store.machine.values import (
 
 from callback_server.domain import ids
 from callback_server.domain.call import CallFailure, CallStatus, DeliveryStatus, Outcome
-from callback_server.domain.case import CloseReason, Settings
+from callback_server.domain.case import CaseStatus, CloseReason, Settings
 from callback_server.domain.response import Response, ResponseType, complete
 from callback_server.store import keys
 from callback_server.store.queries.read import read_call, read_held
@@ -79,7 +79,8 @@ class Ends(System):
             assert reply == FinishResult(None, delivery=DeliveryStatus.PENDING, backoff_ms=backoff_ms)
             return
         delivery = DeliveryStatus(call.delivery) if call.delivery else None
-        ended = FinishResult(call.effect, again=not was_running, delivery=delivery)
+        is_open = case_id in self.model and model.status == CaseStatus.OPEN
+        ended = FinishResult(call.effect, again=not was_running, delivery=delivery, is_open=is_open)
         assert reply == (ended if expected == "OK" else None)
         if was_running and expected == "OK" and call_id in model.calls:
             if answered:

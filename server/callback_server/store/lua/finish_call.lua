@@ -32,10 +32,10 @@
 ---@param whole_response string the whole answer, '' = that is what is recorded
 ---@param whole_body string its body
 -- Returns: reports, then OK, or AGAIN (the call had ended so before), with the effect on the
---          case ('' = none) and the status of the delivery ('' = none); PENDING (another attempt follows); STALE (the
---          call has ended otherwise, another attempt has started, or the call is no longer kept); MERGE with version,
---          content and body of the response that the case has now; HEAD_MOVED with the
---          newest item of the audit.
+--          case ('' = none), the status of the delivery ('' = none) and 1 if the case is open now; PENDING
+--          (another attempt follows); STALE (the call has ended otherwise, another attempt has started, or the call is
+--          no longer kept); MERGE with version, content and body of the response that the case has now; HEAD_MOVED
+--          with the newest item of the audit.
 -- Transition: the call's row of the life table. A case that was closed meanwhile stays closed. Of its delivery
 --             RUNNING -> DELIVERED, DEAD or PENDING.
 -- @include audit
@@ -49,7 +49,8 @@ local call = redis.call('HMGET', call_key(call_id), 'status', 'size', 'response'
 local delivery = call[8]
 if call[1] ~= 'RUNNING' then
   if call[1] ~= status or (call[7] or '') ~= answer_digest then return reply('STALE') end
-  return reply('AGAIN', call[6] or '', delivery or '')
+  local is_open = case and case.status == 'OPEN'
+  return reply('AGAIN', call[6] or '', delivery or '', is_open and '1' or '')
 elseif delivery and call[10] == fencing_token then
   return reply('PENDING')
 end
@@ -122,4 +123,5 @@ if response ~= '' and keeps_answer then
   keep_answer(case, call_id, answer, answer_digest ~= '' and ANSWER_MS or 0,
     call[5] ~= '' and window_ms or 0, now, repeat_bytes_per_case)
 end
-return reply('OK', effect, delivery and redis.call('HGET', call_key(call_id), 'delivery') or '')
+return reply('OK', effect, delivery and redis.call('HGET', call_key(call_id), 'delivery') or '',
+  case.status == 'OPEN' and '1' or '')

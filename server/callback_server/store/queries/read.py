@@ -9,7 +9,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from callback_server.domain.call import Call, CallFailure, CallStatus, Delivery, DeliveryStatus, Outcome, Request
-from callback_server.domain.case import Case, CloseReason, GetGuard
+from callback_server.domain.case import Case, CaseStatus, CloseReason, GetGuard
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.notification import CallReason, expiry_id, reminder_id
 from callback_server.domain.response import Response, complete
@@ -48,6 +48,8 @@ class HeldCall:
     """The whole answer, which is kept for a moment."""
     failure: CallFailure | None
     """Why the call failed."""
+    is_open: bool
+    """Whether the call failed, and its case was open after that."""
 
 
 async def read_cases(scripts: Scripts, case_ids: Sequence[str], *, bodies: bool) -> list[Case | None]:
@@ -211,12 +213,15 @@ async def read_held(scripts: Scripts, call_id: str) -> HeldCall | None:
         return None
     status = CallStatus(status.decode())
     answer = None if status is CallStatus.RUNNING else await scripts.read(answer_key, "GET", answer_key)
+    case_key = keys.key(partition, "case", case_id_of_call(call_id))
+    is_open = bool(failure) and await scripts.read(case_key, "HGET", case_key, "status") == CaseStatus.OPEN.encode()
     return HeldCall(
         status=status,
         replica=(replica or b"").decode(),
         answer_digest=(answer_digest or b"").decode(),
         answer=unpack_answer(answer) if answer else None,
         failure=CallFailure(failure.decode()) if failure else None,
+        is_open=is_open,
     )
 
 

@@ -31,6 +31,8 @@ class FinishResult(msgspec.Struct, frozen=True):
     no delivery."""
     backoff_ms: int | None = None
     """The time until that attempt, in milliseconds."""
+    is_open: bool = False
+    """Whether the case is open now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +126,10 @@ async def finish_call(
     if word == b"PENDING":
         return FinishResult(None, delivery=DeliveryStatus.PENDING, backoff_ms=backoff_ms)
     require_head(word, facts)
-    effect, delivery = facts
+    effect, delivery, is_open = facts
     return FinishResult(
         unpack_effect(effect),
         again=word == b"AGAIN",
         delivery=DeliveryStatus(delivery.decode()) if delivery else None,
+        is_open=bool(is_open),
     )
