@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.x509.verification import Store
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
-from support.key_source import HOST, SNS, Authority, fetcher_to, resolver
+from support.key_source import HOST, HOSTS, SNS, Authority, KeySource, fetcher_to, resolver
 from support.keys import OTHER_RSA, RSA, key_set
 from support.tree import ROOT
 from support.verification import DECLARED, NOW, URL, Clock, changed, request, with_header
@@ -410,6 +410,44 @@ async def test_a_certificate_that_a_message_was_signed_with_outlasts_any_number_
         await sns.refresh(5)
     assert len({*source.asked}) == 26
     assert sns.outcome(signer.sent(MessageId="m-2")) is None
+
+
+class MovableLoop(asyncio.SelectorEventLoop):
+    """Event loop whose time a test can move: what sleeps until then wakes."""
+
+    moved_s = 0
+
+    def time(self):
+        return super().time() + self.moved_s
+
+
+def test_a_certificate_that_a_message_was_signed_with_stays_valid_while_the_server_runs(signer):
+    labels = {"profile": "it", "outcome": "ok"}
+
+    def fetches():
+        return REGISTRY.get_sample_value("callback_key_fetches_total", labels) or 0
+
+    async def days():
+        async with KeySource(*HOSTS) as source:
+            source.put(SNS_PATH, signer.pem, "cache-control: max-age=3600")
+            sns, before = for_sns(source, signer.roots), fetches()
+            running = asyncio.create_task(sns.profiles.run())
+            try:
+                assert sns.reason(signer.sent()) is FailureReason.KEYS
+                await wait_until(lambda: fetches() == before + 1)
+                assert sns.outcome(signer.sent()) is None
+                for hour in range(1, 27):
+                    await asyncio.sleep(0)  # the task plans the next fetch
+                    sns.monotonic.now += 3600
+                    asyncio.get_running_loop().moved_s += 3600
+                    await wait_until(lambda hour=hour: fetches() == before + 1 + hour, what=f"the fetch of hour {hour}")
+                    assert sns.outcome(signer.sent(MessageId=f"m-{hour}")) is None
+            finally:
+                running.cancel()
+                await asyncio.wait([running])
+
+    with asyncio.Runner(loop_factory=MovableLoop) as runner:
+        runner.run(days())
 
 
 async def test_of_proven_certificates_the_one_unused_longest_makes_room(source, sns, signer, limits):

@@ -74,7 +74,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class Requester:
     """Whose request names a URL."""
 
     owner: str
@@ -89,7 +89,7 @@ class _Source(Generic[T]):
     due: float
     """Time of the next fetch."""
     used: float
-    asker: Asker | None = None
+    requester: Requester | None = None
     """For whom it is fetched. None: it is a URL of the settings."""
     is_proven: bool = False
     """Whether a message was signed with its key."""
@@ -130,8 +130,8 @@ class FetchedKeys(Generic[T]):
         self._named_at = -NAMED_INTERVAL_S
         self._turns: dict[str, float] = {}
         """When each owner had a URL fetched that a message named. Empty name: when a proven certificate was."""
-        self._failed: dict[Asker, float] = {}
-        """When the last URL of an asker could not be fetched. The oldest is first."""
+        self._failed: dict[Requester, float] = {}
+        """When the last URL of a requester could not be fetched. The oldest is first."""
         self._wanted = asyncio.Event()
 
     def get(self, url: str) -> T:
@@ -149,18 +149,18 @@ class FetchedKeys(Generic[T]):
         problem = _NOT_YET if source is None else source.problem
         raise VerificationError(f"the keys are not known: {problem}", FailureReason.KEYS, keys_url=url)
 
-    def want(self, url: str, asker: Asker) -> None:
+    def want(self, url: str, requester: Requester) -> None:
         """Have a URL fetched that a message names and the settings allow, if there is room for it."""
         now = self._clock()
         source = self._sources.get(url)
         if source is None:
-            if self._make_room(asker):
-                self._sources[url] = _Source[T](url, due=now, used=now, asker=asker)
+            if self._make_room(requester):
+                self._sources[url] = _Source[T](url, due=now, used=now, requester=requester)
                 self._wanted.set()
             return
         source.used = now
-        if source.asker is not None:
-            source.asker = min(source.asker, asker, key=self._rank)
+        if source.requester is not None:
+            source.requester = min(source.requester, requester, key=self._rank)
         if source.due <= now:
             self._wanted.set()
 
@@ -173,6 +173,7 @@ class FetchedKeys(Generic[T]):
         if len(proven) >= MAX_PROVEN:
             del self._sources[min(proven, key=lambda each: each.used).url]
         source.is_proven = True
+        self._wanted.set()  # from now on it is fetched again: `run` has not planned that
 
     def fetch_again(self, url: str) -> bool:
         """Have a URL of the settings fetched again, for a key that is not known yet.
@@ -207,45 +208,45 @@ class FetchedKeys(Generic[T]):
         """Fetch what is due, one after the other, and return the time until the next fetch, in seconds. None: never."""
         self._wanted.clear()
         now = self._clock()
-        for source in [each for each in self._sources.values() if each.asker is None and each.due <= now]:
+        for source in [each for each in self._sources.values() if each.requester is None and each.due <= now]:
             await self._fetch(source)
         self._forget_unused()
         due = [each for each in self._wanted_named() if each.due <= now]
         if due and self._named_at + NAMED_INTERVAL_S <= now:
-            source = min(due, key=self._place)
+            source = min(due, key=self._queue_key)
             self._named_at = self._turns[self._share(source)] = now
             await self._fetch(source)
         now = self._clock()
-        waits = [each.due - now for each in self._sources.values() if each.asker is None]
+        waits = [each.due - now for each in self._sources.values() if each.requester is None]
         waits += [max(each.due, self._named_at + NAMED_INTERVAL_S) - now for each in self._wanted_named()]
         return max(0.0, min(waits)) if waits else None
 
     def _wanted_named(self) -> list[_Source[T]]:
         """Return the named URLs to fetch: what is proven, and what a message named since it was due."""
-        named = (each for each in self._sources.values() if each.asker is not None)
+        named = (each for each in self._sources.values() if each.requester is not None)
         return [each for each in named if each.is_proven or each.used >= each.due]
 
-    def _place(self, source: _Source[T]) -> tuple[float, float, float]:
-        """Return the place of a named URL in the queue, for comparison."""
-        return self._turns.get(self._share(source), -math.inf), self._rank(source.asker), source.due
+    def _queue_key(self, source: _Source[T]) -> tuple[float, float, float]:
+        """Return what sorts named URLs in the order in which they are fetched."""
+        return self._turns.get(self._share(source), -math.inf), self._rank(source.requester), source.due
 
     def _share(self, source: _Source[T]) -> str:
-        return "" if source.is_proven or source.asker is None else source.asker.owner
+        return "" if source.is_proven or source.requester is None else source.requester.owner
 
-    def _rank(self, asker: Asker | None) -> float:
-        return -math.inf if asker is None else self._failed.get(asker, -math.inf)
+    def _rank(self, requester: Requester | None) -> float:
+        return -math.inf if requester is None else self._failed.get(requester, -math.inf)
 
-    def _make_room(self, asker: Asker) -> bool:
+    def _make_room(self, requester: Requester) -> bool:
         """Make room for a URL that is not known, and return whether there is some."""
-        named = [each for each in self._sources.values() if each.asker is not None and not each.is_proven]
-        own = [each for each in named if each.value is None and each.asker == asker]
+        named = [each for each in self._sources.values() if each.requester is not None and not each.is_proven]
+        own = [each for each in named if each.value is None and each.requester == requester]
         if len(own) >= MAX_UNKNOWN:
             leaving = [each for each in own if each.failures]
         elif len(named) >= MAX_UNPROVEN:
             [(most, _)] = Counter(map(self._share, named)).most_common(1)
             theirs = [each for each in named if self._share(each) == most]
             failed = [each for each in theirs if each.failures]
-            leaving = failed or [each for each in theirs if each.value is not None or most != asker.owner]
+            leaving = failed or [each for each in theirs if each.value is not None or most != requester.owner]
         else:
             return True
         if leaving:
@@ -254,7 +255,7 @@ class FetchedKeys(Generic[T]):
 
     def _forget_unused(self) -> None:
         oldest = self._clock() - UNUSED_S
-        for source in [each for each in self._sources.values() if each.asker is not None and each.used < oldest]:
+        for source in [each for each in self._sources.values() if each.requester is not None and each.used < oldest]:
             del self._sources[source.url]
         self._turns = {share: time for share, time in self._turns.items() if time >= oldest}
 
@@ -276,20 +277,20 @@ class FetchedKeys(Generic[T]):
         source.due = now + REFRESH_SHARE * min(max(fresh_s, MIN_FRESH_S), MAX_FRESH_S)
         source.digest, source.value, source.good_until = digest, value, now + KEEP_S
         source.failures, source.problem = 0, ""
-        if source.asker is not None:
-            self._failed.pop(source.asker, None)
+        if source.requester is not None:
+            self._failed.pop(source.requester, None)
         metrics.KEY_FETCHES.labels(self._profile, "ok").inc()
         metrics.KEYS_FETCHED_TIME_SECONDS.labels(self._profile).set_to_current_time()
         if is_new:
             log.info("keys_fetched", profile=self._profile, url=source.url)
 
     def _note_failure(self, source: _Source[T], problem: str) -> None:
-        first_s, longest_s = NAMED_RETRY_S if source.asker is not None and source.value is None else RETRY_S
+        first_s, longest_s = NAMED_RETRY_S if source.requester is not None and source.value is None else RETRY_S
         source.due = self._clock() + min(first_s * 2 ** min(source.failures, 20), longest_s)
         source.failures += 1
-        if source.asker is not None and source.value is None:
-            self._failed.pop(source.asker, None)
-            self._failed[source.asker] = self._clock()
+        if source.requester is not None and source.value is None:
+            self._failed.pop(source.requester, None)
+            self._failed[source.requester] = self._clock()
             if len(self._failed) > MAX_FAILED:
                 del self._failed[next(iter(self._failed))]
         metrics.KEY_FETCHES.labels(self._profile, "failed").inc()

@@ -18,7 +18,7 @@ from callback_server.domain.call import Request
 from callback_server.domain.response import Response
 from callback_server.verification.address import Address
 from callback_server.verification.credential import Credential
-from callback_server.verification.fetched_keys import Asker, FetchedKeys
+from callback_server.verification.fetched_keys import FetchedKeys, Requester
 from callback_server.verification.fetcher import Fetcher
 from callback_server.verification.handshakes import Handshake, make_handshake
 from callback_server.verification.message_signature import MessageSignature
@@ -124,7 +124,7 @@ class Profile:
             url: As for `handshake`.
         """
         if self._fetched is not None and error.keys_url:
-            self._fetched.want(error.keys_url, Asker(owner, url.partition("?")[0]))
+            self._fetched.want(error.keys_url, Requester(owner, url.partition("?")[0]))
 
     def redacted(self, request: Request) -> Request:
         """Return the request without a secret that was sent in plain text, for the handler and the record."""
