@@ -20,6 +20,8 @@ MAX_ANSWER_BYTES = MAX_MESSAGE_BYTES - 1024
 """The largest answer, in bytes. The server accepts no larger message: it would end the stream."""
 
 CLOCK: Callable[[], float] = time.monotonic
+"""Returns the time by which it is seen that a handler blocks, in seconds."""
+
 BLOCKED_S = 1.0
 """How long a coroutine function may run without giving way to others before that is logged, in seconds."""
 
