@@ -13,6 +13,10 @@ from pathlib import Path
 import grpc
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 from support.clients import CASE, callback_message, handle_request, scripted_server
 from support.wait import DEADLINE_S
 
@@ -368,13 +372,24 @@ async def test_a_handler_server_with_unusable_files_does_not_start(ours, theirs,
                 pass
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda files: TlsFiles(Tls(files.ca_file, files.cert_file, files.key_file)),
-        lambda files: server_credentials_of(ServerTls(files.cert_file, files.key_file)),
-    ],
+MAKERS = (
+    lambda files: TlsFiles(Tls(files.ca_file, files.cert_file, files.key_file)),
+    lambda files: server_credentials_of(ServerTls(files.cert_file, files.key_file)),
 )
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_an_expired_authority_in_the_file_of_a_certificate_is_no_reason_to_refuse_it(ours, make):
+    now, day = datetime.datetime.now(datetime.UTC), datetime.timedelta(days=1)
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name.from_rfc4514_string("CN=old")
+    old = x509.CertificateBuilder(name, name, key.public_key(), 1, now - 9 * day, now - day)
+    old = old.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True).sign(key, hashes.SHA256())
+    with Path(ours.cert_file).open("ab") as file:
+        file.write(old.public_bytes(Encoding.PEM))
+    make(ours)
+
+
+@pytest.mark.parametrize("make", MAKERS)
 def test_a_certificate_that_has_expired_is_refused_at_the_start(ours, make):
     make(ours)
     now = datetime.datetime.now(datetime.UTC)

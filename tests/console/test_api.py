@@ -256,6 +256,11 @@ async def test_an_error_has_the_reason_and_the_details_of_the_server(orders):
             {"response": {"responseType": "RESPONSE", "responseHeaders": {"x-a": "1", "Location": "/"}}},
             'response.responseHeaders["Location"]: ',
         ),
+        (
+            "GenerateCallbackUrl",
+            {"response": {"responseType": "RESPONSE", "responseHeaders": {f"x-{each}": "1" for each in range(65)}}},
+            "response.responseHeaders: ",
+        ),
         ("GenerateCallbackUrl", {**NEW, "labels": {"a b": ""}}, 'labels["a b"]: '),
         ("GenerateCallbackUrl", {**NEW, "prompt": {"choices": [{"value": ""}]}}, "prompt.choices[0].value: "),
         (
@@ -274,6 +279,12 @@ async def test_an_error_names_fields_as_json_does(orders, rpc, request_, bad):
     assert any(each.startswith(bad) for each in told), told
     assert bad in answer.json()["message"]
     assert not re.search("[a-z]_[a-z]", "".join(told) + answer.json()["message"])
+
+
+async def test_an_error_leaves_the_names_that_the_caller_chose_as_they_are(orders):
+    answer = await orders.post("GenerateCallbackUrl", json={**NEW, "labels": {"call_id b": ""}})
+    assert answer.status_code == 400
+    assert 'labels["call_id b"]: ' in answer.json()["message"]
 
 
 async def test_an_error_of_a_caller_with_protobuf_names_fields_as_the_contract_does(orders):

@@ -19,7 +19,7 @@ _FILES: Final = (callback_pb2, callbacks_service_pb2, operations_service_pb2, au
 _HEADERS: Final = callback_pb2.ResponseHeaders.DESCRIPTOR.full_name
 _PART: Final = re.compile(r"(\w+)(?:\[(\d+|\"(?:[^\"\\]|\\.)*\")\])?")
 """A part of a path: the name of a field, and an index or a name in JSON."""
-_SNAKE_CASE: Final = re.compile(r"\b[a-z0-9]+(?:_[a-z0-9]+)+\b")
+_QUOTED_OR_SNAKE_CASE: Final = re.compile(r"\"[^\"]*\"|\b[a-z0-9]+(?:_[a-z0-9]+)+\b")
 _NAMES: Final = {
     field.name: field.json_name
     for file in _FILES
@@ -49,7 +49,7 @@ def _json_path(message: Message, path: str) -> str:
     """Return the path of a field in the JSON form of a message. A path that the message does not have is unchanged."""
     try:
         return ".".join(_parts(descriptor(message), message, _PART.finditer(path)))
-    except (IndexError, KeyError):
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         return path
 
 
@@ -60,7 +60,9 @@ def _parts(kind: Descriptor, value: Any, parts: Iterable[re.Match[str]]) -> Iter
         value = getattr(value, field.name)
         if field.message_type is not None and field.message_type.full_name == _HEADERS:
             header = next(parts, None)
-            yield field.json_name + (f"[{json.dumps(value.headers[int(header[2])].name)}]" if header else "")
+            yield field.json_name + (
+                f"[{json.dumps(value.headers[int(header[2])].name)}]" if header and header[2] else ""
+            )
             return
         yield field.json_name + (f"[{part[2]}]" if part[2] else "")
         if part[2] and part[2].isdigit():
@@ -69,4 +71,5 @@ def _parts(kind: Descriptor, value: Any, parts: Iterable[re.Match[str]]) -> Iter
 
 
 def _in_words(text: str) -> str:
-    return _SNAKE_CASE.sub(lambda name: _NAMES.get(name[0], name[0]), text)
+    """Rename the fields in a text, but nothing between quotes: that is the caller's, such as the name of a label."""
+    return _QUOTED_OR_SNAKE_CASE.sub(lambda found: _NAMES.get(found[0], found[0]), text)

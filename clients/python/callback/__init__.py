@@ -11,6 +11,8 @@ The public names are those of this module, `callback.testing`, `callback.masking
 `callback.v1`. Modules whose name starts with an underscore are private and may change in any release.
 """
 
+from typing import TYPE_CHECKING
+
 from callback import _enums, _reason_errors, _values
 from callback._behavior import NotJsonError
 from callback._decisions import Accept, Answer, Handler, NotificationHandler, Reject
@@ -78,11 +80,15 @@ __all__ += _reason_errors.__all__
 __all__ += _values.__all__
 
 
-def __getattr__(name: str) -> str:
-    """Return `__version__`, the version of the installed package. It is read from a file when it is asked for."""
-    if name == "__version__":
-        return installed_version()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if TYPE_CHECKING:  # a function `__getattr__` would tell type checkers that every name exists
+    __version__: str
+else:
+
+    def __getattr__(name: str) -> str:
+        """Return `__version__`, the version of the installed package. It is read from a file when it is asked for."""
+        if name == "__version__":
+            return installed_version()
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 # Tracebacks and reprs then show the public name, such as `callback.NotFoundError`, and not that of a private module.

@@ -19,12 +19,20 @@ class EncryptedKeyError(Exception):
     """A key needs a passphrase."""
 
 
-def expiry_of(cert_file: str | PathLike[str], key_file: str | PathLike[str]) -> datetime | None:
-    """Return when a certificate expires, or the first of its chain. None: neither servers nor clients can use it."""
+def expiry_of(
+    cert_file: str | PathLike[str], key_file: str | PathLike[str], *, with_chain: bool = True
+) -> datetime | None:
+    """Return when a certificate expires, or the first of its chain. None: neither servers nor clients can use it.
+
+    Args:
+        cert_file: The certificate, followed by the intermediate certificates, PEM.
+        key_file: Its key, PEM.
+        with_chain: Whether the intermediate ones count. Peers accept a chain with an expired one that they do not need.
+    """
     for of_server in (True, False):
         with contextlib.suppress(ssl.SSLError):
             shown, chain = handshake(cert_file, key_file, of_server=of_server)
-            return min(map(end_of, (shown, *chain)))
+            return min(map(end_of, (shown, *chain) if with_chain else (shown,)))
     return None
 
 

@@ -96,7 +96,7 @@ class _PemFiles:
     Raises:
         OSError: A file cannot be read.
         ValueError: A file has no usable content, the key has a password or belongs to another certificate, or the
-            certificate, or one of its chain, has expired.
+            certificate has expired.
     """
 
     def __init__(
@@ -220,7 +220,8 @@ def _check(
         files = f"{cert_file} with {key_file}"
         if cert_file is not None:
             context.load_cert_chain(cert_file, key_file, password="")  # without a password OpenSSL asks the terminal
-            if key_file is not None and (end := expiry_of(cert_file, key_file)) and end <= datetime.now(UTC):
+            end = None if key_file is None else expiry_of(cert_file, key_file, with_chain=False)
+            if end is not None and end <= datetime.now(UTC):
                 raise ValueError(f"{cert_file}: the certificate expired on {end:%Y-%m-%d}: renew it")
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":

@@ -224,6 +224,7 @@ class Worker:
             yield
         finally:
             stop.set()
+            self._stream = None
             try:
                 await serving
             finally:
