@@ -315,6 +315,8 @@ async def test_a_principal_that_is_unknown_or_lacks_the_role_gets_advice(guarded
     assert ran.code == 1
     assert "(UNAUTHENTICATED)" in ran.errors
     assert TOKEN not in ran.errors
+    ran = await guarded("nobody", "listen", "order-paid", "--forward-to", "http://127.0.0.1:1")
+    assert ran.errors.count("UNAUTHENTICATED") == 1
     ran = await guarded("edge-1", *GENERATE[:-1])
     assert ran.code == 1
     assert "(ROLE_MISSING, role owner)" in ran.errors

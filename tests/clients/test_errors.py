@@ -75,6 +75,7 @@ async def error_of(server, client, answer):
         ("Trying to connect an http1.x server (HTTP status 505)", "use the gRPC port of the server"),
         ("error:100000f7:SSL routines:OPENSSL_internal:WRONG_VERSION_NUMBER", "connect without it"),
         ("last error: UNAVAILABLE: ipv4:127.0.0.1:1: Socket closed", "if this one does, connect with TLS"),
+        ("recvmsg:Connection reset by peer", "if this one does, connect with TLS"),
         ("Connection refused", None),
     ],
 )

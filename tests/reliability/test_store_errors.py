@@ -110,12 +110,15 @@ async def test_a_store_that_refuses_changes_nothing_and_callers_may_come_again(t
             refused_claims = [answer.json()["code"] for answer in answers].count("store_unavailable")
 
             def refusals():
-                return [each for each in system.server.events("store_unavailable") if word in each["error"]]
+                return system.server.events("store_unavailable")
 
-            def claims():
+            def claims():  # a line has the error of the newest event alone, which may be another one's time-out
                 return sum(event["counts"].get("claim_not_confirmed", 0) for event in refusals())
 
-            await wait_until(lambda: claims() == refused_claims, what="the count of the claims")
+            # An edge that hears meanwhile that the server is not ready has answered more callers than it says here.
+            await wait_until(lambda: claims() >= refused_claims, what="the count of the claims")
+            assert claims() <= len(cases)
+            assert any(word in event["error"] for event in refusals())
             assert not any(event.get("maybe_done") for event in refusals())
         await client.delete("unrelated")
         assert await contents(client) == before

@@ -141,11 +141,11 @@ def _show(connection: Connection, forwarded: "Forwarded") -> None:
 
 
 def _log_to_standard_error(shown: type[Exception]) -> None:
-    """Write the warnings of the worker to standard error, without those of calls that have a line of their own."""
+    """Write the warnings of the worker to standard error, without those that have a line of their own."""
 
     def is_news(record: logging.LogRecord) -> bool:
         has_line = record.exc_info is not None and isinstance(record.exc_info[1], shown)
-        return not has_line and not record.msg.startswith("handler_cancelled")
+        return not has_line and not record.msg.startswith(("handler_cancelled", "worker_ended"))
 
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))

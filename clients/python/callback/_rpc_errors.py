@@ -25,7 +25,10 @@ from callback._reasons import ErrorReason
 _ADVICE = {
     "http1.x": "the port is one of HTTP/1.1, such as that of the edge or the console: use the gRPC port of the server",
     "WRONG_VERSION_NUMBER": "the server does not use TLS: connect without it",
-    "Socket closed": "a server that uses TLS closes a connection without it: if this one does, connect with TLS",
+    **dict.fromkeys(
+        ("Socket closed", "Connection reset by peer"),
+        "a server that uses TLS closes a connection without it: if this one does, connect with TLS",
+    ),
 }
 """What to change, by a part of a message of gRPC."""
 _DOMAIN = "callback"

@@ -17,17 +17,18 @@ from callback_edge.page_content import PageContent
 from callback_process.http.answer import HttpAnswer
 
 _COOKIE: Final = "set-cookie"
+_OPENER_POLICY: Final = "cross-origin-opener-policy"
 FIXED_HEADERS: Final[Sequence[tuple[str, str]]] = (
     ("cache-control", "no-store"),
     ("referrer-policy", "no-referrer"),
     ("x-content-type-options", "nosniff"),
     ("x-robots-tag", "noindex"),
-    ("cross-origin-opener-policy", "same-origin"),
+    (_OPENER_POLICY, "same-origin"),
 )
-"""Headers of every answer, once each. The connection adds them, also to Hypercorn's own answers. Without the last one,
-the opener of a window would see the URLs that it visits, also those of other owners. A handler can choose that one
-alone, so no other `HttpAnswer` has any, and the edge removes the others of a handler."""
-_FIXED_NAMES: Final = frozenset(name for name, _ in FIXED_HEADERS[:-1])
+"""Headers of every answer, once each. The connection adds them, also to Hypercorn's own answers, unless the answer has
+one itself. Without the opener policy, the opener of a window would see the URLs that it visits, also those of other
+owners. A handler can choose that one alone: the edge removes the others of a handler."""
+_FIXED_NAMES: Final = frozenset(name for name, _ in FIXED_HEADERS) - {_OPENER_POLICY}
 _UNSENT_NAMES: Final = _FIXED_NAMES | {_COOKIE}
 """Names of the fields that are left out of a response that may not set cookies."""
 _WITHOUT_BODY: Final = (204, 205)
