@@ -274,6 +274,7 @@ async def test_a_delivery_whose_last_attempt_was_lost_is_given_up_and_no_handler
         with capture_logs() as logs:
             assert await end_leases(store) == 1
             call = await call_with(other, made, status=FAILED)
+            await wait_until(lambda: any(each["event"] == "call_ended" for each in logs), what="the event of the end")
         assert (call.delivery.status, call.delivery.failure) == (DEAD, pb.CALL_FAILURE_HANDLER_LOST)
         assert its_handler.got == []
         told = [each["event"] for each in logs if each.get("call_id") == call.call_id]
