@@ -1,7 +1,7 @@
 """Providers: each file has a message that passes, and that is refused with any part altered."""
 
 import json
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
 from soak.counts import count
@@ -23,7 +23,7 @@ from support.verification import (
 from callback_server.verification.places import parse_place
 from callback_server.verification.providers import PROVIDERS
 from callback_server.verification.settings.profiles import ProviderSettings
-from callback_server.verification.template import BODY, Template
+from callback_server.verification.template import COVERS_BODY, Template
 
 CASE = "https://box.example/cb/3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11"
 ALL = sorted(PROVIDERS)
@@ -37,13 +37,15 @@ def those(condition):
 def signs_body(provider):
     signed = provider.profile.get("signed", "{body}" if "signature" in provider.profile else "")
     has_hash = "body_hash_claim" in provider.profile or "{body-crc32}" in signed
-    return has_hash or provider.profile["kind"] == "standard-webhooks" or bool(set(Template(signed).parts) & BODY)
+    is_standard = provider.profile["kind"] == "standard-webhooks"
+    return has_hash or is_standard or bool(set(Template(signed).parts) & COVERS_BODY)
 
 
 WITH_SIGNED_BODY = those(signs_body)
 WITH_ID = set(those(lambda provider: provider.profile["kind"] == "standard-webhooks" or provider.profile.get("id")))
 WITH_TIME = those(lambda provider: provider.sample.time)
 WITH_SIGNED_MEMBERS = those(lambda provider: "json:/" in str(provider.profile.get("signature")))
+WITH_SIGNATURE_IN_FORM = those(lambda provider: "form:" in str(provider.profile.get("signature")))
 WITH_PARAMETER = those(lambda provider: "parameter" in provider.profile)
 WITH_SECRET = those(lambda provider: provider.profile["kind"] not in KEY_KINDS)
 
@@ -111,7 +113,7 @@ def test_every_byte_of_a_signed_body_is_checked(case):
     assert case.sent.body
     altered = list(flips(case.sent.body))
     for body in [*altered[:: 1 + len(altered) // count(500, 2000)], case.sent.body[:-1], case.sent.body + b" ", b""]:
-        if "form" not in case.parts or not is_same_form(case.sent.body, body):
+        if not case.parts & {"form", "form-pairs"} or not is_same_form(case.sent.body, body):
             refused(profile, changed(case.sent, body=body), case.url)
 
 
@@ -156,6 +158,17 @@ def test_every_signed_member_of_a_body_that_is_not_signed_as_a_whole_is_checked(
             member = member[int(token) if isinstance(member, list) else token]
         member[last] = f"{member.get(last, '')}0"
         refused(profile, changed(case.sent, body=json.dumps(body).encode()), case.url)
+
+
+@of(WITH_SIGNATURE_IN_FORM)
+def test_every_field_of_a_form_that_has_the_signature_is_checked(case):
+    """Check each field that the sample has: none of them is unsigned, and none can be there twice."""
+    profile = case.profile()
+    fields = parse_qsl(case.sent.body.decode(), strict_parsing=case.sent.is_form) if case.sent.is_form else []
+    for index, (name, value) in enumerate(fields):
+        for other in ([(name, f"{value}0")], [(name, value)] * 2, []):
+            body = urlencode([*fields[:index], *other, *fields[index + 1 :]])
+            refused(profile, changed(case.sent, body=body.encode()), case.url)
 
 
 @of(WITH_PARAMETER)

@@ -30,9 +30,12 @@ from callback_server.verification.settings.handshakes import (
 _HARMLESS: Final = re.compile(r"[ !#-%(-;=?-~]{1,1024}")  # printable ASCII except " & ' < >
 _SIGNED: Final = re.compile(r"[A-Za-z0-9_=-]{1,1024}")
 """Challenges that are signed. Anyone can have such a text signed, so no signed message may look like it."""
+HEXADECIMAL: Final = re.compile(r"[0-9a-f]{20,64}")
+"""Challenges of a sender whose messages could look like other signed ones."""
 _REPEATED: Final = re.compile(r"[A-Za-z0-9_.~=+/:-]{1,1024}")
 """Challenges that are only repeated, also in JSON."""
 _UNFIT: Final = "the challenge is not 1 to 1,024 letters, digits and the marks that are allowed"
+_NOT_HEXADECIMAL: Final = "the challenge is not 20 to 64 lower-case hexadecimal digits"
 _MAX_BYTES: Final = 4096
 """Size limit of a handshake from an unverified sender, in bytes. Slack's has three short members."""
 _ORIGIN: Final = re.compile(r"[A-Za-z0-9.:_-]{1,253}")
@@ -59,10 +62,15 @@ class Challenge:
     Args:
         settings: Where the challenge is, and the answer.
         sign: Signs the challenge as the sender signs its messages. None: the answer does not need it.
+        receiver_id: Id by which the sender knows this receiver.
     """
 
-    def __init__(self, settings: ChallengeHandshake, sign: Callable[[bytes], bytes] | None) -> None:
+    def __init__(
+        self, settings: ChallengeHandshake, sign: Callable[[bytes], bytes] | None, receiver_id: str = ""
+    ) -> None:
         self._settings = settings
+        self._receiver_id = receiver_id
+        self._fits = HEXADECIMAL if settings.hexadecimal else _REPEATED if sign is None else _SIGNED
         self._challenge = parse_place(settings.challenge)
         self._conditions = [(parse_place(place), value) for place, value in settings.when.items()]
         self._sign = sign
@@ -78,9 +86,9 @@ class Challenge:
             return None
         if self._settings.verified:
             verify()
-        if challenge is None or not (_REPEATED if self._sign is None else _SIGNED).fullmatch(challenge):
-            raise VerificationError(_UNFIT)
-        answer = self._settings.answer
+        if challenge is None or not self._fits.fullmatch(challenge):
+            raise VerificationError(_NOT_HEXADECIMAL if self._settings.hexadecimal else _UNFIT)
+        answer = self._settings.answer.replace("{receiver-id}", self._receiver_id)
         if self._sign is not None:
             made = self._sign(challenge.encode())
             answer = answer.replace("{hmac:base64}", base64.b64encode(made).decode()).replace("{hmac}", made.hex())
@@ -185,7 +193,10 @@ _SLACK: Final = ChallengeHandshake(
 
 
 def make_handshake(
-    settings: HandshakeSettings | None, hub_tokens: Sequence[bytes], sign: Callable[[bytes], bytes] | None
+    settings: HandshakeSettings | None,
+    hub_tokens: Sequence[bytes],
+    sign: Callable[[bytes], bytes] | None,
+    receiver_id: str = "",
 ) -> Handshake | None:
     """Return the handshake of the settings, if any.
 
@@ -193,12 +204,13 @@ def make_handshake(
         settings: The settings.
         hub_tokens: The tokens in the files of a hub handshake.
         sign: Signs a challenge. None: the profile has no secret to sign with.
+        receiver_id: Id by which the sender knows this receiver.
     """
     match settings:
         case SlackHandshake():
             return Challenge(_SLACK, None)
         case ChallengeHandshake():
-            return Challenge(settings, sign if settings.signs else None)
+            return Challenge(settings, sign if settings.signs else None, receiver_id)
         case HubHandshake():
             return HubChallenge(settings, hub_tokens)
         case ValidationTokenHandshake():

@@ -216,7 +216,8 @@ def _reloader(
         verifier = _verifier(declared, credentials, fetched, clock)
         checker = verifier.checker if isinstance(verifier, Signature) else None
         sign = checker.sign if isinstance(checker, HmacChecker) else None
-        handshake = make_handshake(declared.handshake, hub_tokens, sign)
+        receiver_id = getattr(declared, "receiver_id", None) or ""
+        handshake = make_handshake(declared.handshake, hub_tokens, sign, receiver_id)
         return Profile(verifier, handshake, clock, enforce=settings.enforce, fetched=fetched)
 
     for reason in FailureReason:

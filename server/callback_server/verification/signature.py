@@ -25,13 +25,15 @@ from callback_server.domain.call import Request
 from callback_server.domain.url import is_as_handed_out
 from callback_server.verification import request_fields
 from callback_server.verification.credential import Credential
+from callback_server.verification.handshakes import HEXADECIMAL
 from callback_server.verification.keys import is_public_key, is_rsa, public_keys
 from callback_server.verification.message_ids import MessageIds
 from callback_server.verification.places import Place, parse_place
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
+from callback_server.verification.settings.handshakes import signs_challenges
 from callback_server.verification.settings.signed import HmacSettings, PublicKeySettings, SignedSettings
 from callback_server.verification.settings.values import Encoding, KeyAlgorithm, SecretEncoding
-from callback_server.verification.template import BODY, Template, members_of, place_of
+from callback_server.verification.template import COVERS_BODY, Template, members_of, place_of
 from callback_server.verification.verifier import Explanation, Verifier
 
 MAX_SIGNATURES: Final = 16
@@ -101,8 +103,8 @@ class HmacChecker:
     def __init__(self, settings: HmacSettings, credentials: Iterable[Credential]) -> None:
         self._algorithm = settings.algorithm
         self._encode = ENCODERS[settings.encoding]
-        self._prefix = settings.prefix.encode()
-        self._secrets = [secret_of(each, settings.secret_encoding, settings.secret_prefix) for each in credentials]
+        self._prefix = settings.whole_prefix.encode()
+        self._secrets = [hmac_key(settings, each) for each in credentials]
 
     def matching(self, signed: bytes, given: Sequence[bytes], request: Request, url: str) -> int | None:
         """Implement `SignatureChecker.matching`. The time does not depend on the place of the valid secret."""
@@ -137,7 +139,7 @@ class PublicKeyChecker:
     ) -> None:
         self._encode = ENCODERS[settings.encoding]
         self._decode = _DECODERS[settings.encoding]
-        self._prefix = settings.prefix.encode()
+        self._prefix = settings.whole_prefix.encode()
         self._place = None if settings.algorithm_place is None else parse_place(settings.algorithm_place)
         self._algorithms = {"": settings.algorithm} if self._place is None else settings.algorithms
         self._keys = keys
@@ -207,12 +209,15 @@ class Signature(Verifier):
         self._reads_unverified = any(each.in_body for each in before)
         self._members_read = [each for each in before if settings.allow_unsigned_body and "json" in each.kind]
         self._members = {name for part in self._template.parts for name, _ in members_of(part)}
+        algorithm = getattr(settings, "algorithm_place", None)
+        apart = self._places if algorithm is None else [*self._places, parse_place(algorithm)]
+        self._fields_apart = {each.name for each in apart if each.kind == "form"}
         self._splits = re.compile(f"[{re.escape(settings.separators)}]") if settings.separators else None
 
     def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:
         """Implement `Verifier.verify`."""
         settings, parts = self._settings, self._template.parts
-        if request.body and not settings.allow_unsigned_body and not BODY.intersection(parts):
+        if request.body and not settings.allow_unsigned_body and not COVERS_BODY.intersection(parts):
             raise VerificationError("the request has a body that is not signed")
         if settings.require_json_object and not request.body.startswith(b"{"):
             raise VerificationError("the body is not a JSON object")
@@ -222,6 +227,8 @@ class Signature(Verifier):
             request_fields.require_recent(moment, now, settings.tolerance_s)
         message_id = self._ids.find(request, must_be_there=True) if "id" in parts else ""
         signed = self._signed(request, url, time or "", message_id)
+        if signs_challenges(settings.handshake) and HEXADECIMAL.fullmatch(signed.decode("latin-1")):
+            raise VerificationError("what is signed could be a challenge, which anyone can have signed")
         if self.checker.matching(signed, [request_fields.octets(each) for each in signatures], request, url) is None:
             raise VerificationError("no signature is valid", FailureReason.SIGNATURE)
         for document in {each.document(request) for each in self._members_read if each.find(request) is not None}:
@@ -251,7 +258,7 @@ class Signature(Verifier):
         signatures = values
         if settings.signature_field is not None:
             signatures = _fields(values, settings.signature_field)
-            if any("=" in each.removeprefix(settings.prefix).rstrip("=") for each in signatures):
+            if any("=" in each.removeprefix(settings.whole_prefix).rstrip("=") for each in signatures):
                 raise VerificationError("a signature contains another field")  # so another separator than the sender's
         if not 1 <= len(signatures) <= MAX_SIGNATURES:
             raise VerificationError(f"the request has {len(signatures)} signatures")
@@ -302,6 +309,8 @@ class Signature(Verifier):
                 return base64.b64encode(hashlib.new(self._hash_name, request.body).digest())
             case "form":
                 return _sorted_form(request, has_url="url" in self._template.parts)
+            case "form-pairs":
+                return _form_pairs(request, self._fields_apart)
             case "body-crc32":
                 return str(zlib.crc32(request.body)).encode()
             case "receiver-id":
@@ -337,6 +346,12 @@ def secret_of(credential: Credential, encoding: SecretEncoding, prefix: str = ""
     if is_public_key(secret):
         raise credential.error("is a public key, which anyone can have; an HMAC needs a secret")
     return secret
+
+
+def hmac_key(settings: HmacSettings, credential: Credential) -> bytes:
+    """Return the key of a secret. Raise CredentialsError if the secret is not encoded as the settings say."""
+    secret = secret_of(credential, settings.secret_encoding, settings.secret_prefix)
+    return secret if settings.secret_hash is None else hashlib.new(settings.secret_hash, secret).digest()
 
 
 def _required(places: Sequence[Place], request: Request) -> str:
@@ -418,6 +433,27 @@ def _query_pairs(request: Request, signatures: Collection[str]) -> bytes:
         for name, value in pairs
     )
     return request_fields.octets("&".join(sorted(escaped)))
+
+
+def _form_pairs(request: Request, apart: Collection[str]) -> bytes:
+    """Return the sorted fields of a form as `a=1&b=2`, without those about the signature, as Alipay joins them.
+
+    Nothing is escaped. A value may contain `&`, but not so that the text could also be read as another pair.
+    """
+    if request.body and not request.is_form:
+        raise VerificationError("the request has a body that is not signed")
+    pairs = sorted(pair for pair in request_fields.form(request) if pair[0] not in apart)
+    read: list[tuple[str, str]] = []
+    text = "&".join(f"{name}={value}" for name, value in pairs)
+    for piece in text.split("&"):
+        name, mark, value = piece.partition("=")
+        if mark or not read:
+            read.append((name, value))
+        else:
+            read[-1] = (read[-1][0], f"{read[-1][1]}&{piece}")
+    if read != pairs or len(dict(pairs)) != len(pairs):
+        raise VerificationError("the form can be read in more than one way")
+    return request_fields.octets(text)
 
 
 def make_hmac_signature(settings: HmacSettings, credentials: Sequence[Credential]) -> Signature:

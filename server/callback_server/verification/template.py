@@ -16,6 +16,7 @@ and keep its signature. So each placeholder needs a clear end:
    contain the text before it. So a value may contain the text that ends it, if it is the only one that may.
 8. `{members:…}` is a list of lines, a name and then a value. Only the first value may contain line breaks, and the
    member after it must be there, so the list can be read from its end.
+9. `{form-pairs}` and `{query-pairs}` have no end. The first is refused if a value contains what could be another pair.
 
 `{form}` is the one exception, and its senders are to blame: they join the names and values of a form without marks.
 """
@@ -29,12 +30,15 @@ from typing import Final
 from callback_server.verification.places import Place, parse_value_place
 
 PLACEHOLDERS: Final = ("timestamp", "id", "method", "url", "host", "path", "query", "query-pairs",
-                       "header:NAME", "json:POINTER", "form-json:NAME/POINTER", "open:PLACE", "receiver-id",
-                       "body", "body-hash", "body-hash:base64", "form", "body-crc32", "members:NAME,NAME?")  # fmt: skip
+                       "header:NAME", "form:NAME", "json:POINTER", "form-json:NAME/POINTER", "open:PLACE",
+                       "receiver-id", "body", "body-hash", "body-hash:base64", "form", "form-pairs", "body-crc32",
+                       "members:NAME,NAME?")  # fmt: skip
 """Placeholders of a template, each at most once."""
 
 BODY: Final = frozenset({"body", "body-hash", "body-hash:base64", "form"})
-"""Placeholders for the body."""
+"""Placeholders for the whole body."""
+COVERS_BODY: Final = BODY | {"form-pairs"}
+"""Placeholders for the body, with the one that leaves out the signature in it."""
 URL: Final = frozenset({"url", "query"})
 """Placeholders that contain the query."""
 
@@ -46,7 +50,7 @@ _NEVER_WITHIN: Final = {
     "body-crc32": re.compile(r"[^0-9]"),
 }
 """First characters of a text that ends these."""
-_PLACES: Final = ("header:", "json:", "form-json:")
+_PLACES: Final = ("header:", "form:", "json:", "form-json:")
 _OPEN: Final = "open:"
 _MEMBERS: Final = "members:"
 _MEMBER: Final = re.compile(r"[A-Za-z0-9_]{1,64}")
@@ -93,7 +97,7 @@ class Template:
                 raise ValueError("{form} must be the last placeholder, or only places with text before them follow")
             case _ if part.startswith(_OPEN) and not self._is_read_from_end(part):
                 raise ValueError(f"only places with text before them can follow {{{part}}}")
-            case _ if members_of(part) or part == "query-pairs":
+            case _ if members_of(part) or part in ("query-pairs", "form-pairs"):
                 named = "members:…" if members_of(part) else part
                 raise ValueError(f"{{{named}}} must be the last placeholder, because nothing marks its end")
             case "url" if not re.match(r"[ \n?]", text) and (text or rest[0] not in ("body", "form")):

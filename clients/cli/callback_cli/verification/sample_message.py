@@ -41,9 +41,9 @@ from callback_server.verification.signature import (
     ENCODERS,
     HASHES,
     Signature,
+    hmac_key,
     make_hmac_signature,
     make_key_signature,
-    secret_of,
 )
 from callback_server.verification.standard_webhooks import V1
 from callback_server.verification.template import Template
@@ -226,7 +226,7 @@ def _give_content_type(message: Message) -> None:
 
 def _sign_hmac(message: Message, settings: HmacSettings, content: bytes) -> None:
     credential = Credential("the secret file", content)
-    secret = secret_of(credential, settings.secret_encoding, settings.secret_prefix)
+    secret = hmac_key(settings, credential)
     verifier = make_hmac_signature(settings, [credential])
 
     def sign(text: bytes) -> bytes:
@@ -266,10 +266,10 @@ def _sign(message: Message, settings: SignedSettings, verifier: Signature, sign:
             message.put(at, time)
     _renew_id(message, settings.id, is_signed="id" in Template(settings.signed).parts)
     name = "" if settings.signature_field is None else f"{settings.signature_field}="
-    message.put(place, f"{in_field}{name}{settings.prefix}")
+    message.put(place, f"{in_field}{name}{settings.whole_prefix}")
     signed = verifier.explain(message.request(), message.url).signed or b""
     made = ENCODERS[settings.encoding](sign(signed))[0].decode()
-    message.put(place, f"{in_field}{name}{settings.prefix}{made}")
+    message.put(place, f"{in_field}{name}{settings.whole_prefix}{made}")
 
 
 def _renew_id(message: Message, places: Sequence[str], *, is_signed: bool) -> None:

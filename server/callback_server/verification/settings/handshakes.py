@@ -22,7 +22,7 @@ class ChallengeHandshake(SettingsTable):
     """Challenge at a place of the request, which the answer repeats or signs.
 
     Only a challenge of 1 to 1,024 letters, digits, `_`, `-` and `=` gets an answer. One that the answer only repeats
-    can also have `.`, `~`, `+`, `/` and `:`.
+    can also have `.`, `~`, `+`, `/` and `:`. With `hexadecimal` it is shorter.
     """
 
     kind: Literal["challenge"]
@@ -38,9 +38,11 @@ class ChallengeHandshake(SettingsTable):
     answer."""
     answer: str = Field(default="{challenge}", min_length=1, max_length=500, pattern=r"^[ !#-%(-;=?-~\"]+$")
     """Body of the answer, with `{challenge}`, or with `{hmac}` or `{hmac:base64}`: the HMAC of the challenge with the
-    first secret of the profile, in lower-case hexadecimal or in base64. An answer that begins with the brace
-    of an object is JSON."""
-
+    first secret of the profile, in lower-case hexadecimal or in base64. `{receiver-id}` is the `receiver_id` of the
+    profile. An answer that begins with the brace of an object is JSON."""
+    hexadecimal: bool = False
+    """Whether the sender's challenges are 20 to 64 lower-case hexadecimal digits, and no other gets an answer. A call
+    is refused if what it signs could be one: anyone can have a challenge signed."""
     answer_in_header: bool = False
     """Whether the answer is the value of the header in which the challenge came, and the body is empty."""
 

@@ -13,7 +13,7 @@ from callback_server.verification.places import parse_place
 from callback_server.verification.request_fields import TimestampFormat
 from callback_server.verification.settings.common import WithSecrets, WithTolerance, check_one_source
 from callback_server.verification.settings.fetched_urls import CertificateName, KeyUrl, UrlPattern
-from callback_server.verification.settings.handshakes import signs_challenges
+from callback_server.verification.settings.handshakes import ChallengeHandshake
 from callback_server.verification.settings.values import (
     Certificates,
     Encoding,
@@ -25,7 +25,7 @@ from callback_server.verification.settings.values import (
     ValuePlace,
     ValuePlaces,
 )
-from callback_server.verification.template import BODY, URL, Template
+from callback_server.verification.template import BODY, COVERS_BODY, URL, Template
 
 _NOT_IN_CHALLENGE: Final = re.compile(rb"[^A-Za-z0-9_=-]")
 
@@ -43,21 +43,24 @@ class SignedSettings(WithTolerance):
     signature_field: FieldName | None = None
     """Field with a signature, if the value is a list like `t=1,v1=…` (or with `;`). It can occur several times. None:
     the value is the signature."""
-    separators: str = Field(default="", max_length=3, pattern=r"^[,; ]*$")
-    """Characters that separate several signatures in one value: comma, semicolon, space. Empty: the value is one
+    separators: str = Field(default="", max_length=4, pattern=r"^[,; &]*$")
+    """Characters that separate several signatures in one value: comma, semicolon, space, `&`. Empty: the value is one
     signature, or with `signature_field` a list with commas or semicolons."""
     encoding: Encoding = "hex"
     """Encoding of the signature: lower-case or upper-case hexadecimal, base64 with padding, or base64url."""
     prefix: str = Field(default="", max_length=100)
-    """Prefix of each signature, such as `sha256=`. In a list, signatures without it are ignored."""
+    """Prefix of each signature, such as `sha256=`, or with `{receiver-id}` in it. In a list, signatures without it are
+    ignored."""
     signed: TemplateText = "{body}"
     """Template of the signed bytes, as in `{timestamp}.{body}`, with `{body}` (the original bytes), `{timestamp}` and
     `{id}` (as they were sent), `{method}` (in upper case), `{url}` (whole, with its query), `{host}`, `{path}`,
     `{query}`, `{query-pairs}` (the parameters of the query but for the signature, as Shopify sorts and joins them),
-    `{header:NAME}`, `{json:POINTER}` (a member of the body), `{form-json:NAME/POINTER}`, `{open:PLACE}`
+    `{header:NAME}`, `{form:NAME}`, `{json:POINTER}` (a member of the body), `{form-json:NAME/POINTER}`, `{open:PLACE}`
     (such a place whose value may contain the text that follows it), `{body-hash}` (by the hash function of `algorithm`,
     lower-case hexadecimal), `{body-hash:base64}`, `{form}` (the names and values of a form, sorted and joined; next to
     `{url}`, a body that is no form must have its SHA-256 in the parameter `bodySHA256`, as Twilio sends it),
+    `{form-pairs}` (the fields of a form but for the signature and the name of its algorithm, sorted and joined as
+    `a=1&b=2`, as Alipay signs them),
     `{receiver-id}`, `{body-crc32}` (decimal; it does not prove the body, so `allow_unsigned_body` is needed), and
     `{members:NAME,NAME,NAME?}` (a line with the name and a line with the text for each of these members of the body;
     one with `?` may be missing). Each part needs a clear end: `{body}` must be the last placeholder, or only
@@ -75,7 +78,8 @@ class SignedSettings(WithTolerance):
     it is signed. `body-hash` is the SHA-256 of the body, for a sender whose bodies are never the same. An id in a
     header or in the query must be there, unless the last place is `none`."""
     receiver_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,100}$")
-    """Id by which the sender knows this receiver, for `{receiver-id}` in `signed`."""
+    """Id by which the sender knows this receiver, for `{receiver-id}` in `signed`, `prefix` or the answer of a
+    handshake."""
     allow_unsigned_body: bool = False
     """Whether a request with a body passes although `signed` does not contain the body. Anyone who has seen a signature
     can then send it with another body."""
@@ -95,21 +99,26 @@ class SignedSettings(WithTolerance):
         if any(each.in_body for each in places) and parts & BODY:
             raise ValueError("a signature in the body cannot cover the body; take the body out of signed")
         read = [*places, *template.places(), *map(parse_place, self.timestamp)]
-        if any(each.in_body for each in read) and not parts & BODY and not self.allow_unsigned_body:
+        if any(each.in_body for each in read) and not parts & COVERS_BODY and not self.allow_unsigned_body:
             raise ValueError("a place in the body needs the body in signed, or allow_unsigned_body = true")
         if any(each.kind == "query" for each in places) and parts & URL:
             raise ValueError("a signature in the query cannot cover the query; take {url} and {query} out of signed")
-        if not parts & {*BODY, "url", "query-pairs"} and not self.allow_unsigned_body:
+        if not parts & {*COVERS_BODY, "url", "query-pairs"} and not self.allow_unsigned_body:
             raise ValueError("signed must contain {body} or {url}; without them, set allow_unsigned_body = true")
-        if parts & BODY and self.allow_unsigned_body:
+        if parts & COVERS_BODY and self.allow_unsigned_body:
             raise ValueError("allow_unsigned_body needs signed without the body")
-        if ("receiver-id" in parts) != (self.receiver_id is not None):
-            raise ValueError("{receiver-id} in signed and receiver_id need each other")
+        if any("{receiver-id}" in each for each in (self.signed, self.prefix)) != (self.receiver_id is not None):
+            raise ValueError("{receiver-id} in signed or prefix and receiver_id need each other")
         self._check_time(parts)
         self._check_id(parts)
         if "tolerance_s" in self.model_fields_set and not self.timestamp and not self.id:
             raise ValueError("tolerance_s needs timestamp or id")
         return self
+
+    @property
+    def whole_prefix(self) -> str:
+        """The prefix of each signature, with the id of the receiver."""
+        return self.prefix.replace("{receiver-id}", self.receiver_id or "")
 
     def _check_time(self, parts: set[str]) -> None:
         if not self.timestamp:
@@ -127,7 +136,7 @@ class SignedSettings(WithTolerance):
                 )
             # The end of a field is not marked in {form}: another time could be read from the same signed bytes.
             is_covered = (
-                (place.in_body and parts & BODY - {"form"})
+                (place.in_body and parts & COVERS_BODY - {"form"})
                 or (place.kind == "query" and parts & {*URL, "query-pairs"})
                 or place in Template(self.signed).places()
             )
@@ -139,7 +148,7 @@ class SignedSettings(WithTolerance):
     def _check_id(self, parts: set[str]) -> None:
         if "id" in parts and not self.id:
             raise ValueError("{id} in signed needs id, such as header:x-id")
-        check_id_places(self.id, is_body_signed=bool(parts & BODY) and "id" not in parts)
+        check_id_places(self.id, is_body_signed=bool(parts & COVERS_BODY) and "id" not in parts)
         template = Template(self.signed)
         is_end = template.parts[-1:] == ("timestamp",) and not template.after("timestamp")
         if template.id_ends_at_time and self.timestamp_format != "rfc3339" and not is_end:
@@ -165,12 +174,15 @@ class HmacSettings(SignedSettings, WithSecrets):
     """Encoding of the secrets in the files."""
     secret_prefix: str = Field(default="", max_length=100)
     """Prefix of the secrets that is not a part of them, such as `whsec_`. A secret can lack it."""
+    secret_hash: Literal["sha1"] | None = None
+    """Hash function whose value of the secret is the key of the HMAC. None: the secret is the key."""
 
     @model_validator(mode="after")
     def _check_challenge(self) -> Self:
         """Refuse a profile of which a signed text could be a challenge: anyone can have a challenge signed."""
-        if not signs_challenges(self.handshake):
-            return self
+        handshake = self.handshake
+        if not isinstance(handshake, ChallengeHandshake) or not handshake.signs or handshake.hexadecimal:
+            return self  # the verifier itself refuses a signed text that is hexadecimal
         template = Template(self.signed)
         differs = (
             _NOT_IN_CHALLENGE.search(template.texts())
