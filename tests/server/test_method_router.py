@@ -10,12 +10,16 @@ import h2.connection
 import h2.events
 import pytest
 from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
 from support.system import Process
 from support.wait import DEADLINE_S, wait_until
 
 from callback.v1 import callbacks_service_pb2 as rpc
+from callback.v1 import worker_service_pb2 as worker_pb2
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
+from callback_server.rpc.services import GUARDED
 
+WORK = "/callback.v1.WorkerService/Work"
 STREAM_INVOCATIONS = "/callback.v1.EdgeService/StreamInvocations"
 SECRET = "a-credential-of-another-system"
 
@@ -41,15 +45,26 @@ method.
 """
 
 
+def digest_of(name):
+    return hashlib.sha256(f"callback_{name}".encode()).hexdigest()
+
+
 @pytest.fixture(scope="module")
 async def server(tmp_path_factory, store_of):
     folder = tmp_path_factory.mktemp("server")
     principals = folder / "principals.toml"
-    digest = hashlib.sha256(b"callback_orders").hexdigest()
-    principals.write_text(f'[principals.orders]\nroles = ["owner"]\ntokens = [{{sha256 = "{digest}"}}]\n')
+    all_roles = 'roles = ["owner", "admin", "edge", "worker"]\nactivities = ["act"]'
+    entries = {"orders": 'roles = ["owner"]', "all": all_roles}
+    principals.write_text(
+        "".join(
+            f'[principals.{name}]\n{entry}\ntokens = [{{sha256 = "{digest_of(name)}"}}]\n'
+            for name, entry in entries.items()
+        )
+    )
     process = await Process(
         "callback_server", folder / "log", CALLBACK_GRPC_BIND="127.0.0.1:0", CALLBACK_ADMIN_BIND="127.0.0.1:0",
         CALLBACK_STORE_URL=store_of().url, CALLBACK_DRAIN_S="0", CALLBACK_PRINCIPALS_FILE=str(principals),
+        CALLBACK_REFLECTION="true",
     ).start()  # fmt: skip
     yield process
     process.stop()
@@ -59,6 +74,14 @@ def peak_mib(process):
     """Return the peak memory of a process, in MiB."""
     status = Path(f"/proc/{process.process.pid}/status").read_text()
     return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
+
+
+async def code_of(call):
+    """Return the code of a stream, once it has ended."""
+    with contextlib.suppress(grpc.aio.AioRpcError):
+        while await call.read() is not grpc.aio.EOF:
+            pass
+    return await call.code()
 
 
 async def code(channel, path, message, *metadata):
@@ -112,9 +135,42 @@ async def test_unreadable_metadata_leave_nothing_in_the_log(server):
     assert SECRET not in server.log.read_text()
 
 
-async def test_an_unparsable_message_is_an_error_and_leaves_nothing_in_the_log(server):
+METHODS = [
+    f"/{service.full_name}/{method.name}"
+    for file in (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR, *(each.file for each in GUARDED))
+    for service in file.services_by_name.values()
+    for method in service.methods
+    if method.name != "List"  # of health: it is not served
+]
+
+
+OF_ALL = (("authorization", "Bearer callback_all"),)
+"""The token of a principal with all roles."""
+
+
+@pytest.fixture
+async def channel(server):
     async with grpc.aio.insecure_channel(server.facts["grpc"]) as channel:
-        path = "/callback.v1.CallbacksService/GetCallback"
-        known = ("authorization", "Bearer callback_orders")
-        assert await code(channel, path, b"\xff" + SECRET.encode(), known) is grpc.StatusCode.UNKNOWN
-    assert SECRET not in server.log.read_text()
+        yield channel
+
+
+async def test_a_message_that_cannot_be_parsed_is_an_invalid_argument_of_each_method(server, channel):
+    logged = len(server.log.read_text())
+    for path in METHODS:
+        for sent in (b"\xff" + SECRET.encode(), b"\x0a\xff" + SECRET.encode()):
+            call = channel.stream_stream(path)(iter([sent]), metadata=OF_ALL, timeout=DEADLINE_S)
+            assert await code_of(call) is grpc.StatusCode.INVALID_ARGUMENT, path
+    assert not server.log.read_text()[logged:]
+
+
+async def test_a_stream_ends_by_a_message_that_cannot_be_parsed_behind_one_that_can(server, channel):
+    hello = worker_pb2.WorkRequest(messages=[{"hello": {"callback_activities": ["act"], "max_calls": 1}}])
+    refused = {}
+    for path, first in {WORK: hello.SerializeToString(), STREAM_INVOCATIONS: b""}.items():
+        call = channel.stream_stream(path)(metadata=OF_ALL, timeout=DEADLINE_S)
+        await call.write(first)
+        assert await call.read() is not grpc.aio.EOF  # it has begun
+        await call.write(b"\xff")
+        refused[path] = await code_of(call)
+    assert refused == dict.fromkeys((WORK, STREAM_INVOCATIONS), grpc.StatusCode.INVALID_ARGUMENT)
+    assert "Traceback" not in server.log.read_text()

@@ -14,6 +14,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from callback_server import metrics
+from callback_server.rpc.grpc_aio.malformed import MALFORMED
 from callback_server.rpc.services import NAMES
 
 _EDGE_SERVICE: Final = "callback.v1.EdgeService"
@@ -44,14 +45,16 @@ class Health(health_pb2_grpc.HealthServicer):
         self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> health_pb2.HealthCheckResponse:
         """Return the status of a service."""
+        await _require_message(request, context)
         if request.service not in self._statuses:
             await context.abort(grpc.StatusCode.NOT_FOUND)
         return health_pb2.HealthCheckResponse(status=self._statuses[request.service])
 
     async def Watch(
-        self, request: health_pb2.HealthCheckRequest, _context: grpc.aio.ServicerContext[Any, Any]
+        self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncGenerator[health_pb2.HealthCheckResponse, None]:
         """Send the status of a service, now and after each change. A slow client misses those in between."""
+        await _require_message(request, context)
         told = None
         while True:
             changed, status = self._changed, self._statuses.get(request.service, _UNKNOWN)
@@ -98,3 +101,9 @@ class Health(health_pb2_grpc.HealthServicer):
         self._changed.set()
         self._changed = asyncio.Event()
         self._set_edges_ready(is_ready)
+
+
+async def _require_message(request: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    """End a health check whose bytes are no message."""
+    if request is MALFORMED:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the bytes of the request are no message of its type")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 import grpc
@@ -21,6 +21,7 @@ from callback_server.access.roles import Principal, Role
 from callback_server.contract.validation import violations
 from callback_server.errors import CallbackError, InvalidRequestError, StoreUnavailableError
 from callback_server.limits.log import log_limit
+from callback_server.rpc.grpc_aio.malformed import Messages, require_message
 from callback_server.rpc.status import internal_error, status_of
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.failure_log import log_store_error
@@ -67,6 +68,7 @@ def rpc(
             began = time.perf_counter()
             try:
                 principal = self.authenticator.authenticate(context, role, or_answers=or_answers)
+                require_message(request)
                 if validates:
                     require_valid(request)
                 return await method(self, request, principal)
@@ -100,6 +102,10 @@ def rpc_stream(
             authenticate = functools.partial(self.authenticator.authenticate, context, role, or_answers=or_answers)
             try:
                 authenticate()
+                if isinstance(request, AsyncIterator):
+                    request = cast("Input", Messages(request))
+                else:
+                    require_message(request)
                 async with contextlib.aclosing(method(self, request, authenticate)) as replies:
                     async for reply in replies:
                         yield reply

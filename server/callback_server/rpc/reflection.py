@@ -7,10 +7,10 @@ the files of the contract as they were compiled, from contract.binpb beside this
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from importlib import resources
 from types import ModuleType
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import grpc
 from google.protobuf import text_format
@@ -21,7 +21,11 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from callback_server.errors import InvalidRequestError
+from callback_server.rpc.grpc_aio.malformed import Messages
 from callback_server.rpc.grpc_aio.method_router import MethodRouter
+from callback_server.rpc.method import refuse
+from callback_server.rpc.status import status_of
 
 CONTRACT: Final = "contract.binpb"
 """The compiled contract with all that it imports, a FileDescriptorSet. `python3 tasks.py generate` writes it."""
@@ -31,9 +35,22 @@ V1: Final = V1ALPHA.replace("v1alpha", "v1")
 
 def add_reflection(router: MethodRouter, services: Collection[str]) -> None:
     """Add the reflection of some services, and of itself, in both versions: v1 has the messages of v1alpha."""
-    servicer = reflection.aio.ReflectionServicer((*services, V1ALPHA, V1), cast("DescriptorPool", _files()))
+    pool = cast("DescriptorPool", _files())
+    servicer = cast("Any", reflection.aio.ReflectionServicer((*services, V1ALPHA, V1), pool))
+
+    async def reflect(
+        requests: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncGenerator[reflection_pb2.ServerReflectionResponse, None]:
+        try:
+            async for reply in servicer.ServerReflectionInfo(Messages(requests), context):
+                yield reply
+            return
+        except InvalidRequestError as error:
+            status = status_of(error)
+        await refuse(context, status)
+
     method = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo,
+        reflect,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )

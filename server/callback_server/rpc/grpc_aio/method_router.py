@@ -17,6 +17,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from callback_server.access.authenticator import Authenticator
 from callback_server.errors import CallbackError
+from callback_server.rpc.grpc_aio.malformed import lenient
 from callback_server.rpc.method import error_status, refuse
 
 Around = Callable[..., Awaitable[Any]]
@@ -50,8 +51,11 @@ class MethodRouter(grpc.GenericRpcHandler):
         """Ignore generic handlers: generated code passes each method by its name as well."""
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
-        """Add the methods of a service."""
-        self._handlers.update({f"/{service}/{name}": handler for name, handler in handlers.items()})
+        """Add the methods of a service. They get `MALFORMED` in place of bytes that are no message."""
+        for name, handler in handlers.items():
+            fields = cast("Any", handler)  # a named tuple
+            parse = lenient(fields.request_deserializer)
+            self._handlers[f"/{service}/{name}"] = fields._replace(request_deserializer=parse)
 
     def wrap(self, path: str, around: Around) -> None:
         """Let a function make each RPC of a method, by the method that it gets, in place of the method itself."""
