@@ -31,6 +31,10 @@ type CallbackQuery struct {
 	CreatedAfter time.Time
 	// CreatedBefore selects cases that were created earlier than this time. Default: all.
 	CreatedBefore time.Time
+	// CaseIDPrefix selects cases whose id begins with these 8 to 32 hexadecimal digits, such as those of the reference
+	// on the page of an error. Default empty: all. No index helps: the server looks at one case in 64, so a page can be
+	// short or empty.
+	CaseIDPrefix string
 }
 
 func (q CallbackQuery) message() *v1.ListCallbacksRequest {
@@ -44,6 +48,7 @@ func (q CallbackQuery) message() *v1.ListCallbacksRequest {
 		LastCallStatus:   numberOf[v1.CallStatus](q.LastCallStatus),
 		CreatedAfter:     timestampOf(q.CreatedAfter),
 		CreatedBefore:    timestampOf(q.CreatedBefore),
+		CaseIdPrefix:     q.CaseIDPrefix,
 	}
 }
 

@@ -245,6 +245,11 @@ async def test_a_call_is_found_by_its_id_and_copied_as_curl(browser, world, exam
         await page.fill("#find", f" {examples['json'].removeprefix('/calls/').upper()} ")
         await page.keyboard.press("Enter")
         await lands_at(page, f"{world.url}{examples['json']}")
+        case, own = examples["json"].removeprefix("/calls/").split("-")
+        for digits, path in ((case[:8], f"/callbacks/{case}"), (f"{case[:8]}-{own[:4]}", examples["json"])):
+            await page.fill("#find", digits)
+            await page.keyboard.press("Enter")
+            await lands_at(page, f"{world.url}{path}")
         await page.get_by_role("button", name="Copy as curl").click()
         await page.get_by_text("Copied").wait_for()
         assert (await page.evaluate("navigator.clipboard.readText()")).startswith("curl -i -X POST 'URL?")

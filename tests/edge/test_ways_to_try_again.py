@@ -1,6 +1,7 @@
 """A person who can try again gets a button for it, or is told where to start again."""
 
 import base64
+import hashlib
 
 import pytest
 from support.edge import BROWSER, answering, ask, new_state, plain, refusing, running_edge, seconds
@@ -15,6 +16,12 @@ ELSEWHERE = "go back to the website that sent you here"
 def failing(reason="HANDLER_FAILED", **metadata):
     """Return the script of a server that refuses each call for a reason, with metadata."""
     return refusing(reason, "INTERNAL", **metadata)
+
+
+def cookie_for(opened, address=ADDRESS):
+    """Return the value of a cookie as the edge makes it for an address."""
+    digest = hashlib.sha256(address.encode()).digest()[:16]
+    return base64.urlsafe_b64encode(digest + opened.encode()).decode().rstrip("=")
 
 
 async def cookie_of(plane, edge, path, method="GET", body=b""):
@@ -43,8 +50,9 @@ async def test_an_error_after_which_the_callback_is_closed_has_neither(plane, ed
     assert BUTTON.format("") in (await ask(edge, headers=[BROWSER])).text
 
 
-async def test_the_cookie_of_a_page_that_waits_is_for_its_address_alone_and_leads_back(plane, edge):
-    opened = f"/cb/{new_state()}?a=b;c%20d&e"
+@pytest.mark.parametrize("query", ["?a=b;c%20d&e", "?a=b;c%20d&ef", "?a=b;c%20d&efg"])
+async def test_the_cookie_of_a_page_that_waits_is_for_its_address_alone_and_leads_back(plane, edge, query):
+    opened = f"/cb/{new_state()}{query}"
     cookie = await cookie_of(plane, edge, opened)
     value, *attributes = cookie.split("; ")
     assert attributes == [f"Path={ADDRESS}", "Max-Age=86400", "Secure", "HttpOnly", "SameSite=Lax"]
@@ -104,8 +112,23 @@ async def test_no_cookie_is_set_where_going_back_would_be_another_request(plane,
     ],
 )  # fmt: skip
 async def test_a_cookie_of_someone_else_leads_nowhere(plane, edge, opened):
-    value = base64.urlsafe_b64encode(opened.encode()).decode().rstrip("=")
+    value = cookie_for(opened)
     plane.script = failing(callback_open="true")
     for cookie in (value, "!", "", "a", '"é"', '"\\351"'):
         answer = await ask(edge, f"{ADDRESS}?again", headers=[BROWSER, ("Cookie", f"callback_opened={cookie}")])
         assert (answer.status, answer.all("location")) == (502, [])
+
+
+async def test_a_cookie_that_another_page_of_the_origin_has_planted_is_ignored(plane, edge):
+    """Its script can set one for a shorter path, which browsers send too, but does not know the address."""
+    own, foreign = f"/cb/{new_state()}", f"/cb/{STATE}"
+    plane.script = failing(callback_open="true")
+    assert cookie_for(own) == (await cookie_of(plane, edge, own)).partition(";")[0].partition("=")[2]
+    planted = [base64.urlsafe_b64encode(foreign.encode()).decode().rstrip("="), cookie_for(foreign, "/wait"), '"', ""]
+    plane.script = failing(callback_open="true")
+    for value in planted:
+        for cookies in ([value, cookie_for(own)], [cookie_for(own), value]):
+            sent = "; ".join(f"callback_opened={each}" for each in cookies)
+            assert (await ask(edge, f"{ADDRESS}?again", headers=[BROWSER, ("Cookie", sent)]))["location"] == own
+        alone = await ask(edge, f"{ADDRESS}?again", headers=[BROWSER, ("Cookie", f"callback_opened={value}")])
+        assert (alone.status, alone.all("location")) == (502, [])

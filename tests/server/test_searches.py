@@ -1,5 +1,6 @@
 """Searches for callbacks by their newest call and by the time of their creation, page by page."""
 
+import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from support.services import pages, refusal, running_services
@@ -53,6 +54,21 @@ async def test_callbacks_are_found_by_their_newest_call(searched, limits, scan, 
     assert [case for ids, _ in found for case in ids] == expected[::-1]
     searched_to = [time for _, time in found[:-1]]
     assert searched_to == sorted(searched_to, reverse=True)
+
+
+@pytest.mark.parametrize("scan", [1, 200])
+async def test_a_callback_is_found_by_the_first_digits_of_its_id(searched, limits, scan):
+    services, cases = searched
+    limits(list_cases, SCAN=scan, MAX_SCRIPTS=1)
+    for case in cases[:3]:
+        for digits in (8, 20, 32):
+            found = await searched_pages(services, case_id_prefix=case[:digits])
+            assert [each for ids, _ in found for each in ids] == [case]
+    other = cases[0][:16] + ("1" if cases[0][16] == "0" else "0")
+    assert not [each for ids, _ in await searched_pages(services, case_id_prefix=other) for each in ids]
+    for wrong in (cases[0][:7], cases[0][:8] + "G", f"{cases[0]}0"):
+        with pytest.raises(grpc.aio.AioRpcError, match="case_id_prefix"):
+            await services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(case_id_prefix=wrong))
 
 
 async def test_callbacks_are_found_by_the_time_of_their_creation(searched):

@@ -370,6 +370,13 @@ MESSAGES = {
             "time",
             help="Only callbacks that were created earlier than this time.",
         ),
+        Field(
+            "case_id_prefix",
+            "case_id_prefix",
+            "text",
+            help="Only callbacks whose id begins with these 8 to 32 hexadecimal digits, such as those of the reference "
+            "on the page of an error.",
+        ),
     ),
     "GetCallRequest": (
         Field(

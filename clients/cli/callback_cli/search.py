@@ -30,8 +30,8 @@ _CONCURRENT = 8
 """The number of concurrent requests."""
 _AT_ONCE = 100
 _OWN_LENGTH = 16
-_SURE_LENGTH = 12
-"""The number of digits that no two of many millions of callbacks share: an id is a hash."""
+_SEARCHABLE_LENGTH = 8
+"""The number of digits by which the server searches all callbacks. A reference on a page has as many."""
 _CASE_PREFIX = re.compile(r"[0-9a-f]{4,31}")
 _CALL_PREFIX = re.compile(r"([0-9a-f]{4,32})-([0-9a-f]{1,15})|([0-9a-f]{4,31})-([0-9a-f]{16})")
 
@@ -116,13 +116,17 @@ def full_case_id(client: CallbackClient, given: str) -> str:
     """
     if not _CASE_PREFIX.fullmatch(given):
         return given
-    ids = [each.case_id for each in islice(callbacks_of(client, owners_of(client, "")), MAX_SEARCHED + 1)]
-    if len(ids) > MAX_SEARCHED and len(given) < _SURE_LENGTH:  # a command could close or erase another one
+    owners = owners_of(client, "")
+    if len(given) >= _SEARCHABLE_LENGTH:
+        ids = [each.case_id for each in callbacks_of(client, owners, case_id_prefix=given)]
+        return _only(given, [each for each in ids if each.startswith(given)])  # an older server does not know prefixes
+    ids = [each.case_id for each in islice(callbacks_of(client, owners), MAX_SEARCHED + 1)]
+    if len(ids) > MAX_SEARCHED:  # a command could close or erase another one
         raise click.UsageError(
             f"only the newest {MAX_SEARCHED:,} callbacks are searched, and an older one may begin with {given} too:"
-            f" use at least {_SURE_LENGTH} digits of the id."
+            f" use at least {_SEARCHABLE_LENGTH} digits of the id."
         )
-    return _only(given, [each for each in ids[:MAX_SEARCHED] if each.startswith(given)])
+    return _only(given, [each for each in ids if each.startswith(given)])
 
 
 def full_call_id(client: CallbackClient, given: str) -> str:
@@ -151,6 +155,8 @@ def _only(given: str, found: Sequence[str]) -> str:
     if len(found) > 1:
         raise click.UsageError(f"{given} is not unique: {', '.join(found[:5])}{', …' if len(found) > 5 else ''}")
     if not found:
-        click.echo(f"Error: none of the newest {MAX_SEARCHED:,} begins with {given}", err=True)
+        click.echo(f"Error: none that you can see begins with {given}", err=True)
+        if len(given) == _SEARCHABLE_LENGTH:
+            click.echo("It may be the reference of a request that is no call: the log of the edge has it.", err=True)
         raise click.exceptions.Exit(EXIT_NOT_FOUND)
     return found[0]

@@ -1180,6 +1180,7 @@ type ListCallbacksRequest struct {
 	LastCallStatus   CallStatus             `protobuf:"varint,7,opt,name=last_call_status,json=lastCallStatus,proto3,enum=callback.v1.CallStatus" json:"last_call_status,omitempty"`
 	CreatedAfter     *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created_after,json=createdAfter,proto3" json:"created_after,omitempty"`
 	CreatedBefore    *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=created_before,json=createdBefore,proto3" json:"created_before,omitempty"`
+	CaseIdPrefix     string                 `protobuf:"bytes,10,opt,name=case_id_prefix,json=caseIdPrefix,proto3" json:"case_id_prefix,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -1275,6 +1276,13 @@ func (x *ListCallbacksRequest) GetCreatedBefore() *timestamppb.Timestamp {
 		return x.CreatedBefore
 	}
 	return nil
+}
+
+func (x *ListCallbacksRequest) GetCaseIdPrefix() string {
+	if x != nil {
+		return x.CaseIdPrefix
+	}
+	return ""
 }
 
 type ListCallbacksResponse struct {
@@ -2186,7 +2194,7 @@ const file_callback_v1_callbacks_service_proto_rawDesc = "" +
 	"\x12GetCallbackRequest\x12(\n" +
 	"\x10callback_case_id\x18\x01 \x01(\tR\x0ecallbackCaseId\"H\n" +
 	"\x13GetCallbackResponse\x121\n" +
-	"\bcallback\x18\x01 \x01(\v2\x15.callback.v1.CallbackR\bcallback\"\x93\x04\n" +
+	"\bcallback\x18\x01 \x01(\v2\x15.callback.v1.CallbackR\bcallback\"\xb9\x04\n" +
 	"\x14ListCallbacksRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
@@ -2197,7 +2205,9 @@ const file_callback_v1_callbacks_service_proto_rawDesc = "" +
 	"\x05owner\x18\x06 \x01(\tR\x05owner\x12A\n" +
 	"\x10last_call_status\x18\a \x01(\x0e2\x17.callback.v1.CallStatusR\x0elastCallStatus\x12?\n" +
 	"\rcreated_after\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\fcreatedAfter\x12A\n" +
-	"\x0ecreated_before\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\rcreatedBefore\x1a9\n" +
+	"\x0ecreated_before\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\rcreatedBefore\x12$\n" +
+	"\x0ecase_id_prefix\x18\n" +
+	" \x01(\tR\fcaseIdPrefix\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb1\x01\n" +

@@ -269,7 +269,7 @@ class Exchange:
             raise problems.ProblemError(problems.PREFETCH_REFUSED)
         limits.check_unknown_states(caller)
         is_again = self._scope["query_string"] == AGAIN_QUERY and is_navigation(self._headers)
-        if is_again and (callback := callback_of(self._headers)):
+        if is_again and (callback := callback_of(self._scope["raw_path"], self._headers)):
             return HttpAnswer(303, [("location", callback), clear_return_cookie(self._scope["raw_path"])])
         waited.without_answer = prefers_minimal(self._headers)
         message = edge_service_pb2.StreamInvocationsRequest()
@@ -418,7 +418,7 @@ class Exchange:
         if retry_after_s is None and not callback_open:
             return None
         if callback_open and parse_wait_path(self._scope["raw_path"]):
-            return Again.AT_CALLBACK if callback_of(self._headers) else Again.AT_SENDER
+            return Again.AT_CALLBACK if callback_of(self._scope["raw_path"], self._headers) else Again.AT_SENDER
         return Again.AT_ADDRESS if self._opens_again else Again.AT_SENDER
 
     def _answer_problem(

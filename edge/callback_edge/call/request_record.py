@@ -83,7 +83,7 @@ class RequestRecord:
         """
         self.code = problem.code
         if problem.status >= 400 and not self.call_id and (is_logged or self._has_log_line(problem.status)):
-            self._reference = secrets.token_hex(8)
+            self._reference = secrets.token_hex(4)
         return self.call_id if problem.status >= 400 and self.call_id else self._reference
 
     def _has_log_line(self, status: int) -> bool:

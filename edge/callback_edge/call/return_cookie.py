@@ -4,17 +4,21 @@ The address of a call does not lead to its callback, and must not: it may be giv
 a cookie for that one address, with the path and query that it had opened itself. So it can be sent back without a
 script, and neither a page nor an address contains the state. A script cannot read where it leads either: one that does
 not know the whole address does not get the cookie sent, and the redirect is for navigations alone.
+
+All callbacks have one origin, so the page of another owner can set a cookie of this name, for a shorter path. So the
+cookie begins with a digest of the address, which only those know who wait there, and any other is ignored.
 """
 
 import base64
+import hashlib
 from collections.abc import Iterable
-from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
 
 from callback_edge.call.request import is_callback
 
 _NAME: Final = "callback_opened"
 _ATTRIBUTES: Final = "Secure; HttpOnly; SameSite=Lax"
+_DIGEST_BYTES: Final = 16
 _MAX_AGE_S: Final = 24 * 3600
 """How long the browser keeps the cookie, in seconds: longer than a person looks at the page that waits."""
 _MAX_CHARS: Final = 3500
@@ -31,7 +35,8 @@ def return_cookie(wait_path: str, scope: Any) -> list[tuple[str, str]]:
         scope: The request at the callback, as ASGI has it.
     """
     query = scope["query_string"]
-    value = base64.urlsafe_b64encode(scope["raw_path"] + (b"?" + query if query else b"")).decode().rstrip("=")
+    opened = scope["raw_path"] + (b"?" + query if query else b"")
+    value = base64.urlsafe_b64encode(_digest(wait_path.encode()) + opened).decode().rstrip("=")
     if len(value) > _MAX_CHARS:
         return []
     return [("set-cookie", f"{_NAME}={value}; Path={wait_path}; Max-Age={_MAX_AGE_S}; {_ATTRIBUTES}")]
@@ -42,12 +47,25 @@ def clear_return_cookie(raw_path: bytes) -> tuple[str, str]:
     return "set-cookie", f"{_NAME}=; Path={raw_path.decode().rstrip('/')}; Max-Age=0; {_ATTRIBUTES}"
 
 
-def callback_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """Return the path and query of the callback that a browser had opened. Empty: it did not say, or they are none."""
-    cookies = "; ".join(value.decode("latin-1") for name, value in headers if name == b"cookie")
-    try:
-        morsel = SimpleCookie(cookies).get(_NAME)
-        opened = base64.b64decode((morsel.value if morsel else "") + "==", b"-_", validate=True)
-    except (CookieError, ValueError):  # b64decode raises the latter also for text that is not ASCII
-        return ""
-    return opened.decode() if is_callback(opened) else ""
+def callback_of(raw_path: bytes, headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """Return the path and query of the callback that a browser had opened. Empty: it did not say, or they are none.
+
+    Args:
+        raw_path: The path of the address of the call.
+        headers: Headers of the request there.
+    """
+    digest = _digest(raw_path.rstrip(b"/"))
+    pairs = [pair.strip().partition(b"=") for name, value in headers if name == b"cookie" for pair in value.split(b";")]
+    for value in (value for name, _, value in pairs if name == _NAME.encode()):
+        try:
+            found = base64.b64decode(value + b"=" * (-len(value) % 4), b"-_", validate=True)
+        except ValueError:
+            continue
+        opened = found.removeprefix(digest)
+        if opened != found and is_callback(opened):
+            return opened.decode()
+    return ""
+
+
+def _digest(wait_path: bytes) -> bytes:
+    return hashlib.sha256(wait_path).digest()[:_DIGEST_BYTES]

@@ -72,6 +72,10 @@ BLUEPRINT: Final = "pages"
 _BUTTON: Final = f"{problems.CONFIRMATION_REQUIRED.text_key}.button"
 _REFERENCE: Final = "the-reference-of-the-error"
 """Stands for the reference in the rendered pages and documents of errors."""
+_CASE_DIGITS: Final = 8
+"""Digits of the id of a case in the reference on a page: as many as a search for a case needs."""
+_OWN_DIGITS: Final = 4
+"""Digits of the rest of the id of a call there: they tell the calls of one case apart."""
 _HOW_TO_TRY_AGAIN: Final = "how-to-try-again"
 """Stands for the part that says how to try again in the rendered pages of errors."""
 AGAIN_QUERY: Final = b"again"
@@ -198,7 +202,8 @@ class Pages:
             request_headers: Headers of the request.
             retry_after_s: Value of `Retry-After`, in seconds; None omits it.
             headers: More headers of the answer, such as `allow`.
-            reference: Reference of an error, by which it is found. It has only letters, digits and `-`.
+            reference: Reference of an error, by which it is found. It has only letters, digits and `-`. A page has the
+                first digits of an id.
             again: How a person can try again. None: that makes no sense.
         """
         if retry_after_s is not None:
@@ -210,7 +215,7 @@ class Pages:
                 problem, request_headers, headers, vary="accept, accept-language", has_reference=bool(reference)
             )
             part = b"" if again is None else self._again[again, self._language(request_headers)]
-            body = answer.body.replace(_REFERENCE.encode(), reference.encode())
+            body = answer.body.replace(_REFERENCE.encode(), _short(reference).encode())
             return dataclasses.replace(answer, body=body.replace(_HOW_TO_TRY_AGAIN.encode(), part))
         own = [("content-type", _JSON), ("vary", "accept")]
         document = self._documents[problem, bool(reference)].replace(_REFERENCE.encode(), reference.encode())
@@ -227,7 +232,9 @@ class Pages:
             own = [("content-type", "application/json"), ("vary", "accept")]
             return HttpAnswer(problems.WAITING.status, [*own, *headers], self._documents[problems.WAITING, False])
         answer = self._page(problems.WAITING, request_headers, headers, vary="accept, accept-language")
-        return dataclasses.replace(answer, body=answer.body.replace(_WAIT_PATH.encode(), wait_path.encode()))
+        body = answer.body.replace(_WAIT_PATH.encode(), wait_path.encode())
+        reference = _short(wait_path.split("/")[2])
+        return dataclasses.replace(answer, body=body.replace(_REFERENCE.encode(), reference.encode()))
 
     async def respond(self, content: PageContent, request_headers: _Headers) -> HttpAnswer:
         """Return the answer with this content: a page for a client that prefers HTML, text for the rest."""
@@ -302,6 +309,16 @@ class Pages:
         return best_language(_joined(request_headers, b"accept-language"), self._languages)
 
 
+def _short(reference: str) -> str:
+    """Return a reference as a page has it, short enough to be read out on the phone.
+
+    Of the id of a call these are the first digits of both of its parts. `callback trace` and the console find the call
+    by them, as by those of any id.
+    """
+    case, dash, own = reference.partition("-")
+    return f"{case[:_CASE_DIGITS]}-{own[:_OWN_DIGITS]}" if dash else reference
+
+
 def _source_hash(source: str) -> str:
     return base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
 
@@ -374,7 +391,7 @@ async def _render_problem(
         link_url=_WAIT_PATH if problem is problems.WAITING else "",
         ended_heading=found.get(f"{problem.text_key}.ended_heading", ""),
         ended_text=found.get(f"{problem.text_key}.ended_text", ""),
-        reference=_REFERENCE if has_reference else "",
+        reference=_REFERENCE if has_reference or problem is problems.WAITING else "",
         reference_label=found["reference.label"],
         again=_HOW_TO_TRY_AGAIN if problem.status >= 400 else "",
         brand_label=found["brand.link_label"],

@@ -297,6 +297,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
                 after=after,
                 limit=limit,
                 last_call=member_of(CallStatus, request, "last_call_status"),
+                id_prefix=request.case_id_prefix,
                 created_after_us=created_after_us or 0,
                 created_before_us=created_before_us,
             )

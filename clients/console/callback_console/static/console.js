@@ -98,8 +98,7 @@
       const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(state[0])));
       return `/callbacks/${Array.from(hash.slice(0, 16), (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
     }
-    const callback = text.match(/^[0-9a-f]{32}$/);
-    return callback ? `/callbacks/${callback[0]}` : "";
+    return /^[0-9a-f]{8,32}(-[0-9a-f]{0,16})?$/.test(text) ? `/find/${text}` : "";
   };
 
   // A URL has a scheme before its first "=", so it is no label.

@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import urlencode
 
-from quart import Blueprint, abort, request
+from quart import Blueprint, abort, redirect, request
 from quart.typing import ResponseReturnValue
 
-from callback import CallbackResolvedError, CallbackStatus, CallStatus
+from callback import Callback, CallbackResolvedError, CallbackStatus, CallStatus
 from callback.masking import masked
 from callback_console.live import rendered_once
-from callback_console.request_context import client, done, page, time_of
+from callback_console.request_context import client, done, page, session, time_of
 from callback_console.response_form import decision_of, response_of
 from callback_console.timeline import timeline
 from callback_triage.reasons import why, why_uncalled
@@ -25,6 +25,8 @@ _CALLS: Final = 20
 _FILTERS: Final = ("status", "last", "activity", "label", "owner", "from", "until")
 """Parameters of the address. `last` is the status of the newest call, and times are in UTC."""
 _LABEL: Final = re.compile(r"([^=]+)=(.*)", re.DOTALL)
+_REFERENCE: Final = re.compile(r"(?P<case>[0-9a-f]{8,32})(?:-(?P<own>[0-9a-f]{0,16}))?")
+"""The first digits of an id of a callback, or of both parts of an id of a call."""
 _STATUSES: Final = tuple(each.value for each in CallbackStatus if each is not CallbackStatus.UNKNOWN)
 _LAST: Final = tuple(each.value for each in CallStatus if each is not CallStatus.UNKNOWN)
 _LONGEST_AMOUNT: Final = 5
@@ -65,6 +67,31 @@ async def show_list() -> str:
         searched_to=found.searched_to if is_search or len(found.items) < _PAGE_SIZE else None,
         older=urlencode({**given, "page": found.next_page_token}) if found.next_page_token else "",
     )
+
+
+@blueprint.get("/find/<reference>")
+async def find(reference: str) -> ResponseReturnValue:
+    """Lead to the callback or the call whose id begins with these digits: a page of an error has a few of them."""
+    if not (match := _REFERENCE.fullmatch(reference)):
+        abort(404)
+    given = request.args.get("owner", "").strip()
+    is_everywhere = session().identity.is_admin and not given
+    owners = [each.owner for each in (await client().get_statistics()).owners] if is_everywhere else [given]
+    for found in await asyncio.gather(*(_first_with(owner, match["case"]) for owner in owners)):
+        if found is not None and not match["own"]:
+            return redirect(f"/callbacks/{found.case_id}", 303)
+        if found is not None:
+            async for call in client().list_calls(found.case_id):
+                if call.call_id.startswith(f"{found.case_id}-{match['own']}"):
+                    return redirect(f"/calls/{call.call_id}", 303)
+    return abort(404)
+
+
+async def _first_with(owner: str, prefix: str) -> Callback | None:
+    async for callback in client().list_callbacks(owner=owner, case_id_prefix=prefix):
+        if callback.case_id.startswith(prefix):  # an older server does not know prefixes
+            return callback
+    return None
 
 
 @blueprint.get("/callbacks/<case:case_id>")

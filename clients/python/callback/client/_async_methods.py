@@ -309,6 +309,7 @@ class AsyncMethods(AsyncTransport):
         last_call_status: CallStatus | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
+        case_id_prefix: str = "",
         page_size: int = 0,
         timeout: float | None = None,
     ) -> AsyncIterator[Callback]:
@@ -326,6 +327,9 @@ class AsyncMethods(AsyncTransport):
                 empty.
             created_after: Selects cases that were created at this time or later. Default: all.
             created_before: Selects cases that were created earlier than this time. Default: all.
+            case_id_prefix: Selects cases whose id begins with these 8 to 32 hexadecimal digits, such as those of
+                the reference on the page of an error. Default empty: all. No index helps: the server looks at one case
+                in 64, so a page can be short or empty.
             page_size: The maximum number of cases to return. Default (0) 50. A value above 1,000 counts as 1,000. A
                 negative value is refused.
             timeout: Timeout of each page in seconds. Default: that of the client.
@@ -345,6 +349,7 @@ class AsyncMethods(AsyncTransport):
                 last_call_status=last_call_status,
                 created_after=created_after,
                 created_before=created_before,
+                case_id_prefix=case_id_prefix,
                 page_size=page_size,
                 page_token=token,
                 timeout=timeout,
@@ -365,6 +370,7 @@ class AsyncMethods(AsyncTransport):
         last_call_status: CallStatus | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
+        case_id_prefix: str = "",
         page_size: int = 0,
         page_token: str = "",
         timeout: float | None = None,
@@ -383,6 +389,9 @@ class AsyncMethods(AsyncTransport):
                 empty.
             created_after: Selects cases that were created at this time or later. Default: all.
             created_before: Selects cases that were created earlier than this time. Default: all.
+            case_id_prefix: Selects cases whose id begins with these 8 to 32 hexadecimal digits, such as those of
+                the reference on the page of an error. Default empty: all. No index helps: the server looks at one case
+                in 64, so a page can be short or empty.
             page_size: The maximum number of cases to return. Default (0) 50. A value above 1,000 counts as 1,000. A
                 negative value is refused.
             page_token: The `next_page_token` of the previous page, with the same filter. Default empty: the first
@@ -406,6 +415,7 @@ class AsyncMethods(AsyncTransport):
             created_before=None
             if created_before is None
             else to_timestamp(checks.time("created_before", created_before)),
+            case_id_prefix=checks.text("case_id_prefix", case_id_prefix),
         )
         reply = await self._call(
             lambda channel: CallbacksServiceStub(channel).ListCallbacks, request, self._backoff(timeout)

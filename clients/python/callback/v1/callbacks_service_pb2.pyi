@@ -826,6 +826,7 @@ class ListCallbacksRequest(_message.Message):
     LAST_CALL_STATUS_FIELD_NUMBER: _builtins.int
     CREATED_AFTER_FIELD_NUMBER: _builtins.int
     CREATED_BEFORE_FIELD_NUMBER: _builtins.int
+    CASE_ID_PREFIX_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """page_size is the maximum number of cases to return. Default (0) 50. A value above 1,000 counts as 1,000. A negative
     value is refused.
@@ -843,6 +844,11 @@ class ListCallbacksRequest(_message.Message):
     last_call_status: _callback_pb2.CallStatus.ValueType
     """last_call_status selects cases whose newest recorded call has this status. Default UNSPECIFIED: all, also cases
     without calls. No index helps: the server looks at the calls of each case, so a page can be short or empty.
+    """
+    case_id_prefix: _builtins.str
+    """case_id_prefix selects cases whose id begins with these 8 to 32 hexadecimal digits, such as those of the reference
+    on the page of an error. Default empty: all. No index helps: the server looks at one case in 64, so a page can be
+    short or empty.
     """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -868,10 +874,11 @@ class ListCallbacksRequest(_message.Message):
         last_call_status: _callback_pb2.CallStatus.ValueType = ...,
         created_after: _timestamp_pb2.Timestamp | None = ...,
         created_before: _timestamp_pb2.Timestamp | None = ...,
+        case_id_prefix: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_after", b"created_after", "created_before", b"created_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activity", b"callback_activity", "created_after", b"created_after", "created_before", b"created_before", "labels", b"labels", "last_call_status", b"last_call_status", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activity", b"callback_activity", "case_id_prefix", b"case_id_prefix", "created_after", b"created_after", "created_before", b"created_before", "labels", b"labels", "last_call_status", b"last_call_status", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -161,6 +161,12 @@ export interface ListCallbacksOptions extends RequestOptions {
   readonly createdAfter?: Date | undefined;
   /** Selects cases that were created earlier than this time. Default: all. */
   readonly createdBefore?: Date | undefined;
+  /**
+   * Selects cases whose id begins with these 8 to 32 hexadecimal digits, such as those of the reference on the page
+   * of an error. Default empty: all. No index helps: the server looks at one case in 64, so a page can be short or
+   * empty.
+   */
+  readonly caseIdPrefix?: string | undefined;
 }
 
 /** The options of `listCalls`. */

@@ -143,6 +143,7 @@ const LIST_CALLBACKS = {
   lastCallStatus: checks.wordOf(enums.CallStatus),
   createdAfter: checks.date,
   createdBefore: checks.date,
+  caseIdPrefix: checks.text,
 } satisfies checks.Checks<ListCallbacksOptions>;
 
 export function listCallbacksRequest(options: ListCallbacksOptions): callbacksService.ListCallbacksRequest {
@@ -157,6 +158,7 @@ export function listCallbacksRequest(options: ListCallbacksOptions): callbacksSe
     lastCallStatus: numberOf(callback.CallStatus, options.lastCallStatus),
     createdAfter: options.createdAfter && timestampFromDate(options.createdAfter),
     createdBefore: options.createdBefore && timestampFromDate(options.createdBefore),
+    caseIdPrefix: options.caseIdPrefix,
   });
 }
 

@@ -1,13 +1,14 @@
 #!lua flags=no-writes
--- Lists the newest cases of an owner in a partition, from a position on. Filters by status, activity, labels and the
--- status of the newest call. Walks the indexes by status and activity, or the index of a label if that has fewer cases,
--- and checks the other filters per case.
+-- Lists the newest cases of an owner in a partition, from a position on. Filters by status, activity, labels, the
+-- status of the newest call and the first digits of the id. Walks the indexes by status and activity, or the index of a
+-- label if that has fewer cases, and checks the other filters per case.
 --
 -- KEYS: partition
 -- ARGV:
 ---@param owner string
 ---@param status string '' = all
 ---@param last_call string status of the newest call, '' = all
+---@param id_prefix string what the ids begin with, '' = anything
 ---@param before string creation in microseconds, '' = all
 ---@param limit number cases to return
 ---@param max_scanned number cases to look at
@@ -57,6 +58,7 @@ local function has_last_call(case_id)
 end
 
 local function fits(case_id)
+  if case_id:sub(1, #id_prefix) ~= id_prefix then return false end
   for _, label in ipairs(labels) do
     if not redis.call('ZSCORE', label.index, case_id) then return false end
   end

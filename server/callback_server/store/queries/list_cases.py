@@ -67,6 +67,7 @@ async def list_cases(
     after: PageCursor | None,
     limit: int,
     last_call: CallStatus | None = None,
+    id_prefix: str = "",
     created_after_us: int = 0,
     created_before_us: int | None = None,
 ) -> tuple[list[str], PageCursor | None]:
@@ -83,6 +84,7 @@ async def list_cases(
         after: The position. None: the first page.
         limit: The maximum number of cases.
         last_call: The status of their newest recorded call. None: every one, and none.
+        id_prefix: What their ids begin with, at least the digits that name the partition. Empty: anything.
         created_after_us: The earliest creation of the cases, in microseconds since the epoch.
         created_before_us: The creation before which the cases were made. None: every one.
 
@@ -109,6 +111,7 @@ async def list_cases(
                 activities=list(activities),
                 status=status or "",
                 last_call=last_call or "",
+                id_prefix=id_prefix,
                 before=_before(partition, position),
                 limit=chunk,
                 max_scanned=scan,
@@ -122,7 +125,8 @@ async def list_cases(
             if frontier:
                 heapq.heappush(heap, _Known(-frontier, -partition, True, ""))
 
-    await read(dict.fromkeys(range(keys.PARTITIONS), after))
+    searched = [keys.partition_of(id_prefix)] if id_prefix else range(keys.PARTITIONS)
+    await read(dict.fromkeys(searched, after))
     taken: list[tuple[PageCursor, str]] = []
     while heap and len(taken) <= limit:
         known = heapq.heappop(heap)
