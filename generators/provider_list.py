@@ -73,6 +73,8 @@ def _signed(provider: Provider) -> str:
             return "nothing"
         case "jwt":
             return "the token, with the hash of the body"
+        case _ if profile.get("jws") == "compact":
+            return "the payload of the JWS"
     return f"`{profile.get('signed', '{body}')}`".replace("\n", "\\n").replace("|", "\\|")
 
 

@@ -16,6 +16,7 @@ from support.senders import BODY, SENDERS, whpk, whsec
 from support.verification import NOW, URL, profile_of, request, with_header
 
 from callback_server.verification.profile import VerificationError
+from callback_server.verification.providers import PROVIDERS
 from callback_server.verification.settings.profiles import ProfileSettings, ProviderSettings
 
 TOKEN = {"kind": "jwt", "issuer": "i", "audience": "a"}
@@ -38,6 +39,29 @@ PROFILES = {
     "public key": (
         (pem(RSA),),
         {"kind": "public-key", "algorithm": "rsa-sha256", "signature": "header:x-sign", "encoding": "base64"},
+    ),
+    "jws by a chain": (
+        (),
+        {
+            "kind": "public-key",
+            "algorithm": "ecdsa-raw-sha256",
+            "signature": "header:x-sign",
+            "encoding": "base64url",
+            "jws": "compact",
+            "roots": PROVIDERS["apple-app-store"].profile["roots"],
+        },
+    ),
+    "detached jws": (
+        (pem(P256),),
+        {
+            "kind": "public-key",
+            "algorithm": "ecdsa-raw-sha256",
+            "signature": "header:x-sign",
+            "encoding": "base64url",
+            "jws": "detached",
+            "signed_headers": "field:iss",
+            "signed": "{target}\n{header-list}\n{body}",
+        },
     ),
     "message signature": (
         (pem(P256),),

@@ -284,7 +284,7 @@ def test_the_profile_accepts_no_odd_form_that_the_makers_library_refuses(name, t
 CHECKED_ONCE = {
     "alipay", "anthropic", "braintree", "dropbox-sign", "elevenlabs", "line", "livekit", "messagebird",
     "modern-treasury", "onfido", "openai", "plivo", "pusher", "qstash", "resend", "shopify-query", "telnyx",
-    "wechat-pay", "workos",
+    "truelayer", "truelayer-sandbox", "wechat-pay", "workos",
 }  # fmt: skip
 """Providers whose library accepted the sample when it was made, and does not run here: it is large, requires many other
 packages, or takes no other time than that of the machine."""

@@ -35,6 +35,8 @@ def those(condition):
 
 
 def signs_body(provider):
+    if provider.profile.get("jws") == "compact":
+        return False  # it signs its own payload
     signed = provider.profile.get("signed", "{body}" if "signature" in provider.profile else "")
     has_hash = "body_hash_claim" in provider.profile or "{body-crc32}" in signed
     is_standard = provider.profile["kind"] == "standard-webhooks"
@@ -146,7 +148,9 @@ def test_every_bit_of_signature_time_and_signed_id_is_checked(case):
 def test_every_signed_member_of_a_body_that_is_not_signed_as_a_whole_is_checked(case):
     profile = case.profile()
     declared = case.declared
-    texts = [*declared.signature, *declared.id, *declared.timestamp, *case.parts]
+    texts = [*declared.signature]
+    if not declared.signs_own_payload:
+        texts += [*declared.id, *declared.timestamp, *case.parts]
     pointers = {each.removeprefix("json:") for each in texts if each.startswith("json:")}
     pointers |= {place.name for place in Template(declared.signed).places() if place.kind == "json"}
     assert pointers

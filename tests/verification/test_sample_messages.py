@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import jwt
 import pytest
-from support.keys import ED25519, P256, RSA, pem, private_pem
+from support.keys import ED25519, P256, P521, RSA, pem, private_pem
 from support.verification import KEY_KINDS, Clock, profile_of, refused
 
 from callback_cli.verification.browser_returns import RETURNS
@@ -28,6 +28,8 @@ def key_of(name):
     algorithms = [profile["algorithm"]] if "algorithm" in profile else [*profile["algorithms"]]
     if isinstance(profile.get("algorithms"), dict):
         algorithms = [*profile["algorithms"].values()]
+    if algorithms[0] == "ecdsa-raw-sha512":
+        return P521
     return KEYS[{"ES256": "ecdsa"}.get(algorithms[0], algorithms[0].partition("-")[0])]
 
 

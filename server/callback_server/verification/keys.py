@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-from typing import Any
+from typing import Any, Final
 
 import jwt
 from cryptography import x509
@@ -13,9 +13,13 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
+from jwt.utils import base64url_decode, base64url_encode
 
 from callback_server.verification import request_fields
 from callback_server.verification.credential import Credential
+
+_COORDINATE_BYTES: Final = {"P-256": 32, "P-384": 48, "P-521": 66}
+"""Length of a coordinate of a point on a curve, which has no fewer bytes (RFC 7518, 6.2.1.2)."""
 
 FoundKey = tuple[Any, str | None, str | None]
 """A key of a file, with its algorithm and its id if the file has them."""
@@ -83,5 +87,12 @@ def _key_set(credential: Credential) -> list[FoundKey]:
             raise credential.error("has a secret key; use public keys")
         if each.get("use", "sig") == "sig":
             with contextlib.suppress(jwt.PyJWTError, ValueError):
-                found.append((jwt.PyJWK(each).key, each.get("alg"), each.get("kid")))
+                found.append((jwt.PyJWK(_with_whole_coordinates(each)).key, each.get("alg"), each.get("kid")))
     return found
+
+
+def _with_whole_coordinates(key: dict[str, Any]) -> dict[str, Any]:
+    """Return a JSON Web Key with the zeros before its coordinates that some senders leave out, as TrueLayer does."""
+    size = _COORDINATE_BYTES.get(str(key.get("crv")), 0)
+    given = {name: base64url_decode(str(key[name])) for name in ("x", "y") if name in key and size}
+    return key | {name: base64url_encode(octets.rjust(size, b"\0")).decode() for name, octets in given.items()}

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from cryptography.x509.verification import Store
+
 from callback_process.credentials import Contents, CredentialsError, FileReloader, reload_logger
 from callback_server import metrics
 from callback_server.domain.call import Request
@@ -21,6 +23,7 @@ from callback_server.verification.credential import Credential
 from callback_server.verification.fetched_keys import FetchedKeys, Requester
 from callback_server.verification.fetcher import Fetcher
 from callback_server.verification.handshakes import Handshake, make_handshake
+from callback_server.verification.jws import parse_jws
 from callback_server.verification.message_signature import MessageSignature
 from callback_server.verification.places import parse_place
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
@@ -28,6 +31,7 @@ from callback_server.verification.secret import Basic, SharedSecret
 from callback_server.verification.sender_certificate import (
     Roots,
     SenderCertificate,
+    chain_key,
     check_certificate,
     load_intermediates,
     public_roots,
@@ -290,11 +294,12 @@ def _verifier(
         case HmacSettings():
             return make_hmac_signature(settings, credentials("secret_files"))
         case PublicKeySettings():
-            keys = (
-                keys_of_files(settings, credentials("key_files"))
-                if fetched is None
-                else _keys_of_urls(settings, fetched, clock)
-            )
+            if settings.roots:
+                keys = _keys_of_chains(settings, clock)
+            elif fetched is None:
+                keys = keys_of_files(settings, credentials("key_files"))
+            else:
+                keys = _keys_of_urls(settings, fetched, clock)
             if fetched is None or settings.certificate_url is None:
                 return make_key_signature(settings, keys)
             place = parse_place(settings.certificate_url)
@@ -314,6 +319,18 @@ def _verifier(
             return MessageSignature(settings, credentials("key_files"))
         case AddressSettings():
             return Address(settings)
+
+
+def _keys_of_chains(settings: PublicKeySettings, clock: Clock) -> KeysOfRequest:
+    """Return the keys of the certificates that come with messages."""
+    place = parse_place(settings.signature[0])
+    roots = Store(load_intermediates(settings.roots))
+
+    def certificate_key(request: Request, _url: str) -> list[tuple[int, Any]]:
+        chain = parse_jws(place.find(request) or "").members.get("x5c")
+        return [(0, chain_key(chain, roots=roots, oids=settings.certificate_oids, now=clock()))]
+
+    return certificate_key
 
 
 def _keys_of_urls(settings: PublicKeySettings, fetched: FetchedKeys[Any], clock: Clock) -> KeysOfRequest:

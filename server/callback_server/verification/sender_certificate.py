@@ -1,21 +1,27 @@
-"""Certificates with which senders sign: their chain to a public root, and their names."""
+"""Certificates with which senders sign: their chain to a root, and their names or extensions."""
 
 from __future__ import annotations
 
+import base64
 import functools
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import certifi
 from cryptography import x509
 from cryptography.utils import CryptographyDeprecationWarning
-from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
+from cryptography.x509 import verification
+from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store
 
 from callback_server.verification.credential import Credential
+from callback_server.verification.profile import FailureReason, VerificationError
+
+MAX_CHAIN: Final = 8
+"""Number of certificates that come with a message, at most."""
 
 Roots = Callable[[], Store]
 """Returns the trusted roots."""
@@ -74,10 +80,43 @@ def check_certificate(
         verifier = policy.build_server_verifier(x509.DNSName(name))
         try:
             found = verifier.verify(leaf, [*chain, *intermediates])
-        except VerificationError:
+        except verification.VerificationError:
             continue
         return SenderCertificate(leaf.public_key(), min(each.not_valid_after_utc.timestamp() for each in found))
     raise credential.error(_why(leaf, valid_names, [*chain, *intermediates], now))
+
+
+def chain_key(chain: object, *, roots: Store, oids: Sequence[str], now: float) -> Any:
+    """Return the public key of the first certificate of a chain that came with a message.
+
+    Args:
+        chain: What the message has as its chain: certificates in base64 of their DER form (RFC 7515, 4.1.6).
+        roots: The roots, of which one must have signed the last certificate, or be it.
+        oids: Object identifiers of an extension of each certificate before the root. Empty: any.
+        now: The time, in seconds since 1970.
+
+    Raises:
+        VerificationError: It is no chain, leads to none of the roots, is not valid now, or lacks an extension.
+    """
+    if not isinstance(chain, list) or not 1 <= len(chain) <= MAX_CHAIN:
+        raise VerificationError(f"the message has no chain of 1 to {MAX_CHAIN} certificates", FailureReason.MISSING)
+    try:
+        leaf, *others = [x509.load_der_x509_certificate(base64.b64decode(each, validate=True)) for each in chain]
+    except (ValueError, TypeError):
+        raise VerificationError("a certificate of the chain cannot be read") from None
+    # The certificate that signs has no name of a host and no use of the web: its extensions tell what it is for.
+    policy = PolicyBuilder().store(roots).time(datetime.fromtimestamp(now, UTC))
+    policy = policy.extension_policies(
+        ca_policy=ExtensionPolicy.webpki_defaults_ca(), ee_policy=ExtensionPolicy.permit_all()
+    )
+    try:
+        found = policy.build_client_verifier().verify(leaf, others).chain[:-1]
+        extensions = [{each.oid.dotted_string for each in certificate.extensions} for certificate in found]
+    except (verification.VerificationError, ValueError):
+        raise VerificationError("the chain leads to none of the roots now", FailureReason.SIGNATURE) from None
+    if oids and not (len(found) == len(oids) and all(oid in own for oid, own in zip(oids, extensions, strict=True))):
+        raise VerificationError("the certificates of the chain are for another use", FailureReason.SIGNATURE)
+    return leaf.public_key()
 
 
 def load_intermediates(text: str) -> list[x509.Certificate]:

@@ -13,9 +13,11 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
+import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
@@ -26,9 +28,10 @@ from callback_server.domain.url import is_as_handed_out
 from callback_server.verification import request_fields
 from callback_server.verification.credential import Credential
 from callback_server.verification.handshakes import HEXADECIMAL
+from callback_server.verification.jws import Jws, parse_jws
 from callback_server.verification.keys import is_public_key, is_rsa, public_keys
 from callback_server.verification.message_ids import MessageIds
-from callback_server.verification.places import Place, parse_place
+from callback_server.verification.places import FIELD_NAME, Place, parse_place
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.settings.handshakes import signs_challenges
 from callback_server.verification.settings.signed import HmacSettings, PublicKeySettings, SignedSettings
@@ -38,6 +41,8 @@ from callback_server.verification.verifier import Explanation, Verifier
 
 MAX_SIGNATURES: Final = 16
 """Number of signatures in one request, at most: each costs time for every secret."""
+MAX_HEADERS: Final = 64
+"""Number of headers that a list names, at most."""
 MAX_KEY_SIGNATURES: Final = 4
 """Number of signatures by a private key in one request that are checked: each hashes the body anew, for every key."""
 
@@ -55,6 +60,8 @@ _DECODERS: Final[Mapping[Encoding, Callable[[bytes], bytes]]] = {
     "base64": lambda text: base64.b64decode(text, validate=True),
     "base64url": lambda text: base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4)),
 }
+_NEXT_HEADER: Final = re.compile(rf";(?={FIELD_NAME.pattern}:)")
+"""Where the next item of a list of headers could begin."""
 KeysOfRequest = Callable[[Request, str], Sequence[tuple[int, Any]]]
 """Returns the keys for a request and its URL, each with the index of its file. Raises VerificationError."""
 
@@ -180,6 +187,23 @@ class PublicKeyChecker:
         return decoded if text in self._encode(decoded) else b""
 
 
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What is read from a request before its signature is checked."""
+
+    signatures: list[str]
+    time: str | None
+    """In its original form."""
+    message: Request
+    """The request, or for a JWS with a payload of its own, the request with that as its body."""
+    jws: Jws | None
+
+    @property
+    def octets(self) -> list[bytes]:
+        """The bytes of the signatures."""
+        return [request_fields.octets(each) for each in self.signatures]
+
+
 class Signature(Verifier):
     """Verifier: a signature over parts of the request.
 
@@ -206,9 +230,15 @@ class Signature(Verifier):
             named = (settings.certificate_url, settings.algorithm_place)
             before += [parse_place(each) for each in named if each is not None]
         before += self._ids.places if "id" in self._template.parts else []
+        self._jws = settings if isinstance(settings, PublicKeySettings) and settings.jws else None
+        self._headers = None if settings.signed_headers is None else parse_place(settings.signed_headers)
+        self._receivers = [parse_place(each) for each in settings.receiver]
         self._reads_unverified = any(each.in_body for each in before)
         self._members_read = [each for each in before if settings.allow_unsigned_body and "json" in each.kind]
         self._members = {name for part in self._template.parts for name, _ in members_of(part)}
+        if settings.signs_own_payload:  # the places of all others are in the payload
+            self._members_read = [each for each in self._places if "json" in each.kind]
+            self._members = {each.name.split("/")[1] for each in self._members_read}
         algorithm = getattr(settings, "algorithm_place", None)
         apart = self._places if algorithm is None else [*self._places, parse_place(algorithm)]
         self._fields_apart = {each.name for each in apart if each.kind == "form"}
@@ -221,32 +251,34 @@ class Signature(Verifier):
             raise VerificationError("the request has a body that is not signed")
         if settings.require_json_object and not request.body.startswith(b"{"):
             raise VerificationError("the body is not a JSON object")
-        signatures, time = self._signatures(request)
-        if time is not None:
-            moment = request_fields.time_of(time, settings.timestamp_format)
+        given = self._given(request)
+        if given.time is not None:
+            moment = request_fields.time_of(given.time, settings.timestamp_format)
             request_fields.require_recent(moment, now, settings.tolerance_s)
-        message_id = self._ids.find(request, must_be_there=True) if "id" in parts else ""
-        signed = self._signed(request, url, time or "", message_id)
+        message_id = self._ids.find(given.message, must_be_there=True) if "id" in parts else ""
+        signed = self._signed(given, url, message_id)
         if signs_challenges(settings.handshake) and HEXADECIMAL.fullmatch(signed.decode("latin-1")):
             raise VerificationError("what is signed could be a challenge, which anyone can have signed")
-        if self.checker.matching(signed, [request_fields.octets(each) for each in signatures], request, url) is None:
+        if self.checker.matching(signed, given.octets, request, url) is None:
             raise VerificationError("no signature is valid", FailureReason.SIGNATURE)
         for document in {each.document(request) for each in self._members_read if each.find(request) is not None}:
             _refuse_ambiguous_names(document, self._members)
+        if self._receivers and _required(self._receivers, given.message) != settings.receiver_id:
+            raise VerificationError("the message is for another receiver", FailureReason.SIGNATURE)
         if "id" not in parts:  # a body is parsed for it only now
-            message_id = self._ids.find(request)
+            message_id = self._ids.find(given.message)
         return VerifiedMessage(message_id, settings.tolerance_s * 2000 if message_id else 0)
 
     def explain(self, request: Request, url: str) -> Explanation:
         """Implement `Verifier.explain`."""
-        signatures, time = self._signatures(request)
-        message_id = self._ids.find(request, must_be_there=True) if "id" in self._template.parts else ""
-        signed = self._signed(request, url, time or "", message_id)
-        index = self.checker.matching(signed, [request_fields.octets(each) for each in signatures], request, url)
+        given = self._given(request)
+        message_id = self._ids.find(given.message, must_be_there=True) if "id" in self._template.parts else ""
+        signed = self._signed(given, url, message_id)
+        index = self.checker.matching(signed, given.octets, request, url)
         return Explanation("" if index is None else f"{self.checker.files}[{index}]", signed)
 
-    def _signatures(self, request: Request) -> tuple[list[str], str | None]:
-        """Return the signatures, and the time in its original form."""
+    def _given(self, request: Request) -> _Given:
+        """Return the signatures of a request, and what else is read before they are checked."""
         settings = self._settings
         if self._reads_unverified and len(request.body) > request_fields.MAX_UNVERIFIED_BYTES:
             raise VerificationError("the body is too large to be read before it is verified")
@@ -262,33 +294,67 @@ class Signature(Verifier):
                 raise VerificationError("a signature contains another field")  # so another separator than the sender's
         if not 1 <= len(signatures) <= MAX_SIGNATURES:
             raise VerificationError(f"the request has {len(signatures)} signatures")
+        message, jws = request, None
+        if self._jws is not None and self._jws.algorithm is not None:
+            jws = parse_jws(signatures[0])
+            jws.check_header(self._jws.algorithm, self._jws.jws_header)
+            signatures = [jws.signature]
+            if settings.signs_own_payload:
+                message = msgspec.structs.replace(request, body=jws.payload)
+            elif jws.payload:
+                raise VerificationError("the JWS has a payload of its own")
+        return _Given(signatures, self._time(values, message), message, jws)
+
+    def _time(self, values: Sequence[str], message: Request) -> str | None:
+        """Return the time in its original form, if messages have one."""
         if not self._times:
-            return signatures, None
+            return None
         if self._times[0].kind == "field":
             times = _fields(values, self._times[0].name)
             if len(times) != 1:
                 raise VerificationError("the signature does not have exactly one time")
-            return signatures, times[0]
-        return signatures, _required(self._times, request)
+            return times[0]
+        return _required(self._times, message)
 
-    def _signed(self, request: Request, url: str, time: str, message_id: str) -> bytes:
+    def _signed(self, given: _Given, url: str, message_id: str) -> bytes:
         """Return the signed bytes."""
-        values = {part: self._value(part, request, url, time, message_id) for part in self._template.parts}
+        values = {part: self._value(part, given, url, message_id) for part in self._template.parts}
         if not self._template.is_bounded(values):
             raise VerificationError("the message id or the URL contains the text that must end it")
         # Without a form, and with no form that begins like a query, the URL ends where the signed bytes do.
         is_bare = "form" in values and not values["form"]
         if self._template.needs_generated_url and not is_bare and not is_as_handed_out(url):
             raise VerificationError("the URL differs from the generated one, and the signature does not mark its end")
-        return self._template.fill(values)
+        filled = self._template.fill(values)
+        return filled if given.jws is None else given.jws.signed(filled)
 
-    def _value(self, part: str, request: Request, url: str, time: str, message_id: str) -> bytes:
+    def _listed_headers(self, given: _Given) -> list[tuple[str, str]]:
+        """Return the headers that the list names, in its order. The list itself and the time must be in it."""
+        if self._headers is None:
+            return []
+        request, names = given.message, ""
+        needed = [each for each in self._times if each.kind == "header" and each.find(request) is not None]
+        if self._headers.kind == "header":
+            names = _required([self._headers], request)
+            needed.append(self._headers)
+        elif given.jws is not None:
+            names = str(given.jws.members.get(self._headers.name, ""))
+        listed = names.split(",") if names else []
+        lowered = {each.lower() for each in listed}
+        if len(lowered) != len(listed) or len(listed) > MAX_HEADERS or not all(map(FIELD_NAME.fullmatch, listed)):
+            raise VerificationError("the list of the signed headers cannot be read")
+        if missing := [each for each in needed if each.name.lower() not in lowered]:
+            raise VerificationError(f"{missing[0]} is not one of the signed headers")
+        return [(name, request_fields.header(request, name)) for name in listed]
+
+    def _value(self, part: str, given: _Given, url: str, message_id: str) -> bytes:
         """Return the value of a placeholder."""
+        request = given.message
         match part:
             case "body":
                 return request.body
             case "timestamp":
-                return request_fields.octets(time)
+                return request_fields.octets(given.time or "")
             case "id":
                 return request_fields.octets(message_id)
             case "method":
@@ -301,6 +367,13 @@ class Signature(Verifier):
                 return request_fields.octets(urlsplit(url).path)
             case "query":
                 return request_fields.octets(request.query_string)
+            case "target":
+                named = urlsplit(url)
+                return request_fields.octets(f"{named.path}?{named.query}" if named.query else named.path)
+            case "header-lines":
+                return _lines_of_headers(self._listed_headers(given))
+            case "header-list":
+                return _list_of_headers(self._listed_headers(given))
             case "query-pairs":
                 return _query_pairs(request, {each.name for each in self._places if each.kind == "query"})
             case "body-hash":
@@ -375,6 +448,22 @@ def _lines_of(members: Sequence[tuple[str, bool]], request: Request) -> bytes:
             raise VerificationError(f"{place} contains a line break, so the signed text has more than one meaning")
         lines.append(f"{name}\n{value}\n")
     return request_fields.octets("".join(lines))
+
+
+def _lines_of_headers(headers: Sequence[tuple[str, str]]) -> bytes:
+    """Return a line `Name: value` for each header, with the names as the list has them."""
+    if any("\n" in value for _, value in headers):
+        raise VerificationError("a signed header has a line break")
+    return request_fields.octets("".join(f"{name}: {value}\n" for name, value in headers))
+
+
+def _list_of_headers(headers: Sequence[tuple[str, str]]) -> bytes:
+    """Return headers as `name:value;name:value`, with the names as the list has them."""
+    items = [f"{name}:{value}" for name, value in headers]
+    text = ";".join(items)
+    if (_NEXT_HEADER.split(text) if items else []) != items:
+        raise VerificationError("a signed header has a value that could be another header")
+    return request_fields.octets(text)
 
 
 def _fields(values: Sequence[str], name: str) -> list[str]:

@@ -17,6 +17,8 @@ and keep its signature. So each placeholder needs a clear end:
 8. `{members:…}` is a list of lines, a name and then a value. Only the first value may contain line breaks, and the
    member after it must be there, so the list can be read from its end.
 9. `{form-pairs}` and `{query-pairs}` have no end. The first is refused if a value contains what could be another pair.
+10. `{header-lines}` and `{header-list}` contain the list of their headers, or a JWS signs it. So the list tells where
+    they end. No header has a line break, and a value that contains what could be the next item is refused.
 
 `{form}` is the one exception, and its senders are to blame: they join the names and values of a form without marks.
 """
@@ -30,21 +32,25 @@ from typing import Final
 from callback_server.verification.places import Place, parse_value_place
 
 PLACEHOLDERS: Final = ("timestamp", "id", "method", "url", "host", "path", "query", "query-pairs",
-                       "header:NAME", "form:NAME", "json:POINTER", "form-json:NAME/POINTER", "open:PLACE",
-                       "receiver-id", "body", "body-hash", "body-hash:base64", "form", "form-pairs", "body-crc32",
-                       "members:NAME,NAME?")  # fmt: skip
+                       "target", "header-lines", "header-list", "header:NAME", "form:NAME", "json:POINTER",
+                       "form-json:NAME/POINTER", "open:PLACE", "receiver-id", "body", "body-hash",
+                       "body-hash:base64", "form", "form-pairs", "body-crc32", "members:NAME,NAME?")  # fmt: skip
 """Placeholders of a template, each at most once."""
 
 BODY: Final = frozenset({"body", "body-hash", "body-hash:base64", "form"})
 """Placeholders for the whole body."""
 COVERS_BODY: Final = BODY | {"form-pairs"}
 """Placeholders for the body, with the one that leaves out the signature in it."""
-URL: Final = frozenset({"url", "query"})
+URL: Final = frozenset({"url", "query", "target"})
 """Placeholders that contain the query."""
+HEADERS: Final = frozenset({"header-lines", "header-list"})
+"""Placeholders for the headers that a list names."""
 
 _NEVER_WITHIN: Final = {
     "url": re.compile(r"[ \n]"),
     "query": re.compile(r"[ \n]"),
+    "target": re.compile(r"[ \n]"),
+    "header-list": re.compile(r"\n"),
     "path": re.compile(r"[^A-Za-z0-9_.~/-]"),
     "host": re.compile(r"[^A-Za-z0-9_.:\[\]-]"),
     "body-crc32": re.compile(r"[^0-9]"),
@@ -54,7 +60,7 @@ _PLACES: Final = ("header:", "form:", "json:", "form-json:")
 _OPEN: Final = "open:"
 _MEMBERS: Final = "members:"
 _MEMBER: Final = re.compile(r"[A-Za-z0-9_]{1,64}")
-_ENDS_ITSELF: Final = BODY | {"timestamp", "method", "receiver-id", "body-crc32"}
+_ENDS_ITSELF: Final = BODY | {"timestamp", "method", "receiver-id", "body-crc32", "header-lines"}
 _AFTER_BODY: Final = frozenset({"timestamp", "body-hash", "body-hash:base64"})
 _DATE: Final = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T")
 
@@ -104,8 +110,8 @@ class Template:
                 raise ValueError("a space, a line break, a question mark or {body} must follow {url}, to mark its end")
             case "host" if not text and rest[0] == "path":
                 pass  # a path begins with a slash
-            case "query" | "path" | "host" | "body-crc32" if not _NEVER_WITHIN[part].match(text):
-                mark = "a space or a line break" if part == "query" else "a character that it never contains"
+            case _ if part in _NEVER_WITHIN and part != "url" and not _NEVER_WITHIN[part].match(text):
+                mark = "a space or a line break" if part in URL else "a character that it never contains"
                 raise ValueError(f"{mark} must follow {{{part}}}, to mark its end")
             case "id" if not text and rest[0] != "timestamp":
                 raise ValueError("some text must follow {id}, to mark its end")

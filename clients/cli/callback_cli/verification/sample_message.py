@@ -13,7 +13,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -28,9 +28,10 @@ from callback_cli.verification.private_key import PrivateKey, read_private_key
 from callback_process.credentials import CredentialsError
 from callback_server.domain.call import Request
 from callback_server.verification.credential import Credential
+from callback_server.verification.jws import parse_jws
 from callback_server.verification.places import Place, parse_place
 from callback_server.verification.profile import VerificationError
-from callback_server.verification.providers import PROVIDERS, Provider
+from callback_server.verification.providers import PROVIDERS, Provider, Sample
 from callback_server.verification.request_fields import TimestampFormat
 from callback_server.verification.settings.credentials import BasicSettings, SharedSecretSettings
 from callback_server.verification.settings.profiles import ProviderSettings, StandardWebhooksSettings
@@ -189,7 +190,7 @@ def _provided(
         case HmacSettings():
             _sign_hmac(message, settings, secret)
         case PublicKeySettings():
-            _sign_with_key(message, settings, read_private_key(secret))
+            _sign_with_key(message, settings, read_private_key(secret), provider)
         case SharedSecretSettings():
             place = Place("header", settings.header) if settings.header else Place("query", settings.parameter or "")
             place = parse_place(f"json:{settings.pointer}") if settings.pointer else place
@@ -235,7 +236,7 @@ def _sign_hmac(message: Message, settings: HmacSettings, content: bytes) -> None
     _sign(message, settings, verifier, sign)
 
 
-def _sign_with_key(message: Message, settings: PublicKeySettings, key: PrivateKey) -> None:
+def _sign_with_key(message: Message, settings: PublicKeySettings, key: PrivateKey, provider: Provider) -> None:
     algorithm = settings.algorithm
     if settings.algorithm_place is not None:
         name, algorithm = list(settings.algorithms.items())[-1]  # the newest one
@@ -244,7 +245,10 @@ def _sign_with_key(message: Message, settings: PublicKeySettings, key: PrivateKe
         raise SampleError("the profile names no algorithm")
     sign = _signer(algorithm, key)
     verifier = make_key_signature(settings, lambda _request, _url: [])
-    _sign(message, settings, verifier, sign)
+    if settings.jws is None:
+        _sign(message, settings, verifier, sign)
+    else:
+        _sign_jws(message, settings, verifier, sign, provider.sample)
 
 
 def _sign(message: Message, settings: SignedSettings, verifier: Signature, sign: Callable[[bytes], bytes]) -> None:
@@ -257,19 +261,47 @@ def _sign(message: Message, settings: SignedSettings, verifier: Signature, sign:
             is.
         sign: Returns the signature of bytes.
     """
-    time, place = _time(message.time, settings.timestamp_format), parse_place(settings.signature[0])
-    in_field = ""
-    if settings.timestamp:
-        if (at := parse_place(settings.timestamp[0])).kind == "field":
-            in_field = f"{at.name}={time}{settings.separators[0]}"
-        else:
-            message.put(at, time)
+    place = parse_place(settings.signature[0])
+    in_field = _renew_time(message, settings)
     _renew_id(message, settings.id, is_signed="id" in Template(settings.signed).parts)
     name = "" if settings.signature_field is None else f"{settings.signature_field}="
     message.put(place, f"{in_field}{name}{settings.whole_prefix}")
     signed = verifier.explain(message.request(), message.url).signed or b""
     made = ENCODERS[settings.encoding](sign(signed))[0].decode()
     message.put(place, f"{in_field}{name}{settings.whole_prefix}{made}")
+
+
+def _sign_jws(
+    message: Message, settings: PublicKeySettings, verifier: Signature, sign: Callable[[bytes], bytes], sample: Sample
+) -> None:
+    """Write time, id and JWS to a message. The JWS has the header of the sample, which names no key of the operator.
+
+    The arguments are as for `_sign`. A body of the operator is the payload of a JWS that has one of its own.
+    """
+    place, has_payload = parse_place(settings.signature[0]), settings.signs_own_payload
+    example = Message(message.url, message.method, message.time, list(message.headers), sample.body.encode())
+    jws = parse_jws(example.find(place) or "")
+    signed = replace(message, body=jws.payload if has_payload and not message.has_own_body else message.body)
+    _renew_time(signed, settings)
+    _renew_id(signed, settings.id, is_signed=False)
+    receivers = [parse_place(each) for each in settings.receiver]
+    for at in [each for each in receivers if signed.find(each) is not None][:1]:
+        signed.put(at, settings.receiver_id or "")
+    message.headers, message.body = signed.headers, example.body if has_payload else signed.body
+    head = jws.signed(signed.body).decode() if has_payload else f"{jws.head}."
+    message.put(place, f"{head}.AA")
+    to_sign = verifier.explain(message.request(), message.url).signed or b""
+    message.put(place, f"{head}.{ENCODERS[settings.encoding](sign(to_sign))[-1].decode()}")
+
+
+def _renew_time(message: Message, settings: SignedSettings) -> str:
+    """Give a message its time. Return what stands before the signature in a list that has the time, too."""
+    time = _time(message.time, settings.timestamp_format)
+    if settings.timestamp:
+        if (at := parse_place(settings.timestamp[0])).kind == "field":
+            return f"{at.name}={time}{settings.separators[0]}"
+        message.put(at, time)
+    return ""
 
 
 def _renew_id(message: Message, places: Sequence[str], *, is_signed: bool) -> None:

@@ -34,8 +34,11 @@ class StandardWebhooksSettings(WithSecrets, WithTolerance):
 
 _NAMED: Final = ("github", "stripe", "slack", "shopify")
 """Providers that are also kinds of their own."""
-_FETCHES: Final = ("certificate_url", "certificate_urls", "certificate_names", "intermediates", "jwks_url")
-"""Settings of a provider whose certificates or keys are fetched."""
+_KEY_SOURCES: Final = (
+    "certificate_url", "certificate_urls", "certificate_names", "intermediates", "jwks_url", "roots",
+    "certificate_oids",
+)  # fmt: skip
+"""Settings of a provider whose certificates or keys are fetched, or come with a message."""
 
 
 if TYPE_CHECKING:
@@ -57,7 +60,8 @@ class ProviderSettings(CommonSettings):
     """Files, each with one secret, for a provider with secrets. All of them are valid. Changed files are reloaded. A
     line break at the end is ignored."""
     key_files: list[Path] = []
-    """Files with public keys, for a provider that signs with a private key. With them, the server fetches none."""
+    """Files with public keys, for a provider that signs with a private key. With them, the server fetches none, and
+    takes none from a message."""
     jwks_url: KeyUrl | None = None
     """URL of the keys, in place of files with them."""
     receiver_id: str | None = None
@@ -80,7 +84,7 @@ class ProviderSettings(CommonSettings):
         profile = dict(self.provider.profile)
         own = {name: value for name in self.model_fields_set if (value := getattr(self, name)) is not None}
         if self.key_files or self.jwks_url is not None:
-            profile = {name: value for name, value in profile.items() if name not in _FETCHES}
+            profile = {name: value for name, value in profile.items() if name not in _KEY_SOURCES}
         elif self.intermediates:
             own["intermediates"] = f"{profile.get('intermediates', '')}\n{self.intermediates}"
         declared: DeclaredSettings = _DECLARED.validate_python({**profile, **own, "kind": profile["kind"]})

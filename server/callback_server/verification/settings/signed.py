@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from callback_server.verification.jws import ALGORITHMS
 from callback_server.verification.message_ids import check_id_places
 from callback_server.verification.places import parse_place
 from callback_server.verification.request_fields import TimestampFormat
@@ -20,12 +21,13 @@ from callback_server.verification.settings.values import (
     FieldName,
     KeyAlgorithm,
     Places,
+    PlaceText,
     SecretEncoding,
     TemplateText,
     ValuePlace,
     ValuePlaces,
 )
-from callback_server.verification.template import BODY, COVERS_BODY, URL, Template
+from callback_server.verification.template import BODY, COVERS_BODY, HEADERS, URL, Template
 
 _NOT_IN_CHALLENGE: Final = re.compile(rb"[^A-Za-z0-9_=-]")
 
@@ -54,7 +56,9 @@ class SignedSettings(WithTolerance):
     signed: TemplateText = "{body}"
     """Template of the signed bytes, as in `{timestamp}.{body}`, with `{body}` (the original bytes), `{timestamp}` and
     `{id}` (as they were sent), `{method}` (in upper case), `{url}` (whole, with its query), `{host}`, `{path}`,
-    `{query}`, `{query-pairs}` (the parameters of the query but for the signature, as Shopify sorts and joins them),
+    `{query}`, `{target}` (the path, and the question mark and the query if there is one), `{query-pairs}` (the
+    parameters of the query but for the signature, as Shopify sorts and joins them), `{header-lines}` and
+    `{header-list}` (the headers that `signed_headers` names, as a line `Name: value` for each, or as `name:value;…`),
     `{header:NAME}`, `{form:NAME}`, `{json:POINTER}` (a member of the body), `{form-json:NAME/POINTER}`, `{open:PLACE}`
     (such a place whose value may contain the text that follows it), `{body-hash}` (by the hash function of `algorithm`,
     lower-case hexadecimal), `{body-hash:base64}`, `{form}` (the names and values of a form, sorted and joined; next to
@@ -68,6 +72,9 @@ class SignedSettings(WithTolerance):
     and each place; only places with text before them can follow `{form}` and `{open:PLACE}`; a space, a line break,
     `{body}`, `{form}` or, for a URL without a query, a question mark must follow `{url}`. If the body and the URL are
     next to each other, only the generated URL passes, without additions."""
+    signed_headers: PlaceText | None = None
+    """Place of the names of the headers in `{header-lines}` or `{header-list}`, with commas between them:
+    `header:NAME`, which must then be one of them, or `field:NAME`, a member of the header of a `jws`."""
     timestamp: Places = []
     """Place of the time of sending, or a list of places of which the first that is there counts. It must be signed: by
     `{timestamp}`, or as a part of what is signed."""
@@ -77,9 +84,12 @@ class SignedSettings(WithTolerance):
     """Place of the message id, or a list of places of which the first that is there counts. It is trustworthy only if
     it is signed. `body-hash` is the SHA-256 of the body, for a sender whose bodies are never the same. An id in a
     header or in the query must be there, unless the last place is `none`."""
-    receiver_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,100}$")
+    receiver_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]{1,100}$")
     """Id by which the sender knows this receiver, for `{receiver-id}` in `signed`, `prefix` or the answer of a
-    handshake."""
+    handshake, or for `receiver`."""
+    receiver: ValuePlaces = []
+    """Place in the signed body, or a list of places of which the first that is there counts, that must have the
+    `receiver_id`, because the sender signs for others with the same key."""
     allow_unsigned_body: bool = False
     """Whether a request with a body passes although `signed` does not contain the body. Anyone who has seen a signature
     can then send it with another body."""
@@ -96,7 +106,7 @@ class SignedSettings(WithTolerance):
             object.__setattr__(self, "separators", ",;")  # frozen
         if set(self.prefix) & set(self.separators):
             raise ValueError("prefix contains one of separators, so no signature could have it")
-        if any(each.in_body for each in places) and parts & BODY:
+        if any(each.in_body for each in places) and parts & BODY and not self.signs_own_payload:
             raise ValueError("a signature in the body cannot cover the body; take the body out of signed")
         read = [*places, *template.places(), *map(parse_place, self.timestamp)]
         if any(each.in_body for each in read) and not parts & COVERS_BODY and not self.allow_unsigned_body:
@@ -107,13 +117,34 @@ class SignedSettings(WithTolerance):
             raise ValueError("signed must contain {body} or {url}; without them, set allow_unsigned_body = true")
         if parts & COVERS_BODY and self.allow_unsigned_body:
             raise ValueError("allow_unsigned_body needs signed without the body")
-        if any("{receiver-id}" in each for each in (self.signed, self.prefix)) != (self.receiver_id is not None):
-            raise ValueError("{receiver-id} in signed or prefix and receiver_id need each other")
+        is_named = bool(self.receiver) or any("{receiver-id}" in each for each in (self.signed, self.prefix))
+        if is_named != (self.receiver_id is not None):
+            raise ValueError("{receiver-id} in signed or prefix, or receiver, and receiver_id need each other")
+        if self.receiver and not (parts & COVERS_BODY and all(parse_place(each).in_body for each in self.receiver)):
+            raise ValueError("receiver must be in the body, and the body in signed")
+        self._check_headers(parts)
         self._check_time(parts)
         self._check_id(parts)
         if "tolerance_s" in self.model_fields_set and not self.timestamp and not self.id:
             raise ValueError("tolerance_s needs timestamp or id")
         return self
+
+    @property
+    def signs_own_payload(self) -> bool:
+        """Whether the signature contains what it signs, and the body of `signed` is that."""
+        return False
+
+    @property
+    def header_fields(self) -> bool:
+        """Whether the signature has a header with members, of which `signed_headers` can be one."""
+        return False
+
+    def _check_headers(self, parts: set[str]) -> None:
+        if (self.signed_headers is not None) != bool(parts & HEADERS):
+            raise ValueError("{header-lines} or {header-list} in signed and signed_headers need each other")
+        kind = "" if self.signed_headers is None else parse_place(self.signed_headers).kind
+        if kind not in ("", "header") and not (kind == "field" and self.header_fields):
+            raise ValueError('signed_headers must be header:NAME, or field:NAME with jws = "detached"')
 
     @property
     def whole_prefix(self) -> str:
@@ -138,6 +169,7 @@ class SignedSettings(WithTolerance):
             is_covered = (
                 (place.in_body and parts & COVERS_BODY - {"form"})
                 or (place.kind == "query" and parts & {*URL, "query-pairs"})
+                or (place.kind == "header" and parts & HEADERS)
                 or place in Template(self.signed).places()
             )
             if "timestamp" not in parts and not is_covered:
@@ -211,7 +243,7 @@ class PublicKeySettings(SignedSettings):
     key_files: list[Path] = []
     """Files with public keys. All of them are valid, and changed files are reloaded. A file is a key or a certificate
     in PEM form, a JSON Web Key Set, or base64 of a key in DER form or of an Ed25519 key, which can also be
-    hexadecimal. Give either these, or `jwks_url`, or `certificate_url`."""
+    hexadecimal. Give either these, or `jwks_url`, or `certificate_url`, or `roots`."""
     jwks_url: KeyUrl | None = None
     """URL of the keys, in one of the forms of a file. Each server fetches it regularly."""
     certificate_url: ValuePlace | None = None
@@ -224,6 +256,18 @@ class PublicKeySettings(SignedSettings):
     intermediates: Certificates = ""
     """Certificates of authorities, in PEM form, that lie between a fetched certificate and a root, and that the sender
     does not send with it."""
+    roots: Certificates = ""
+    """Certificates in PEM form of which one must be at the end of the chain that each signature brings (`x5c` of a
+    `jws`)."""
+    certificate_oids: list[Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)+$", max_length=100)]] = []
+    """Object identifiers of extensions that the certificates of such a chain must have: the first that of the
+    certificate that signs, and so on to the last before the root. Empty: any, and a chain of any length."""
+    jws: Literal["compact", "detached"] | None = None
+    """Whether the signature is a JSON Web Signature (RFC 7515). `compact`: it contains its payload, and `signed`, and
+    the places of the time, the id and the receiver, are about that as the body. `detached`: `signed` is its payload
+    (appendix F)."""
+    jws_header: dict[str, str] = {}
+    """Members that the header of the JWS must have."""
     algorithm: KeyAlgorithm | None = None
     """Algorithm, if it is always the same. `rsa-sha…` is PKCS #1 version 1.5. A signature by ECDSA is in DER form,
     or with `ecdsa-raw-sha…` the two numbers r and s, each as long as the key. SHA-1 is for old senders only."""
@@ -233,18 +277,42 @@ class PublicKeySettings(SignedSettings):
     """Algorithms by the names at that place."""
 
     @property
+    def signs_own_payload(self) -> bool:
+        """Whether the signature is a JWS with its payload."""
+        return self.jws == "compact"
+
+    @property
+    def header_fields(self) -> bool:
+        """Whether the signature is a JWS without its payload."""
+        return self.jws == "detached"
+
+    @property
     def allowed_algorithms(self) -> list[KeyAlgorithm]:
         """Every algorithm that a signature can have."""
         return [*self.algorithms.values()] if self.algorithm is None else [self.algorithm]
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        check_one_source(self, "key_files", "jwks_url", "certificate_url")
+        check_one_source(self, "key_files", "jwks_url", "certificate_url", "roots")
+        if self.certificate_oids and not self.roots:
+            raise ValueError("certificate_oids needs roots")
         if self.certificate_url is None:
             if self.certificate_urls or self.certificate_names or self.intermediates:
                 raise ValueError("certificate_urls, certificate_names and intermediates need certificate_url")
         elif not self.certificate_urls or not self.certificate_names:
             raise ValueError("certificate_url needs certificate_urls and certificate_names")
+        return self
+
+    @model_validator(mode="after")
+    def _one_jws(self) -> Self:
+        if self.jws is None:
+            if self.jws_header or self.roots:
+                raise ValueError("jws_header and roots need jws")
+            return self
+        if self.algorithm not in ALGORITHMS or self.encoding != "base64url":
+            raise ValueError('jws needs encoding = "base64url" and algorithm, one of ' + ", ".join(ALGORITHMS))
+        if len(self.signature) > 1 or self.prefix or self.separators or self.allow_unsigned_body:
+            raise ValueError("jws needs one place of the signature, and no prefix, separators or allow_unsigned_body")
         return self
 
     @model_validator(mode="after")

@@ -75,6 +75,7 @@ KeyAlgorithm = Literal[
     "ecdsa-sha384",
     "ecdsa-raw-sha256",
     "ecdsa-raw-sha384",
+    "ecdsa-raw-sha512",
     "ed25519",
 ]
 """Algorithm of a signature with a private key."""
