@@ -39,7 +39,7 @@ BUGS = {
     "a resent claim is taken for another call's": ("if known[1] == 'RUNNING' then", "if known[1] == 'NEVER' then"),
     "a claim that comes late is granted": "if left <= 0 then return reply('STALE') end",
     "a case is reached by another state": "case.sha ~= state_hash_half or ",
-    "a large body outlives the small one that replaces it": (" else redis.call('DEL', body_key(case_id)) end", " end"),
+    "a large body outlives the small one that replaces it": ("retire_body(case)\nif body", "if body"),
     "a case is reached by the other form": " or case.parameter ~= parameter",
     "an over-lease call keeps its case": ("apply_timeouts(case, now, limits)\n\nlocal arrival", "local arrival"),
     "a late end counts": ("if lease and lease <= now then\n  end_lease", "if false then\n  end_lease"),
@@ -74,12 +74,12 @@ BUGS = {
     "a foreign owner can close": ("case.owner == owner) then return case end", "true) then return case end"),
     "a lost update of the response": "if case.version ~= version then return reply('CONFLICT') end",
     "a call sees the response as it is now": (
-        "return grant('CLAIMED', known[2], left, known[3], known[4], known[5])",
+        "return grant('CLAIMED', known[2], left, known[3], known_body, known[5])",
         "return grant('CLAIMED', known[2], left, redis.call('GET', content_key(case_id)), redis.call('GET', "
         "body_key(case_id)) or '', known[5])"),
     "a claim that is sent again merges with a response that it did not see": (
-        "return grant('CLAIMED', known[2], left, known[3], known[4], known[5])",
-        "return grant('CLAIMED', known[2], left, known[3], known[4], case.version)"),
+        "return grant('CLAIMED', known[2], left, known[3], known_body, known[5])",
+        "return grant('CLAIMED', known[2], left, known[3], known_body, case.version)"),
     "a call is answered with a response that was replaced": never("version ~= '' and version ~= case.version"),
     "an end that depends on no response is sent again": (
         "if version ~= '' and version ~= case.version then", "if version ~= case.version then"),
@@ -241,9 +241,10 @@ BUGS = {
     "a fallback outlives its case": (", fallback_key(case_id),", ","),
     "an acknowledged call holds its case": ("or case.answer_mode == 'ACK' end", "end"),
     "an erasure that is sent again counts nothing": (" or call[4] == erasure then", " then"),
-    "an answer outlives the erasure": ("erase_outcome(call_id)\n    end", "\n    end"),
+    "an answer outlives the erasure": ("erase_outcome(case, call_id)\n    end", "\n    end"),
     "the erasure of a running call is forgotten": ("if call[5] ~= '' then", "if true then"),
-    "the answer of a call that was erased while it ran stays": "  if call[1] == '' then erase_outcome(call_id) end",
+    "the answer of a call that was erased while it ran stays":
+        "  if call[1] == '' then erase_outcome(case, call_id) end",
     "what was erased still takes room": ("case.bytes = case.bytes - call[2]", "local _"),
     "a running call loses its grant to the erasure": (
         "if call[1] ~= 'RUNNING' then\n      if redis", "if true then\n      if redis"),
@@ -273,7 +274,7 @@ BUGS = {
         "if case.status == 'CLOSED' and #held == 0", "if case.status == 'CLOSED'"),
     "a claim that is sent again forgets the resolution": (
         "elseif known[1] and case.resolved and known[7] == case.resolved then", "elseif false then"),
-    "a resolution outlives its case": ("answers_key(case_id), resolution_key(case_id)", "answers_key(case_id)"),
+    "a resolution outlives its case": ("      resolution_key(case_id), closed_response", "      closed_response"),
     "a case that holds no calls is resolved": "if case.answer_mode ~= 'HOLD' then return reply('NOT_HELD') end",
     "a caller waits at the address of another call": "or (is_own and call[3] ~= wait_hash)",
     "a caller is told to wait for a call that has ended": (
@@ -385,7 +386,7 @@ BUGS = {
     "an answer is not kept": "  redis.call('SET', answer_key(call_id), answer, 'PX', kept_ms)\n",
     "an answer is kept only as it is recorded": (
         "whole_response ~= '' and packed_answer(whole_response, whole_body)", "false"),
-    "an answer that is too large is kept": "if #answer > max_bytes then window_ms = 0 end",
+    "an answer that is too large is kept": "if size > max_bytes then window_ms = 0 end",
     "the answers of a case take any room": ("(bytes <= max_bytes and tonumber", "(true and tonumber"),
     "the newest answer goes first": ("redis.call('ZRANGE', answers_key(case.id), 0, 0, 'WITHSCORES')",
                                      "redis.call('ZRANGE', answers_key(case.id), -1, -1, 'WITHSCORES')"),
@@ -397,8 +398,8 @@ BUGS = {
     "an answer outlives the erasure of a call that is no longer recorded": (
         "    redis.call('UNLINK', answer_key(call_id))\n"),
     "the answer of a call that was erased while it ran is kept": (
-        "    call[5] ~= '' and window_ms or 0, now, repeat_bytes_per_case)",
-        "    window_ms, now, repeat_bytes_per_case)"),
+        "    call[5] ~= '' and window_ms or 0, now, repeat_bytes_per_case, whole_names_body)",
+        "    window_ms, now, repeat_bytes_per_case, whole_names_body)"),
     "a repeat forgets the code of its answer": ("  set_call_field('code', code)\nend", "end"),
     "an owner cannot forbid the second answer": ("if no_repeat or case.no_repeat then", "if no_repeat then"),
     "a handler cannot forbid the second answer": ("if no_repeat or case.no_repeat then", "if case.no_repeat then"),
@@ -465,6 +466,16 @@ BUGS = {
     "an owner that made too many calls goes on": never(
         "ARGV[i] == case.owner and (ARGV[i + 3] == '' or ARGV[i + 3] == kind)"),
     "an owner pays for another": ("if ARGV[i] == case.owner and (", "if ("),
+    "a call that is deleted or erased still counts for the body that it names": (
+        "  redis.call('HDEL', call_key(call_id), 'body_of')\n  count_use(case, version, 'calls', -1)\n"),
+    "a body goes although a call names it": never("tonumber(uses[1] or 0) > 0"),
+    "a body goes before the windows of the answers that name it": (
+        "  if tonumber(uses[2] or 0) > 0 then until_ms = math.max(until_ms, tonumber(uses[3])) end\n"),
+    "a call that was claimed before has the body of the present response": (
+        "local key = version == current and body_key(case_id) or former_body_key(case_id, version)",
+        "local key = body_key(case_id)"),
+    "a body goes before the tombstone that names it": (
+        "    name_until(case, call[5], 'until', math.floor(now_us() / 1000) + TOMBSTONE_MS)\n"),
 }  # fmt: skip
 """By name: the old and the new code, or code that is left out."""
 FOUND_SOON = {
@@ -474,6 +485,8 @@ FOUND_SOON = {
     "reminders outlive the close of their case": 18,
     "an expiry is not told": 19,
     "an extension leaves the old timer": 20,
+    "a call that is deleted or erased still counts for the body that it names": 5,
+    "a body goes although a call names it": 13,
 }
 """Bugs that the machine finds in its first examples, with a seed of these. Others can take a minute each, so only a
 soak plants them."""

@@ -20,6 +20,7 @@ from callback_server.domain.reports import WrongType
 from callback_server.domain.response import Response, ResponseType
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
+from callback_server.store.packing import MAX_INLINE_BODY_BYTES
 from callback_server.store.queries.read import read_case
 from callback_server.store.recording import Recording
 from callback_server.store.transitions import claim_call
@@ -38,6 +39,7 @@ from callback_server.store.transitions.sweep_partition import sweep_partition
 PARTITION = 7
 RECORDING = Recording(calls_per_case=1)
 RESPONSE = Response(type=ResponseType.RESPONSE, code=200, headers=(), body=b"new")
+LARGE = Response(type=ResponseType.RESPONSE, code=200, headers=(), body=b"x" * (MAX_INLINE_BODY_BYTES + 1))
 
 
 class Prepared(Cases):
@@ -49,8 +51,8 @@ class Prepared(Cases):
 
     def case(self, **fields):
         """Return a case of the partition."""
-        fields = {"time_to_live_ms": 3_600_000, "settings": Settings(labels={"team": "x"})} | fields
-        return new_case(states=self.states, partition=PARTITION, response=RESPONSE, **fields)
+        of_all = {"time_to_live_ms": 3_600_000, "settings": Settings(labels={"team": "x"}), "response": RESPONSE}
+        return new_case(states=self.states, partition=PARTITION, **of_all | fields)
 
     async def create(self, **fields):
         case = self.case(**fields)
@@ -80,7 +82,11 @@ class Prepared(Cases):
         self.held = await self.claim_of(self.holding, 1)
         self.closed = await self.create()
         await self.close(self.closed.id)
-        self.recorded = await self.create(activity="record")
+        self.recorded = await self.create(activity="record", response=LARGE, repeat_window_ms=60_000)
+        self.scripts.names_bodies = True
+        await self.claim_of(self.recorded, 1)
+        await set_response_of(self, self.recorded, LARGE)
+        await self.claim_of(self.recorded, 2)
         remind = Settings(labels={"team": "x"}, remind_after_ms=(1, 3_600_000))
         self.reminding = await self.create(settings=remind, notify=(CallReason.REMINDER, CallReason.EXPIRY))
         await wait_until(self.reminded, what="the first reminder")
@@ -111,9 +117,9 @@ async def made(store, plain):
         yield made
 
 
-async def _set_response(made):
-    case = await read_case(made.scripts, made.multiple.id)
-    await set_response(made.scripts, case, RESPONSE, owner=None, recording=RECORDING)
+async def set_response_of(made, case, response):
+    stored = await read_case(made.scripts, case.id)
+    await set_response(made.scripts, stored, response, owner=None, recording=RECORDING)
 
 
 def finish_first_delivery(made, outcome, status, backoff_ms):
@@ -140,7 +146,8 @@ TRANSITIONS = {
     "extend_case": lambda made: extend_case(
         made.scripts, made.reminding.id, owner=None, expires_ms=4_000_000_000_000, max_ms=2**52, recording=RECORDING
     ),
-    "set_response": _set_response,
+    "set_response": lambda made: set_response_of(made, made.multiple, RESPONSE),
+    "set_response, of which calls name the body": lambda made: set_response_of(made, made.recorded, RESPONSE),
     "resolve_case": lambda made: resolve_case(
         made.scripts, made.holding.id, owner=None, digest="d", outcome=DONE, version=None, up_to=0,
         recording=RECORDING,

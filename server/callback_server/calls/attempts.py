@@ -108,6 +108,7 @@ class HandlerAttempts:
                     call_id=grant.call_id,
                     outcome=outcome,
                     version=version if result.is_merged else None,
+                    case_body=response.body,
                     recording=self._recording,
                     fencing_token=attempt.fencing_token,
                     backoff_ms=None if is_last or was_given_up else self._next_step(attempt, outcome, lease_end)[1],

@@ -5,7 +5,9 @@
 2. Each replica stores the counts of its minute under its own name, in place of what it stored for that minute before.
    So they can be stored twice, the sum over the replicas is right at any time, and a server that restarts adds to what
    it has done before. A replica that did nothing stores nothing.
-3. A count is lost if the store cannot be reached at the end of its minute, or if the process ends before the next 5
+3. They show the servers that run: as long as one of a release before has stored something in this minute or the one
+   before, calls have copies of the body of their case's response, which that server can read.
+4. A count is lost if the store cannot be reached at the end of its minute, or if the process ends before the next 5
    seconds are over.
 """
 
@@ -26,7 +28,7 @@ from callback_server.domain.call import CallStatus
 from callback_server.errors import CallFailedError
 from callback_server.store.failure_log import failures_logged
 from callback_server.store.queries.count_work import OwnerWork, Work, count_work
-from callback_server.store.queries.read_statistics import GAUGE, read_statistics
+from callback_server.store.queries.read_statistics import GAUGE, every_replica_stored, read_statistics
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.write_statistics import write_statistics
 
@@ -42,6 +44,8 @@ QUANTILES: Final = (0.5, 0.95, 0.99)
 """The quantiles of the durations of a stage, as in `Stage`."""
 _GAUGES: Final = ("known", "open", "waiting", "dead", "deliveries", "delay_ms")
 """The gauges: whether the others are known, and the values of `Work`."""
+READS_NAMED_BODIES: Final = f"{GAUGE}reads_named_bodies"
+"""A count of each server that can read calls which name the body of their case's response. Those before cannot."""
 _FAILED_CALLS: Final = frozenset(each.reason for each in CallFailedError.__subclasses__())
 """Reasons of refusals that are the ends of calls."""
 
@@ -115,13 +119,13 @@ class StatisticsRecorder:
                 await self.write()
 
     async def write(self) -> None:
-        """Store the counts of the minute, unless they are stored.
+        """Store the counts of the minute, unless they are stored. Then look which servers run.
 
         Raises:
-            StoreError: It is not known whether they were stored.
+            StoreError: It is not known whether they were stored, or which servers run.
         """
         minute, now, totals = self._minute, minute_now(), _totals()
-        counts = totals - self._start + (self._gauges or Counter())
+        counts = totals - self._start + (self._gauges or Counter()) + Counter({READS_NAMED_BODIES: 1})
         is_stored = counts == self._stored
         if now != minute:  # what was done since the last write belongs to the minute before
             self._minute, self._start, self._gauges, self._stored = now, totals, None, None
@@ -129,6 +133,9 @@ class StatisticsRecorder:
             await write_statistics(self._scripts, self._replica, minute=minute, counts=counts)
             if now == minute:
                 self._stored = counts
+        self._scripts.names_bodies = await every_replica_stored(
+            self._scripts, READS_NAMED_BODIES, first=now - 1, last=now
+        )
         if self._gauges is None:
             work = await count_work(self._scripts, await self._owners())
             metrics.UNSERVED_ACTIVITIES.set(await self._count_unserved())

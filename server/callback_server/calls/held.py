@@ -156,6 +156,7 @@ class HeldCalls:
                 call_id=call_id,
                 outcome=outcome,
                 version=version if decision.accepted else None,
+                case_body=response.body,
                 recording=self._recording,
                 answer_digest=digest,
                 answered_by=answered_by,

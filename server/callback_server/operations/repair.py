@@ -20,6 +20,7 @@ from callback_server.store.scripts import Scripts
 from callback_server.store.transitions import repair_list as lists
 from callback_server.store.transitions.repair_case import repair_call, repair_case
 from callback_server.store.transitions.repair_list import repair_list
+from callback_server.store.transitions.repair_uses import repair_uses
 
 KEYS_PER_STEP: Final = 1000
 """How many keys of the store one step of the operator's repair reads."""
@@ -42,9 +43,10 @@ class FaultKind(enum.StrEnum):
 
 _FIRST: Final = frozenset({"call"})
 """The keys that are examined first: a case is examined with the calls in its list, in their order."""
-_THEN: Final = frozenset({"case"}) | lists.KINDS
-_KINDS: Final = {"MISSING": FaultKind.MISSING_ENTRY, "WRONG_TYPE": FaultKind.WRONG_TYPE, "NO_CALL": FaultKind.NO_CALL}
-"""What the script says of a fault of a case."""
+_THEN: Final = frozenset({"case", "uses"}) | lists.KINDS
+_KINDS: Final = {"MISSING": FaultKind.MISSING_ENTRY, "WRONG_TYPE": FaultKind.WRONG_TYPE, "NO_CALL": FaultKind.NO_CALL,
+                 "EXTRA": FaultKind.ENTRY_WITHOUT_CASE}  # fmt: skip
+"""What the scripts say of a fault of a case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,13 @@ class Repair:
                     mend = repair_case if kind == "case" else repair_call
                     for each in await mend(self._scripts, identity, makes_entries=self._makes_entries):
                         step.faults.append(Fault(_KINDS[each.word], partition, each.listed_in, each.name))
+                elif kind == "uses":
+                    case_id, _, version = identity.partition(":")
+                    makes, removes = self._makes_entries, self._removes_entries
+                    if word := await repair_uses(
+                        self._scripts, case_id, version, makes_entries=makes, removes_entries=removes
+                    ):
+                        step.faults.append(Fault(_KINDS[word], partition, kind, case_id))
                 else:
                     removes = self._removes_entries
                     for member in await repair_list(self._scripts, partition, name, removes_entries=removes):

@@ -72,6 +72,9 @@ CALL_FIELDS: Final[Mapping[str, str]] = {
     "response": "packed: while the call runs, the response of the case at the claim; afterwards the answer,"
     " which for a call that the case answers is the same",
     "response_body": "the body of `response` if it is stored apart",
+    "body_of": "in place of `response_body`: the version of the response of the case whose body is that of `response`",
+    "answer_of": "the version of the response of the case whose body is that of the answer that is kept; absent if that"
+    " has its own",
     "version": "the `version` of the case at the claim",
     "size": "the bytes of requests and responses of the call, for the limit of recorded bytes",
     "platform_url": "the base of a `/path` in the answer, of a call that the case answered",
@@ -115,6 +118,7 @@ CALL_FIELDS: Final[Mapping[str, str]] = {
     "delivery_detail": "a sentence for the owner about that failure",
     "delivery_response": "the response of the handler in the last attempt, packed",
     "delivery_body": "the body of `delivery_response` if it is stored apart",
+    "delivery_shares_body": "flag: in place of `delivery_body`, the body of `delivery_response` is that of `response`",
 }
 """The fields of a call (key `call:ID`). A tombstone keeps those that answer a claim or an end that is sent again.
 

@@ -52,6 +52,8 @@ LAYOUT: Final = {
     "pointer": "pointer:{}",  # string: the id of the case with an (owner, request id), then a nonce (see pointers.py)
     "content": "content:{}",  # string: settings and response of a case, packed, with a small body
     "body": "body:{}",  # string: the body of a case's response; absent if it is small
+    "former_body": "former_body:{}:{}",  # string: that of an earlier version, while it is named (see bodies.lua)
+    "uses": "uses:{}:{}",  # hash: what names the body of the response of a (case, version) (see bodies.lua)
     "calls": "calls:{}",  # zset: the calls of a case by number
     "call": "call:{}",  # hash: one call, its tombstone, or a notification (see fields.py)
     "repeat": "repeat:{}:{}",  # string: the call of a (case, digest of its request), until its window is over

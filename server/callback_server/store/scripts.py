@@ -147,6 +147,9 @@ class Scripts:
         self.replicas = replicas
         self.unsafe = ""
         """Why the store is not safe: nothing that must be durable is sent or acknowledged. Empty: it is safe."""
+        self.names_bodies = False
+        """Whether calls and answers name the body of the response of their case, in place of a copy of it. Each server
+        of the store must be able to read that."""
         self._receivers: dict[type[Any], Callable[[Any], None]] = {}
         self._guard = guard
         self._pipeline = Pipeline(client, replicas=replicas, guard=guard)

@@ -23,7 +23,8 @@ from callback_server.store.queries.read_events import decode_event
 
 # The fields of a call. While the call runs, the answer fields hold the response of its grant.
 RECORDED = {b"request_body", b"recorded_request", b"drops_body", b"detail"}
-ANSWERED = {b"response", b"response_body", b"platform_url", b"delivery_detail", b"delivery_response", b"delivery_body"}
+ANSWERED = {b"response", b"response_body", b"body_of", b"platform_url", b"delivery_detail", b"delivery_response",
+            b"delivery_body", b"delivery_shares_body"}  # fmt: skip
 GONE_WITH_CASE = ("fallback", "resolution", "held", "closed_response")
 SIZED = (b"request", b"request_body", b"response", b"response_body", b"delivery_response", b"delivery_body")
 
@@ -55,6 +56,31 @@ class Comparison(System):
         await self._compare_events()
         await self._compare_label_index([key for key in stored if ":label:" in key])
         await self._compare_pointers([key for key in stored if ":pointer:" in key])
+        await self._compare_bodies([key for key in stored if ":uses:" in key or ":former_body:" in key])
+
+    async def _compare_bodies(self, stored):
+        """A body is there while a call or an answer names its version. One that nothing names any more expires."""
+        calls = {call_id: model.id for model in self.model.values() for call_id in model.calls}
+        reads = {key: ("HGETALL", key) if ":uses:" in key else ("PTTL", key) for key in stored}
+        for call_id, case_id in calls.items():
+            call = keys.key(keys.partition_of(case_id), "call", call_id)
+            reads[call_id] = ("HMGET", call, "body_of", "answer_of")
+        found = await self.read_all(reads)
+        named, answers = collections.Counter(), set()
+        for call_id, case_id in calls.items():
+            body_of, answer_of = (version and version.decode() for version in found[call_id])
+            if body_of is not None:
+                named[case_id, body_of] += 1
+            if answer_of is not None and call_id in self.model[case_id].kept:
+                answers.add((case_id, answer_of))
+        former = {tuple(key.split(":")[-2:]): found[key] for key in stored if ":former_body:" in key}
+        counted = {tuple(key.split(":")[-2:]): int(found[key].get(b"calls", 0)) for key in stored if ":uses:" in key}
+        assert {version: count for version, count in counted.items() if count} == named
+        for case_id, version in named.keys() | answers:
+            assert int(version) == self.model[case_id].version or (case_id, version) in former
+        for version, left_ms in former.items():
+            assert version in counted
+            assert (left_ms == -1) is (version in named), version
 
     def teardown(self):
         """Check that the lists and the cases agree as `callback repair` sees it."""
@@ -134,6 +160,13 @@ class Comparison(System):
             {(call_id, "call"): ("HGETALL", keys.key(keys.partition_of(call_id), "call", call_id)) for call_id in kept}
             | {(call_id, "due"): ("ZSCORE", self._due_key(call_id), call_id) for call_id in kept}
         )
+        found |= await self.read_all(
+            {
+                (call_id, "named"): ("STRLEN", self._named_body(call_id, cases, version))
+                for call_id in kept
+                if (version := found[call_id, "call"].get(b"body_of")) is not None
+            }
+        )
         due = collections.defaultdict(list)
         for told in self.due:
             due[_case_of(told)].append(told)
@@ -146,6 +179,20 @@ class Comparison(System):
             calls = [kept[call_id] for call_id in call_ids[case_id]]
             self._compare_case(case, calls, kept, found, due[case_id], repeats[case_id])
         await self._compare_indexes()
+
+    def _size(self, fields, named):
+        """Return the bytes that a call counts for, of which the body that it names has `named`."""
+        size = named + sum(len(fields.get(name, b"")) for name in SIZED)
+        if b"delivery_shares_body" in fields:
+            size += named or len(fields[b"response_body"])
+        return size
+
+    def _named_body(self, call_id, cases, version):
+        """Return the key of the body that a call names."""
+        case_id, version = ids.case_id_of_call(call_id), version.decode()
+        is_current = int(version) == cases[case_id].version
+        name = ("body", case_id) if is_current else ("former_body", case_id, version)
+        return keys.key(keys.partition_of(case_id), *name)
 
     async def _read_repeats(self, stored):
         """Return by which digests the calls of each case are found: the call and the milliseconds that are left."""
@@ -190,7 +237,9 @@ class Comparison(System):
         unfinished, bytes_of_ended = found[case.id, "sums"]
         assert int(unfinished or 0) == len([call for call in model.calls.values() if not call.over])
         assert int(bytes_of_ended or 0) == sum(
-            len(found[call.id, "call"].get(name, b"")) for name in SIZED for call in calls if model.calls[call.id].over
+            self._size(found[call.id, "call"], found.get((call.id, "named"), 0))
+            for call in calls
+            if model.calls[call.id].over
         )
         for call in calls:
             self._compare_call(call, found[call.id, "call"], model)

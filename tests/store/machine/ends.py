@@ -56,13 +56,15 @@ class Ends(System):
         case_id = ids.case_id_of_call(call_id)
         model = self.model.get(case_id) or self.dropped[case_id]
         version = {None: None, "at the claim": self._known(call_id).version, "now": model.version}[merged]
+        of_case = self._known(call_id).response if merged == "at the claim" else model.response
         token = max(self._known(call_id).attempts_started, 1) if token is None else token
         backoff_ms = {None: None, NOW: 0, LATER: 3_600_000}[due]
         asked = status != NOT_STARTED
         reply = self.do(
             finish_call(
                 self.scripts, call_id=call_id, outcome=outcome, version=version, recording=self.recording,
-                answer_digest=digest, fencing_token=token, backoff_ms=backoff_ms, was_asked=asked,
+                case_body=of_case and of_case.body, answer_digest=digest, fencing_token=token, backoff_ms=backoff_ms,
+                was_asked=asked,
             )
         )  # fmt: skip
         answer = self._of_answer(outcome.response) if answered else None

@@ -38,6 +38,7 @@ class System(RuleBasedStateMachine):
         super().__init__()
         self.do(self.client.flushall())  # the scripts stay loaded: sending them again takes longer than an example
         self.due.clear()
+        self.scripts.names_bodies = True
         self.model = {}  # case id -> ModelCase
         self.dropped = {}  # the same, of deleted cases
         self.new = {}  # case id -> NewCase, also of deleted cases

@@ -37,5 +37,13 @@ LEFT = complete(Response(type=ResponseType.RESPONSE, code=200), platform_url=Non
 GONE = Response(type=ResponseType.PAGE, code=410, heading="Done")
 DIGESTS = ("", "a" * 64, "b" * 64)
 ends = st.sampled_from([SUCCEEDED, SUCCEEDED, REJECTED, FAILED, NOT_STARTED])
-bodies = st.sampled_from([b"", b"one", b"\x00\xff two", b"apart".ljust(MAX_INLINE_BODY_BYTES + 1)])
+bodies = st.sampled_from(
+    [
+        b"",
+        b"one",
+        b"\x00\xff two",
+        b"apart".ljust(MAX_INLINE_BODY_BYTES + 1),
+        b"also apart".ljust(MAX_INLINE_BODY_BYTES + 2),
+    ]
+)
 labels = st.dictionaries(st.sampled_from(["team", "a/b"]), st.sampled_from(["x", "", "x:y}{\0ü"]), max_size=2)

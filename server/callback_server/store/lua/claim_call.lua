@@ -29,6 +29,7 @@
 --  delivered; '' = that is what is recorded
 ---@param whole_body string its body
 ---@param declared_leases string[] pairs: activity, lease_ms
+---@param names_body boolean whether a call names the body of the response, in place of a copy
 ---@param limited_owners string[] fours: owner, retry_after_ms, limit, and HELD or OTHER if it is for calls that are
 --  held, or for the others, alone
 -- Returns: reports, then one of
@@ -67,7 +68,7 @@ local HELD_RETRY_AFTER_MS = 5000
 local case = load_case(case_id)
 local is_known = redis.call('HLEN', call_key(call_id)) > 0 -- mostly not, so its fields are not looked for
 local known = is_known and redis.call('HMGET', call_key(call_id), 'status', 'attempt', 'response', 'response_body',
-  'version', 'effect', 'answer_digest') or {}
+  'version', 'effect', 'answer_digest', 'body_of') or {}
 if not case and known[1] then return reply('STALE') end
 if not case or case.sha ~= state_hash_half or case.parameter ~= parameter then return reply('UNKNOWN') end
 local function alternative_domain()
@@ -99,12 +100,13 @@ local function delivery_left_ms()
   return math.max(tonumber(redis.call('ZSCORE', due_key(case.activity), call_id)) - now, 0)
 end
 
+local known_body = known[8] and read_body('GET', case_id, case.version, known[8]) or known[4]
 if known[1] == 'RUNNING' then
   local left = (tonumber(redis.call('ZSCORE', leases_key(), call_id)) or 0) - now -- without a lease: its delivery waits
   if left <= 0 then return reply('STALE') end
-  return grant('CLAIMED', known[2], left, known[3], known[4], known[5])
-elseif known[1] and ends_at_claim(case) and known[3] then
-  return grant('ENDED', known[2], delivery_left_ms(), known[3], known[4], known[5], known[6])
+  return grant('CLAIMED', known[2], left, known[3], known_body, known[5])
+elseif known[1] and ends_at_claim(case) and known[3] and (known_body or not known[8]) then
+  return grant('ENDED', known[2], delivery_left_ms(), known[3], known_body, known[5], known[6])
 elseif known[1] and ends_at_claim(case) and known[5] == case.version then -- erased, and the case has the same response
   return grant('ENDED', known[2], delivery_left_ms(), redis.call('GET', content_key(case_id)),
     redis.call('GET', body_key(case_id)), known[5], known[6])
@@ -202,7 +204,12 @@ local function set_call_field(name, value)
   call_fields[#call_fields + 1], call_fields[#call_fields + 2] = name, value
 end
 
-if body ~= '' then set_call_field('response_body', body) end
+local names_it = names_body and body ~= '' and count_use(case, case.version, 'calls', 1)
+if names_it then
+  set_call_field('body_of', case.version)
+elseif body ~= '' then
+  set_call_field('response_body', body)
+end
 if partial then set_call_field('partial', '1') end
 if is_kept_while_held then
   set_call_field('recorded_request', recorded_request)
@@ -241,7 +248,8 @@ if ends_at_claim(case) then
     end
     effect = end_call(case, call_id, 'SUCCEEDED', now, limits, case.answer_mode == 'ACK', call_fields)
     if window_ms > 0 and not case.no_repeat then -- otherwise only a caller that waits would get it, and no one does yet
-      keep_answer(case, call_id, packed_answer(content, body), 0, window_ms, now, repeat_bytes_per_case)
+      keep_answer(case, call_id, packed_answer(content, names_it and '' or body), 0, window_ms, now,
+        repeat_bytes_per_case, names_it)
     end
     can_deliver = can_deliver and redis.call('HEXISTS', pauses_key(), case.activity) == 0
     running = case.answer_mode == 'ACK' and start_delivery(case, call_id, now, can_deliver and lease_ms or nil)

@@ -95,7 +95,7 @@ for i = 1, #calls, 2 do
     -- A running call keeps the response of its case, for a claim that is sent again. The end of the call removes it.
     if call[1] ~= 'RUNNING' then
       if redis.call('ZSCORE', ended_key(), call_id) then case.bytes = case.bytes - call[2] end
-      erase_outcome(call_id)
+      erase_outcome(case, call_id)
     end
     erase_request(call_id)
     if call[5] == 'PENDING' then dead[#dead + 1] = call_id end

@@ -29,6 +29,9 @@
 ---@param close boolean
 ---@param keep_open boolean
 ---@param no_repeat boolean whether the answer must not be given twice
+---@param names_body boolean whether what is recorded of the answer names the body of that response, in place of
+--  `response_body`
+---@param whole_names_body boolean the same of the whole answer
 ---@param whole_response string the whole answer, '' = that is what is recorded
 ---@param whole_body string its body
 -- Returns: reports, then OK, or AGAIN (the call had ended so before), with the effect on the
@@ -45,7 +48,8 @@
 
 local case = load_case(case_id)
 local call = redis.call('HMGET', call_key(call_id), 'status', 'size', 'response', 'response_body', 'request',
-  'effect', 'answer_digest', 'delivery', 'attempts_started', 'ended_fencing_token', 'window', 'wait_hash')
+  'effect', 'answer_digest', 'delivery', 'attempts_started', 'ended_fencing_token', 'window', 'wait_hash',
+  'body_of')
 local delivery = call[8]
 if call[1] ~= 'RUNNING' then
   if call[1] ~= status or (call[7] or '') ~= answer_digest then return reply('STALE') end
@@ -109,7 +113,14 @@ elseif window_ms > 0 then
   set_call_field('code', code)
 end
 if call[5] ~= '' then -- otherwise it was erased while it ran
-  local grown = #response + #response_body - #call[3] - #(call[4] or '')
+  local replaced = call[13] and read_body('STRLEN', case_id, case.version, call[13]) or #(call[4] or '')
+  local body_size = names_body and redis.call('STRLEN', body_key(case_id)) or #response_body
+  release_body(case, call_id)
+  if names_body then
+    count_use(case, version, 'calls', 1)
+    set_call_field('body_of', version)
+  end
+  local grown = #response + body_size - #call[3] - replaced
   set_call_field('response', response)
   set_call_field('response_body', response_body)
   set_call_field('detail', detail)
@@ -121,7 +132,7 @@ if response ~= '' and keeps_answer then
   local answer = whole_response ~= '' and packed_answer(whole_response, whole_body)
     or packed_answer(response, response_body)
   keep_answer(case, call_id, answer, answer_digest ~= '' and ANSWER_MS or 0,
-    call[5] ~= '' and window_ms or 0, now, repeat_bytes_per_case)
+    call[5] ~= '' and window_ms or 0, now, repeat_bytes_per_case, whole_names_body)
 end
 return reply('OK', effect, delivery and redis.call('HGET', call_key(call_id), 'delivery') or '',
   case.status == 'OPEN' and '1' or '')

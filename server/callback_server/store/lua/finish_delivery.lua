@@ -12,6 +12,7 @@
 ---@param detail string
 ---@param response string '' = none
 ---@param response_body string
+---@param names_body boolean whether a response with the body of the response at the claim shares it, in place of a copy
 ---@param request string what is kept of it after the delivery, '' = as it is
 ---@param request_body string the same of its body
 ---@param backoff_ms number until the next attempt
@@ -29,8 +30,14 @@
 -- @include types
 -- @arguments
 
+-- Returns what GET or STRLEN says of the body of the response that the call had at its claim, and has.
+local function body_at_claim(command, case, call_id, version)
+  if version then return read_body(command, case.id, case.version, version) end
+  return redis.call(command == 'GET' and 'HGET' or 'HSTRLEN', call_key(call_id), 'response_body')
+end
+
 local call = redis.call('HMGET', call_key(call_id), 'delivery', 'attempts_started', 'ended_fencing_token', 'request',
-  'request_body', 'delivery_response', 'delivery_body', 'size')
+  'request_body', 'delivery_response', 'delivery_body', 'size', 'body_of', 'delivery_shares_body')
 if call[3] == fencing_token then return reply('OK', 0, 0, call[1] == 'RUNNING' and status or call[1]) end
 if call[1] ~= 'RUNNING' or call[2] ~= fencing_token then return reply('STALE') end
 local case = load_case(case_id)
@@ -48,7 +55,17 @@ if not was_asked then redis.call('HINCRBY', call_key(call_id), 'attempts_not_ask
 if call[4] == '' then
   if status == 'PENDING' then status = 'DEAD' end
 elseif was_tried then
-  local size = call[8] + #response + #response_body - #(call[6] or '') - #(call[7] or '')
+  local replaced = #(call[7] or '')
+  if call[10] then replaced = body_at_claim('STRLEN', case, call_id, call[9]) end
+  local size = call[8] + #response + #response_body - #(call[6] or '') - replaced
+  local shares_body = names_body and response_body ~= '' and case.answer_mode == 'ACK'
+    and body_at_claim('GET', case, call_id, call[9]) == response_body
+  if shares_body then
+    redis.call('HSET', call_key(call_id), 'delivery_shares_body', '1')
+    response_body = ''
+  elseif call[10] then
+    redis.call('HDEL', call_key(call_id), 'delivery_shares_body')
+  end
   redis.call('HSET', call_key(call_id), 'delivery_detail', detail, 'delivery_response', response,
     'delivery_body', response_body)
   if status == 'DELIVERED' and request ~= '' then

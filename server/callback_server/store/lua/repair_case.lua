@@ -20,6 +20,7 @@
 -- @include entries
 -- @include labels
 -- @include notifications
+-- @include uses
 -- @arguments
 
 -- The keys of a case that are there for it alone, and a command that reads each.
@@ -114,9 +115,15 @@ end
 
 local function check_call(call_id, number)
   if not has_type('call', call_id, 'HLEN') then return end
-  local call = redis.call('HMGET', call_key(call_id), 'status', 'delivery', 'start', 'end', 'next', 'request')
+  local call = redis.call('HMGET', call_key(call_id), 'status', 'delivery', 'start', 'end', 'next', 'request',
+    'body_of')
   local status, delivery = call[1], call[2]
   if not call[6] then return end -- the list of the calls has an entry without its call
+  if call[7] and redis.call('EXISTS', uses_key(case_id, call[7])) == 0 then
+    report('MISSING', 'uses', call_id)
+    local naming = makes_entries and naming_calls(case_id, call[7])
+    if naming then redis.call('HSET', uses_key(case_id, call[7]), 'calls', naming) end
+  end
   if status == 'RUNNING' and delivery ~= 'PENDING' then
     local hold_ms = case.answer_mode == 'HOLD' and redis.call('HGET', case_key(case_id), 'hold_ms')
     need('leases', leases_key(), hold_ms and call[3] + hold_ms or now + lease_ms, call_id)

@@ -31,7 +31,8 @@ local appended, newest = append_audit(audit)
 if appended == 'MOVED' then return reply('HEAD_MOVED', newest) end
 
 redis.call('SET', content_key(case_id), content)
-if body ~= '' then redis.call('SET', body_key(case_id), body) else redis.call('DEL', body_key(case_id)) end
+retire_body(case)
+if body ~= '' then redis.call('SET', body_key(case_id), body) end
 redis.call('HSET', case_key(case_id), 'path', needs_platform and '1' or '', 'code', code)
 redis.call('HINCRBY', case_key(case_id), 'version', 1)
 emit_event(case, 'RESPONSE_SET')

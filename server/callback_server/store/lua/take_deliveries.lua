@@ -69,12 +69,14 @@ for i = 1, math.min(#due, 2 * limit), 2 do
   local case = load_case(string.sub(call_id, 1, 32))
   local call = redis.call('HMGET', call_key(call_id), 'delivery', 'attempts_before_replay', 'delivery_start',
     'response', 'response_body', 'request', 'request_body', 'replayed', 'attempts_not_asked',
-    'not_asked_before_replay', 'status')
-  local content, body = call[4], call[5] or ''
+    'not_asked_before_replay', 'status', 'body_of')
+  local content, body = call[4], call[5]
   if case and is_notification(call_id) then -- its handler gets no response
     content, body = redis.call('GET', content_key(case.id)), ''
   elseif case and case.answer_mode ~= 'ACK' then
-    content, body = redis.call('GET', content_key(case.id)), redis.call('GET', body_key(case.id)) or ''
+    content, body = redis.call('GET', content_key(case.id)), redis.call('GET', body_key(case.id))
+  elseif case and call[12] then
+    body = read_body('GET', case.id, case.version, call[12])
   end
   if not case or not call[6] or (call[6] ~= '' and not content) then
     report_absent(is_notification(call_id) and 'notification_due' or 'due', due_list(activity, notifications),
@@ -91,7 +93,7 @@ for i = 1, math.min(#due, 2 * limit), 2 do
     bytes = bytes + #call[6] + #(call[7] or '')
     local not_asked = tonumber(call[9] or 0)
     taken[#taken + 1] = {call_id, attempts, not_asked, attempts - tonumber(call[2] or 0),
-      not_asked - tonumber(call[10] or 0), now - tonumber(call[3]), lease, case.owner, activity, content, body,
+      not_asked - tonumber(call[10] or 0), now - tonumber(call[3]), lease, case.owner, activity, content, body or '',
       call[6], call[7] or '', call[8] or '', call[11] == 'RUNNING' and 1 or 0, tonumber(case.version)}
   end
 end

@@ -23,15 +23,17 @@ from callback_server.store.packing import (
     unpack_request,
     unpack_response,
 )
+from callback_server.store.queries.read_body import read_body
 from callback_server.store.scripts import Scripts
 
 FIELDS_OF_CALLS: Final = (
     *(field.decode() for field in stored_attributes(Call)), "attempt", "start", "end", "request", "response", "failure",
     "detail", "keep_open", "platform_url", "delivery", "attempts_started", "attempts_not_asked", "next",
-    "delivery_failure", "delivery_detail", "delivery_response", "repeats",
+    "delivery_failure", "delivery_detail", "delivery_response", "repeats", "body_of",
+    "delivery_shares_body",
 )  # fmt: skip
 _CALL_KEYS: Final = tuple(field.encode() for field in FIELDS_OF_CALLS)
-FIELDS_OF_HELD_CALLS: Final = ("status", "replica", "answer_digest", "failure")
+FIELDS_OF_HELD_CALLS: Final = ("status", "replica", "answer_digest", "failure", "answer_of")
 FIELDS_OF_BODIES: Final = ("request_body", "response_body", "delivery_body")
 
 
@@ -141,8 +143,12 @@ async def read_call(scripts: Scripts, call_id: str, *, also_deleted: bool = Fals
     (fields,) = await scripts.read_together([("HMGET", key, *FIELDS_OF_CALLS, *FIELDS_OF_BODIES)])
     if not _is_kept(fields) and not (also_deleted and fields[0]):
         return None
-    bodies = [body or b"" for body in fields[len(FIELDS_OF_CALLS) :]]
-    return _call(call_id, fields, len(bodies[0]), *bodies)
+    request_body, response_body, delivery_body = (body or b"" for body in fields[len(FIELDS_OF_CALLS) :])
+    if version := fields[FIELDS_OF_CALLS.index("body_of")]:
+        response_body = await read_body(scripts, case_id_of_call(call_id), version)
+    if fields[FIELDS_OF_CALLS.index("delivery_shares_body")]:
+        delivery_body = response_body
+    return _call(call_id, fields, len(request_body), request_body, response_body, delivery_body)
 
 
 async def list_calls(
@@ -204,15 +210,16 @@ async def read_held(scripts: Scripts, call_id: str) -> HeldCall | None:
     """
     partition = keys.partition_of(case_id_of_call(call_id))
     key, answer_key = keys.key(partition, "call", call_id), keys.key(partition, "answer", call_id)
-    status, replica, answer_digest, failure = await scripts.read(key, "HMGET", key, *FIELDS_OF_HELD_CALLS)
-    if scripts.replicas and status not in (None, b"RUNNING"):
-        status, replica, answer_digest, failure = await scripts.read(
-            keys.tag(partition), "HMGET", key, *FIELDS_OF_HELD_CALLS, is_confirmed=True
-        )
+    fields = await scripts.read(key, "HMGET", key, *FIELDS_OF_HELD_CALLS)
+    if scripts.replicas and fields[0] not in (None, b"RUNNING"):
+        fields = await scripts.read(keys.tag(partition), "HMGET", key, *FIELDS_OF_HELD_CALLS, is_confirmed=True)
+    status, replica, answer_digest, failure, version = fields
     if status is None:
         return None
     status = CallStatus(status.decode())
     answer = None if status is CallStatus.RUNNING else await scripts.read(answer_key, "GET", answer_key)
+    if answer and version:
+        answer += await read_body(scripts, case_id_of_call(call_id), version)
     case_key = keys.key(partition, "case", case_id_of_call(call_id))
     is_open = bool(failure) and await scripts.read(case_key, "HGET", case_key, "status") == CaseStatus.OPEN.encode()
     return HeldCall(

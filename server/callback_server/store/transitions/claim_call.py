@@ -195,6 +195,7 @@ async def claim_call(
         limits=recording.limits,
         calls_per_minute=calls_per_minute or 0,
         can_deliver=can_deliver,
+        names_body=scripts.names_bodies,
         declared_leases=leases.pairs,
         limited_owners=[value for each in limited_owners for value in each],
     )

@@ -51,6 +51,7 @@ async def finish_call(
     outcome: Outcome,
     recording: Recording,
     version: int | None = None,
+    case_body: bytes | None = None,
     answer_digest: str = "",
     answered_by: str = "",
     audit: bytes = b"",
@@ -69,6 +70,7 @@ async def finish_call(
         outcome: How the call ended.
         recording: What is recorded of the answer and of ended calls.
         version: The version of the case's response that the outcome was merged with. None: it does not depend on it.
+        case_body: The body of that response. An answer that has it too names it, in place of a copy.
         answer_digest: A digest of the answer to a held call. The whole answer is kept for a moment, for the process
             where the caller waits.
         answered_by: The principal that answers it.
@@ -89,10 +91,15 @@ async def finish_call(
     case_id = case_id_of_call(call_id)
     response = body = whole_response = whole_body = b""
     code: int | None = None
+    names_body = whole_names_body = False
     if outcome.response is not None:
         recorded = recording.of_answer(outcome.response)
         response, body, whole_response, whole_body = pack_both(outcome.response, recorded)
         code = code_alone(outcome.response)
+        if case_body and version is not None and scripts.names_bodies:
+            names_body, whole_names_body = body == case_body, (whole_body if whole_response else body) == case_body
+            body = b"" if names_body else body
+            whole_body = b"" if whole_names_body else whole_body
     word, *facts = await scripts.run(
         SCRIPT,
         case_id=case_id,
@@ -104,6 +111,8 @@ async def finish_call(
         response_body=body,
         whole_response=whole_response,
         whole_body=whole_body,
+        names_body=names_body,
+        whole_names_body=whole_names_body,
         code="" if code is None else code,
         version="" if version is None else version,
         answer_digest=answer_digest,

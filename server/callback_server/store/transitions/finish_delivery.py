@@ -72,6 +72,7 @@ async def finish_delivery(
         detail=outcome.failure_detail if outcome else "",
         response=response,
         response_body=body,
+        names_body=scripts.names_bodies,
         request=kept_request,
         request_body=kept_body,
         backoff_ms=backoff_ms,

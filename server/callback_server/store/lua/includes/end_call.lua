@@ -53,7 +53,7 @@ local function end_call(case, call_id, call_end, now, limits, has_delivery, fiel
     trim_request(call_id)
   end
   local call = redis.call('HMGET', call_key(call_id), 'request', 'digest', 'window', 'waiters', 'size')
-  if call[1] == '' then erase_outcome(call_id) end -- erased while it ran
+  if call[1] == '' then erase_outcome(case, call_id) end -- erased while it ran
   if status == 'CLOSED' then close_case(case, reason, now) elseif status then set_case_status(case, status) end
   emit_event(case, 'CALL_ENDED', call_id, call_status)
   start_window(case, call_id, call_status, now, call[2], call[3], call[4])

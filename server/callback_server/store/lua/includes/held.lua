@@ -13,7 +13,8 @@ local ANSWER_MS = 10000
 ---@return string effect as of `end_call`
 local function answer_held_call(case, call_id, digest, answer, keep_ms, now, limits)
   local status, response, response_body, whole, code, max_bytes, no_repeat, answered_by = unpack(answer, 1, 8)
-  local call = redis.call('HMGET', call_key(call_id), 'size', 'response', 'response_body', 'request', 'window')
+  local call = redis.call('HMGET', call_key(call_id), 'size', 'response', 'response_body', 'request', 'window',
+    'body_of')
   redis.call('HSET', call_key(call_id), 'failure', '', 'keep_open', '0', 'answer_digest', digest,
     'answered_by', answered_by or '')
   local window_ms = tonumber(call[5] or 0)
@@ -25,7 +26,9 @@ local function answer_held_call(case, call_id, digest, answer, keep_ms, now, lim
   end
   local is_erased = call[4] == '' -- while it was held
   if not is_erased then
-    local grown = #response + #response_body - #call[2] - #(call[3] or '')
+    local replaced = call[6] and read_body('STRLEN', case.id, case.version, call[6]) or #(call[3] or '')
+    local grown = #response + #response_body - #call[2] - replaced
+    release_body(case, call_id)
     redis.call('HSET', call_key(call_id), 'response', response, 'response_body', response_body, 'size', call[1] + grown)
   end
   local effect = end_call(case, call_id, status, now, limits)

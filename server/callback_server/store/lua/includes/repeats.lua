@@ -2,6 +2,7 @@
 -- its claim until its window is over, which begins at its end. A call that was NOT_STARTED is not found any more.
 --
 -- The whole answer is kept for the window, apart from what is recorded. Its code stays as long as the call is found.
+-- @include bodies
 -- @include reports
 -- @include settings
 
@@ -56,8 +57,12 @@ end
 ---@param asker string|nil the request, if it came to the address of the call
 local function answer_again(case, call_id, asker)
   local call = redis.call('HMGET', call_key(call_id), 'status', 'failure', 'code', 'method', 'platform_url',
-    'no_repeat', 'caller_waits', 'given_to')
+    'no_repeat', 'caller_waits', 'given_to', 'answer_of')
   local answer = redis.call('GET', answer_key(call_id)) or ''
+  if answer ~= '' and call[9] then
+    local body = read_body('GET', string.sub(call_id, 1, 32), case and case.version, call[9])
+    answer = body and answer .. body or ''
+  end
   if call[6] and not (asker and call[7] and (call[8] or asker) == asker) then answer = '' end
   if call[6] and not call[8] and answer ~= '' then
     redis.call('HSET', call_key(call_id), 'given_to', asker)
@@ -93,21 +98,31 @@ end
 
 -- Keeps the whole answer to a call that has ended: for a caller that waits (`keep_ms`), and for the window, if it fits
 -- into what a case may keep. The answers whose windows end first go first.
-local function keep_answer(case, call_id, answer, keep_ms, window_ms, now, max_bytes)
+---@param names_body boolean|nil the answer has the body of the response of the case, and names it: `answer` is the rest
+local function keep_answer(case, call_id, answer, keep_ms, window_ms, now, max_bytes, names_body)
+  local size = #answer + (names_body and redis.call('STRLEN', body_key(case.id)) or 0)
   local call = redis.call('HMGET', call_key(call_id), 'wait_hash', 'request', 'no_repeat', 'caller_waits')
   local is_awaited = call[1] and (call[4] or not call[3])
   if is_awaited then keep_ms = math.max(keep_ms, WAITED_BRIEFLY_MS) end
   if is_awaited and call[2] ~= '' then window_ms = math.max(window_ms, WAITED_MS) end
-  if #answer > max_bytes then window_ms = 0 end
+  if size > max_bytes then window_ms = 0 end
   local kept_ms = math.max(keep_ms, window_ms)
   if kept_ms <= 0 then return end
   redis.call('SET', answer_key(call_id), answer, 'PX', kept_ms)
+  if names_body then redis.call('HSET', call_key(call_id), 'answer_of', case.version) end
   local count = window_ms > 0 and redis.call('ZCARD', answers_key(case.id)) or 0
   -- The only answer of a case that gets no more calls needs no list.
-  if window_ms <= 0 or (count == 0 and case.mode ~= 'MULTIPLE' and case.status == 'CLOSED') then return end
+  if window_ms <= 0 or (count == 0 and case.mode ~= 'MULTIPLE' and case.status == 'CLOSED') then
+    if names_body then name_until(case, case.version, 'until', now + kept_ms) end
+    return
+  end
   local over = now + window_ms
-  local bytes = #answer + (count > 0 and redis.call('HGET', case_key(case.id), 'answer_bytes') or 0)
-  redis.call('ZADD', answers_key(case.id), over, call_id .. ':' .. #answer)
+  if names_body then
+    name_until(case, case.version, 'answers_until', now + kept_ms)
+    count_use(case, case.version, 'answers', 1)
+  end
+  local bytes = size + (count > 0 and redis.call('HGET', case_key(case.id), 'answer_bytes') or 0)
+  redis.call('ZADD', answers_key(case.id), over, call_id .. ':' .. size)
   if count == 0 then
     redis.call('PEXPIREAT', answers_key(case.id), over)
   else
@@ -119,6 +134,7 @@ local function keep_answer(case, call_id, answer, keep_ms, window_ms, now, max_b
     bytes = bytes - string.sub(first[1], #call_id + 2)
     redis.call('ZREM', answers_key(case.id), first[1])
     local ended_first = string.sub(first[1], 1, #call_id)
+    release_answer(case, ended_first)
     redis.call('UNLINK', answer_key(ended_first))
   end
   redis.call('HSET', case_key(case.id), 'answer_bytes', bytes)
@@ -128,6 +144,7 @@ end
 local function erase_answers(case)
   for _, member in ipairs(redis.call('ZRANGE', answers_key(case.id), 0, -1)) do
     local call_id = string.match(member, '^[^:]+')
+    release_answer(case, call_id)
     redis.call('UNLINK', answer_key(call_id))
   end
   redis.call('UNLINK', answers_key(case.id))

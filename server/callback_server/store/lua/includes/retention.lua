@@ -18,9 +18,10 @@ local function write_totals(case)
 end
 
 -- Erases the outcome of an ended call, except its status.
-local function erase_outcome(call_id)
+local function erase_outcome(case, call_id)
+  release_body(case, call_id)
   redis.call('HDEL', call_key(call_id), 'response', 'response_body', 'platform_url', 'detail', 'delivery_detail',
-    'delivery_response', 'delivery_body')
+    'delivery_response', 'delivery_body', 'delivery_shares_body')
 end
 
 -- Returns whether a call on this case ends in its claim, because the case answers it.
@@ -31,12 +32,17 @@ local function ends_at_claim(case) return case.activity == RECORD or case.answer
 -- window of the call.
 ---@return boolean deleted: not if its key has a wrong type
 local function delete_call(case, call_id)
-  local call = redis.pcall('HMGET', call_key(call_id), 'size', 'digest', 'delivery', 'wait_hash')
+  local call = redis.pcall('HMGET', call_key(call_id), 'size', 'digest', 'delivery', 'wait_hash', 'body_of')
   if call.err then return false end
   case.bytes = case.bytes - call[1]
   redis.call('HDEL', call_key(call_id), 'request', 'request_body')
   -- Only where the case answers its calls, a claim that is sent again returns the response.
-  if not ends_at_claim(case) then erase_outcome(call_id) end
+  if not ends_at_claim(case) then
+    erase_outcome(case, call_id)
+  elseif call[5] then
+    name_until(case, call[5], 'until', math.floor(now_us() / 1000) + TOMBSTONE_MS)
+    count_use(case, call[5], 'calls', -1)
+  end
   if call[3] then redis.call('ZREM', dead_key(case.owner), call_id) end
   local known_ms = call[2] and redis.call('PTTL', repeat_key(case.id, call[2])) or 0
   if call[4] then known_ms = math.max(known_ms, WAITED_MS) end

@@ -1,0 +1,34 @@
+"""The transition that corrects how many calls are counted that name the body of a response."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from callback_server.store.scripts import Script, Scripts
+
+SCRIPT: Final = Script("repair_uses")
+
+
+async def repair_uses(
+    scripts: Scripts, case_id: str, version: str, *, makes_entries: bool, removes_entries: bool
+) -> str:
+    """Return what is wrong with the number of calls that name the body of a version of a case's response.
+
+    Args:
+        scripts: The scripts on the store.
+        case_id: The case, which may be deleted.
+        version: The version.
+        makes_entries: Whether to count calls that are not counted.
+        removes_entries: Whether to count those no more that do not exist.
+
+    Returns:
+        MISSING: a call is not counted. EXTRA: one is counted that does not exist. Empty: nothing, or the case has too
+        many calls to count them.
+
+    Raises:
+        StoreError: It is not known whether the number was corrected.
+    """
+    found: bytes = await scripts.run(
+        SCRIPT, case_id=case_id, version=version, makes_entries=makes_entries, removes_entries=removes_entries
+    )
+    return found.decode()
