@@ -31,6 +31,7 @@ the same body, so each message on a callback that allows multiple calls is a cal
 sends again. Then check in the handler what you have handled already. The setting `id` of a profile takes the place of
 the id of the list; `id = []` means that messages have none.
 
+[Senders that no kind verifies](verification.md#senders-that-no-kind-verifies) are not in the list, each for a reason.
 A new provider is one file in `server/callback_server/verification/provider_files`.
 
 """
@@ -59,9 +60,8 @@ def _notes() -> Iterator[str]:
     yield "## Where the messages of the tests come from"
     yield ""
     for name, each in PROVIDERS.items():
-        if each.is_proven:
-            proof = each.sample.proof
-            yield f"- `{name}`: " + (f"<{proof}>" if proof.startswith("https:") else proof)
+        proof = each.sample.proof or "from the documentation, signed by the test"
+        yield f"- `{name}`: " + (f"<{proof}>" if proof.startswith("https:") else proof)
 
 
 def _signed(provider: Provider) -> str:

@@ -310,9 +310,10 @@ def test_a_long_challenge_and_one_of_base64_or_a_token_is_repeated(challenger, t
 
 def test_a_challenge_of_base64_is_signed_and_one_that_could_be_a_signed_message_is_not(challenger):
     profile = challenger(CRC, signed="{timestamp}.{body}", timestamp="header:x-time")
-    made = base64.b64encode(hmac.digest(b"one", b"dG9rZW4=", "sha256")).decode()
+    token = f"{'a' * 1016}dG9rZW4="
+    made = base64.b64encode(hmac.digest(b"one", token.encode(), "sha256")).decode()
     expected = as_json(f'{{"response_token": "sha256={made}"}}')
-    assert profile.handshake(request(method="get", query=[("crc_token", "dG9rZW4=")]), URL) == expected
+    assert profile.handshake(request(method="get", query=[("crc_token", token)]), URL) == expected
     assert "is not 1 to" in refused(profile, request(method="get", query=[("crc_token", f"{NOW}.body")]))
 
 

@@ -5,6 +5,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import pytest
 from soak.counts import count
+from support.keys import ED25519, P256, P521, RSA, pem
 from support.tree import ROOT
 from support.verification import (
     KEY_KINDS,
@@ -49,7 +50,6 @@ WITH_TIME = those(lambda provider: provider.sample.time)
 WITH_SIGNED_MEMBERS = those(lambda provider: "json:/" in str(provider.profile.get("signature")))
 WITH_SIGNATURE_IN_FORM = those(lambda provider: "form:" in str(provider.profile.get("signature")))
 WITH_PARAMETER = those(lambda provider: "parameter" in provider.profile)
-WITH_SECRET = those(lambda provider: provider.profile["kind"] not in KEY_KINDS)
 
 
 def of(names):
@@ -182,20 +182,29 @@ def test_a_secret_in_the_query_is_checked(case):
         refused(profile, changed(case.sent, query=query), case.url)
 
 
-def other_secret(secret):
-    """Return a secret of the same form."""
-    index = len(secret) // 2
-    return secret[:index] + ("A" if secret[index] != "A" else "B") + secret[index + 1 :]
+def other_secret(case):
+    """Return a secret or a key of the same form."""
+    own = case.provider.profile
+    algorithms = own.get("algorithms", [own.get("algorithm")])
+    algorithm = "HS256" if own["kind"] not in KEY_KINDS else [*getattr(algorithms, "values", lambda: algorithms)()][-1]
+    if algorithm != "HS256":
+        return pem(OTHER_KEYS[algorithm.partition("-")[0] if algorithm not in OTHER_KEYS else algorithm])
+    index = len(case.secret) // 2
+    return case.secret[:index] + ("A" if case.secret[index] != "A" else "B") + case.secret[index + 1 :]
 
 
-@of(WITH_SECRET)
-def test_a_message_by_another_secret_is_refused_and_both_pass_during_a_rotation(case):
-    other = other_secret(case.secret)
+OTHER_KEYS = {"rsa": RSA, "ecdsa": P256, "ES256": P256, "ecdsa-raw-sha512": P521, "ed25519": ED25519}
+"""Keys by the algorithm, or the sort of it."""
+
+
+@of(ALL)
+def test_a_message_by_another_secret_or_key_is_refused_and_both_pass_during_a_rotation(case):
+    other = other_secret(case)
     refused(case.profile(other), case.sent, case.url)
     case.profile(other, case.secret).verify(case.sent, case.url)
     profiles = profiles_of(case.folder, case.clock, case.secret, **case.given)
     profiles["it"].verify(case.sent, case.url)
-    (case.folder / "secret-0").write_text(other)
+    (case.folder / "secret-0").write_bytes(other if isinstance(other, bytes) else other.encode())
     profiles.reload()
     refused(profiles["it"], case.sent, case.url)
 
