@@ -7,7 +7,9 @@ import pytest
 from pydantic import ValidationError
 from support.verification import URL, changed, flips, profile_of, refused, request
 
+from callback_server.verification.places import json_spans, parse_place
 from callback_server.verification.profile import VerifiedMessage
+from callback_server.verification.secret import member_spans
 
 SECRET = "p\u00e4ss w+rd&%"
 
@@ -225,3 +227,25 @@ def test_a_secret_has_one_place(tmp_path):
     for places in ({}, {"header": "x-key", "pointer": "/key"}, {"parameter": "key", "pointer": "/key"}):
         with pytest.raises(ValidationError, match="needs header or parameter or pointer"):
             profile_of(tmp_path, SECRET, kind="shared-secret", **places)
+
+
+BODIES = [
+    '{"passcode": "one"}', ' { "a" : 1, "passcode"\t:\n"o\\nne" , "b": [] } ', '{"passcode": 7}', '{"passcode": null}',
+    '{"passcode": {"passcode": "one"}}', '{"a": "passcode", "b": 1}', '{"a": {"passcode": "one"}}',
+    '["passcode", "one"]', '{"passcode": "one", "passcode": "two"}', r'{"p\u0061sscode": "one"}',
+    r'{"passcode": "one", "p\u0061sscode": "two"}', r'{"a": "\"passcode\": \"one\"", "passcode": "two"}',
+    '{"passcode": "one"', '{"passcode" "one"}', "passcode", "", '{"hook": {"passcode": "one"}, "hook": {}}',
+    '{"hook": {}, "hook": {"passcode": "one"}}', '{"hook": "passcode"}', '{"hook": {"passcode": "one"}, "a": 1}',
+    '{"hook": [{"passcode": "one"}]}', '{"hook": {"passcode": true}}', '[{"a": "one", "0": "two"}, {"a": ["one"]}]',
+    r'{"passcode": "ü", "a": "\u00fc"}', "[" * 5000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("pointer", ["/passcode", "/hook/passcode", "/hook/0/passcode", "/1/a/0", "/0/a"])
+def test_a_member_is_found_at_once_where_a_search_of_all_members_finds_it(pointer):
+    for body in BODIES:
+        try:
+            everywhere = json_spans(body, pointer)
+        except (ValueError, RecursionError):
+            everywhere = []
+        assert member_spans(request(body=body.encode()), body, parse_place(f"json:{pointer}")) == everywhere, body

@@ -128,6 +128,15 @@ def json_spans(text: str, pointer: str) -> list[tuple[int, int]]:
     return spans
 
 
+def value_span(text: str, after_name: int) -> tuple[int, int]:
+    """Return the start and the end of the value of a member whose name ends here. Raise ValueError if none follows."""
+    colon = _after_space(text, after_name)
+    if not text.startswith(":", colon):
+        raise ValueError("no value follows")
+    start = _after_space(text, colon + 1)
+    return start, _SCANNER.raw_decode(text, start)[1]
+
+
 def _children(text: str, start: int) -> Iterator[tuple[str, int, int]]:
     """Yield the name or index of each value in the object or list that starts here, and where it is."""
     is_list = text.startswith("[", start)
