@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import threading
+import time
 
 import grpc
 import httpx
@@ -41,6 +42,7 @@ from callback_api import admission, application, codecs, forwarding
 from callback_process.entry_point import StartError
 from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
 from callback_server.access.roles import Role
+from callback_shared.wire_fields import MAX_FIELDS
 
 METHODS = {
     method.name: method
@@ -224,7 +226,7 @@ async def test_a_body_is_text_of_any_length_or_base64_and_headers_are_an_object(
         assert answer.status_code == 200, answer.text
         return await world.system.http.post(stage.made.url)
 
-    many_commas = ',"\\' * codecs.MAX_COMMAS
+    many_commas = ',"\\' * codecs.MAX_VALUES
     answer = await sent(responseBody=many_commas)
     assert (answer.text, answer.headers.get_list("x-a")) == (many_commas, ["1", "2"])
     assert (await sent(responseBodyBase64="AP8=")).content == b"\0\xff"
@@ -313,11 +315,30 @@ async def test_a_message_that_is_not_of_the_rpc_is_refused(orders, body):
     assert reason(answer.json()) == "INVALID_REQUEST"
 
 
-async def test_a_message_with_more_values_than_any_request_is_refused_unparsed(orders):
-    body = b'{"labels": [%s1]}' % (b"1," * codecs.MAX_COMMAS)
-    answer = await orders.post("GetCallback", content=body + b",", headers=JSON)
+MANY_VALUES = {
+    "numbers": (b'{"labels": [%s1]},' % (b"1," * codecs.MAX_VALUES), JSON),
+    "texts": (b"[%s1]" % (b'"",' * (codecs.MAX_BODY_BYTES // 3 - 1)), JSON),
+    "fields": (b"\x0a\x00" * (MAX_FIELDS + 1), {"Content-Type": "application/proto"}),
+}
+
+
+@pytest.mark.parametrize(("body", "headers"), MANY_VALUES.values(), ids=MANY_VALUES)
+async def test_a_message_with_more_values_than_any_request_is_refused_unparsed(orders, body, headers):
+    answer = await orders.post("GetCallback", content=body, headers=headers)
     assert (answer.status_code, reason(answer.json())) == (400, "INVALID_REQUEST")
     assert "more values than a request of any RPC" in answer.text
+
+
+def test_the_time_to_count_the_values_of_a_message_depends_on_its_size_and_not_on_its_texts():
+    def seconds(part):
+        message = b'["' + part * (3_000_000 // len(part)) + b'",' + b"1," * codecs.MAX_VALUES + b"1]"
+        began = time.thread_time()
+        with pytest.raises(ConnectError, match="more values"):
+            codecs.CODECS[0].decode(message, callbacks_service_pb2.GetCallbackRequest).message()
+        return time.thread_time() - began
+
+    texts = (b'","', b"\\\\", b'\\"', b'\\\\\\"')
+    assert max(map(seconds, texts)) < 50 * min(seconds(b"1,") for _ in range(5))
 
 
 class Noted:

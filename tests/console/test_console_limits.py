@@ -90,6 +90,14 @@ async def test_a_form_of_many_fields_is_refused_before_it_is_parsed(world):
     assert await exchanged(world, head(world, f"/sign-in?{query}", method="GET")) == 400
 
 
+@pytest.mark.parametrize("name", ["Cookie", "Accept-Language"])
+async def test_headers_of_many_items_are_refused_before_they_are_parsed(world, name):
+    separator = ";" if name == "Cookie" else ","
+    for count, answer in ((service.MAX_HEADER_ITEMS, 200), (service.MAX_HEADER_ITEMS + 1, 400)):
+        sent = head(world, "/sign-in", f"{name}: en{separator * count}", method="GET")
+        assert await exchanged(world, sent) == answer
+
+
 async def test_a_body_that_does_not_arrive_ends_its_request(world, limits):
     limits(admission, ARRIVAL_S=0.1)
     cookie = await cookie_of(world, "orders")
@@ -109,7 +117,7 @@ async def test_a_sender_that_waits_until_it_is_invited_is_invited(world):
 
 async def test_a_person_has_some_requests_at_once_and_leaves_the_others_room(world, limits):
     limits(admission, MAX_REQUESTS_EACH=2)
-    cookie, others = [await cookie_of(world, name) for name in ("orders", "shop")]
+    cookie, others = [await cookie_of(world, name) for name in ("operator", "shop")]
     unfinished = head(world, "/callbacks", FORM, cookie, "Content-Length: 9", "Expect: 100-continue")
     async with connection(world) as (first, one), connection(world) as (second, two):
         one.write(unfinished)
@@ -134,17 +142,20 @@ async def test_the_bytes_in_flight_of_a_person_and_of_all_are_limited(world, lim
     assert await exchanged(world, sent) == refused
 
 
-async def test_the_requests_of_a_token_leave_those_of_another_room(world, limits):
+async def test_the_requests_of_a_token_count_as_one_identity_and_leave_those_of_another_room(world, limits):
+    cookie = await cookie_of(world, "stranger")
     limits(admission, MAX_REQUESTS_EACH=1)
 
-    def request(name, *more):
-        token = f"Authorization: Bearer {world.tokens[name]}"
+    def request(name, *more, scheme="Bearer "):
+        token = f"Authorization: {scheme}{world.tokens[name]}"
         return head(world, f"{PATH}ListCallbacks", JSON, token, "Content-Length: 2", *more)
 
     async with connection(world) as (answers, slow):
-        slow.write(request("orders", "Expect: 100-continue"))
+        slow.write(request("stranger", "Expect: 100-continue"))
         assert await status(answers) == 100  # its message is read
-        assert await exchanged(world, request("orders") + b"{}") == 429
+        for scheme in ("Bearer ", "bearer ", "BEARER  ", "Bearer     "):
+            assert await exchanged(world, request("stranger", scheme=scheme) + b"{}") == 429
+        assert await exchanged(world, head(world, "/waiting", cookie, method="GET")) == 429
         assert await exchanged(world, request("shop") + b"{}") == 200
 
 

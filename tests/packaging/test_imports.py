@@ -59,7 +59,9 @@ MAY_IMPORT = as_sets({
     "callback_prove": "callback callback_launcher callback_process httpcore msgspec redis",
     "callback_server": f"{RPC} {SETTINGS} {SHARED} grpc_reflection msgspec prometheus_client protovalidate tomlkit",
     "callback_server.access": f"{SETTINGS} callback_server callback_shared.certificate_names grpc msgspec tomlkit",
-    "callback_server.rpc": f"{RPC} {SETTINGS} callback_server grpc_reflection protovalidate",
+    "callback_server.rpc": (
+        f"{RPC} {SETTINGS} callback_server callback_shared.wire_fields grpc_reflection protovalidate"
+    ),
     "callback_server.domain": "callback_server.errors msgspec",
     "callback_server.store": "redis hiredis callback_process callback_server.domain callback_server.metrics msgspec",
     "callback_server.verification": f"{SETTINGS} {KEYS} callback_server.domain callback_server.metrics msgspec",

@@ -18,6 +18,7 @@ from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import worker_service_pb2 as worker_pb2
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 from callback_server.rpc.services import GUARDED
+from callback_shared.wire_fields import MAX_FIELDS
 
 WORK = "/callback.v1.WorkerService/Work"
 STREAM_INVOCATIONS = "/callback.v1.EdgeService/StreamInvocations"
@@ -161,6 +162,16 @@ async def test_a_message_that_cannot_be_parsed_is_an_invalid_argument_of_each_me
             call = channel.stream_stream(path)(iter([sent]), metadata=OF_ALL, timeout=DEADLINE_S)
             assert await code_of(call) is grpc.StatusCode.INVALID_ARGUMENT, path
     assert not server.log.read_text()[logged:]
+
+
+async def test_a_message_of_more_fields_than_any_request_is_refused_before_it_is_parsed(server, channel):
+    offered = b"\x1a\x00" * (MAX_FIELDS + 1)
+    before = peak_mib(server)
+    for path, message in {GENERATE: HEADERS[GENERATE], WORK: field(1, offered)}.items():
+        call = channel.stream_stream(path)(iter([message]), metadata=OF_ALL, timeout=DEADLINE_S)
+        assert await code_of(call) is grpc.StatusCode.INVALID_ARGUMENT
+        assert "has more fields" in await call.details()
+    assert peak_mib(server) - before < 100  # of its fields alone, 400; of what is wrong with each, 20,000
 
 
 async def test_a_stream_ends_by_a_message_that_cannot_be_parsed_behind_one_that_can(server, channel):

@@ -172,7 +172,7 @@ BAD = {
     "200 KiB head": (get(b"Host: a", b"X: " + b"x" * 200 * 1024), 431),
     "endless head": (b"GET " + PATH + b" HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 300 * 1024, 431),
     "endless request line": (b"GET /" + b"x" * 100 * 1024, 431),
-    "many fields": (get(b"Host: a", *[b"a: b"] * 4000), 431),
+    "many fields": (get(b"Host: a", *[b"a: b"] * 510), 431),
     # bytes after the head
     "bad chunk size": (chunked(b"zz\r\nabc\r\n0\r\n\r\n"), 400),
     "no chunk size": (chunked(b"\r\nabc\r\n0\r\n\r\n"), 400),
@@ -264,7 +264,7 @@ TOLERATED = {
     "Host with an empty label": (get(b"Host: a..b"), [("", b"")]),
     "Host with a long label": (get(b"Host: " + b"a" * 64 + b".b"), [("", b"")]),
     "Host not ASCII": (get(b"Host: \xe9\xff"), [("", b"")]),
-    "many fields, no more than there is room for": (get(b"Host: a", *[b"a: b"] * 300), [("", b"")]),
+    "many fields, no more than there is room for": (get(b"Host: a", *[b"a: b"] * 509), [("", b"")]),
     "HTTP/1.0": (get(version=b"HTTP/1.0"), [("", b"")]),
     "HTTP/1.0 with more behind": (get(version=b"HTTP/1.0") + HIDDEN, [("", b"")]),
     "fields that look like TE": (

@@ -13,7 +13,6 @@ The rules of every request:
 
 import asyncio
 import contextlib
-import hashlib
 import json
 from collections.abc import Collection
 from http import HTTPStatus
@@ -157,9 +156,10 @@ def _kept_headers(scope: Any, *, is_watch: bool) -> list[tuple[bytes, bytes]]:
     return [each for each in kept if each[0] != _TIMEOUT] + [(_TIMEOUT, str(TIMEOUT_MS).encode())]
 
 
-def _token_of(scope: Any) -> bytes:
-    """Return what stands for the token of a request, as its identity."""
-    return hashlib.sha256(b"\n".join(value for name, value in scope["headers"] if name == b"authorization")).digest()
+def _token_of(scope: Any) -> str | None:
+    """Return the token of a request, as its identity and that of a session, however its header is written."""
+    given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+    return given.rpartition(b" ")[2].decode("latin-1") or None
 
 
 class _Arriving:
@@ -170,10 +170,10 @@ class _Arriving:
     Args:
         receive: `receive` of the request.
         admission: The requests of all tokens.
-        identity: What stands for the token.
+        identity: The token.
     """
 
-    def __init__(self, receive: Receive, admission: Admission, identity: bytes) -> None:
+    def __init__(self, receive: Receive, admission: Admission, identity: str | None) -> None:
         self._receive = receive
         self._admission, self._identity = admission, identity
         self._place = contextlib.ExitStack()

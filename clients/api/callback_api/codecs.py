@@ -11,27 +11,29 @@ import json
 import re
 import zlib
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from connectrpc.code import Code
 from connectrpc.codec import Codec
 from connectrpc.compression import Compression
 from connectrpc.errors import ConnectError
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from google.rpc import status_pb2
 
 from callback.json_form import from_json, to_json
 from callback_api.errors import refusal
 from callback_api.field_names import in_json_names
+from callback_shared.wire_fields import has_too_many_fields
 
 MAX_BODY_BYTES: Final = 6 * 1024 * 1024
 """Largest message of a request, decompressed. Three bodies of 1 MiB in base64, the most that an RPC takes, are 4 MiB.
 Text with many control characters is larger than its base64."""
-MAX_COMMAS: Final = 20_000
+MAX_VALUES: Final = 20_000
 """Maximum number of commas between the values of a JSON message. Parsing holds the interpreter for a time that grows
 with their number. The largest request of an RPC has fewer than 2,000."""
-_TEXT: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
-"""A text of JSON, such as a body with commas. It has no end where the message is not JSON: the cost stays linear."""
+_TEXT: Final = re.compile(rb'"[^"]*"?')
+"""A text of JSON without escapes, such as a body with commas. It has no end where the message is not JSON."""
 _INVALID: Final = "INVALID_REQUEST"
 _GZIP_WBITS: Final = 31
 """zlib's number for gzip alone."""
@@ -104,10 +106,22 @@ class _Gzip(Compression):
 GZIP: Final = _Gzip()
 
 
+def _too_many_values() -> ConnectError:
+    return refusal(Code.INVALID_ARGUMENT, "the message has more values than a request of any RPC", _INVALID)
+
+
+def _has_too_many_values(data: bytes) -> bool:
+    """Return whether a message of JSON, with many commas, has too many values. No step depends on what they are."""
+    data = data.replace(rb"\\", b"").replace(rb"\"", b"")  # now each quote begins or ends a text
+    if data.count(b'"') > 4 * MAX_VALUES:  # a value has two texts at most: its name and itself
+        return True
+    return _TEXT.sub(b"", data).count(b",") > MAX_VALUES
+
+
 class _Json:
     def parse(self, data: bytes, message_class: type[Message]) -> Message:
-        if data.count(b",") > MAX_COMMAS and _TEXT.sub(b"", data).count(b",") > MAX_COMMAS:
-            raise refusal(Code.INVALID_ARGUMENT, "the message has more values than a request of any RPC", _INVALID)
+        if data.count(b",") > MAX_VALUES and _has_too_many_values(data):
+            raise _too_many_values()
         try:
             content = json.loads(data)
         except Exception as error:  # it can fail in any way, such as by a number that is too long, or by its depth
@@ -128,6 +142,8 @@ class _Json:
 
 class _Proto:
     def parse(self, data: bytes, message_class: type[Message]) -> Message:
+        if has_too_many_fields(data, cast("Descriptor", message_class.DESCRIPTOR)):
+            raise _too_many_values()
         try:
             return message_class.FromString(data)
         except Exception as error:

@@ -242,8 +242,8 @@ async def _probe(stub: Any, metadata: _Metadata) -> None:
 
 
 def _metadata(context: _Context) -> _Metadata:
-    """Return the bearer token as metadata."""
+    """Return the bearer token as metadata, which are the same however the header is written."""
     given = context.request_headers.getall("authorization")
     if len(given) > 1 or not all(_BEARER.fullmatch(each) for each in given):
         raise refusal(Code.UNAUTHENTICATED, "authorization must be: Bearer TOKEN", "UNAUTHENTICATED")
-    return tuple(("authorization", each) for each in given)
+    return tuple(("authorization", f"Bearer {each.rpartition(' ')[2]}") for each in given)

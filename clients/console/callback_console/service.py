@@ -4,7 +4,8 @@
    Sign-ins run a few at a time, because each asks the server.
 2. A person who signed in has `admission`: a number of requests and of bytes at once. Live pages have a limit of their
    own, in `sessions`.
-3. A form is complete before Quart sees the request, and has few fields: the time to read one grows with their number.
+3. A form is complete before Quart sees the request, and has few fields, as the headers have few cookies and languages:
+   the time to read them grows with their number.
 4. A refusal waits for a moment: a caller that tries again at once costs little.
 5. The API has rules of its own. It comes first, and reads no cookie.
 """
@@ -37,6 +38,9 @@ MAX_TOKEN_FORM_BYTES: Final = 16 * 1024
 """Largest form of a stranger. A token has at most 4,096 characters."""
 MAX_FIELDS: Final = 1000
 """Maximum number of fields of a form, and of a query."""
+MAX_HEADER_ITEMS: Final = 300
+"""Maximum number of commas and semicolons in the headers of a request. A browser sends at most 180 cookies, and some
+dozens of languages and media types. To read thousands of them takes a hundred milliseconds."""
 SIGN_INS: Final = 2
 """How many sign-ins run at once. Others wait."""
 MAX_WAITING_SIGN_INS: Final = 64
@@ -143,7 +147,8 @@ class ConsoleService:
 
     async def _serve_page(self, scope: Any, receive: Receive, send: Send, group: str) -> None:
         headers = dict(scope["headers"])
-        if scope["query_string"].count(b"&") > MAX_FIELDS:
+        items = sum(value.count(b",") + value.count(b";") for _, value in scope["headers"])
+        if items > MAX_HEADER_ITEMS or scope["query_string"].count(b"&") > MAX_FIELDS:
             raise _RefusedError(400)
         has_body = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
         session = self._session_of(headers)

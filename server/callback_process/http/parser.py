@@ -17,6 +17,8 @@ from h11._receivebuffer import ReceiveBuffer
 
 MAX_HEAD_BYTES: Final = 16 * 1024
 """Largest head: request line and header fields together."""
+MAX_HEAD_LINES: Final = 512
+"""Most lines of a head, or of trailers. To parse thousands of fields takes longer than a call."""
 
 _COMMON_FIELDS: Final = frozenset((b"content-type", b"content-length"))
 """Fields that most responses have, without any other. They have no secret, so their check can be cached."""
@@ -168,7 +170,7 @@ class _StrictBuffer(ReceiveBuffer):
         if self._data.startswith(b"\n"):
             raise h11.RemoteProtocolError("bare LF")
         if not self._data.startswith(b"\r\n") and (end := _HEAD_END.search(self._data)):
-            if end.end() > MAX_HEAD_BYTES:
+            if end.end() > MAX_HEAD_BYTES or self._data.count(b"\n", 0, end.end()) > MAX_HEAD_LINES:
                 raise h11.RemoteProtocolError("head too large", error_status_hint=431)
             if _BARE_LF_OR_FOLD.search(self._data, 0, end.end()):
                 raise h11.RemoteProtocolError("bare LF or folded line")

@@ -11,8 +11,8 @@ reason.
 4. The target begins with `/`, or is a URL of http or https, whose authority is ignored like `Host` (RFC 9112,
    section 3.2.2). Authority form and `*` get a 400. CONNECT gets a 405 before the application sees it, because a 2xx
    to it leaks a connection. A lower-case method also gets a 405, because Hypercorn would change it to upper case.
-5. A head has at most 16 KiB (431), however it arrives. h11's own limit applies only to a head that arrives in pieces.
-   Chunk extensions and trailers count as bytes of the body (413).
+5. A head has at most 16 KiB and 512 lines (431), however it arrives. h11's own limit applies only to a head that
+   arrives in pieces. Chunk extensions and trailers count as bytes of the body (413).
 6. Bytes after a request that says `Connection: close` are discarded. h11 would answer 400 while that request runs.
 7. A client that waits for a 100 (Continue) gets it when the body is read.
 8. A response before the end of its request says `Connection: close`.

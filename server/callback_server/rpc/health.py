@@ -14,7 +14,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from callback_server import metrics
-from callback_server.rpc.grpc_aio.malformed import MALFORMED
+from callback_server.rpc.malformed import Malformed
 from callback_server.rpc.services import NAMES
 
 _EDGE_SERVICE: Final = "callback.v1.EdgeService"
@@ -105,5 +105,5 @@ class Health(health_pb2_grpc.HealthServicer):
 
 async def _require_message(request: object, context: grpc.aio.ServicerContext[Any, Any]) -> None:
     """End a health check whose bytes are no message."""
-    if request is MALFORMED:
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the bytes of the request are no message of its type")
+    if isinstance(request, Malformed):
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, request.problem)

@@ -21,7 +21,7 @@ from callback_server.access.roles import Principal, Role
 from callback_server.contract.validation import violations
 from callback_server.errors import CallbackError, InvalidRequestError, StoreUnavailableError
 from callback_server.limits.log import log_limit
-from callback_server.rpc.grpc_aio.malformed import Messages, require_message
+from callback_server.rpc.malformed import Messages, require_message
 from callback_server.rpc.status import internal_error, status_of
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.failure_log import log_store_error

@@ -22,8 +22,8 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from callback_server.errors import InvalidRequestError
-from callback_server.rpc.grpc_aio.malformed import Messages
 from callback_server.rpc.grpc_aio.method_router import MethodRouter
+from callback_server.rpc.malformed import Messages
 from callback_server.rpc.method import refuse
 from callback_server.rpc.status import status_of
 
