@@ -296,7 +296,7 @@ async def test_a_new_certificate_takes_over_and_running_calls_are_answered(soon,
 @pytest.fixture
 def one_stream(limits):
     """Let each channel have one stream."""
-    limits(channel, STREAM_COUNT=1, STREAM_LIFETIME_S=10 * DEADLINE_S)
+    limits(channel, STREAM_COUNT=1, FIRST_LIFETIME_S=10 * DEADLINE_S, STREAM_LIFETIME_S=10 * DEADLINE_S)
 
 
 @contextlib.asynccontextmanager

@@ -169,6 +169,16 @@ async def test_a_call_that_expired_unsent_never_reaches_a_later_server(limits):
         await plane.until(lambda: plane.ended == plane.started)
 
 
+async def test_a_new_edge_soon_has_streams_to_servers_whose_connection_was_ready_later(limits):
+    limits(channel, STREAM_LIFETIME_S=10 * DEADLINE_S)
+    async with two_servers() as ((one, other), edge):
+        await other.serving(False)
+        await wait_until(lambda: len(one.streams) >= channel.STREAM_COUNT and not other.streams)
+        await other.serving(True)
+        await wait_until(lambda: other.streams, what="a stream to the other server")
+        assert (await ask(edge)).status == 200
+
+
 async def test_a_new_server_gets_its_share_of_calls():
     async with two_servers() as ((comes, other), edge):
 

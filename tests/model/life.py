@@ -114,8 +114,8 @@ class ModelCase:
     calls: dict[str, ModelCall] = field(default_factory=dict)
     """The calls that are kept, oldest first."""
     due: list[tuple] = field(default_factory=list)
-    """The reports, in order: (`LEASE_ENDED` | `HOLD_TIME_ENDED`, call id, effect on the case), (`CASE_EXPIRED`,),
-    (`AWAITED_CALL_ENDED`, call id), (`RESOLVED`, call id, effect, status)."""
+    """The reports, in order: (`LEASE_ENDED` | `HOLD_TIME_ENDED`, call id, effect on the case), (`CASE_EXPIRED`, number
+    of skipped reminders), (`AWAITED_CALL_ENDED`, call id), (`RESOLVED`, call id, effect, status)."""
     gone: dict[str, ModelCall] = field(default_factory=dict)
     """Deleted calls, which have tombstones."""
     profile: str = ""
@@ -620,9 +620,11 @@ class ModelCase:
         if lease is not None and not (expiry is not None and expiry < lease):
             self.end_lease(holder)
         if expiry is not None and self.status != CLOSED:
+            pending = [each for each in self.reminders if self._delivery_of(each) == PENDING]
+            skipped = len(pending) + self.reminder_due
             self._close("EXPIRED")
             self.tell("CASE_CLOSED")
-            self.due.append(("CASE_EXPIRED",))
+            self.due.append(("CASE_EXPIRED", skipped))
             if "EXPIRY" in self.notify and not self.resolution:
                 self._notify(ModelCall(f"{self.id}-{255:016x}", 0, self.response, 0, status=""))
 
@@ -631,6 +633,9 @@ class ModelCase:
         self.notifications[notification.id] = notification
         notification.delivery, notification.due = PENDING, NOW
         self.tell("DELIVERY_CHANGED", notification)
+
+    def _delivery_of(self, reminder):
+        return self.notifications[reminder].delivery if reminder in self.notifications else None
 
     def _is_obsolete(self, call):
         return call.id in self.reminders and (self.status == CLOSED or self.resolution is not None)

@@ -80,6 +80,9 @@ SOUND = [
      recorded(call_of(delivery="DELIVERED", attempts=2))],
     [generated("ack"), requested(202, "done"), recorded(call_of(delivery="DEAD", attempts=3))],
     [generated("record"), requested(202, "done"), recorded(call_of())],
+    # The worker of a call was stopped until its deadline, 1.5, had passed, and that of another one began behind it.
+    [generated("retryable"), requested(0), requested(200, OTHER), ran(), ran("third", began=2.5, ended=1.5),
+     ran(OTHER, began=2, ended=3), recorded(call_of("FAILED"), call_of("FAILED", "third"), call_of(call=OTHER))],
     [Generated(at=0, mode="single", case_id=""), Injected(at=0, fault="kill", process="server-1")],
     [generated("single"), opened(), *watched(), WatchLost(at=1, reason="too slow")],
 ]  # fmt: skip
@@ -185,3 +188,14 @@ def test_a_history_is_read_back_from_its_file(tmp_path):
 def test_the_page_of_guarantees_has_a_row_for_each_promise():
     page = (ROOT / "docs" / "guarantees.md").read_text()
     assert [promise for promise in Promise if f"\n| {promise} |" not in page] == []
+
+
+def test_each_row_of_what_is_out_of_step_names_a_test_that_exists_or_that_there_is_none():
+    page = (ROOT / "docs" / "guarantees.md").read_text()
+    section = page.partition("\n## When stores, servers and files are out of step\n")[2].partition("\n## ")[0]
+    rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| ")][1:]
+    assert {len(row) for row in rows} == {5}
+    *named, last = (row[-1].replace("`", "").removesuffix(" |").split(" in ") for row in rows)
+    sources = [(ROOT / (*file, "tests/store/test_epochs.py")[0]).read_text() for _test, *file in named]
+    assert [test for (test, *_file), source in zip(named, sources, strict=True) if f"def {test}(" not in source] == []
+    assert last == ["none"]

@@ -12,6 +12,7 @@ from callback_server.calls import sweeper
 from callback_server.domain.activity import Leases
 from callback_server.domain.call import CallStatus, DeliveryStatus
 from callback_server.domain.case import AnswerMode, CallMode, CaseStatus
+from callback_server.domain.verification import Verification
 from callback_server.operations import doctor
 from callback_server.settings import ServerSettings
 from callback_server.store import keys
@@ -23,6 +24,7 @@ from callback_server.store.queries.read_events import decode_event
 from callback_server.store.recording import Recording
 from callback_server.store.transitions import announce_slots as announcing
 from callback_server.store.transitions.announce_slots import announce_slots
+from callback_server.store.transitions.claim_call import EarlierCallEnded
 from callback_server.store.transitions.sweep_partition import sweep_partition
 from callback_server.store.transitions.take_deliveries import take_deliveries
 
@@ -101,6 +103,23 @@ async def test_stored_times_never_run_back_and_the_clock_is_followed_again_once_
         )
         found += page
     assert found == [case.id for case in made[::-1]]
+
+
+async def test_the_window_of_a_repeat_ends_by_the_time_of_the_partition_although_the_clock_is_put_right(cases):
+    case = await cases.new(activity="record")
+    cases.store.set_clock(0)
+    short, long = (Verification("", letter * 64, window_ms) for letter, window_ms in (("a", 100), ("b", 600_000)))
+    first, kept = [await cases.claim(case, verification=each) for each in (short, long)]
+
+    async def is_forgotten():
+        return (await cases.claim(case, verification=short)).call_id != first.call_id
+
+    await wait_until(is_forgotten, what="the end of the short window, while the clock is behind")
+    cases.store.set_clock(HOUR_S)
+    again = await cases.claim(case, verification=long)
+    assert isinstance(again, EarlierCallEnded)
+    assert again.call_id == kept.call_id
+    assert again.answer is not None
 
 
 async def test_announcements_of_workers_from_before_the_step_do_not_count(cases, limits):

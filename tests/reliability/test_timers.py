@@ -11,6 +11,7 @@ import grpc
 import pytest
 from bench.kit.programs import processor_s
 from soak.counts import SOAK, count
+from structlog.testing import capture_logs
 from support.services import running_services
 from support.store import KINDS
 from support.system import own_store, running_system
@@ -200,10 +201,10 @@ EXPECTED = {
 that waits is dropped as its case closes or is resolved."""
 
 
-async def test_of_a_reminder_and_an_expiry_that_are_due_only_the_expiry_is_told_however_many_more_are_due(
+async def test_of_a_reminder_and_an_expiry_that_are_due_the_expiry_is_told_and_its_event_has_what_was_skipped(
     store_of, limits
 ):
-    limits(sweeping, LIMIT=1)
+    limits(sweeping, LIMIT=1)  # however many more are due
     async with running_services(store_of()) as services:
         client, scripts = services.control_plane.client, services.control_plane.scripts
         by_partition = defaultdict(list)
@@ -214,7 +215,10 @@ async def test_of_a_reminder_and_an_expiry_that_are_due_only_the_expiry_is_told_
         for each in (first, second):
             await make_expiry_due(client, each)
         await make_reminder_due(client, second)
-        await sweep_partition(scripts, partition, recording=Recording())
+        with capture_logs() as logged:
+            await sweep_partition(scripts, partition, recording=Recording())
+        expired = {each["case_id"]: each.get("skipped_reminders") for each in logged if each["event"] == "case_expired"}
+        assert expired == {first: None, second: 1}
         case = await read_case(scripts, second)
         assert [each.reason for each in await read_notifications(scripts, case)] == ["EXPIRY"]
 

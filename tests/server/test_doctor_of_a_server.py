@@ -195,6 +195,8 @@ async def test_a_store_of_another_layout_is_a_problem(store_of):
         level, text = (await found(doctor.check_store, store_url=store.url))["store layout"]
         assert (level, "laid out as 99:64" in text) == (Level.PROBLEM, True)
         client.set(keys.SCHEMA_KEY, f"{keys.SCHEMA_VERSION}:{keys.PARTITIONS}")
+        assert (await found(doctor.check_store, store_url=store.url))["store layout"][0] is Level.PROBLEM
+        client.set(keys.NAMING_KEY, b"key")
         assert (await found(doctor.check_store, store_url=store.url))["store layout"][0] is Level.OK
 
 

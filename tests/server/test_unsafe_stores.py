@@ -125,6 +125,7 @@ async def test_a_start_raises_the_schema_version_of_the_release_before_and_never
         client.flushall()
         if stored is not None:
             client.set(keys.SCHEMA_KEY, f"{stored}:{keys.PARTITIONS}")
+            client.set(keys.NAMING_KEY, b"key")
         await checked(store.url, Durability.parse("always"))
         assert client.get(keys.SCHEMA_KEY).decode() == f"{then}:{keys.PARTITIONS}"
         client.delete(keys.SCHEMA_KEY)
@@ -153,6 +154,16 @@ async def test_every_other_layout_is_refused_with_advice(store, stored, advice):
         )
         assert client.get(keys.SCHEMA_KEY).decode() == stored
         client.delete(keys.SCHEMA_KEY)
+
+
+@pytest.mark.parametrize("version", [keys.SCHEMA_VERSION, keys.SCHEMA_VERSION + 1])
+async def test_a_store_from_before_the_versions_began_at_1_is_refused_and_left_as_it_is(store_of, version):
+    store, stored = store_of(), f"{version}:{keys.PARTITIONS}"
+    with redis.Redis(port=store.port) as client:
+        client.set(keys.SCHEMA_KEY, stored)
+        with pytest.raises(UnsafeStoreError, match=f"as {stored} of an earlier numbering.*; use another store"):
+            await checked(store.url, Durability.parse("always"))
+        assert client.keys() == [keys.SCHEMA_KEY.encode()]
 
 
 async def test_a_store_that_hides_its_settings_needs_the_operators_word(store):

@@ -283,8 +283,9 @@ BUGS = {
     "an answer is not kept for a caller that waits": "window_ms = math.max(window_ms, WAITED_MS)",
     "an expiry is not reported": ("REPORTS[#REPORTS + 1] = {'CASE_EXPIRED'", "local _ = {'CASE_EXPIRED'"),
     "an expiry is reported for a case that was closed before": (
-        "if expires and expires <= now and case.status ~= 'CLOSED' then\n    close_case(case, EXPIRED, now)",
-        "if case.expires and tonumber(case.expires) <= now then\n"
+        "if expires and expires <= now and case.status ~= 'CLOSED' then\n    local skipped = case.notify and "
+        "skipped_reminders(case) or 0\n    close_case(case, EXPIRED, now)",
+        "if case.expires and tonumber(case.expires) <= now then\n    local skipped = 0\n"
         "    if case.status ~= 'CLOSED' then close_case(case, EXPIRED, now) end"),
     "an end that is sent again forgets its effect on the case": (
         "reply('AGAIN', call[6] or '', delivery or '',", "reply('AGAIN', '', delivery or '',"),
@@ -375,15 +376,15 @@ BUGS = {
     "a repeat that waits gets no message at the end": (
         "  if waiters then\n    local replicas", "  if false then\n    local replicas"),
     "the end of a call is told twice": "    redis.call('HDEL', call_key(call_id), 'waiters')\n",
-    "a window never ends": "  redis.call('PEXPIRE', repeat_key(case.id, digest), window)\n",
-    "a window ends at once": ("redis.call('PEXPIRE', repeat_key(case.id, digest), window)",
-                              "redis.call('PEXPIRE', repeat_key(case.id, digest), 0)"),
+    "a window never ends": "  redis.call('PEXPIREAT', repeat_key(case.id, digest), over)\n",
+    "a window ends at once": ("redis.call('PEXPIREAT', repeat_key(case.id, digest), over)",
+                              "redis.call('PEXPIREAT', repeat_key(case.id, digest), now)"),
     "a call that never started is repeated": (
         "  if call_status == 'NOT_STARTED' then\n    redis.call('UNLINK'", "  if false then\n    redis.call('UNLINK'"),
     "a case is deleted before its windows are over": (
         "elseif tonumber(case.repeats_until) > now then", "elseif false then"),
     "a repeat is forgotten with the record of its call": ("math.max(TOMBSTONE_MS, known_ms)", "1"),
-    "an answer is not kept": "  redis.call('SET', answer_key(call_id), answer, 'PX', kept_ms)\n",
+    "an answer is not kept": "  redis.call('SET', answer_key(call_id), answer, 'PXAT', now + kept_ms)\n",
     "an answer is kept only as it is recorded": (
         "whole_response ~= '' and packed_answer(whole_response, whole_body)", "false"),
     "an answer that is too large is kept": "if size > max_bytes then window_ms = 0 end",

@@ -2,7 +2,8 @@
 
 Each stream is to one server; the channel selects servers in turn. A stream that ends, or whose server is not ready, is
 replaced at once. Each stream is also replaced after some seconds. So calls spread to new servers, and servers
-authenticate this edge again.
+authenticate this edge again. The first streams are to the servers whose connections were ready first, perhaps to one
+alone, so they are replaced soon, and each replacement is used twice as long as the stream before it.
 """
 
 import asyncio
@@ -33,6 +34,8 @@ STREAM_COUNT: Final = 4
 """Number of streams: enough to use several servers, and few enough to batch calls."""
 STREAM_LIFETIME_S: Final = 10.0
 """Longest use of a stream, in seconds. The real time is random, from half of it."""
+FIRST_LIFETIME_S: Final = 0.5
+"""The same of the first streams of a channel, in seconds. It doubles with each replacement."""
 _READINESS_TIMEOUT_S: Final = 5.0
 """How long a server may take to say whether it is ready, in seconds."""
 FIRST_PAUSE_S: Final = 0.1
@@ -200,7 +203,7 @@ class ServerChannel:
     async def _maintain_stream(self) -> None:
         """Keep one stream in use: open its replacement first, then stop sending on the earlier one."""
         current: InvocationStream | None = None
-        pause_s = FIRST_PAUSE_S
+        pause_s, lifetime_s = FIRST_PAUSE_S, FIRST_LIFETIME_S
         while True:
             retry_now = self._retry_now  # of before: what changes while the stream is opened counts
             stream = self._open_stream()
@@ -212,7 +215,8 @@ class ServerChannel:
                 if current is not None:
                     self._stop_using(current)
                 current = stream
-                await self._wait_for_replacement(stream)
+                await self._wait_for_replacement(stream, lifetime_s)
+                lifetime_s = min(2 * lifetime_s, STREAM_LIFETIME_S)
                 continue
             self._stop_using(stream)
             if not stream.readiness_known.is_set():
@@ -231,10 +235,10 @@ class ServerChannel:
         stream.task.add_done_callback(lambda _: self._stream_ended(stream))
         return stream
 
-    async def _wait_for_replacement(self, stream: InvocationStream) -> None:
+    async def _wait_for_replacement(self, stream: InvocationStream, lifetime_s: float) -> None:
         self._availability.server_ready()
         timer = asyncio.get_running_loop().call_later(
-            STREAM_LIFETIME_S * random.uniform(0.5, 1),  # noqa: S311  # spreads streams over servers, and edges
+            lifetime_s * random.uniform(0.5, 1),  # noqa: S311  # spreads streams over servers, and edges
             stream.needs_replacement.set,
         )
         try:

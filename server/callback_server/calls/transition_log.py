@@ -47,7 +47,8 @@ def log_report(report: LoggedReport) -> None:
         log_wrong_type(report.listed_in, report.name, report.error)
     else:
         metrics.CASES_EXPIRED.inc()
-        log.info("case_expired", case_id=report.case_id, activity=report.activity)
+        skipped = {"skipped_reminders": report.skipped_reminders} if report.skipped_reminders else {}
+        log.info("case_expired", case_id=report.case_id, activity=report.activity, **skipped)
 
 
 def log_entry_without_case(listed_in: str, name: str) -> None:

@@ -42,6 +42,8 @@ class CaseExpired:
 
     case_id: str
     activity: str
+    skipped_reminders: int
+    """How many reminders were due before that, and are not told: no server ran, or no handler took them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ from callback_server.store.queries.node_status import (
     time_writes,
 )
 from callback_server.store.safety import Fsync, UnsafeStoreError, refusals, setting_problems
-from callback_server.store.schema import layout_problem, stored_layout
+from callback_server.store.schema import find_layout_problem, stored_layout
 from callback_server.verification.fetched_keys import FetchedKeys
 from callback_server.verification.fetcher import Fetcher
 from callback_server.verification.profiles import Profiles, profile_files
@@ -427,7 +427,7 @@ def _check_replicas(node: NodeStatus, waited_for: int) -> Finding:
 
 async def _check_layout(client: StoreClient, _settings: ServerSettings) -> AsyncIterator[Finding]:
     stored = await stored_layout(client)
-    if problem := layout_problem(stored):
+    if problem := await find_layout_problem(client):
         seen, _semicolon, advice = problem.partition("; ")
         yield Finding.problem("store layout", seen, advice)
     else:

@@ -16,7 +16,7 @@ from callback_server.store.epochs.known import ADVICE, Known
 from callback_server.store.keys import PARTITIONS
 from callback_server.store.queries.node_status import count_older
 from callback_server.store.safety import UnsafeStoreError, refusals
-from callback_server.store.schema import layout_problem, stored_layout
+from callback_server.store.schema import find_layout_problem
 from callback_server.store.scripts import Scripts
 
 
@@ -59,7 +59,7 @@ async def open_store(
     client = connect(url)
     try:
         with refusals():
-            if problem := layout_problem(await stored_layout(client)):
+            if problem := await find_layout_problem(client):
                 raise StoreAccessError(f"the store: {problem}")
             if older := await count_older(client, known):
                 raise StoreAccessError(

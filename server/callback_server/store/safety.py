@@ -21,7 +21,7 @@ from callback_server.store.connection.errors import StoreError, store_errors
 from callback_server.store.connection.nodes import NodeCommand, attached_replicas, primaries
 from callback_server.store.connection.sentinels import Sentinels
 from callback_server.store.engines import engine_problems, read_server_info
-from callback_server.store.schema import layout_problem, upgrade_schema
+from callback_server.store.schema import upgrade_schema
 
 HIDDEN: Final = (
     "the store hides its settings (CONFIG GET is refused); make sure of appendonly yes, appendfsync always and "
@@ -78,7 +78,7 @@ async def check_store(client: StoreClient, durability: Durability) -> None:
         wrong = await setting_problems(client, durability)
         if wrong:
             raise UnsafeStoreError("; ".join(wrong))
-        if different := layout_problem(await upgrade_schema(client)):
+        if different := await upgrade_schema(client):
             raise UnsafeStoreError(different)
 
 

@@ -14,11 +14,16 @@ UPGRADE_SCHEMA: Final = Script("upgrade_schema")
 _NAMING_KEY_BYTES: Final = 32
 
 
-async def upgrade_schema(client: StoreClient) -> str:
-    """Set the layout of a new store, raise a lower version to ours, and return the layout that the store has now.
+async def upgrade_schema(client: StoreClient) -> str | None:
+    """Set the layout of a new store, raise a lower version to ours, and return what is wrong with the layout.
 
-    Call it within `safety.refusals`.
+    A new store gets its naming key first, so a store without one is of an earlier numbering of the versions. Call it
+    within `safety.refusals`.
     """
+    if await stored_layout(client) is None:
+        await naming_key(client)
+    elif problem := await find_layout_problem(client):
+        return problem
     stored = await client.execute_command(
         "EVAL",
         UPGRADE_SCHEMA.source,
@@ -26,7 +31,7 @@ async def upgrade_schema(client: StoreClient) -> str:
         keys.SCHEMA_KEY,
         *UPGRADE_SCHEMA.pack(version=keys.SCHEMA_VERSION, partitions=keys.PARTITIONS),
     )
-    return str(stored.decode(errors="replace"))
+    return _layout_problem(stored.decode(errors="replace"))
 
 
 async def naming_key(client: StoreClient) -> bytes:
@@ -42,10 +47,21 @@ async def stored_layout(client: StoreClient) -> str | None:
     return None if stored is None else stored.decode(errors="replace")
 
 
-def layout_problem(stored: str | None) -> str | None:
-    """Return the problem with the layout of a store, if its version is not ours or next to ours."""
+async def find_layout_problem(client: StoreClient) -> str | None:
+    """Return what is wrong with the layout of a store, if it has data. Only reads. Call it within `safety.refusals`."""
+    stored = await stored_layout(client)
     if stored is None:
         return None
+    if problem := _layout_problem(stored):
+        return problem
+    if not await client.exists(keys.NAMING_KEY):
+        seen = f"the store is laid out as {stored} of an earlier numbering: it has no {keys.NAMING_KEY}"
+        return f"{seen}; use another store"
+    return None
+
+
+def _layout_problem(stored: str) -> str | None:
+    """Return what is wrong with a layout, if its version is not ours or next to ours."""
     version, ours = re.fullmatch(r"([1-9]\d{0,8}):(\d{1,9})", stored), keys.SCHEMA_VERSION
     if version is None or int(version[2]) != keys.PARTITIONS:
         advice = "use another store"

@@ -284,5 +284,5 @@ def _report(word: bytes, name: bytes, activity: bytes, *facts: bytes) -> Report:
     if word == b"WRONG_TYPE":
         return WrongType(name.decode(), activity.decode(), facts[0].decode())
     if word == b"CASE_EXPIRED":
-        return CaseExpired(name.decode(), activity.decode())
+        return CaseExpired(name.decode(), activity.decode(), int(facts[0]))
     return AwaitedCallEnded(name.decode(), frozenset(fact.decode() for fact in facts))

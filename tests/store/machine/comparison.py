@@ -29,9 +29,10 @@ GONE_WITH_CASE = ("fallback", "resolution", "held", "closed_response")
 SIZED = (b"request", b"request_body", b"response", b"response_body", b"delivery_response", b"delivery_body")
 
 
-def _due(case_id, activity, word, call_id=None, effect=None, status=None):
+def _due(case_id, activity, word, *facts):
     if word == "CASE_EXPIRED":
-        return CaseExpired(case_id, activity)
+        return CaseExpired(case_id, activity, *facts)
+    call_id, effect, status = *facts, *[None] * (3 - len(facts))
     if word == "AWAITED_CALL_ENDED":
         return AwaitedCallEnded(call_id, frozenset({"replica"}))
     if word == "RESOLVED":

@@ -140,11 +140,13 @@ local is_message = message_hash ~= ''
 local digest = is_message and message_hash or request_hash
 if not is_message then window_ms = tonumber(case.repeat_window) end
 local earlier = window_ms > 0 and intent ~= 'HANDSHAKE' and redis.call('GET', repeat_key(case_id, digest))
+local first = earlier and redis.call('HMGET', call_key(earlier), 'status', 'end', 'window') or {}
+if first[2] and first[3] and first[2] + first[3] <= now then earlier = nil end -- the store's clock is behind
 if earlier then
   if case.guard == 'DETECT' and intent == 'GET' then return reply('AGENT') end
   local retry_after_ms, limit = limited()
   if retry_after_ms > 0 then return reply('LIMITED', retry_after_ms, limit, case.owner) end
-  local status = redis.call('HGET', call_key(earlier), 'status')
+  local status = first[1]
   if status == 'RUNNING' then -- apply_timeouts does not end the lease of a call on a case for multiple calls
     local lease = tonumber(redis.call('ZSCORE', leases_key(), earlier))
     if lease and lease <= now then end_lease(case, earlier, now, limits) end

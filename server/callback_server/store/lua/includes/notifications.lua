@@ -26,6 +26,22 @@ local function notifications_of(case)
   return ids
 end
 
+-- Returns how many reminders of a case that expires were due by then and are not told, as after an outage: those that
+-- did not start, and those that no handler took.
+local function skipped_reminders(case)
+  local expires, started, skipped = tonumber(case.expires), reminder_count(case), 0
+  local due = tonumber(redis.call('ZSCORE', reminders_key(), case.id))
+  while due and due <= expires do
+    skipped = skipped + 1
+    due = reminder_due(case, started + skipped + 1)
+  end
+  for number = 1, started do
+    local call_id = reminder_id(case, number)
+    if redis.call('HGET', call_key(call_id), 'delivery') == 'PENDING' then skipped = skipped + 1 end
+  end
+  return skipped
+end
+
 -- Starts the delivery of a notification.
 local function start_notification(case, call_id, now)
   redis.call('HSET', call_key(call_id), 'start', now, 'request', cmsgpack.pack({''}), 'size', 0, 'delivery_start', now)

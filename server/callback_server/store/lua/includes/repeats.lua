@@ -2,6 +2,9 @@
 -- its claim until its window is over, which begins at its end. A call that was NOT_STARTED is not found any more.
 --
 -- The whole answer is kept for the window, apart from what is recorded. Its code stays as long as the call is found.
+--
+-- A window ends by the time of the partition. The store deletes a key by its own clock, which may be behind: so keys
+-- expire at a time, not after one, and a clock that is put right again deletes none before the end of its window.
 -- @include bodies
 -- @include reports
 -- @include settings
@@ -66,7 +69,7 @@ local function answer_again(case, call_id, asker)
   if call[6] and not (asker and call[7] and (call[8] or asker) == asker) then answer = '' end
   if call[6] and not call[8] and answer ~= '' then
     redis.call('HSET', call_key(call_id), 'given_to', asker)
-    redis.call('PEXPIRE', answer_key(call_id), GIVEN_ONCE_MS, 'LT')
+    redis.call('PEXPIREAT', answer_key(call_id), math.floor(now_us() / 1000) + GIVEN_ONCE_MS, 'LT')
   end
   return call_id, call[1], call[2] or '', call[3] or '', call[4] or 'get', answer, call[5] or '',
     case and case.owner or '',
@@ -88,8 +91,8 @@ local function start_window(case, call_id, call_status, now, digest, window, wai
     redis.call('UNLINK', repeat_key(case.id, digest))
     return
   end
-  redis.call('PEXPIRE', repeat_key(case.id, digest), window)
   local over = now + window
+  redis.call('PEXPIREAT', repeat_key(case.id, digest), over)
   if over > tonumber(case.repeats_until) then
     case.repeats_until = over
     redis.call('HSET', case_key(case.id), 'repeats_until', over)
@@ -108,7 +111,7 @@ local function keep_answer(case, call_id, answer, keep_ms, window_ms, now, max_b
   if size > max_bytes then window_ms = 0 end
   local kept_ms = math.max(keep_ms, window_ms)
   if kept_ms <= 0 then return end
-  redis.call('SET', answer_key(call_id), answer, 'PX', kept_ms)
+  redis.call('SET', answer_key(call_id), answer, 'PXAT', now + kept_ms)
   if names_body then redis.call('HSET', call_key(call_id), 'answer_of', case.version) end
   local count = window_ms > 0 and redis.call('ZCARD', answers_key(case.id)) or 0
   -- The only answer of a case that gets no more calls needs no list.

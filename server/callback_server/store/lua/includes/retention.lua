@@ -34,19 +34,20 @@ local function ends_at_claim(case) return case.activity == RECORD or case.answer
 local function delete_call(case, call_id)
   local call = redis.pcall('HMGET', call_key(call_id), 'size', 'digest', 'delivery', 'wait_hash', 'body_of')
   if call.err then return false end
+  local now = math.floor(now_us() / 1000)
   case.bytes = case.bytes - call[1]
   redis.call('HDEL', call_key(call_id), 'request', 'request_body')
   -- Only where the case answers its calls, a claim that is sent again returns the response.
   if not ends_at_claim(case) then
     erase_outcome(case, call_id)
   elseif call[5] then
-    name_until(case, call[5], 'until', math.floor(now_us() / 1000) + TOMBSTONE_MS)
+    name_until(case, call[5], 'until', now + TOMBSTONE_MS)
     count_use(case, call[5], 'calls', -1)
   end
   if call[3] then redis.call('ZREM', dead_key(case.owner), call_id) end
-  local known_ms = call[2] and redis.call('PTTL', repeat_key(case.id, call[2])) or 0
+  local known_ms = call[2] and redis.call('PEXPIRETIME', repeat_key(case.id, call[2])) - now or 0
   if call[4] then known_ms = math.max(known_ms, WAITED_MS) end
-  redis.call('PEXPIRE', call_key(call_id), math.max(TOMBSTONE_MS, known_ms))
+  redis.call('PEXPIREAT', call_key(call_id), now + math.max(TOMBSTONE_MS, known_ms))
   redis.call('ZREM', calls_key(case.id), call_id)
   redis.call('ZREM', ended_key(), call_id)
   return true

@@ -24,9 +24,10 @@ local function apply_timeouts(case, now, limits)
     end_lease(case, case.call, now, limits)
   end
   if expires and expires <= now and case.status ~= 'CLOSED' then
+    local skipped = case.notify and skipped_reminders(case) or 0
     close_case(case, EXPIRED, now)
     emit_event(case, 'CASE_CLOSED')
-    REPORTS[#REPORTS + 1] = {'CASE_EXPIRED', case.id, case.activity}
+    REPORTS[#REPORTS + 1] = {'CASE_EXPIRED', case.id, case.activity, skipped}
     -- A resolved case has its answer: that its time is over decides nothing.
     if notifies(case, 'EXPIRY') and not case.resolved then start_notification(case, expiry_id(case), now) end
   end
