@@ -476,7 +476,7 @@ BUGS = {
         "local key = version == current and body_key(case_id) or former_body_key(case_id, version)",
         "local key = body_key(case_id)"),
     "a body goes before the tombstone that names it": (
-        "    name_until(case, call[5], 'until', math.floor(now_us() / 1000) + TOMBSTONE_MS)\n"),
+        "    name_until(case, call[5], 'until', now + TOMBSTONE_MS)\n"),
 }  # fmt: skip
 """By name: the old and the new code, or code that is left out."""
 FOUND_SOON = {
