@@ -1,14 +1,17 @@
 """Programs that open links, recognized by their `User-Agent`."""
 
 import re
+import tomllib
 
 import pytest
+from support.tree import ROOT
 
 from callback_server.domain.agents import KINDS, NAMES, SOURCES, is_agent
 from callback_server.domain.call import Request
 from callback_server.domain.guard import by_agent
 
 PERSON = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
+COLLECTED = tomllib.loads((ROOT / "tests" / "data" / "user_agents.toml").read_text())["sources"]
 SLACK = "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)"
 
 
@@ -79,6 +82,22 @@ def test_programs_that_open_links_are_known(agent):
     assert is_agent(agent.lower())
 
 
+def collected(kind):
+    return [agent for source in COLLECTED for agent in source.get(kind, ())]
+
+
+def test_every_program_of_public_collections_is_known():
+    programs = collected("programs")
+    assert len(set(programs)) == len(programs) >= 110
+    assert [each for each in programs if not is_agent(each)] == []
+
+
+def test_no_browser_of_public_collections_is_taken_for_a_program():
+    browsers = collected("browsers")
+    assert len(set(browsers)) == len(browsers) >= 100
+    assert [each for each in browsers if is_agent(each)] == []
+
+
 def test_of_a_long_name_only_the_beginning_is_looked_at():
     assert is_agent("Mozilla/5.0 " + "x" * 490 + "Slackbot")
     assert not is_agent("Mozilla/5.0 " + "x" * 500 + "Slackbot")
@@ -95,6 +114,9 @@ def test_of_a_long_name_only_the_beginning_is_looked_at():
         "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
         "Mobile/15E148 [Pinterest/iOS]",
         "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 Mobile/21A329 [FBAN/FBIOS;FBAV/1]",
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 18_7 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+        "Mobile/15E148 [LinkedInApp]/9.78.4909",
+        "Mozilla/5.0 (Linux; Android 9; CUBOT X19) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/75 Mobile Safari/537",
         "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Teams/1.6.00 Chrome/96.0 "
         "Electron/16.0 Safari/537.36",
         "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/140.0.0.0 Mobile Safari/537.36 WhatsApp/2.24",

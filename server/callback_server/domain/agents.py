@@ -22,9 +22,11 @@ NAMES: Final = tuple(name for source in SOURCES for kind in KINDS for name in so
 """The names, as regular expressions."""
 _AGENT: Final = re.compile("|".join(NAMES), re.IGNORECASE)
 _BROWSER: Final = re.compile(
-    r"\s*(?:Mozilla/|Opera/"  # https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/User-Agent
-    r"|Lynx/|Links \(|ELinks[/ ]|w3m/|Emacs-w3m/|URL/Emacs|NetSurf/|Dillo/|edbrowse/|retawq/|Chawan"  # small ones
-    r"|(?:UCWEB|BlackBerry|Nokia|SonyEricsson|SAMSUNG|DoCoMo))",  # of phones: https://github.com/ua-parser/uap-core
+    r"\s*(?:Mozilla[/ ]\d|Opera[/ ]\d"  # https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/User-Agent
+    r"|Lynx/|Links \(|ELinks[/ ]|w3m/|Emacs-w3|URL/Emacs|NetSurf/|Dillo/|edbrowse/|retawq/|Chawan"  # small ones
+    # Of phones, televisions and consoles: https://github.com/ua-parser/uap-core
+    r"|UCWEB|M?QQBrowser|OneBrowser/|NetFront/|HbbTV/|PSP \(|Bunjalloo/"
+    r"|(?:BlackBerry|Nokia|SonyEricsson|SAMSUNG|DoCoMo|KDDI|HTC|LG[-E/]|MOT-|Alcatel|HUAWEI|PANTECH|ZTE-))",
     re.IGNORECASE,
 )
 """What the name of a browser begins with."""
