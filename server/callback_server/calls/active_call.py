@@ -11,6 +11,7 @@ import msgspec
 from callback_server import errors
 from callback_server.domain.call import CallFailure
 from callback_server.domain.response import Response
+from callback_server.limits.large_turns import LargeTurn
 from callback_server.limits.places import Place
 
 _FAILURES: Final[Mapping[CallFailure, type[errors.CallFailedError]]] = {
@@ -52,7 +53,7 @@ class ActiveCall:
 
     __slots__ = (
         "answer", "call_id", "creator_traceparent", "is_caller_gone", "is_claimed", "method", "on_waiting", "place",
-        "prefers_page", "released",
+        "prefers_page", "released", "turn",
     )  # fmt: skip
 
     def __init__(self, call_id: str, place: Place, *, method: str = "get", prefers_page: bool = False) -> None:
@@ -73,6 +74,8 @@ class ActiveCall:
         """Whether the request has become a call."""
         self.is_caller_gone = False
         """Whether it is known that the caller will not get the answer."""
+        self.turn: LargeTurn | None = None
+        """Its turn among the calls with large bodies. None: it needs none."""
         self.creator_traceparent = ""
         """The trace context that generated the case, for the edge. Empty: none, or this process does not trace."""
 

@@ -14,6 +14,8 @@
    one that failed may be asked again.
 7. A repeat is no call: it waits with the call that it repeats, or gets its answer (see `repeats`).
 8. The body of a request is in memory only while its call needs it here, and its bytes count against limits.
+9. A call with a large body waits for a turn before its claim, and before a large answer leaves. It has none while a
+   handler or person decides.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ from callback_server.domain.rendering import ResponseRenderer
 from callback_server.domain.response import BARE_REJECTION, Response, complete
 from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.limits.body_bytes import BodyBytes, BodyReservation
+from callback_server.limits.large_turns import LARGE_BYTES, LargeCases
 from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.limits.places import Place, Places
 from callback_server.store.connection.errors import StoreError
@@ -126,6 +129,7 @@ class CallInvoker:
         self._on_claim = on_claim
         self._running: _Running = {}
         """The calls, and the requests that wait for the answers of calls."""
+        self._large_cases = LargeCases()
         self._look_ups: set[asyncio.Task[None]] = set()
         self._decisions: set[asyncio.Task[Outcome]] = set()
         """The decisions of handlers on calls whose callers get something before: each continues after that."""
@@ -179,7 +183,7 @@ class CallInvoker:
         """
         self._check_running()
         call = ActiveCall(call_id, self._wait_places.reserve())
-        self._start(self._repeats.wait(call, token, without_answer=without_answer), call, None)
+        self._start(self._wait(call, token, without_answer=without_answer), call, None)
         return call
 
     def look_up(self, state: str, parameter: str, request: Request) -> asyncio.Future[None]:
@@ -273,9 +277,31 @@ class CallInvoker:
         else:
             answer.set_result(task.result())
 
+    async def _wait(self, call: ActiveCall, token: str, *, without_answer: bool) -> CallAnswer:
+        return await self._in_turn(await self._repeats.wait(call, token, without_answer=without_answer), call)
+
     async def _run(self, pending: PendingCall, reservation: BodyReservation, call: ActiveCall) -> CallAnswer:
+        group = self._large_cases.group_of(pending.case_id, len(pending.request.body))
+        if group and call.turn is not None:
+            await call.turn.take(group)
+        return await self._in_turn(await self._claim_and_answer(pending, reservation, call), call)
+
+    async def _in_turn(self, answer: CallAnswer, call: ActiveCall) -> CallAnswer:
+        """Wait for the turn of a large answer, and return it."""
+        size = len(answer.response.body or b"")
+        if size > LARGE_BYTES and call.turn is not None and not call.answer.done():
+            await call.turn.take(self._large_cases.group_of(case_id_of_call(call.call_id), size))
+        return answer
+
+    async def _claim_and_answer(
+        self, pending: PendingCall, reservation: BodyReservation, call: ActiveCall
+    ) -> CallAnswer:
         pending, result = await self._claims.claim(pending)
+        waits = isinstance(result, EarlierCallRuns) or (isinstance(result, Grant) and not result.ended_at_claim)
+        if waits and call.turn is not None:
+            call.turn.free()
         if isinstance(result, Grant):
+            self._large_cases.learn(pending.case_id, result.owner, len(result.response.body or b""))
             call.is_claimed = True
             if call.is_caller_gone:
                 self._marks.start_gone(call.call_id)

@@ -22,6 +22,7 @@ from callback_server.calls.marks import CallerMarks
 from callback_server.contract.conversion import content, from_message
 from callback_server.domain.call import Request
 from callback_server.errors import CallbackError, RevokedError
+from callback_server.limits.large_turns import LARGE_BYTES, LargeTurn, LargeTurns
 from callback_server.rpc.grpc_aio.stream_reading import StreamReading
 from callback_server.rpc.method import Authenticate, error_status, require_valid, rpc, rpc_stream
 from callback_server.store.epochs.exchange import EpochExchange
@@ -52,6 +53,7 @@ class EdgeServicer(edge_grpc.EdgeServiceServicer):
         self._is_ready = True
         self._streams: set[_InvocationStream] = set()
         self._reading = StreamReading()
+        self._large_turns = LargeTurns()
 
     def set_ready(self, is_ready: bool) -> None:
         """Tell edges whether to send calls here. Calls that come nevertheless are run as long as that is possible."""
@@ -65,7 +67,9 @@ class EdgeServicer(edge_grpc.EdgeServiceServicer):
         self, requests: AsyncIterator[edge_pb2.StreamInvocationsRequest], authenticate: Authenticate
     ) -> AsyncGenerator[edge_pb2.StreamInvocationsResponse, None]:
         """Run the calls that an edge sends. They run to their recorded end even if this RPC is cancelled."""
-        stream = _InvocationStream(self._invoker, authenticate, self._epochs, is_ready=self._is_ready)
+        stream = _InvocationStream(
+            self._invoker, authenticate, self._epochs, self._large_turns, is_ready=self._is_ready
+        )
         reading = self._reading.start(stream.read(requests))
         checking = asyncio.create_task(stream.check())
         self._streams.add(stream)
@@ -100,9 +104,16 @@ class _InvocationStream:
     """
 
     def __init__(
-        self, invoker: CallInvoker, authenticate: Authenticate, epochs: EpochExchange, *, is_ready: bool
+        self,
+        invoker: CallInvoker,
+        authenticate: Authenticate,
+        epochs: EpochExchange,
+        large_turns: LargeTurns,
+        *,
+        is_ready: bool,
     ) -> None:
         self._invoker = invoker
+        self._large_turns = large_turns
         self._epochs = epochs
         self._must_send_epochs = True
         self._authenticate = authenticate
@@ -142,6 +153,7 @@ class _InvocationStream:
         for call in self._calls.values():
             if call is not None:
                 self._invoker.caller_gone(call)
+                _free_turn(call)
         self._unsent.clear()
         self._has_room.set()
 
@@ -183,7 +195,7 @@ class _InvocationStream:
                 message = self._next_batch()
                 yield message
                 for result in message.results:
-                    self._calls.pop(result.number, None)
+                    _free_turn(self._calls.pop(result.number, None))
                 del message
             else:
                 self._changed.clear()
@@ -219,6 +231,7 @@ class _InvocationStream:
             require_valid(invocation.wait)
             wait = invocation.wait
             call = self._invoker.wait(wait.call_id, wait.token, without_answer=wait.without_answer)
+            call.turn = LargeTurn(self._large_turns)
             self._calls[invocation.number] = call
             return call.answer
         request = invocation.request
@@ -227,6 +240,7 @@ class _InvocationStream:
         if invocation.look_up:
             return self._invoker.look_up(*arguments)
         call = self._calls[invocation.number] = self._invoker.invoke(*arguments, prefers_page=request.prefers_page)
+        call.turn = LargeTurn(self._large_turns)
         call.on_waiting = functools.partial(self._on_waiting, invocation.number)
         return call.answer
 
@@ -244,7 +258,10 @@ class _InvocationStream:
         if not answer.cancelled():  # cancelled: the process ends, and its streams with it
             observe(time.perf_counter() - began)
             error = answer.exception()
-            self._add_result(number, answer.result() if error is None else error_status(error, metrics.INVOKE_METHOD))
+            result = answer.result() if error is None else error_status(error, metrics.INVOKE_METHOD)
+            if _body_size(result) <= LARGE_BYTES:  # a large one has its turn until it was sent
+                _free_turn(self._calls.get(number))
+            self._add_result(number, result)
 
     def _add_result(self, number: int, outcome: CallAnswer | status_pb2.Status | None) -> None:
         if self._is_closed:
@@ -291,6 +308,11 @@ class _InvocationStream:
         if self._unsent_bytes <= MAX_UNSENT_BYTES:
             self._has_room.set()
         return message
+
+
+def _free_turn(call: ActiveCall | None) -> None:
+    if call is not None and call.turn is not None:
+        call.turn.free()
 
 
 def _body_size(outcome: CallAnswer | status_pb2.Status | None) -> int:
