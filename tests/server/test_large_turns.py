@@ -22,12 +22,12 @@ class Waiting:
     def __init__(self):
         self.turns, self.order = LargeTurns(), []
 
-    def start(self, name, group):
+    def start(self, name, group, size=100):
         """Let a call wait for its turn. Return the turn, and the task that waits."""
         turn = LargeTurn(self.turns)
 
         async def wait():
-            await turn.take(group)
+            await turn.take(group, size)
             self.order.append(name)
 
         return turn, asyncio.create_task(wait())
@@ -35,7 +35,7 @@ class Waiting:
 
 @pytest.fixture
 def one_at_a_time(limits):
-    limits(large_turns, AT_A_TIME=1)
+    limits(large_turns, MAX_BYTES=100)
 
 
 @pytest.mark.usefixtures("one_at_a_time")
@@ -66,6 +66,24 @@ async def test_a_call_that_is_cancelled_or_gone_leaves_its_turn_to_the_next():
     assert waiting.order == [0, 2, 3]
 
 
+async def test_small_ones_have_turns_together_and_one_beyond_the_limit_alone(limits):
+    limits(large_turns, MAX_BYTES=100)
+    waiting = Waiting()
+    (first, one), (second, two), (_, beyond), (_, last) = (
+        waiting.start(f"{size} bytes", str(size), size) for size in (40, 60, 1000, 1)
+    )
+    await one
+    await two
+    await asyncio.sleep(0)
+    first.free()
+    assert not beyond.done()
+    second.free()
+    await beyond
+    await asyncio.sleep(0)
+    assert not last.done()
+    last.cancel()
+
+
 @pytest.mark.usefixtures("one_at_a_time")
 async def test_a_turn_ends_by_itself(limits):
     limits(large_turns, MOST_S=0)
@@ -77,15 +95,15 @@ async def test_a_turn_ends_by_itself(limits):
 
 def test_a_case_takes_turns_with_its_owner_while_its_response_is_large(limits):
     limits(large_turns, MOST_KNOWN=2)
-    cases = LargeCases()
-    assert [cases.group_of("case", size) for size in (LARGE_BYTES, LARGE_BYTES + 1)] == ["", "case"]
-    cases.learn("case", "shop", LARGE_BYTES + 1)
-    assert [cases.group_of("case", size) for size in (0, LARGE_BYTES + 1)] == ["shop", "shop"]
+    cases, large = LargeCases(), LARGE_BYTES + 1
+    assert [cases.group_of("case", size) for size in (LARGE_BYTES, large)] == [("case", 0), ("case", large)]
+    cases.learn("case", "shop", large)
+    assert [cases.group_of("case", size) for size in (0, 2 * large)] == [("shop", large), ("shop", 2 * large)]
     cases.learn("case", "shop", LARGE_BYTES)
-    assert cases.group_of("case", 0) == ""
+    assert cases.group_of("case", 0) == ("case", 0)
     for case_id in ("first", "second", "third"):
-        cases.learn(case_id, "shop", LARGE_BYTES + 1)
-    assert [cases.group_of(case_id, 0) for case_id in ("first", "second", "third")] == ["", "shop", "shop"]
+        cases.learn(case_id, "shop", large)
+    assert [cases.group_of(case_id, 0)[0] for case_id in ("first", "second", "third")] == ["first", "shop", "shop"]
 
 
 async def test_few_large_answers_are_on_the_way_to_edges_and_small_ones_pass_them(store_of, limits):

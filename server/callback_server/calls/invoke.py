@@ -281,16 +281,15 @@ class CallInvoker:
         return await self._in_turn(await self._repeats.wait(call, token, without_answer=without_answer), call)
 
     async def _run(self, pending: PendingCall, reservation: BodyReservation, call: ActiveCall) -> CallAnswer:
-        group = self._large_cases.group_of(pending.case_id, len(pending.request.body))
-        if group and call.turn is not None:
-            await call.turn.take(group)
+        if call.turn is not None:
+            await call.turn.take(*self._large_cases.group_of(pending.case_id, len(pending.request.body)))
         return await self._in_turn(await self._claim_and_answer(pending, reservation, call), call)
 
     async def _in_turn(self, answer: CallAnswer, call: ActiveCall) -> CallAnswer:
         """Wait for the turn of a large answer, and return it."""
         size = len(answer.response.body or b"")
         if size > LARGE_BYTES and call.turn is not None and not call.answer.done():
-            await call.turn.take(self._large_cases.group_of(case_id_of_call(call.call_id), size))
+            await call.turn.take(*self._large_cases.group_of(case_id_of_call(call.call_id), size))
         return answer
 
     async def _claim_and_answer(

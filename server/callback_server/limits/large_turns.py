@@ -1,4 +1,4 @@
-"""Turns of calls with large bodies: few of them are on the way between the store and the edges at a time.
+"""Turns of calls with large bodies: few bytes of them are on the way between the store and the edges at a time.
 
 Each takes the store, this process and the edge some milliseconds. Hundreds at once would delay every other call by
 their sum. Owners take turns, and so do the calls of one owner. As with other limits, only a claim shows whose call it
@@ -14,8 +14,8 @@ from typing import Final
 
 LARGE_BYTES: Final = 64 * 1024
 """Size above which a body is large, in bytes."""
-AT_A_TIME: Final = 2
-"""How many calls have a turn: the store works for one while this process works for the other."""
+MAX_BYTES: Final = 2 * 1024 * 1024
+"""How many bytes have turns: of two bodies of 1 MiB, the store works for one and this process for the other."""
 MOST_S: Final = 1.0
 """How long a turn lasts at most, in seconds. An edge that does not read delays the calls of others for so long."""
 MOST_KNOWN: Final = 10_000
@@ -23,32 +23,36 @@ MOST_KNOWN: Final = 10_000
 
 
 class LargeCases:
-    """The owners of the cases whose response was large at their last call."""
+    """The cases whose response was large at their last call."""
 
     def __init__(self) -> None:
-        self._owners: dict[str, str] = {}
+        self._known: dict[str, tuple[str, int]] = {}
+        """By case, the owner, and the bytes of the body."""
 
     def learn(self, case_id: str, owner: str, size: int) -> None:
         """Take note of the size of the body of a case's response, in bytes."""
-        self._owners.pop(case_id, None)
+        self._known.pop(case_id, None)
         if size > LARGE_BYTES:
-            self._owners[case_id] = owner
-            if len(self._owners) > MOST_KNOWN:
-                del self._owners[next(iter(self._owners))]
+            self._known[case_id] = owner, size
+            if len(self._known) > MOST_KNOWN:
+                del self._known[next(iter(self._known))]
 
-    def group_of(self, case_id: str, size: int) -> str:
-        """Return with which calls one with a body of this size takes turns: those of its owner, or of its case.
+    def group_of(self, case_id: str, size: int) -> tuple[str, int]:
+        """Return with which calls one with a body of this size takes turns, and its bytes, with those of the response.
 
-        Empty: it needs no turn.
+        It takes turns with those of its owner, or of its case. The bytes are 0 if it needs no turn.
         """
-        return self._owners.get(case_id) or (case_id if size > LARGE_BYTES else "")
+        owner, answer_size = self._known.get(case_id, (case_id, 0))
+        size = max(size, answer_size)
+        return owner, size if size > LARGE_BYTES else 0
 
 
 class LargeTurns:
     """The turns of the calls of this process."""
 
     def __init__(self) -> None:
-        self._left = AT_A_TIME
+        self._bytes = 0
+        """The bytes that have turns."""
         self._waiting: dict[str, deque[LargeTurn]] = {}
         """The calls that wait, by group. The first group is next."""
 
@@ -57,20 +61,22 @@ class LargeTurns:
         self._waiting.setdefault(group, deque()).append(turn)
         self._give()
 
-    def free(self) -> None:
-        """Take the turn of a call that has one."""
-        self._left += 1
+    def free(self, size: int) -> None:
+        """End the turn of so many bytes."""
+        self._bytes -= size
         self._give()
 
     def _give(self) -> None:
-        while self._left and self._waiting:
-            group = next(iter(self._waiting))
-            turns = self._waiting.pop(group)
+        while self._waiting:
+            group, turns = next(iter(self._waiting.items()))
+            if self._bytes and self._bytes + turns[0].size > MAX_BYTES:
+                return
+            del self._waiting[group]
             turn = turns.popleft()
             if turns:
                 self._waiting[group] = turns
             if turn.start():
-                self._left -= 1
+                self._bytes += turn.size
 
 
 class LargeTurn:
@@ -78,13 +84,16 @@ class LargeTurn:
 
     def __init__(self, turns: LargeTurns) -> None:
         self._turns = turns
+        self.size = 0
+        """The bytes of its bodies."""
         self._has_turn = False
         self._started: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    async def take(self, group: str) -> None:
-        """Wait for the turn, unless the call has it."""
-        if not self._has_turn:
+    async def take(self, group: str, size: int) -> None:
+        """Wait for the turn of so many bytes, unless the call has one, or needs none (0)."""
+        if size and not self._has_turn:
+            self.size = size
             self._started = asyncio.get_running_loop().create_future()
             self._turns.wait(self, group)
             await self._started
@@ -106,4 +115,4 @@ class LargeTurn:
             self._has_turn = False
             if self._timer is not None:
                 self._timer.cancel()
-            self._turns.free()
+            self._turns.free(self.size)
