@@ -704,16 +704,17 @@ async def the_end_of(http, **request):
     return first
 
 
-async def test_the_number_of_watches_is_limited_and_one_that_ends_makes_room(orders, limits):
+async def test_the_number_of_watches_is_limited_and_one_that_ends_makes_room(world, limits):
     limits(forwarding, MAX_WATCHES=1)
-    async with watching(orders):
-        end = await the_end_of(orders)
-        assert (end.json["error"]["code"], reason(end.json["error"])) == ("resource_exhausted", "TOO_MANY_WATCHERS")
+    async with running_console(world.system.grpc) as console, caller(console, world.tokens["orders"]) as http:
+        async with watching(http):
+            end = await the_end_of(http)
+            assert (end.json["error"]["code"], reason(end.json["error"])) == ("resource_exhausted", "TOO_MANY_WATCHERS")
 
-    async def has_room():
-        return not (await the_end_of(orders)).is_end
+        async def has_room():
+            return not (await the_end_of(http)).is_end
 
-    await wait_until(has_room, what="the end of the watch")
+        await wait_until(has_room, what="the end of the watch")
 
 
 async def test_a_caller_that_does_not_read_its_watch_loses_it(limits):

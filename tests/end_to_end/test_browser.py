@@ -21,6 +21,8 @@ HOSTILE = [
     "https:evil.example", "http:/\\evil.example", "https://user@evil.example/", "///evil.example", "/\t/evil.example/",
     " //evil.example/", "https://evil.example\\@platform.example/", "file:///etc/passwd", "",
 ]  # fmt: skip
+PERSON = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
+"""The user agent of a browser that a person uses. That of these tests names itself HeadlessChrome."""
 PATIENTLY = {"answer_deadline": datetime.timedelta(seconds=30)}
 """Settings of a case whose browser is not told to wait, however long a busy machine takes for an answer."""
 
@@ -341,7 +343,7 @@ async def test_a_link_preview_gets_a_neutral_page_and_does_not_use_up_the_callba
     assert around.handler.requests(name) == []
     assert (await around.client.get_callback(case.case_id)).status is CallbackStatus.OPEN
 
-    async with visitor(browser) as page:
+    async with visitor(browser, user_agent=PERSON) as page:
         await page.goto(case.url)
         assert page.url == f"{platform.origin}/page/thankyou"
         assert len(around.handler.requests(name)) == 1
