@@ -70,7 +70,7 @@ const deadlinePrecision = 100 * time.Millisecond
 
 // failure returns the error of a request for an error of gRPC.
 func (c *Client) failure(ctx context.Context, err error, request proto.Message) *Error {
-	refused := fromRPCError(err, c.connection.target)
+	refused := fromRPCError(err, c.connection.target, c.connection.credentials != nil)
 	deadline, hasDeadline := ctx.Deadline()
 	if refused.Code == codes.DeadlineExceeded && hasDeadline && time.Until(deadline) < deadlinePrecision {
 		<-ctx.Done()

@@ -165,7 +165,7 @@ func (e *Error) Limit() int {
 const errorDomain = "callback"
 
 // fromRPCError returns the error of this package for an error of gRPC.
-func fromRPCError(err error, target string) *Error {
+func fromRPCError(err error, target string, encrypted bool) *Error {
 	refused := status.Convert(err)
 	result := &Error{Code: refused.Code(), Message: refused.Message()}
 	isOurs := false
@@ -185,16 +185,16 @@ func fromRPCError(err error, target string) *Error {
 		}
 	}
 	if !isOurs {
-		result.Message = foreignMessage(result.Code, result.Message, target)
+		result.Message = foreignMessage(result.Code, result.Message, target, encrypted)
 	}
 	return result
 }
 
 // foreignMessage describes a failure of gRPC, of the network, or of another program at the target.
-func foreignMessage(code codes.Code, message, target string) string {
+func foreignMessage(code codes.Code, message, target string, encrypted bool) string {
 	switch code {
 	case codes.Unavailable:
-		return fmt.Sprintf("cannot reach %s: %s%s", target, message, adviceOn(message))
+		return fmt.Sprintf("cannot reach %s: %s%s", target, message, adviceOn(message, encrypted))
 	case codes.DeadlineExceeded:
 		return target + " did not respond in time"
 	case codes.Unimplemented:
@@ -207,13 +207,16 @@ func foreignMessage(code codes.Code, message, target string) string {
 var advice = []struct{ part, text string }{
 	{"HTTP/1.1 header", "the port is one of HTTP/1.1, such as that of the edge or the console: use the gRPC port of the server"},
 	{"does not look like a TLS handshake", "the server does not use TLS: connect without it"},
-	{"error reading server preface", "a server that uses TLS closes a connection without it: if this one does, connect with TLS"},
+	{"error reading server preface", adviceForPlainText},
 }
 
+// adviceForPlainText is what a client that uses TLS cannot change.
+const adviceForPlainText = "a server that uses TLS closes a connection without it: if this one does, connect with TLS"
+
 // adviceOn returns what to change, if a message of gRPC says that the target speaks something else.
-func adviceOn(message string) string {
+func adviceOn(message string, encrypted bool) string {
 	for _, each := range advice {
-		if strings.Contains(message, each.part) {
+		if strings.Contains(message, each.part) && !(encrypted && each.text == adviceForPlainText) {
 			return " (" + each.text + ")"
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc/credentials"
 )
@@ -181,6 +182,9 @@ func readCertificate(certificate, key string) ([]tls.Certificate, error) {
 	pair, err := tls.LoadX509KeyPair(certificate, key)
 	if err != nil {
 		return nil, fmt.Errorf("%s with %s: %w", certificate, key, err)
+	}
+	if ended := pair.Leaf.NotAfter; !time.Now().Before(ended) {
+		return nil, fmt.Errorf("%s: the certificate expired on %s: renew it", certificate, ended.UTC().Format(time.DateOnly))
 	}
 	return []tls.Certificate{pair}, nil
 }

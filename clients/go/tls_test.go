@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -310,5 +311,46 @@ func TestTheErrorOfATargetThatSpeaksSomethingElseHasAdvice(t *testing.T) {
 		if !errors.Is(err, callback.ErrUnavailable) || !strings.Contains(err.Error(), each.advice) {
 			t.Error(err)
 		}
+	}
+}
+
+func TestAClientWithTLSGetsNoAdviceToUseIt(t *testing.T) {
+	ours := newAuthority(t)
+	pair := got(tls.LoadX509KeyPair(ours.issue("server", "localhost")))(t)
+	settings := &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2"}}
+	closing := got(tls.Listen("tcp", "127.0.0.1:0", settings))(t)
+	defer func() { _ = closing.Close() }()
+	go func() {
+		for {
+			accepted, err := closing.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.ReadFull(accepted, make([]byte, len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))) // then the client waits for that of the server
+			_ = accepted.Close()
+		}
+	}()
+	client := got(callback.NewClient(closing.Addr().String(), callback.WithoutRetries(),
+		callback.WithTLSFiles(callback.TLSFiles{CA: ours.file})))(t)
+	defer func() { must(t, client.Close()) }()
+	_, err := client.GetCallback(t.Context(), strings.Repeat("0", 32))
+	if err == nil || !strings.Contains(err.Error(), "server preface") || strings.Contains(err.Error(), "connect with TLS") {
+		t.Error(err)
+	}
+}
+
+func TestACertificateThatHasExpiredIsRefusedAtTheStart(t *testing.T) {
+	ours := newAuthority(t)
+	key := got(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
+	ended := time.Now().Add(-48 * time.Hour)
+	template := &x509.Certificate{SerialNumber: big.NewInt(7), NotBefore: ended.Add(-time.Hour), NotAfter: ended}
+	old := got(x509.CreateCertificate(rand.Reader, template, ours.certificate, &key.PublicKey, ours.key))(t)
+	certificate := ours.write("old.pem", "CERTIFICATE", old)
+	keyFile := ours.write("old.key", "EC PRIVATE KEY", got(x509.MarshalECPrivateKey(key))(t))
+	want := "old.pem: the certificate expired on " + ended.UTC().Format(time.DateOnly) + ": renew it"
+	_, err := callback.NewClient("localhost:1", callback.WithTLSFiles(
+		callback.TLSFiles{CA: ours.file, Cert: certificate, Key: keyFile}))
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Error(err)
 	}
 }

@@ -141,7 +141,7 @@ func TestErrorsAreThoseOfTheVectors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		result, want := fromRPCError(refused.Err(), "server:1"), vector.Error
+		result, want := fromRPCError(refused.Err(), "server:1", false), vector.Error
 		if code.Code(result.Code).String() != want.Code || string(result.Reason) != want.Reason ||
 			result.RetryAfter.Seconds() != want.RetryAfterS || !slices.Equal(result.Violations, want.Violations) ||
 			len(result.Facts) != len(want.Facts) {

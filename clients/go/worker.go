@@ -384,7 +384,7 @@ func (s *workerStream) failure(err error) error {
 	if cause := context.Cause(s.ctx); errors.Is(cause, errWelcomeTimeout) {
 		return cause
 	}
-	return fromRPCError(err, s.worker.connection.target)
+	return fromRPCError(err, s.worker.connection.target, s.worker.connection.credentials != nil)
 }
 
 // sendAll sends the messages to the server, until the stream ends.

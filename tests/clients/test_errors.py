@@ -82,6 +82,7 @@ async def error_of(server, client, answer):
 def test_the_error_of_a_target_that_speaks_something_else_has_advice(message, advice):
     text = str(from_rpc_error(Unreachable(message), "server:1"))
     assert message in text
+    assert "connect with TLS" not in str(from_rpc_error(Unreachable(message), "server:1", encrypted=True))
     assert text.endswith(")" if advice is None and message.endswith(")") else f"{advice})" if advice else message)
 
 

@@ -28,13 +28,20 @@ _PROGRESS_S = 1.0
     "callback replay --activity order-paid --since 2h",
 )
 @click.argument("call_id", metavar="[CALL]", default="")
-@request_options("ListOwnerCallsRequest", "callback_activity", "owner")
+@request_options("ListOwnerCallsRequest", "owner")
+@click.option("--activity", metavar="NAME", default="", help="Replay all dead calls of this activity.")
 @options.since_filter("With --activity: only calls that came")
 @click.option("--dry-run", is_flag=True, help="With --activity: count the calls by what they died of, and replay none.")
 @options.show_secrets
 @with_connection
 def replay(
-    connection: Connection, *, call_id: str, values: dict[str, Any], since: datetime | None, dry_run: bool
+    connection: Connection,
+    *,
+    call_id: str,
+    activity: str,
+    values: dict[str, Any],
+    since: datetime | None,
+    dry_run: bool,
 ) -> None:
     """Run the handler of a recorded call again, or of all dead calls of an activity.
 
@@ -45,7 +52,7 @@ def replay(
     With --activity, a call that is replayed is not dead any more. So the command can be stopped and run again: it goes
     on with the others.
     """
-    activity, owner = values.get("activity", ""), values.get("owner", "")
+    owner = values.get("owner", "")
     if bool(call_id) == bool(activity):
         raise click.UsageError("Give either CALL or --activity.")
     if call_id:

@@ -25,12 +25,13 @@ from callback._reasons import ErrorReason
 _ADVICE = {
     "http1.x": "the port is one of HTTP/1.1, such as that of the edge or the console: use the gRPC port of the server",
     "WRONG_VERSION_NUMBER": "the server does not use TLS: connect without it",
-    **dict.fromkeys(
-        ("Socket closed", "Connection reset by peer"),
-        "a server that uses TLS closes a connection without it: if this one does, connect with TLS",
-    ),
 }
 """What to change, by a part of a message of gRPC."""
+_ADVICE_FOR_PLAIN_TEXT = dict.fromkeys(
+    ("Socket closed", "Connection reset by peer"),
+    "a server that uses TLS closes a connection without it: if this one does, connect with TLS",
+)
+"""The same, for connections without TLS."""
 _DOMAIN = "callback"
 """The `ErrorInfo` domain of a Callback server."""
 _FOREIGN_BY_CODE: Mapping[grpc.StatusCode, type[CallbackError]] = {
@@ -48,12 +49,13 @@ _BY_CODE: Mapping[grpc.StatusCode, type[CallbackError]] = {
 """The classes for a reason of the server that has no class of its own."""
 
 
-def from_rpc_error(error: grpc.RpcError, target: str) -> CallbackError:
+def from_rpc_error(error: grpc.RpcError, target: str, *, encrypted: bool = False) -> CallbackError:
     """Return the `CallbackError` for a gRPC error.
 
     Args:
         error: The error that gRPC raised.
         target: The address of the server, for the message.
+        encrypted: Whether the connection uses TLS.
     """
     info, violations, retry_after = error_details_pb2.ErrorInfo(), list[FieldViolation](), None
     for detail in _details(error):
@@ -69,7 +71,7 @@ def from_rpc_error(error: grpc.RpcError, target: str) -> CallbackError:
             retry_after = retry_info.retry_delay.ToTimedelta()
     code, message = error.code(), error.details() or ""
     if info.domain != _DOMAIN:
-        return _foreign(code, message, target)
+        return _foreign(code, message, target, encrypted=encrypted)
     kind = BY_REASON.get(info.reason) or _BY_CODE.get(code) or CallbackError
     return kind(
         message,
@@ -81,11 +83,11 @@ def from_rpc_error(error: grpc.RpcError, target: str) -> CallbackError:
     )
 
 
-def _foreign(code: grpc.StatusCode, message: str, target: str) -> CallbackError:
+def _foreign(code: grpc.StatusCode, message: str, target: str, *, encrypted: bool) -> CallbackError:
     """Return the error for a failure of gRPC, of the network, or of another program at the target."""
     match code:
         case grpc.StatusCode.UNAVAILABLE:
-            text = f"cannot reach {target}: {message}{_advice(message)}"
+            text = f"cannot reach {target}: {message}{_advice(message, encrypted=encrypted)}"
         case grpc.StatusCode.CANCELLED:  # by a server that stops: this program raises no gRPC error when it cancels
             code, text = grpc.StatusCode.UNAVAILABLE, f"{target} cancelled the request: {message}"
         case grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -97,9 +99,10 @@ def _foreign(code: grpc.StatusCode, message: str, target: str) -> CallbackError:
     return _FOREIGN_BY_CODE.get(code, CallbackError)(text, code=code)
 
 
-def _advice(message: str) -> str:
+def _advice(message: str, *, encrypted: bool) -> str:
     """Return what to change, if a message of gRPC says that the target speaks something else."""
-    return next((f" ({advice})" for part, advice in _ADVICE.items() if part in message), "")
+    texts = _ADVICE if encrypted else _ADVICE | _ADVICE_FOR_PLAIN_TEXT
+    return next((f" ({advice})" for part, advice in texts.items() if part in message), "")
 
 
 def _details(error: grpc.RpcError) -> list[any_pb2.Any]:

@@ -126,7 +126,7 @@ class Transport:
         return backoff.next_pause(error.retry_after)
 
     def _error_from(self, failure: grpc.RpcError) -> CallbackError:
-        error = from_rpc_error(failure, self._target)
+        error = from_rpc_error(failure, self._target, encrypted=self._tls is not None)
         if isinstance(error, UnavailableError):
             with self._opening:
                 self._addresses.failed()

@@ -328,7 +328,7 @@ class Worker:
         if stream.failure is None:
             _log.info("server_draining target=%s", self._target)
             return
-        error = from_rpc_error(stream.failure, self._target)
+        error = from_rpc_error(stream.failure, self._target, encrypted=self._tls is not None)
         if first and (
             isinstance(error, InvalidRequestError | PermissionDeniedError | UnauthenticatedError)
             or error.code is grpc.StatusCode.UNIMPLEMENTED
