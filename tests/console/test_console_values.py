@@ -224,6 +224,40 @@ def test_credentials_in_the_detail_of_a_dead_delivery_are_masked():
     assert call.delivery.failure_detail == "no answer from https://mail.example/?token=***"
 
 
+def test_failures_of_a_handler_are_grouped_by_what_it_said_whatever_the_worker_and_the_order():
+    said = [
+        "ValueError: no order 5 (worker shop-1)", "ValueError: no order 17 (worker shop-2)",
+        "KeyError: 'price' (worker shop-1)", "ValueError: no order 6f2a-11 (worker eu (a))",
+    ]  # fmt: skip
+    calls = [
+        replace(
+            recorded(delivery=Delivery(status=DeliveryStatus.DEAD, failure=failure, failure_detail=detail)),
+            call_id=str(number),
+        )
+        for number, (failure, detail) in enumerate(
+            [*((CallFailure.HANDLER_ERROR, each) for each in said), (CallFailure.HANDLER_LOST, "lost 1")]
+        )
+    ]
+    groups = dead_groups(calls, {"c": CALLBACK}, "")
+    assert {group.all.said: sorted(call.call_id for call, _ in group.calls) for group in groups} == {
+        "ValueError: no order …": ["0", "1", "3"], "KeyError: 'price'": ["2"], None: ["4"],
+    }  # fmt: skip
+    assert "said=KeyError" in groups[1].query or "said=KeyError" in groups[2].query
+
+
+async def test_a_replay_of_a_group_takes_only_those_of_which_the_handler_said_the_same():
+    broken = {"failure": CallFailure.HANDLER_ERROR}
+    server = FailingServer(
+        ["a", "b", "c"],
+        a=broken | {"failure_detail": "no order 5 (worker x)"}, b=broken | {"failure_detail": "no price"},
+        c=broken | {"failure_detail": "no order 7 (worker y)"},
+    )  # fmt: skip
+    group = FailedCalls("ship", CallStatus.FAILED, "failure.HANDLER_ERROR", "orders", "no order …")
+    replay = Replay(group, 2, server)
+    await wait_until(lambda: not replay.is_running)
+    assert (replay.error, sorted(server.replayed)) == ("", ["a", "c"])
+
+
 def test_columns_are_stacked_to_the_height_of_their_values():
     plot = columns([[("a", 3.0), ("b", 1.0)], [("a", 0.0), ("b", 2.0)]])
     assert plot.top == 5

@@ -76,15 +76,15 @@ async def test_a_handler_gets_the_call_of_its_case_and_its_answer_is_the_caller_
     assert (call.labels, call.attempt, call.replayed, call.method) == ({"order": "5"}, 1, False, "post")
 
 
-async def test_the_exception_of_a_handler_is_logged_and_not_sent(services, caplog):
+async def test_the_exception_of_a_handler_is_logged_and_not_sent_and_its_worker_is_named(services, caplog):
     async def broken(_call):
         raise RuntimeError("hunter2")
 
-    async with connected(worker(broken, services.address)):
+    async with connected(worker(broken, services.address, name="orders-7")):
         called = await Called.make(services, "act")
         assert (await refusal(called.answer)).reason == "HANDLER_FAILED"
     call = await called.recorded()
-    assert call.failure_detail == "the handler failed"
+    assert call.failure_detail == "the handler failed (worker orders-7)"
     assert "hunter2" in caplog.text
     assert call.call_id in caplog.text
 

@@ -1,6 +1,8 @@
 """Why a callback or a call is as it is: names of texts, which a page puts into words. Pure."""
 
+import re
 from collections.abc import Iterator
+from typing import Final
 
 from callback import (
     AnswerMode,
@@ -14,11 +16,15 @@ from callback import (
     DeliveryStatus,
     GetGuard,
 )
+from callback.masking import masked
 
 REJECTED = "why.REJECTED.HANDLER"
 """Reason of a delivery that its handler rejected."""
 FAILURES = (CallStatus.FAILED, CallStatus.NOT_STARTED, CallStatus.INTERRUPTED)
 """Statuses of a call that failed: it has no decision of its handler."""
+_WORKER: Final = re.compile(r" \(worker .*\)$")
+_ID: Final = re.compile(r"(?<![\w-])[\w-]*\d[\w-]*(?:[.,:]\d[\w-]*)*", re.ASCII)
+_SAID_CHARS: Final = 200
 
 
 def why_uncalled(callback: Callback) -> str:
@@ -43,6 +49,19 @@ def why_dead(delivery: Delivery | None) -> str:
     """Return why a delivery is dead."""
     failure = delivery.failure if delivery else None
     return f"failure.{failure.value}" if failure else REJECTED
+
+
+def said_by_handler(call: Call) -> str:
+    """Return what a handler that failed has said about a call, for groups of calls.
+
+    It is without credentials, and without what differs from call to call: the name of the worker, and numbers and ids,
+    which become `…`. Empty: no handler failed.
+    """
+    shown = masked(call, "")
+    failed = shown.delivery or shown
+    if failed.failure is not CallFailure.HANDLER_ERROR:
+        return ""
+    return _ID.sub("…", _WORKER.sub("", failed.failure_detail))[:_SAID_CHARS]
 
 
 def why_failed(call: Call, callback: Callback) -> str:

@@ -17,7 +17,7 @@ from callback import (
     CallStatus,
     NotFoundError,
 )
-from callback_triage.reasons import FAILURES, REJECTED, why_dead, why_failed
+from callback_triage.reasons import FAILURES, REJECTED, said_by_handler, why_dead, why_failed
 
 REASONS: Final = (REJECTED, *(f"failure.{each.value}" for each in CallFailure))
 """All reasons why a delivery can be dead: names of texts."""
@@ -43,6 +43,8 @@ class DeadCalls:
     """Their owner. Empty: the person."""
     since: datetime | None = None
     """When the oldest of them came. None: at any time."""
+    said: str | None = None
+    """What their handler has said (`said_by_handler`). None: anything."""
 
     async def pages(self, client: AsyncCallbackClient) -> AsyncIterator[Sequence[Call]]:
         """Yield the calls, newest first, without their bodies. A page can be empty."""
@@ -58,7 +60,7 @@ class DeadCalls:
 
     def _has(self, call: Call) -> bool:
         is_recent = self.since is None or call.start_time >= self.since
-        return is_recent and self.reason in ("", why_dead(call.delivery))
+        return is_recent and self.reason in ("", why_dead(call.delivery)) and self.said in (None, said_by_handler(call))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class FailedCalls:
     """One of `FAILED_REASONS`."""
     owner: str = ""
     """Their owner. Empty: the person."""
+    said: str | None = None
+    """What their handler has said (`said_by_handler`). None: anything."""
 
     async def pages(self, client: AsyncCallbackClient) -> AsyncIterator[Sequence[Call]]:
         """Yield the calls, those of the newest callbacks first, without their bodies. A page can be empty."""
@@ -85,10 +89,13 @@ class FailedCalls:
                 page_token=token,
             )
             found = await newest_failed(client, page.items)
-            yield [call for call, callback in found if why_failed(call, callback) == self.reason]
+            yield [call for call, callback in found if self._has(call, callback)]
             token = page.next_page_token
             if not token:
                 return
+
+    def _has(self, call: Call, callback: Callback) -> bool:
+        return why_failed(call, callback) == self.reason and self.said in (None, said_by_handler(call))
 
 
 async def newest_failed(client: AsyncCallbackClient, callbacks: Sequence[Callback]) -> list[tuple[Call, Callback]]:

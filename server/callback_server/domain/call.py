@@ -41,6 +41,8 @@ class CallFailure(enum.StrEnum):
     WORKERS_LOST = "WORKERS_LOST"
 
 
+MAX_DETAIL_CHARS: Final = 500
+"""The longest description of a failure that is kept."""
 NOT_ASKED: Final = frozenset({CallFailure.HANDLER_UNREACHABLE, CallFailure.NO_HANDLER, CallFailure.TOO_LARGE})
 """The failures after which the handler provably did not start."""
 
@@ -209,7 +211,7 @@ class Outcome(msgspec.Struct, frozen=True):
 def failed(failure: CallFailure, detail: str) -> Outcome:
     """Return the outcome of a call without a decision."""
     status = CallStatus.NOT_STARTED if failure in NOT_ASKED else CallStatus.FAILED
-    return Outcome(status, failure=failure, failure_detail=detail[:500])
+    return Outcome(status, failure=failure, failure_detail=detail[:MAX_DETAIL_CHARS])
 
 
 class Decision(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ from callback import Call, Callback, CallFilter, CallStatus, PausedActivity
 from callback.masking import masked
 from callback_console.live import rendered_once
 from callback_console.request_context import callbacks_of, client, done, page, session, time_of
-from callback_triage.reasons import FAILURES, why_dead, why_failed
+from callback_triage.reasons import FAILURES, said_by_handler, why_dead, why_failed
 from callback_triage.replays import (
     FAILED_REASONS,
     REASONS,
@@ -45,7 +45,7 @@ _MOMENT: Final = timedelta(milliseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Some calls of one activity that died or failed for one reason, with their callbacks, newest first."""
+    """Calls of one activity that died or failed for one reason and of which its handler said the same, newest first."""
 
     all: DeadCalls | FailedCalls
     calls: Sequence[tuple[Call, Callback]]
@@ -54,7 +54,8 @@ class Group:
     def names(self) -> Mapping[str, str]:
         """What names the group in an address or a form."""
         status = {"status": self.all.status.value} if isinstance(self.all, FailedCalls) else {}
-        return {**status, "activity": self.all.activity, "reason": self.all.reason, **_owner(self.all.owner)}
+        said = {"said": self.all.said} if self.all.said else {}
+        return {**status, "activity": self.all.activity, "reason": self.all.reason, **said, **_owner(self.all.owner)}
 
     @property
     def query(self) -> str:
@@ -184,7 +185,13 @@ async def resume() -> ResponseReturnValue:
 def dead_groups(calls: Sequence[Call], callbacks: Mapping[str, Callback], owner: str) -> list[Group]:
     """Return the groups of dead calls, the largest first."""
     return _grouped(
-        (DeadCalls(callbacks[call.case_id].activity, why_dead(call.delivery), owner), call, callbacks[call.case_id])
+        (
+            DeadCalls(
+                callbacks[call.case_id].activity, why_dead(call.delivery), owner, said=said_by_handler(call) or None
+            ),
+            call,
+            callbacks[call.case_id],
+        )
         for call in calls
     )
 
@@ -192,7 +199,13 @@ def dead_groups(calls: Sequence[Call], callbacks: Mapping[str, Callback], owner:
 def failing_groups(found: Iterable[tuple[Call, Callback]], owner: str) -> list[Group]:
     """Return the groups of failed calls, the largest first."""
     return _grouped(
-        (FailedCalls(callback.activity, call.status, why_failed(call, callback), owner), call, callback)
+        (
+            FailedCalls(
+                callback.activity, call.status, why_failed(call, callback), owner, said_by_handler(call) or None
+            ),
+            call,
+            callback,
+        )
         for call, callback in found
     )
 
@@ -218,11 +231,12 @@ def _group(values: Mapping[str, str]) -> DeadCalls | FailedCalls:
     """Return the group that a form or an address names."""
     activity, reason = values.get("activity", ""), values.get("reason", "")
     owner, status = values.get("owner", "").strip(), values.get("status", "")
+    said = values.get("said") or None
     if reason in FAILED_REASONS and status in FAILURES:
-        return FailedCalls(activity, CallStatus(status), reason, owner)
+        return FailedCalls(activity, CallStatus(status), reason, owner, said)
     if reason not in REASONS or status:
         abort(404)
-    return DeadCalls(activity, reason, owner)
+    return DeadCalls(activity, reason, owner, said=said)
 
 
 async def _paused() -> Sequence[PausedActivity] | None:

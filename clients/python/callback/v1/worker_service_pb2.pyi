@@ -105,7 +105,7 @@ class Hello(_message.Message):
     max_calls: _builtins.int
     """max_calls is the number of slots: how many calls the worker handles at the same time. 1 to 1,000."""
     name: _builtins.str
-    """name is a name of the worker for logs. Default empty, at most 200 characters."""
+    """name is a name of the worker for logs and for `failure_detail`. Default empty, at most 200 characters."""
     store_epochs: _builtins.bytes
     """store_epochs is the last `store_epochs` that the worker has received, from any server. Default empty, at most 64 KiB."""
     max_message_bytes: _builtins.int

@@ -190,7 +190,7 @@ class WorkerPool:
                 self._assigned.remove(assignment)
                 self._give_back(call)
             if result.WhichOneof("outcome") == "error":
-                raise HandlerError(CallFailure.HANDLER_ERROR, result.error[:500])
+                raise HandlerError(CallFailure.HANDLER_ERROR, result.error)
             return Reply(result.response, assignment.refuse_answer)
         period = "before the server stopped" if self._is_stopped else f"in {timeout_s:g} s"
         if self._is_too_large(route, call.size) or (call.too_large_at and route not in self._serving):

@@ -13,6 +13,7 @@ from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback.v1 import callback_pb2
 from callback.v1 import worker_service_pb2 as worker_pb2
 from callback_process.logs import get_logger
+from callback_server.domain.call import MAX_DETAIL_CHARS
 from callback_server.handlers.workers.assignment import Assignment
 
 log = get_logger()
@@ -60,7 +61,7 @@ class Worker:
             on_slot_free: Called whenever a slot may have become free.
             notification_activities: The activities whose notifications it handles.
             max_message_bytes: The largest message that it takes, in bytes.
-            name: Its name in the log.
+            name: Its name in the log, and in what is recorded of an error.
             find_refusal: Returns why it may work no longer. None: it may work.
         """
         self.number = next(_numbers)
@@ -132,6 +133,8 @@ class Worker:
                         self._check_waited(assignment)
                     elif not assignment.withdrawn:
                         self._pause()
+                    if message.result.WhichOneof("outcome") == "error":
+                        message.result.error = self._named(message.result.error)
                     assignment.complete(message.result)
                     self._on_slot_free()
                     self._close_if_drained()
@@ -238,6 +241,11 @@ class Worker:
     def _close(self) -> None:
         self._is_closed = True
         self._has_outgoing.set()
+
+    def _named(self, error: str) -> str:
+        """Return what a handler said about its failure, with the name of its worker: its log may say more."""
+        said = f" (worker {self._name})" if self._name else ""
+        return f"{error[: MAX_DETAIL_CHARS - len(said)]}{said}"
 
     def _pause(self) -> None:
         self._is_paused = True
