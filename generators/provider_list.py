@@ -61,7 +61,7 @@ def _notes() -> Iterator[str]:
     yield ""
     for name, each in PROVIDERS.items():
         proof = each.sample.proof or "from the documentation, signed by the test"
-        yield f"- `{name}`: " + (f"<{proof}>" if proof.startswith("https:") else proof)
+        yield f"- `{name}`: {proof}"
 
 
 def _signed(provider: Provider) -> str:

@@ -313,7 +313,13 @@ def test_a_token_can_be_in_its_own_header_or_in_a_parameter(profile_for):
 def test_the_authorization_is_a_scheme_a_space_and_the_token(profile, value):
     token = jwt.encode(CLAIMS, RSA, "RS256")
     refused(profile, request(("Authorization", value.format(token))))
-    profile.verify(request(("authorization", f"bEARER {token}")), URL)
+
+
+@pytest.mark.parametrize("scheme", ["bearer", "BEARER", "bEARER"])
+def test_the_case_of_the_scheme_bearer_means_nothing(profile, scheme):
+    token = jwt.encode(CLAIMS, RSA, "RS256")
+    profile.verify(request(("authorization", f"{scheme} {token}")), URL)
+    assert "not Bearer" in refused(profile, request(("authorization", f"{scheme}s {token}")))
 
 
 @pytest.mark.parametrize(

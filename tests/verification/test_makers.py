@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 from support.keys import ED25519, P256, der, private_pem
+from support.tree import ROOT
 from support.verification import KINDS_WITH_KEYS, NOW, URL, Clock, changed, profile_of, refused, request
 
 from callback_cli.verification.sample_message import sample_message
@@ -288,6 +289,22 @@ CHECKED_ONCE = {
 }  # fmt: skip
 """Providers whose library accepted the sample when it was made, and does not run here: it is large, requires many other
 packages, or takes no other time than that of the machine."""
+
+
+def test_the_page_names_for_each_provider_where_its_message_is_from_with_the_version_that_runs_here():
+    """A library that runs here is named with the version of the lock: the page says what the tests above have seen."""
+    page = (ROOT / "docs" / "provider-list.md").read_text().partition("## Where the messages")[2]
+    sources = dict(re.findall(r"^- `([^`]+)`: (.+)$", page, re.MULTILINE))
+    lock = (ROOT / "requirements" / "dev.lock").read_text()
+    locked = dict(re.findall(r"^([a-z0-9-]+)==([^ ]+)", lock, re.MULTILINE))
+    assert sources.keys() == PROVIDERS.keys()
+    for name, source in sources.items():
+        libraries = re.findall(r"(?:accepted|signed) by (\S+) (\d[\w.]+) \((PyPI|npm|Go|Maven)\)", source)
+        assert libraries or source.startswith(("from the documentation", "from the tests of ")), name
+        versions = {re.sub("[-_.]+", "-", each.lower()): version for each, version, kind in libraries if kind == "PyPI"}
+        known = {each: locked[each] for each in versions if each in locked}
+        assert known == {each: versions[each] for each in known}, name
+        assert bool(known) == (name in MAKERS), name
 
 
 def test_each_provider_that_a_library_proves_is_here():

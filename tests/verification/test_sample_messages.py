@@ -9,8 +9,10 @@ import pytest
 from support.keys import ED25519, P256, P521, RSA, pem, private_pem
 from support.verification import KEY_KINDS, Clock, profile_of, refused
 
+from callback_cli.senders import _Request
 from callback_cli.verification.browser_returns import RETURNS
 from callback_cli.verification.sample_message import SampleError, sample_message
+from callback_cli.verification.trial import read_request
 from callback_server.verification.providers import PROVIDERS
 
 NOW = 1_800_000_000
@@ -64,6 +66,17 @@ def test_the_profile_of_a_provider_verifies_its_message(name, tmp_path):
     if found[0].message_id and PROVIDERS[name].profile.get("id") != "body-hash":
         assert found[0].message_id != found[1].message_id
     assert any(header.lower() == "content-type" for header, _ in first.headers) == bool(first.body)
+
+
+@pytest.mark.parametrize("scheme", ["https", "http"])
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_what_a_dry_run_prints_is_the_message_of_the_provider(name, scheme, tmp_path):
+    url = f"{scheme}://127.0.0.1:8080/cb/3fae4a0e-6c0f-4d0a-9f6b-5d2b6a3f8c11"
+    made = sample_message(name, url, secrets_of(name)[0], NOW, values=values_of(name))
+    printed = _Request(made.url, made.method.upper(), made.headers, made.body).as_bytes()
+    request, found_url = read_request(printed)
+    assert found_url == made.url
+    verifying(name, tmp_path).verify(request, found_url)
 
 
 @pytest.mark.parametrize("name", [name for name, each in PROVIDERS.items() if each.sample.time])

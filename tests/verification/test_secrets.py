@@ -94,6 +94,11 @@ def test_missing_or_repeated_values_are_refused(in_header, in_query, basic):
     assert refused(basic, request(("authorization", f"Bearer {SECRET}"))) == "the authorization is not Basic"
 
 
+@pytest.mark.parametrize("scheme", ["basic", "BASIC"])
+def test_the_case_of_the_scheme_basic_means_nothing(basic, scheme):
+    basic.verify(request(("authorization", credentials(f"j\u00f6rg:{SECRET}").replace("Basic", scheme))), URL)
+
+
 def test_a_form_does_not_count_as_a_query(in_query):
     form = ("content-type", "application/x-www-form-urlencoded")
     assert refused(in_query, request(form, body=b"key=" + SECRET.encode())) == "the parameter is missing"
