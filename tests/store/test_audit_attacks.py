@@ -18,7 +18,7 @@ from callback_server.access import audit_log as audit_log_module
 from callback_server.access.audit_log import AuditLog
 from callback_server.access.principals import PrincipalEntry, Principals
 from callback_server.domain.audit import NO_ENTRIES, AuditAction, AuditKey, Change, Head, StoredEntry, decode_entry
-from callback_server.domain.audit_check import KnownHead
+from callback_server.domain.audit_check import MAX_PROBLEMS, KnownHead
 from callback_server.store import keys
 from callback_server.store.queries.read_audit import read_audit
 from callback_server.store.transitions.append_audit import append_audit
@@ -278,6 +278,83 @@ async def test_what_has_not_the_form_of_an_entry_is_altered(world, how):
     assert await world.found(world.server()) == {"ALTERED"}
     world.wait(days=RETENTION_DAYS + 1)
     assert await world.retention(world.server()) == 0
+
+
+@row("changes a chain again and again while it is verified")
+@pytest.mark.parametrize("other", ["made up", "an older one"])
+async def test_a_verification_ends_although_somebody_changes_the_start_at_each_read(world, monkeypatch, limits, other):
+    limits(audit_log_module, LIMIT=2)
+    server, starts = world.server(), []
+    for _ in range(2):
+        await world.change(server, 2)
+        world.wait(days=RETENTION_DAYS + 1)
+        await world.change(server, 1)
+        assert await world.retention(server) > 0
+        starts.append((await world.saved()).start)
+    await world.change(server, 6)
+    others = [starts[1], starts[0] if other == "an older one" else world.made_up_start(NO_ENTRIES)]
+    reads = []
+
+    async def read(scripts, chain, after, *, limit=2):
+        part = await read_audit(scripts, chain, after, limit=limit)
+        reads.append(after)
+        await world.client.set(START_KEY, others[len(reads) % 2])
+        return part
+
+    monkeypatch.setattr(audit_log_module, "read_audit", read)
+    assert "ALTERED" in await world.found(world.server())
+    assert len(reads) < 20
+
+
+async def test_a_verification_ends_although_somebody_adds_entries_at_each_read(world, monkeypatch, limits):
+    limits(audit_log_module, LIMIT=2)
+    server = world.server()
+    await world.change(server, 5)
+    reads = []
+
+    async def read(scripts, chain, after, *, limit=2):
+        part = await read_audit(scripts, chain, after, limit=limit)
+        reads.append(after)
+        for _ in range(2):
+            await world.client.xadd(ENTRIES_KEY, {"entry": "{}", "mac": "-"})
+        return part
+
+    monkeypatch.setattr(audit_log_module, "read_audit", read)
+    await world.server().verify(CHAIN, ())
+    assert len(reads) == 3
+    assert await world.found(world.server()) == {"ALTERED"}
+
+
+async def test_a_verification_goes_on_behind_what_retention_deletes_meanwhile(world, monkeypatch, limits):
+    limits(audit_log_module, LIMIT=2)
+    server = world.server()
+    await world.change(server, 4)
+    world.wait(days=RETENTION_DAYS + 1)
+    await world.change(server, 5)
+    reads = []
+
+    async def read(scripts, chain, after, *, limit=2):
+        part = await read_audit(scripts, chain, after, limit=limit)
+        reads.append(after)
+        if len(reads) == 1:
+            monkeypatch.setattr(audit_log_module, "read_audit", read_audit)
+            await world.retention(server)
+            monkeypatch.setattr(audit_log_module, "read_audit", read)
+        return part
+
+    monkeypatch.setattr(audit_log_module, "read_audit", read)
+    assert await world.found(world.server()) == set()
+    assert reads.count(None) > 1  # it began again
+
+
+async def test_a_verification_keeps_as_many_problems_as_it_reports(world):
+    server = world.server()
+    await world.change(server, 1)
+    for number in range(3 * MAX_PROBLEMS):
+        key = b"x" * 32 if number % 2 else None
+        items, _ = world.made_up(1, after=Head(number + 1, "", 0, "-"), key=key)
+        await world.client.xadd(ENTRIES_KEY, items[0][1])
+    assert len((await world.server().verify(CHAIN, ())).problems) == MAX_PROBLEMS
 
 
 @row("removes the newest entries, while a server runs that knows of them")

@@ -173,32 +173,49 @@ class AuditLog:
         Raises:
             StoreError: The store did not answer.
         """
-        result = None
-        while result is None:
-            result = await self._checked(chain, kept)
+        result: ChainResult | int = 0
+        while isinstance(result, int):
+            result = await self._checked(chain, kept, result)
         if result.problems:
             metrics.AUDIT_PROBLEMS.labels("not_verified").inc()
             log.warning("audit_not_verified", chain=chain, problems=len(result.problems), first=result.problems[0].text)
         return result
 
-    async def _checked(self, chain: int, kept: Sequence[KnownHead]) -> ChainResult | None:
-        """Verify a chain. None: retention has deleted entries meanwhile."""
+    async def _checked(self, chain: int, kept: Sequence[KnownHead], deleted: int) -> ChainResult | int:
+        """Verify as many entries of a chain as there are now.
+
+        Who changes the store meanwhile cannot make this last: it ends behind that number of entries, and begins again
+        only behind a start that is proven, and later than each one before.
+
+        Args:
+            chain: The chain.
+            kept: Heads that were kept outside of the store.
+            deleted: The newest entry that retention is known to have deleted. 0: none.
+
+        Returns:
+            The result, or the newest entry that retention has deleted meanwhile.
+        """
         seen = [heads[chain] for heads in (self._heads, self._seen, self._lost) if chain in heads]
         known = [KnownHead(head.sequence, head.digest, head.place_ms, is_kept=False) for head in seen if head.sequence]
         check, after = ChainCheck(chain, self._key, [*kept, *known]), None
-        start = None
+        part = await read_audit(self._scripts, chain, after)
+        start, left = part.start, part.length
+        self._begin(check, start)
         while True:
-            part = await read_audit(self._scripts, chain, after)
-            if start is None:
-                start = part.start
-                self._begin(check, start)
-            elif part.start != start:
-                return None
             for stored in part.entries:
                 check.add(stored)
-            if len(part.entries) < LIMIT:
+            left -= len(part.entries)
+            if len(part.entries) < LIMIT or left <= 0:
                 return check.result()
             after = part.entries[-1].place
+            part = await read_audit(self._scripts, chain, after)
+            if part.start != start:
+                then, now = self._proven_start(chain, start), self._proven_start(chain, part.start)
+                deleted = max(deleted, 0 if then is None else then.sequence)
+                if now is not None and now.sequence > deleted and (not start or then is not None):
+                    return now.sequence
+                check.add_altered_start()
+                start = part.start
 
     @staticmethod
     def _begin(check: ChainCheck, start: bytes) -> None:

@@ -125,6 +125,10 @@ class ChainCheck:
             said_of = f"the record that the chain begins behind entry {said.sequence} has"
             self._report(ProblemKind(verdict), said.sequence, f"{said_of} {_WITHOUT[verdict]}")
 
+    def add_altered_start(self) -> None:
+        """Take that the start is another one than at the beginning, and none that retention has stored since."""
+        self._report(ProblemKind.ALTERED, 0, "the record of where the chain begins was changed meanwhile")
+
     def add(self, stored: StoredEntry) -> None:
         """Check the next entry."""
         self._count += 1
@@ -171,7 +175,7 @@ class ChainCheck:
     def _add_unproven(self, verdict: Verdict, sequence: int) -> None:
         if self._unproven and self._unproven[-1][0] is verdict and self._unproven[-1][2] + 1 >= sequence:
             self._unproven[-1] = (verdict, self._unproven[-1][1], sequence)
-        else:
+        elif len(self._unproven) < MAX_PROBLEMS:
             self._unproven.append((verdict, sequence, sequence))
 
     def _misplaced(self, entry: AuditEntry, stored: StoredEntry, *, is_next: bool) -> str:
@@ -197,7 +201,7 @@ class ChainCheck:
         for verdict, first, last in self._unproven:
             has = "has" if first == last else "have"
             self._report(ProblemKind(verdict), first, f"{_entries(first, last)} {has} {_WITHOUT[verdict]}")
-        return ChainResult(self._chain, self._count, self._first, head, tuple(self._problems[:MAX_PROBLEMS]))
+        return ChainResult(self._chain, self._count, self._first, head, tuple(self._problems))
 
     def _compare(self, known: KnownHead, newest: int) -> None:
         """Report how the chain contradicts a head that it had."""
@@ -218,7 +222,8 @@ class ChainCheck:
             self._report(ProblemKind.MISSING, sequence, text)
 
     def _report(self, kind: ProblemKind, sequence: int, text: str) -> None:
-        self._problems.append(Problem(kind, sequence, text))
+        if len(self._problems) < MAX_PROBLEMS:
+            self._problems.append(Problem(kind, sequence, text))
 
 
 def _entries(first: int, last: int) -> str:

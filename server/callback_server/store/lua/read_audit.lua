@@ -6,12 +6,13 @@
 -- ARGV:
 ---@param after string the id of an entry, '' = from the oldest on
 ---@param limit number
--- Returns: the start ('' = none); the items; the newest item in a list (empty = none).
+-- Returns: the start ('' = none); the items; the newest item in a list (empty = none); how many items the chain has.
 -- @arguments
 
 local start = redis.pcall('GET', audit_start_key()) or ''
 if type(start) == 'table' then start = '?' end
 local kind = redis.call('TYPE', audit_key()).ok
-if kind ~= 'stream' and kind ~= 'none' then return {start, {{'0-0', {}}}, {{'0-0', {}}}} end
+if kind ~= 'stream' and kind ~= 'none' then return {start, {{'0-0', {}}}, {{'0-0', {}}}, 1} end
 local items = redis.call('XRANGE', audit_key(), after == '' and '-' or '(' .. after, '+', 'COUNT', limit)
-return {start, items, redis.call('XREVRANGE', audit_key(), '+', '-', 'COUNT', 1)}
+local newest = redis.call('XREVRANGE', audit_key(), '+', '-', 'COUNT', 1)
+return {start, items, newest, redis.call('XLEN', audit_key())}

@@ -23,6 +23,8 @@ class AuditPart:
     entries: list[StoredEntry]
     newest: StoredEntry | None
     """The newest entry of the chain. None: there is none."""
+    length: int
+    """How many entries the chain has."""
 
 
 async def read_audit(scripts: Scripts, chain: int, after: Place | None, *, limit: int = LIMIT) -> AuditPart:
@@ -32,6 +34,6 @@ async def read_audit(scripts: Scripts, chain: int, after: Place | None, *, limit
         StoreError: The store did not answer.
     """
     after_id = "" if after is None else str(after)
-    start, items, newest = await scripts.run_on(SCRIPT, keys.audit_tag(chain), after=after_id, limit=limit)
+    start, items, newest, length = await scripts.run_on(SCRIPT, keys.audit_tag(chain), after=after_id, limit=limit)
     entries = [StoredEntry.parse(*item) for item in items]
-    return AuditPart(start, entries, StoredEntry.parse(*newest[0]) if newest else None)
+    return AuditPart(start, entries, StoredEntry.parse(*newest[0]) if newest else None, length)
