@@ -365,6 +365,22 @@ async def test_a_request_of_another_user_is_no_repeat_and_one_with_another_passw
     assert [bool(each) for each in call_ids] == [True, False, True, False]
 
 
+@pytest.mark.parametrize(
+    ("place", "sent"),
+    [
+        ({"parameter": "key"}, lambda secret, order: {"request_query_string": f"key={secret}&order={order}",
+            "request_query": [{"name": "key", "value": secret}, {"name": "order", "value": order}]}),
+        ({"pointer": "/key"}, lambda secret, order: {"body": json.dumps({"key": secret, "order": order}).encode()}),
+    ],
+)  # fmt: skip
+async def test_a_request_with_another_secret_in_its_query_or_body_is_a_repeat(up, tmp_path, place, sent):
+    up.profiles["it"] = profile_of(tmp_path, "old", "new", kind="shared-secret", **place)
+    made = await generate(up, allow_multiple_calls=True, repeat_window={"seconds": 600})
+    given = [("old", "1"), ("new", "1"), ("new", "2"), ("old", "2")]
+    call_ids = [(await up.services.call(made, **sent(*each))).call_id for each in given]
+    assert [bool(each) for each in call_ids] == [True, False, True, False]
+
+
 async def test_a_message_lasts_as_long_as_its_window_and_not_a_moment_longer(up):
     made = await generate(up, activity="record", allow_multiple_calls=True)
     up.profiles["it"] = Broken("", verified=VerifiedMessage("m1", 600_000))

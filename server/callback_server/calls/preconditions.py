@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from callback_process.logs import get_logger
 from callback_server import errors, metrics
 from callback_server.calls.pending_call import PendingCall
-from callback_server.domain.call import message_digest
+from callback_server.domain.call import Request, RequestIdentity, identity_of, message_digest
 from callback_server.domain.case import Prompt
 from callback_server.domain.guard import RequestIntent, by_agent, choice_of, confirmed
 from callback_server.domain.url import request_url
@@ -153,9 +153,17 @@ def _verified(pending: PendingCall, name: str, profile: Profile, url: str) -> Pe
     if pending.intent is RequestIntent.OPTIONS:
         return replace(pending, verification=Verification(profile=name))
     message = profile.verify(pending.request, url)
-    request = replace(profile.redacted(pending.request), verification_profile=name, message_id=message.message_id)
-    sent = pending.sent.of_sender(message.sender)
+    redacted = profile.redacted(pending.request)
+    sent = _identity(pending, redacted).of_sender(message.sender)
+    request = replace(redacted, verification_profile=name, message_id=message.message_id)
     if not message.message_id or message.window_ms <= 0:
         return replace(pending, request=request, sent=sent, verification=Verification(profile=name))
     digest = message_digest(message.message_id, message.sender)
     return replace(pending, request=request, sent=sent, verification=Verification(name, digest, message.window_ms))
+
+
+def _identity(pending: PendingCall, redacted: Request) -> RequestIdentity:
+    """Return the identity of a request without the secret in its query or body, whichever of several it is."""
+    given = pending.request
+    is_as_sent = redacted.body == given.body and redacted.query_string == given.query_string
+    return pending.sent if is_as_sent else identity_of(redacted)
