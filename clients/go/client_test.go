@@ -247,13 +247,38 @@ func TestAHeldCallIsAnsweredByAnotherService(t *testing.T) {
 	}
 }
 
-func TestAReminderReachesTheHandlerOfNotifications(t *testing.T) {
-	made := generate(t, "worked", callback.Text(""), callback.WithRemindAfter(time.Second), callback.WithNotify(callback.OfReminder))
-	until(t, func() bool {
-		found := got(system.Client.GetCallback(t.Context(), made.CaseID))(t)
-		return found.Status == callback.CallbackClosed && len(found.Notifications) == 1 &&
-			found.Notifications[0].Reason == callback.OfReminder && found.Notifications[0].Delivery.Status == callback.DeliveryDelivered
+func TestThreeDaysPassAtOnceInATest(t *testing.T) {
+	const day = 24 * time.Hour
+	reasons := make(chan callback.CallReason, 2)
+	var handlers callback.Handlers
+	handlers.Handle("approval", func(context.Context, *callback.Call) (callback.Answer, error) { return callback.Accept(nil), nil })
+	handlers.HandleNotification("approval", func(_ context.Context, notification *callback.Notification) (callback.Answer, error) {
+		reasons <- notification.Reason
+		return callback.Answer{}, nil
 	})
+	system := callbacktest.New(t, &handlers)
+	made := got(system.Client.GenerateCallbackURL(t.Context(), "approval", callback.Text("thanks"), callback.WithTimeToLive(4*day),
+		callback.WithRemindAfter(3*day), callback.WithNotify(callback.OfReminder, callback.OfExpiry)))(t)
+	must(t, system.Advance(3*day))
+	if reason := receive(t, reasons); reason != callback.OfReminder {
+		t.Fatal(reason)
+	}
+	repeated := got(system.Client.GenerateCallbackURL(t.Context(), "approval", callback.Text("thanks"), callback.WithRepeatWindow(day)))(t)
+	for _, expected := range []int{200, 200, 410} {
+		if reply := replyOf(system.HTTP.Get(repeated.URL))(t); reply.status != expected {
+			t.Fatal(reply.status, expected)
+		}
+		must(t, system.Advance(day/2+time.Millisecond))
+	}
+	if reason := receive(t, reasons); reason != callback.OfExpiry {
+		t.Fatal(reason)
+	}
+	if found := got(system.Client.GetCallback(t.Context(), made.CaseID))(t); found.CloseReason != callback.ClosedExpired {
+		t.Fatal(found.CloseReason)
+	}
+	if err := system.Advance(0); err == nil {
+		t.Fatal("moved by nothing")
+	}
 }
 
 func TestACallbackIsExtendedAndClosed(t *testing.T) {

@@ -6,7 +6,8 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from callback_launcher.child import Child
@@ -15,7 +16,7 @@ from callback_process import logs
 from callback_process.addresses import Address, parse_bind
 from callback_process.settings import SettingsError
 from callback_process.stop import stop_on_signals
-from callback_up import children, data
+from callback_up import children, data, moved_time
 from callback_up.demo import make_demo
 from callback_up.people import readable
 from callback_up.ports import reserve
@@ -30,6 +31,7 @@ def run(
     has_console: bool = True,
     demo: bool = False,
     until_eof: bool = False,
+    has_test_clock: bool = False,
     box_url: str | None = None,
     platform_url: str | None = None,
     as_json: bool | None = None,
@@ -49,6 +51,8 @@ def run(
         has_console: Whether there is a console.
         demo: Generate two callbacks when ready, and print how to try them.
         until_eof: Also stop when standard input ends.
+        has_test_clock: As `until_eof`, and lines on standard input move the clock (see moved_time.py). The data must be
+            new.
         box_url: The base of the generated URLs; None means the setting, else the address of the edge.
         platform_url: The base of redirects to `/path`; None means the setting.
         as_json: Whether the logs and the ready line are JSON. None: the logs are, unless standard error is a terminal,
@@ -81,6 +85,8 @@ def run(
     try:
         with contextlib.ExitStack() as held:
             directory = held.enter_context(data.open_directory(data_dir or data.default_path()))
+            if has_test_clock:
+                moved_time.require_new(directory.store)
             taken = list[Address]()
 
             def take(option: str, bind: str) -> Address:
@@ -99,9 +105,10 @@ def run(
             grpc_address = take("--grpc", server_settings.grpc_bind)
             store = children.store(directory)
             of_server = children.server_settings(server_settings, directory, edge_address)
+            server = serving(server_settings, GRPC_BIND=grpc_address, **of_server)
             kept = [
                 store,
-                serving(server_settings, GRPC_BIND=grpc_address, **of_server),
+                server,
                 serving(edge_settings, BIND=edge_address, SERVER_TARGET=grpc_address),
             ]
             ready = {"edge": str(edge_address), "grpc": str(grpc_address)}
@@ -111,26 +118,32 @@ def run(
                 ready["console"] = str(address)
             on_line = _print_readable if for_people else None
             supervisor = Supervisor(kept, inherit=[directory.lock], on_line=on_line)
-            asyncio.run(
-                _run(
-                    supervisor, _ready_line(ready, as_json=bool(as_json)), grpc_address, demo=demo, until_eof=until_eof
-                )
-            )
+            obey = partial(moved_time.obey, directory=directory, server=server) if has_test_clock else None
+            line = _ready_line(ready, as_json=bool(as_json))
+            asyncio.run(_run(supervisor, line, grpc_address, demo=demo, until_eof=until_eof, obey=obey))
     except LaunchError as error:
         _print_error(str(error))
         return error.exit_code
     return 0
 
 
-async def _run(supervisor: Supervisor, ready: str, grpc: Address, *, demo: bool, until_eof: bool) -> None:
+async def _run(
+    supervisor: Supervisor,
+    ready: str,
+    grpc: Address,
+    *,
+    demo: bool,
+    until_eof: bool,
+    obey: Callable[[str], str] | None,
+) -> None:
     async def when_ready() -> None:
         print(ready, flush=True)  # noqa: T201  # the ready line, for the caller
         if demo:
             print(await make_demo(grpc), flush=True)  # noqa: T201  # the output of --demo
 
     stopping = stop_on_signals()
-    if until_eof:
-        _set_at_eof(stopping)
+    if until_eof or obey is not None:
+        _set_at_eof(stopping, obey)
     await supervisor.run(stopping, when_ready)
 
 
@@ -145,17 +158,22 @@ def _print_readable(line: str) -> None:
     sys.stderr.flush()
 
 
-def _set_at_eof(stopping: asyncio.Event) -> None:
+def _set_at_eof(stopping: asyncio.Event, obey: Callable[[str], str] | None) -> None:
     """Set the event when standard input ends, as it does when the process at its other end ends.
 
-    Read in a thread, because an event loop cannot wait for every kind of file.
+    Read in a thread, because an event loop cannot wait for every kind of file. `obey` gets each line before that, and
+    returns the one to print.
     """
     loop = asyncio.get_running_loop()
 
     def read() -> None:
         with contextlib.suppress(OSError):  # it is closed or unreadable
-            while os.read(0, 4096):
-                pass
+            unread = b""
+            while read := os.read(0, 4096):
+                if obey is not None:
+                    *lines, unread = (unread + read).split(b"\n")
+                    for line in lines:
+                        print(obey(line.decode(errors="replace")), flush=True)  # noqa: T201  # the caller waits for it
         with contextlib.suppress(RuntimeError):  # the loop has ended already
             loop.call_soon_threadsafe(stopping.set)
 

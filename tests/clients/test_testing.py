@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import signal
 import socket
@@ -308,17 +309,41 @@ def test_a_handler_is_replaced_inside_a_block(system, url):
     assert system.visit(url).json()["method"] == "get"
 
 
-def test_a_reminder_reaches_the_handler_of_notifications_and_no_handler_of_calls(system):
+def test_a_reminder_after_three_days_and_the_expiry_reach_the_handler_of_notifications_at_once(system):
     async def surprised(call):
         pytest.fail(f"a call: {call}")
 
     with system.handling("echo", surprised):
         made = system.client.generate_callback_url(
-            "echo", Response(), remind_after=[timedelta(seconds=1)], notify=[CallReason.REMINDER]
+            "echo",
+            Response(),
+            time_to_live=timedelta(days=4),
+            remind_after=[timedelta(days=3)],
+            notify=[CallReason.REMINDER, CallReason.EXPIRY],
         )
-        reminder = notifications.get(timeout=DEADLINE_S)
-    assert (reminder.case_id, reminder.reason) == (made.case_id, CallReason.REMINDER)
-    assert system.client.get_callback(made.case_id).call_count == 0
+        for reason, status in ((CallReason.REMINDER, CallbackStatus.OPEN), (CallReason.EXPIRY, CallbackStatus.CLOSED)):
+            system.advance(timedelta(days=3))
+            notification = notifications.get(timeout=DEADLINE_S)
+            assert (notification.case_id, notification.reason) == (made.case_id, reason)
+            found = system.client.get_callback(made.case_id)
+            assert (found.status, found.call_count) == (status, 0)
+
+
+async def test_the_window_of_repeats_ends_when_the_clock_is_moved(system):
+    made = system.client.generate_callback_url("echo", Response(), repeat_window=timedelta(hours=1))
+    for status in (200, 200, 410):
+        assert system.send(made.url, b"the same").status == status
+        await system.async_advance(timedelta(minutes=31))
+    with pytest.raises(ValueError, match="at least a millisecond"):
+        system.advance(timedelta(0))
+    with pytest.raises(RuntimeError, match="after the year 2286"):
+        system.advance(timedelta.max)
+
+
+def test_the_clock_of_data_that_exists_is_not_moved(tmp_path):
+    (tmp_path / "data" / "store" / "appendonlydir").mkdir(parents=True)
+    with pytest.raises(SystemStartError, match="needs a new data directory"), running_system(directory=tmp_path):
+        pass
 
 
 def test_an_invalid_replacement_is_refused_at_once(system):
@@ -388,7 +413,7 @@ def test_a_missing_package_is_reported(tmp_path, monkeypatch):
     (tmp_path / "structlog.py").write_text(
         "raise ModuleNotFoundError(\"No module named 'structlog'\", name='structlog')"
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     with pytest.raises(SystemStartError, match=re.escape("with its extra [up]")), running_system():
         pass
 

@@ -69,6 +69,7 @@ MAY_IMPORT = as_sets({
     "callback_shared.certificate_names": "cryptography",
     "callback_triage": "callback",
     "callback_up": f"{RPC} {SETTINGS} callback_launcher structlog",
+    "callback_up.moved_time": "callback_launcher callback_server.store redis callback_up",
 })  # fmt: skip
 """Allowed imports, besides the package itself and the standard library. The longest matching name applies."""
 
@@ -142,7 +143,7 @@ LAYERS = as_sets({
     "callback_server": "callback.v1 callback_process callback_shared",
     "callback_edge": "callback.v1 callback_process callback_shared",
     "callback_launcher": "callback_process",
-    "callback_up": "callback.v1 callback_launcher callback_process",
+    "callback_up": "callback.v1 callback_launcher callback_process callback_server",
     "callback_prove": "callback callback_launcher callback_process",
     "callback_conform": "callback.v1",
     "callback_triage": "callback",

@@ -9,6 +9,7 @@ import pytest
 from support.wait import wait_until
 
 from callback_process.tasks import TaskSet
+from callback_server.calls import sweeper as sweeper_module
 from callback_server.calls.sweeper import Sweeper
 from callback_server.domain import ids
 from callback_server.domain.call import CallStatus, Grant
@@ -85,6 +86,26 @@ async def test_a_broken_case_does_not_block_the_timeouts_of_others(cases, plain)
         await wait_until(closed, what="all closed")
         tasks.start(sweeper.run_retention())
         await wait_until(dropped, what="all deleted")
+
+
+async def test_a_sweeper_that_is_woken_sweeps_without_waiting_for_its_interval(cases, limits):
+    limits(sweeper_module, SWEEP_INTERVAL_S=3600)
+    sweeper = Sweeper(cases.scripts, Recording(), retention_ms=60_000, deliveries_due=print, notifications_due=print)
+
+    async def closed(case):
+        return (await read_case(cases.scripts, case.id)).status is CaseStatus.CLOSED
+
+    first = await cases.new(partition=0, time_to_live_ms=1)
+    async with TaskSet() as tasks:
+        tasks.start(sweeper.run_sweeps())
+        await wait_until(lambda: closed(first), what="the first sweep")
+        second = await cases.new(partition=0, time_to_live_ms=1)
+
+        async def closed_by_another_sweep():
+            sweeper.wake()
+            return await closed(second)
+
+        await wait_until(closed_by_another_sweep, what="another sweep")
 
 
 async def test_cases_that_wait_for_a_delivery_do_not_block_the_retention_of_others(cases, limits):

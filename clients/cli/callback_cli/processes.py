@@ -53,6 +53,13 @@ config_option = click.option(
     help="Also stop at end of file on standard input. For programs that start this command.",
 )
 @click.option(
+    "--test-clock",
+    "has_test_clock",
+    is_flag=True,
+    help="For tests, with new data: as --until-eof, and each line `advance MILLISECONDS` there moves the time of all "
+    "callbacks forward. The line `advanced` says that what was due has happened.",
+)
+@click.option(
     "--json/--no-json",
     "as_json",
     default=None,

@@ -12,6 +12,8 @@
 //	made, err := system.Client.GenerateCallbackURL(ctx, "order-paid", callback.Redirect(""))
 //	reply, err := system.Browser.Get(made.URL + "?status=paid")
 //
+// Its Advance moves the time of all callbacks forward, so a reminder after three days is a matter of milliseconds.
+//
 // It runs the command line of Callback, which is a Python package: the environment variable CALLBACK_COMMAND has its
 // command, such as "/opt/callback/bin/callback". The default is callback, on the path.
 package callbacktest
@@ -30,6 +32,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -60,7 +63,10 @@ type System struct {
 	// Log is the file with the log of the processes.
 	Log string
 
-	stop []func() error
+	stop      []func() error
+	advancing sync.Mutex
+	input     io.Writer
+	output    *bufio.Reader
 }
 
 // Option is an option of [Start] and [New].
@@ -150,6 +156,30 @@ func (s *System) Stop() error {
 	return errors.Join(problems...)
 }
 
+// Advance moves the time of all callbacks forward, by at least a millisecond, within milliseconds. When it returns,
+// callbacks have expired, the windows of repeats are over, and reminders are handed out: wait for what their handlers do.
+// A delivery that is due is tried again, and data past its retention will be deleted. A call that runs ends as
+// INTERRUPTED if its lease is over by then. The time cannot be moved back. Signatures, tokens and certificates keep to the
+// real time.
+func (s *System) Advance(by time.Duration) error {
+	if by < time.Millisecond {
+		return fmt.Errorf("callbacktest: the time is moved by at least a millisecond, not by %s", by)
+	}
+	s.advancing.Lock()
+	defer s.advancing.Unlock()
+	if _, err := fmt.Fprintf(s.input, "advance %d\n", by.Milliseconds()); err != nil {
+		return fmt.Errorf("callbacktest: the system has stopped: %w", err)
+	}
+	said, err := s.output.ReadString('\n')
+	if err != nil {
+		return fmt.Errorf("callbacktest: the system has stopped: %w", err)
+	}
+	if said != "advanced\n" {
+		return fmt.Errorf("callbacktest: the time was %s", strings.TrimSpace(said))
+	}
+	return nil
+}
+
 func (s *System) onStop(stop func() error) { s.stop = append(s.stop, stop) }
 
 // up runs callback up, and returns the address of the edge.
@@ -167,7 +197,7 @@ func (s *System) up(directory, config string) (edge string, err error) {
 		return "", err
 	}
 	defer func() { _ = log.Close() }()
-	arguments := append(command[1:], "up", "--until-eof", "--data-dir="+filepath.Join(directory, "data"),
+	arguments := append(command[1:], "up", "--test-clock", "--data-dir="+filepath.Join(directory, "data"),
 		"--edge=127.0.0.1:0", "--grpc=127.0.0.1:0", "--no-console", "--config="+configFile)
 	process := exec.Command(command[0], arguments...)
 	process.Stderr = log
@@ -196,7 +226,8 @@ func (s *System) up(directory, config string) (edge string, err error) {
 	})
 	late := time.AfterFunc(startLimit, func() { _ = process.Process.Kill() })
 	defer late.Stop()
-	line, _ := bufio.NewReader(output).ReadString('\n')
+	s.input, s.output = input, bufio.NewReader(output)
+	line, _ := s.output.ReadString('\n')
 	found := ready.FindStringSubmatch(line)
 	if found == nil {
 		return "", fmt.Errorf("callbacktest: the system did not start. The last lines of its log:\n%s", s.lastLines())

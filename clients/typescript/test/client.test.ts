@@ -187,14 +187,34 @@ describe("a client", () => {
 
   test("gets reminders in the handlers of notifications", async () => {
     const given = { notify: ["REMINDER"], remindAfterMs: [1_000] } as const;
-    const cases = [];
-    for (const activity of ["order", "pushed"]) {
-      cases.push((await client.generateCallbackUrl(activity, new Response("x"), given)).caseId);
+    const made = await client.generateCallbackUrl("pushed", new Response("x"), given);
+    await until(() => notified.has(made.caseId));
+    assert.deepEqual(notified.get(made.caseId), ["REMINDER"]);
+  });
+
+  test("lets three days pass at once in a test", async () => {
+    const dayMs = 24 * 3_600_000;
+    const seen: string[] = [];
+    const handlers = new Handlers()
+      .activity("approval", () => new Response("thanks"))
+      .notification("approval", ({ reason }) => void seen.push(reason));
+    await using own = await startSystem({ handlers, logger: events });
+    const made = await own.client.generateCallbackUrl("approval", new Response(), {
+      timeToLiveMs: 4 * dayMs,
+      remindAfterMs: [3 * dayMs],
+      notify: ["REMINDER", "EXPIRY"],
+    });
+    await own.advance(3 * dayMs);
+    await until(() => seen.length === 1);
+    const repeated = await own.client.generateCallbackUrl("approval", new Response(), { repeatWindowMs: dayMs });
+    for (const status of [200, 200, 410]) {
+      assert.equal((await own.send(repeated.url)).status, status);
+      await own.advance(dayMs / 2 + 1);
     }
-    for (const caseId of cases) {
-      await until(() => notified.has(caseId));
-      assert.deepEqual(notified.get(caseId), ["REMINDER"]);
-    }
+    await until(() => seen.length === 2);
+    assert.deepEqual(seen, ["REMINDER", "EXPIRY"]);
+    assert.equal((await own.client.getCallback(made.caseId)).closeReason, "EXPIRED");
+    assert.throws(() => own.advance(0.5), /whole milliseconds/);
   });
 
   test("reads activities, statistics and findings, and pauses an activity", async () => {

@@ -8,6 +8,7 @@ one to sweep a partition finds nothing to do.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -79,17 +80,25 @@ class Sweeper:
         self._paused = NONE_PAUSED
         self._behind_ms = 0
         """By how much the store's clock is behind the time of a partition, at most of all, in milliseconds."""
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Begin the next sweep at once, or as soon as the current one has ended."""
+        self._woken.set()
 
     async def run_sweeps(self) -> None:
         """End leases, expire cases, start reminders and copy the pauses to every partition until cancelled."""
         while True:
+            self._woken.clear()
             await self._read_pauses()
             self._behind_ms = 0
             for first in range(0, keys.PARTITIONS, PARTITIONS_TOGETHER):
                 together = range(keys.PARTITIONS)[first : first + PARTITIONS_TOGETHER]
                 await asyncio.gather(*(_until_done(self._sweep, partition) for partition in together))
             metrics.STORE_CLOCK_BEHIND_SECONDS.set(self._behind_ms / 1000)
-            await _pause(SWEEP_INTERVAL_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_spread(SWEEP_INTERVAL_S)):
+                    await self._woken.wait()
 
     async def run_retention(self) -> None:
         """Delete data past its retention until cancelled."""
@@ -184,5 +193,9 @@ async def _until_done(work: Callable[[int], Awaitable[bool]], partition: int) ->
     return False
 
 
+def _spread(interval_s: float) -> float:
+    return interval_s * random.uniform(0.8, 1.2)  # noqa: S311  # spreads replicas
+
+
 async def _pause(interval_s: float) -> None:
-    await asyncio.sleep(interval_s * random.uniform(0.8, 1.2))  # noqa: S311  # spreads replicas
+    await asyncio.sleep(_spread(interval_s))

@@ -27,6 +27,8 @@ It stops at the end of the session, and also when pytest is killed. Overview:
 - **Outside systems**: `send` calls a URL as the sender of a webhook does, `visit` as a browser does. Both return a
   `Reply`, follow no redirects, and have asyncio variants: `async_send` and `async_visit`.
 - **Another handler**, for a `with` block: `with callback_system.handling("order-paid", broken): …`.
+- **Time**: `callback_system.advance(timedelta(days=3))` moves the time of all callbacks forward, within milliseconds:
+  what expires has expired, and reminders are handed out.
 - **Settings** are those of the server's TOML file. Your own fixture returns its text:
 
       @pytest.fixture(scope="session")

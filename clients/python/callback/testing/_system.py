@@ -20,6 +20,7 @@ import tomllib
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 from urllib.parse import urlencode
@@ -74,11 +75,12 @@ class System:
     log: Path
     """The log file of the processes."""
 
-    def __init__(self, edge: str, target: str, client: CallbackClient, handling: "_HandlerThread", log: Path) -> None:
-        self._edge = edge
+    def __init__(self, up: "_Up", client: CallbackClient, handling: "_HandlerThread", log: Path) -> None:
+        self._up = up
+        self._edge = up.edge
         self._handling = handling
-        self.url = f"http://{edge}"
-        self.target = target
+        self.url = f"http://{up.edge}"
+        self.target = up.target
         self.client = client
         self.log = log
 
@@ -109,6 +111,29 @@ class System:
         """
         with self._handling.handlers.replaced(activity, handler):
             yield
+
+    def advance(self, by: timedelta) -> None:
+        """Move the time of all callbacks forward. What is due by then has happened when this returns.
+
+            callback_system.advance(timedelta(days=3))
+            assert callback_system.client.get_callback(made.case_id).status is CallbackStatus.CLOSED  # it has expired
+
+        Callbacks have expired, the windows of repeats are over, and reminders are handed out: wait for what their
+        handlers do. A delivery that is due is tried again, and data past its retention will be deleted. A call that
+        runs ends as INTERRUPTED if its lease is over by then. The time cannot be moved back. Signatures, tokens and
+        certificates keep to the real time.
+
+        Args:
+            by: How far, at least a millisecond.
+
+        Raises:
+            ValueError: It is less than a millisecond.
+            RuntimeError: The system did not do it; its log says why.
+        """
+        by_ms = by // timedelta(milliseconds=1)
+        if by_ms < 1:
+            raise ValueError(f"the time is moved by at least a millisecond, not by {by}")
+        self._up.advance(by_ms)
 
     def send(
         self,
@@ -178,6 +203,8 @@ class System:
 
     async_send = _in_thread(send)
     """The asyncio variant of `send`."""
+    async_advance = _in_thread(advance)
+    """The asyncio variant of `advance`."""
     async_visit = _in_thread(visit)
     """The asyncio variant of `visit`."""
 
@@ -206,18 +233,37 @@ def running_system(
         config_file.write_text(config, encoding="utf-8")
         activities = {name: {**entry, "target": None, "tls": None} for name, entry in declared.items()}
         settings = {"CALLBACK_ACTIVITIES": json.dumps(activities)}
-        edge, target = stack.enter_context(_up(home / "data", config_file, log, settings))
+        up = stack.enter_context(_up(home / "data", config_file, log, settings))
         stack.callback(handling.stop)  # first, so that no running handler delays the stop
-        handling.start(target)
-        client = stack.enter_context(CallbackClient(target))
-        yield System(edge, target, client, handling, log)
+        handling.start(up.target)
+        client = stack.enter_context(CallbackClient(up.target))
+        yield System(up, client, handling, log)
+
+
+class _Up:
+    """A running `callback up`."""
+
+    def __init__(self, process: subprocess.Popen[str], edge: str, target: str) -> None:
+        self._process = process
+        self._advancing = threading.Lock()
+        self.edge = edge
+        self.target = target
+
+    def advance(self, by_ms: int) -> None:
+        with self._advancing:
+            assert self._process.stdin and self._process.stdout  # noqa: S101, PT018  # both are pipes
+            self._process.stdin.write(f"advance {by_ms}\n")
+            self._process.stdin.flush()
+            said = self._process.stdout.readline().rstrip()
+        if said != "advanced":
+            raise RuntimeError(f"the clock of the system was {said or 'not advanced: the system has stopped'}")
 
 
 @contextmanager
-def _up(data: Path, config: Path, log: Path, settings: dict[str, str]) -> Iterator[tuple[str, str]]:
-    """Run `callback up`, and give the addresses of edge and server."""
+def _up(data: Path, config: Path, log: Path, settings: dict[str, str]) -> Iterator[_Up]:
+    """Run `callback up`."""
     # -P: no file of the project under test shadows a module.
-    command = [sys.executable, "-P", "-m", "callback_cli", "up", "--until-eof", f"--data-dir={data}"]
+    command = [sys.executable, "-P", "-m", "callback_cli", "up", "--test-clock", f"--data-dir={data}"]
     command += ["--edge=127.0.0.1:0", "--grpc=127.0.0.1:0", "--no-console", f"--config={config}"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CALLBACK_")}
     with log.open("wb") as log_file:
@@ -232,7 +278,7 @@ def _up(data: Path, config: Path, log: Path, settings: dict[str, str]) -> Iterat
         )
     with process:  # closes the pipes
         try:
-            yield _addresses(process, log)
+            yield _Up(process, *_addresses(process, log))
         finally:
             _stop(process)
 

@@ -12,6 +12,9 @@
  * });
  * ```
  *
+ * `system.advance(3 * 24 * 3600 * 1000)` moves the time of all callbacks forward, so a reminder after three days is a matter
+ * of milliseconds.
+ *
  * It runs `callback up`, the same store, server and edge as production, on loopback, with free ports and a temporary
  * directory. `CALLBACK_COMMAND` is the command to run, such as `python3 -m callback_cli`; its words are separated by
  * spaces. Default: `callback`. Other `CALLBACK_…` environment variables have no effect. The system stops with `stop`, and
@@ -67,6 +70,17 @@ export interface System extends AsyncDisposable {
   send(url: string, options?: SendOptions): Promise<Reply>;
   /** Call a URL as a browser does. Redirects are not followed. */
   visit(url: string, options?: VisitOptions): Promise<Reply>;
+  /**
+   * Move the time of all callbacks forward by some milliseconds, at least one.
+   *
+   * What is due by then has happened when this is done: callbacks have expired, the windows of repeats are over, and
+   * reminders are handed out. Wait for what their handlers do. A delivery that is due is tried again, and data past its
+   * retention will be deleted. A call that runs ends as INTERRUPTED if its lease is over by then. The time cannot
+   * be moved back. Signatures, tokens and certificates keep to the real time.
+   *
+   * @throws RangeError: It is not a whole number of milliseconds, or less than one.
+   */
+  advance(byMs: number): Promise<void>;
   /** Stop the system, and remove its data. A second call has no other effect. */
   stop(): Promise<void>;
 }
@@ -110,6 +124,7 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
     client,
     send: (url, given = {}) => send(up.url, url, given),
     visit: (url, given = {}) => visit(up.url, url, given),
+    advance: up.advance,
     stop,
     [Symbol.asyncDispose]: stop,
   };
@@ -119,14 +134,14 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
 async function start(
   directory: string,
   config: string,
-): Promise<{ url: string; target: string; stop: () => Promise<void> }> {
+): Promise<{ url: string; target: string; advance: (byMs: number) => Promise<void>; stop: () => Promise<void> }> {
   const [program = "callback", ...words] = (process.env["CALLBACK_COMMAND"] ?? "callback").split(" ").filter(Boolean);
   const [configFile, log] = [join(directory, "callback.toml"), join(directory, "callback.log")];
   await writeFile(configFile, config);
   const own = Object.entries(process.env).filter(([name]) => !name.startsWith("CALLBACK_"));
   const child = spawn(
     program,
-    [...words, "up", "--until-eof", "--no-console", "--edge=127.0.0.1:0", "--grpc=127.0.0.1:0"].concat(
+    [...words, "up", "--test-clock", "--no-console", "--edge=127.0.0.1:0", "--grpc=127.0.0.1:0"].concat(
       `--data-dir=${join(directory, "data")}`,
       `--config=${configFile}`,
     ),
@@ -149,20 +164,33 @@ async function start(
   child.once("error", (error) => {
     problem = `cannot run ${JSON.stringify(program)} (${error.message}): set CALLBACK_COMMAND to the command of Callback`;
   });
-  for await (const line of createInterface(child.stdout)) {
-    const [, edge, target] = /^ready edge=(\S+) grpc=(\S+)$/.exec(line) ?? [];
-    if (edge !== undefined && target !== undefined) {
-      clearTimeout(late);
-      child.stdout.resume();
-      return { url: `http://${edge}`, target, stop };
+  const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+  let advancing: Promise<unknown> = Promise.resolve();
+  const advance = (byMs: number): Promise<void> => {
+    if (!Number.isSafeInteger(byMs) || byMs < 1) {
+      throw new RangeError(`the time is moved by whole milliseconds, at least one, not by ${byMs}`);
     }
+    const advanced = advancing.then(async () => {
+      child.stdin.write(`advance ${byMs}\n`);
+      const { value = "not advanced: the system has stopped" } = await lines.next();
+      if (value !== "advanced") {
+        throw new Error(`the time of the system was ${value}`);
+      }
+    });
+    advancing = advanced.catch(() => undefined);
+    return advanced;
+  };
+  const [, edge, target] = /^ready edge=(\S+) grpc=(\S+)$/.exec((await lines.next()).value ?? "") ?? [];
+  if (edge !== undefined && target !== undefined) {
+    clearTimeout(late);
+    return { url: `http://${edge}`, target, advance, stop };
   }
   clearTimeout(late);
   await ended;
-  const lines = (await readFile(log, "utf8").catch(() => "")).trimEnd().split("\n").slice(-LAST_LINES);
+  const lastLines = (await readFile(log, "utf8").catch(() => "")).trimEnd().split("\n").slice(-LAST_LINES);
   throw new Error(
     problem === ""
-      ? ["the system did not start. The last lines of its log:", ...lines].join("\n")
+      ? ["the system did not start. The last lines of its log:", ...lastLines].join("\n")
       : `the system did not start: ${problem}`,
   );
 }
