@@ -6,7 +6,8 @@ from callback_conform.main import run_scenarios
 
 LONG = (
     "a call that is confirmed only after", "a worker without a Welcome", "a connection that hangs",
-    "after a Welcome the pauses", "a server that is not",
+    "after a Welcome the pauses", "a server that is not", "a token file that cannot",
+    "a file with authorities that cannot",
 )  # fmt: skip
 """How the names of the scenarios begin that last for seconds by themselves."""
 

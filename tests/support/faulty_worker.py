@@ -4,6 +4,7 @@ It is a program under test for `callback_conform`, with the handlers that client
 """
 
 import asyncio
+import collections
 import contextlib
 import random
 import time
@@ -35,7 +36,7 @@ class FaultyWorker:
         self._variables = variables
         self._changes = changes
         self._slots = asyncio.Semaphore(1 if fault == "one slot" else int(variables["CALLBACK_MAX_CALLS"]))
-        self._token, self._authorities = self._read("CALLBACK_TOKEN_FILE"), ""
+        self._token = self._authorities = ""
         self._streams = set()
         self.seen = set()
         """The ids of all calls that were offered."""
@@ -43,6 +44,8 @@ class FaultyWorker:
         """The tasks of the calls of all streams."""
         self.store_epochs = b""
         self._has_been_welcome = False
+        self._last = None
+        """The last stream that was opened."""
         self._serving = None
         """The last stream that was welcome."""
         self._is_stopping = False
@@ -81,6 +84,10 @@ class FaultyWorker:
     async def _run(self):
         tasks = set()
         try:
+            if self._read("CALLBACK_TOKEN_FILE") is None and self.fault != "starts without a token":
+                self.exit_code = 1
+                return
+            self._token = self._read("CALLBACK_TOKEN_FILE") or ""
             await self._stay_connected(tasks)
             self.exit_code = 0
         except grpc.aio.AioRpcError:
@@ -96,12 +103,14 @@ class FaultyWorker:
     async def _stay_connected(self, tasks):
         pause_s = 0.2
         while not self._is_stopping:
-            stream = _Stream(self, self._slots)
+            stream = self._last = _Stream(self, self._slots)
             task = stream.task = asyncio.create_task(stream.run(self._channel(), self._metadata()))
             self._streams.add(stream)
             tasks.add(task)
-            task.add_done_callback(lambda _, stream=stream: self._streams.discard(stream))
+            task.add_done_callback(lambda task, stream=stream: self._on_end(stream, task))
             await self._until_leaving(stream)
+            if self.fault == "a lost stream is final" and task.done() and stream.is_welcome:
+                return
             if stream.is_welcome:
                 self._has_been_welcome = True
                 pause_s = pause_s if self.fault == "pauses that only grow" else 0.2
@@ -114,12 +123,28 @@ class FaultyWorker:
             elif task.done() and self.fault == "OK is final":
                 return
             factor = {"no pause": 0.005, "no jitter": 0.2}.get(self.fault, random.uniform(0.5, 1))
+            factor *= 0.2 if self.fault == "no longest pause" else 1
             await asyncio.sleep(pause_s * factor)
-            pause_s = min(2 * pause_s, 5)
+            pause_s = 2 * pause_s if self.fault == "no longest pause" else min(2 * pause_s, 5)
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _on_end(self, stream, task):
+        self._streams.discard(stream)
+        is_refused = not task.cancelled() and task.exception() is not None
+        if stream.is_drained:
+            is_next = {
+                "the end of a drained stream opens another": True,
+                "the refusal of a drained stream opens another": is_refused,
+            }
+            if is_next.get(self.fault, False):
+                self._last.leaving.set()
+            if self.fault == "the refusal of a drained stream is final" and is_refused:
+                self._running.cancel()
 
     async def _until_leaving(self, stream):
         while not (stream.leaving.is_set() or (stream.is_welcome and self._have_files_changed())):
+            if self.fault == "a file that cannot be used ends the stream" and self._is_a_file_unusable():
+                stream.task.cancel()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.2):
                     await stream.leaving.wait()
@@ -127,14 +152,23 @@ class FaultyWorker:
             stream.drain()
 
     def _have_files_changed(self):
-        has_new_token = self._read("CALLBACK_TOKEN_FILE") != self._token
-        has_new_authorities = self._read("CALLBACK_CA_FILE") != self._authorities
+        has_new_token = self._read("CALLBACK_TOKEN_FILE") not in (None, self._token)
+        has_new_authorities = self._read("CALLBACK_CA_FILE") not in (None, self._authorities)
         return (has_new_token and self.fault not in ("no look at the token file", "the token of the start")) or (
             has_new_authorities and self.fault != "no look at the authorities"
         )
 
+    def _is_a_file_unusable(self):
+        return None in (self._read("CALLBACK_TOKEN_FILE"), self._read("CALLBACK_CA_FILE"))
+
     def _read(self, variable):
-        return Path(path).read_text() if (path := self._variables[variable]) else ""
+        """Return the content of a file, and "" where there is none to read. None: it cannot be used."""
+        if not (path := self._variables[variable]):
+            return ""
+        text = Path(path).read_text() if Path(path).exists() else ""
+        if variable == "CALLBACK_TOKEN_FILE":
+            return (text if self.fault == "white space is of the token" else text.strip()) or None
+        return text if "BEGIN CERTIFICATE" in text else None
 
     def on_welcome(self, stream):
         if self._serving is not None and not self._serving.leaving.is_set():
@@ -147,7 +181,10 @@ class FaultyWorker:
             ("grpc.use_local_subchannel_pool", int(self.fault != "one connection")),
             *([] if self.fault == "no pings" else [("grpc.keepalive_time_ms", 5_000)]),
         ]
-        target, self._authorities = self._variables["CALLBACK_TARGET"], self._read("CALLBACK_CA_FILE")
+        target = self._variables["CALLBACK_TARGET"]
+        authorities = self._read("CALLBACK_CA_FILE")
+        if authorities is not None or self.fault == "takes authorities that cannot be used":
+            self._authorities = "none" if authorities is None else authorities
         if self._authorities and self.fault != "no TLS":
             credentials = grpc.ssl_channel_credentials(self._authorities.encode())
             return grpc.aio.secure_channel(target, credentials, options=options)
@@ -157,7 +194,8 @@ class FaultyWorker:
         if self.fault == "no token":
             return []
         if self.fault != "the token of the start":
-            self._token = self._read("CALLBACK_TOKEN_FILE")
+            token = self._read("CALLBACK_TOKEN_FILE")
+            self._token = token or ("" if self.fault == "takes an empty token" else self._token)
         return [("authorization", f"Bearer {self._token}")]
 
     def hello(self):
@@ -165,7 +203,8 @@ class FaultyWorker:
         return pb.Hello(
             callback_activities=[activity],
             notification_activities=[activity],
-            max_calls=int(self._variables["CALLBACK_MAX_CALLS"]),
+            max_calls=int(self._variables["CALLBACK_MAX_CALLS"]) + (self.fault == "another max_calls"),
+            max_message_bytes=1 << 16 if self.fault == "a small max_message_bytes" else 0,
             store_epochs=b"" if self.fault == "no store_epochs" else self.store_epochs,
         )
 
@@ -175,7 +214,11 @@ class FaultyWorker:
 
     async def decide(self, offer):
         """Run the handler of a call."""
-        is_notification = offer.reason in (callback_pb2.CALL_REASON_REMINDER, callback_pb2.CALL_REASON_EXPIRY)
+        is_notification = offer.reason not in {
+            "EXPIRY is a call": (0, callback_pb2.CALL_REASON_CALL, callback_pb2.CALL_REASON_EXPIRY),
+            "an unknown reason is that of a call": (0, callback_pb2.CALL_REASON_CALL, 99),
+            "no reason is that of a notification": (callback_pb2.CALL_REASON_CALL,),
+        }.get(self.fault, (0, callback_pb2.CALL_REASON_CALL))
         if is_notification and self.fault != "a notification is a call":
             self.say("notified", offer.call_id)
             return accepted()
@@ -224,9 +267,12 @@ class _Stream:
         self.program = program
         self.leaving = asyncio.Event()
         self.is_welcome = False
-        self._slots = slots
+        self.is_drained = False
+        """Whether the server has sent Drain."""
+        self._slots = asyncio.Semaphore(2) if program.fault == "slots for each stream" else slots
         self._calls = {}
-        self._outgoing = asyncio.Queue()
+        self._outgoing = collections.deque()
+        self._has_outgoing = asyncio.Event()
         self._is_draining = False
 
     @property
@@ -234,7 +280,8 @@ class _Stream:
         return self.program.fault
 
     def send(self, **message):
-        self._outgoing.put_nowait(pb.WorkRequest(messages=[pb.WorkerMessage(**message)]))
+        self._outgoing.append(pb.WorkerMessage(**message))
+        self._has_outgoing.set()
 
     def drain(self):
         if not (self.is_welcome or self._fault == "drains before Welcome"):
@@ -247,6 +294,8 @@ class _Stream:
         """Serve the stream until its end. Raises the error that ended it."""
         call = WorkerServiceStub(channel).Work(metadata=metadata)
         self.send(hello=self.program.hello())
+        if self._fault == "more than Hello at first":
+            self.send(accept=pb.Accept(call_id="c1"))
         writing = asyncio.create_task(self._write(call))
         try:
             async with asyncio.timeout(None if self._fault == "waits for Welcome" else 10) as limit:
@@ -268,16 +317,40 @@ class _Stream:
 
     async def _write(self, call):
         while True:
-            request = await self._outgoing.get()
-            while self._fault == "no limit of a batch" and request.ByteSize() < MIB and not self._outgoing.empty():
-                request.MergeFrom(self._outgoing.get_nowait())
+            await self._has_outgoing.wait()
+            if self._fault == "empty batches" and self.is_welcome:
+                await call.write(pb.WorkRequest())
+            request = self._next_batch()
             await call.write(request)
             if self._fault == "half-closes" and request.messages[0].HasField("drain"):
                 await call.done_writing()
                 return
 
+    def _next_batch(self):
+        """Take the messages that are ready, as many as fit."""
+        limit, limit_bytes = {
+            "one message a batch": (1, MIB),
+            "no limit of messages": (1000, 256 * 1024),
+            "no limit of bytes": (64, MIB),
+        }.get(self._fault, (64, 256 * 1024))
+        request = pb.WorkRequest(messages=[self._outgoing.popleft()])
+        while self._outgoing and len(request.messages) < limit:
+            longer = pb.WorkRequest(messages=[*request.messages, self._outgoing[0]])
+            if longer.ByteSize() > limit_bytes:
+                break
+            self._outgoing.popleft()
+            request = longer
+        if not self._outgoing:
+            self._has_outgoing.clear()
+        return request
+
     def _receive(self, messages):
-        for message in messages[:1] if self._fault == "the first of a batch" else messages:
+        taken = {
+            "the first of a batch": slice(1),
+            "the last of a batch": slice(-1, None),
+            "a reversed batch": slice(None, None, -1),
+        }
+        for message in messages[taken.get(self._fault, slice(None))]:
             kind = message.WhichOneof("message")
             if kind is None and self._fault == "no unknown messages":
                 raise ValueError
@@ -301,7 +374,11 @@ class _Stream:
                 self.program.on_welcome(self)
             elif kind == "store_epochs":
                 self.program.keep_store_epochs(message.store_epochs)
-            elif kind == "drain":
+            elif kind == "drain" and self._fault != "Drain is ignored":
+                self.is_drained = True
+                if self._fault == "Drain cancels the calls":
+                    for call in self._calls.values():
+                        call.task.cancel()
                 self.leaving.set()
                 if self._fault == "Drain ends the stream":
                     raise ValueError
@@ -331,6 +408,8 @@ class _Stream:
                 await self._accept(call, call.result)
             except RuntimeError:
                 call.result.error = "failed"
+                if self._fault == "an error is declined":
+                    call.result.declined.SetInParent()
                 if self._fault == "an error ends the stream":
                     self.send(hello=self.program.hello())
             except TimeoutError:
@@ -340,8 +419,8 @@ class _Stream:
         """Send the result: also of a call that is withdrawn before its task has begun."""
         self.program.handling.discard(call.task)
         del self._calls[call.offer.call_id]
-        results = [pb.WorkerMessage(result=call.result)] * (2 if self._fault == "each result twice" else 1)
-        self._outgoing.put_nowait(pb.WorkRequest(messages=results))
+        for _ in range(2 if self._fault == "each result twice" else 1):
+            self.send(result=call.result)
 
     async def _accept(self, call, result):
         offer = call.offer
@@ -349,7 +428,8 @@ class _Stream:
             if self._fault == "accepts late" and len(self._calls) > 1:
                 await asyncio.sleep(6)
             call.is_accepted = True
-            self.send(accept=pb.Accept(call_id=offer.call_id))
+            for _ in range(2 if self._fault == "each accept twice" else 1):
+                self.send(accept=pb.Accept(call_id=offer.call_id))
             if self._fault == "an error for a withdrawn call":
                 result.error = "withdrawn"
             if self._fault != "starts before Confirm":
@@ -370,6 +450,8 @@ class _Stream:
                 result.error = "rejected"
             else:
                 result.response.CopyFrom(answer)
+            if self._fault == "no outcome":
+                result.ClearField("outcome")
 
 
 class _Call:

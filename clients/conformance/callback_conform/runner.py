@@ -56,7 +56,7 @@ class Runner(ABC):
         self._token_file = self._folder / "token"
         self._ca_file = self._folder / "ca.pem"
         certificates = make_certificates()
-        self._ca_file.write_bytes(certificates.authority)
+        self._authority = certificates.authority
         server = grpc.aio.server(options=OPTIONS)
         self._add_to(server)
         self._relays = []
@@ -128,7 +128,8 @@ class Runner(ABC):
         await self._kill()
         self._kind = kind
         is_tls = "tls" in kind
-        self._token_file.write_text("first")
+        self._ca_file.write_bytes(self._authority)
+        self._token_file.write_text("" if "empty token" in kind else "first")
         host = "localhost" if is_tls else "127.0.0.1"
         variables = {
             "CALLBACK_TARGET": f"{host}:{self._relays[is_tls].port}",
@@ -165,12 +166,19 @@ class Runner(ABC):
             raise ScenarioError(f"the exit code is {code}")
 
     async def _step_token_file(self, step: Step) -> None:
-        """Replace the token in the file, at once."""
-        self._replace(self._token_file, step["token_file"])
+        """Replace the token in the file, at once; null: remove the file."""
+        if step["token_file"] is None:
+            self._token_file.unlink()
+        else:
+            self._replace(self._token_file, step["token_file"])
 
     async def _step_more_authorities(self, _step: Step) -> None:
         """Add another authority to the file, at once."""
         self._replace(self._ca_file, self._ca_file.read_text() + make_certificates().authority.decode())
+
+    async def _step_unusable_authorities(self, _step: Step) -> None:
+        """Replace the file with the authorities by one without any, at once."""
+        self._replace(self._ca_file, "none")
 
     def _replace(self, file: Path, text: str) -> None:
         made = self._folder / "new"

@@ -28,7 +28,8 @@ class Scenario:
     """The rules of the contract that it shows: S1, C3, M2 of the worker protocol."""
     steps: Sequence[Step]
     needs: frozenset[str] = frozenset()
-    """What differs from the other scenarios: `fresh` (a program of its own), `tls`, and `slots` (100 slots)."""
+    """What differs from the other scenarios: `fresh` (a program of its own), `tls`, `slots` (100 slots), and
+    `empty token`."""
 
 
 def load(kind: str) -> list[Scenario]:
@@ -50,9 +51,11 @@ def _full(step: Step) -> list[Step]:
     """Return the steps that a short form stands for. Any other step stands for itself."""
     match step:
         case {"accepted": offers}:
-            return [{"send": offers}, *({"expect": {"accept": each["offer"]}} for each in offers)]
+            accepts = [{"accept": each["offer"], **_count(each)} for each in offers]
+            return [{"send": offers}, *({"expect": each} for each in accepts)]
         case {"start": call, **more}:
-            line = {"line": f"{'notified' if 'reason' in more else 'started'} {call}"}
+            is_call = more.get("reason", "CALL") in ("CALL", "UNSPECIFIED")
+            line = {"line": f"{'started' if is_call else 'notified'} {call}"}
             return [*_confirmed(call, more), line]
         case {"handle": call, **more}:
             wanted = {"result": call, **more.pop("result", {})}
@@ -69,6 +72,11 @@ def _full(step: Step) -> list[Step]:
             error = {"code": refusal["code"], "reason": refusal.get("reason", ""), "facts": refusal["metadata"]}
             return [_GENERATE, {**_REQUEST, "refuse": refusal}, {"result": {"error": error}}, {"quiet": True}]
     return [step]
+
+
+def _count(given: Mapping[str, Any]) -> Step:
+    """Return how many messages one stands for, if it stands for several."""
+    return {"count": given["count"]} if "count" in given else {}
 
 
 def _confirmed(call: str, offered: Mapping[str, Any]) -> list[Step]:

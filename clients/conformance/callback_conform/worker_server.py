@@ -41,6 +41,8 @@ class Stream:
         """The bearer token that came with the stream. Empty if none did."""
         self.received: list[pb.WorkerMessage] = []
         """The messages of the worker after Hello that no step has taken yet."""
+        self.batches = 0
+        """How many batches the worker has sent after Hello."""
         self.broken: list[str] = []
         """How the worker has broken the protocol."""
         self.has_ended = False
@@ -87,6 +89,7 @@ class Stream:
 
     def receive(self, request: pb.WorkRequest) -> None:
         """Take a batch of the worker."""
+        self.batches += 1
         count = len(request.messages)
         if not 1 <= count <= MAX_BATCH_MESSAGES:
             self.broken.append(f"M1: a WorkRequest has {count} messages")

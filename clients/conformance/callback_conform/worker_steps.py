@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
@@ -21,6 +21,8 @@ from callback_conform.runner import UNKNOWN_FIELD, Runner
 from callback_conform.scenarios import MAX_PLAIN, Step, plain
 from callback_conform.worker_server import ACTIVITY, MANY_CALLS, MAX_CALLS, Stream, WorkerServer
 
+LONG_VALUE: Final = "x" * 7680
+"""The value of a long header."""
 NEVER_S: Final = 0.3
 """How long a step waits for what must not happen, in seconds, unless it says so."""
 
@@ -108,14 +110,12 @@ class WorkerRunner(Runner):
     async def _step_send(self, step: Step) -> None:
         """Send messages, in one batch."""
         stream = self._current()
-        messages = [
-            _message(each, stream.max_message_bytes) for given in step["send"] for each in _each(given, "offer")
-        ]
+        messages = [_message(each, stream.max_message_bytes) for given in step["send"] for each in _each(given)]
         stream.send(pb.WorkResponse(messages=messages))
 
     async def _step_expect(self, step: Step) -> None:
         """Wait for messages of the worker, and compare them."""
-        for wanted in _each(step["expect"], "result"):
+        for wanted in _each(step["expect"]):
             await self._expect(wanted, self._within_s(step))
 
     async def _expect(self, wanted: Mapping[str, Any], within_s: float | None) -> None:
@@ -138,6 +138,11 @@ class WorkerRunner(Runner):
             stream.received = [each for each in stream.received if each.accept.call_id != wanted[kind]]
         if kind == "result" and (problem := _difference(message.result, wanted)):
             raise ScenarioError(problem)
+
+    async def _step_batches(self, step: Step) -> None:
+        """Check how many batches the worker has sent on the stream."""
+        if (count := self._current().batches) > (most := step["batches"]["at_most"]):
+            raise ScenarioError(f"M1: there are {count} batches, not {most} or fewer")
 
     async def _step_line(self, step: Step) -> None:
         """Wait for a line of the program."""
@@ -185,6 +190,8 @@ class WorkerRunner(Runner):
         """Wait for so many streams, and check the pauses between them."""
         wanted = step["attempts"]
         pauses = await self._pauses(wanted["count"], step)
+        if "longest_s" in wanted and (longest := max(pauses)) > wanted["longest_s"] * self._time_factor:
+            raise ScenarioError(f"S4: a pause is {longest:.2f} s long")
         if (full := wanted.get("jitter_s")) and not self._is_one_shorter(pauses, full):
             # The time to connect can hide it: judge more pauses, which are as long as the last one.
             pauses = await self._pauses(wanted["count"] + 4, step)
@@ -213,10 +220,11 @@ class WorkerRunner(Runner):
         return any(pause < limit * self._time_factor for pause, limit in zip(pauses, limits, strict=False))
 
 
-def _each(given: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
+def _each(given: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the message, or as many as `count` says, with the ids ID1, ID2 and so on."""
     if "count" not in given:
         return [given]
+    (kind,) = given.keys() & {"offer", "confirm", "accept", "result"}
     return [{**given, kind: f"{given[kind]}{number}"} for number in range(1, given["count"] + 1)]
 
 
@@ -227,6 +235,9 @@ def _message(given: Mapping[str, Any], max_message_bytes: int) -> pb.ServerMessa
 
 def _offer(given: Mapping[str, Any], max_message_bytes: int) -> pb.ServerMessage:
     timeout_s, now = given.get("timeout_s", 60), time.time()
+    reason = given.get("reason", "CALL")
+    number = reason if isinstance(reason, int) else callback_pb2.CallReason.Value(f"CALL_REASON_{reason}")
+    headers = [*given.get("headers", ()), *[("x-value", LONG_VALUE)] * given.get("long_values", 0)]
     offer = handler_pb.HandleCallbackRequest(
         call_id=given["offer"],
         callback_system_case=f"case-of-{given['offer']}",
@@ -234,13 +245,13 @@ def _offer(given: Mapping[str, Any], max_message_bytes: int) -> pb.ServerMessage
         callback_activity_case=given.get("do", "accept"),
         attempt=1,
         request_method="post",
-        request_headers=[callback_pb2.Header(name=name, value=value) for name, value in given.get("headers", ())],
+        request_headers=[callback_pb2.Header(name=name, value=value) for name, value in headers],
         request_query=[callback_pb2.QueryParameter(name=name, value=value) for name, value in given.get("query", ())],
         request_body=bytes(given.get("body_bytes", 0)),
         response=callback_pb2.Response(response_type=callback_pb2.RESPONSE_TYPE_RESPONSE, response_code=200),
         deadline=_time(now + timeout_s - given.get("clock_behind_s", 0)),
         timeout=Duration(seconds=timeout_s),
-        reason=callback_pb2.CallReason.Value(f"CALL_REASON_{given.get('reason', 'CALL')}"),
+        reason=cast("callback_pb2.CallReason.ValueType", number),
         owner="conform",
     )
     if given.get("unknown_field"):
