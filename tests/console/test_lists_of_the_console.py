@@ -2,28 +2,82 @@
 
 import datetime
 import uuid
+from urllib.parse import urlencode
 
 from console.test_console_in_chromium import signed_in
+from soak.counts import count
 from support.browser import lands_at
+from support.wait import wait_until
 
-from callback import GetGuard, Prompt, Response
+from callback import AnswerMode, CallFilter, GetGuard, PageResponse, Prompt, Reject, Response
 
-CLIPPED = """() => [document.documentElement, ...document.querySelectorAll(".wide, .wide th, .wide td")]
-    .filter((each) => each.scrollWidth > each.clientWidth && getComputedStyle(each).display !== "inline")
-    .map((each) => each.outerHTML.slice(0, 200))"""
-"""The parts of a page that are wider than their place."""
+CLIPPED = """() => [...document.querySelectorAll("header, header *, main, main *")].filter((each) => {
+    const isLeftOut = each.closest("svg, pre, .skip, #minutes thead");
+    if (!each.checkVisibility() || each.clientWidth === 1 || isLeftOut) return false;
+    const {right, width} = each.getBoundingClientRect();
+    const card = each.closest(".card") ?? document.documentElement;
+    const isCut = each.clientWidth > 0 && each.scrollWidth > each.clientWidth + 1 && !each.matches("input, select");
+    return (width > 0 && right > card.getBoundingClientRect().right + 1) || right > innerWidth + 1 || isCut;
+}).map((each) => each.outerHTML.slice(0, 200))"""
+"""The parts of a page that are wider than their place, beyond their card, or off the screen."""
+HOUR = datetime.timedelta(hours=1)
+WIDTHS = count([390, 768], [390, 640, 768, 1024, 1280])
 COLOUR = "each => getComputedStyle(each).backgroundColor"
 
 
-async def test_long_texts_break_no_table(browser, world):
-    long = {"order": "W" * 200, "trace": str(uuid.uuid4()), **{f"label-{number}": "x" * 40 for number in range(3)}}
-    made = await world.generate("l" * 200, labels=long, activity_case=str(uuid.uuid4()))
-    for width in (768, 1280):
-        async with signed_in(browser, world, viewport={"width": width, "height": 800}, locale="en") as page:
-            await page.goto(f"{world.url}/callbacks")
-            row = page.locator(f"tr:has(#case-{made.case_id})")
-            assert "W" * 200 in await row.inner_text()
-            assert await page.evaluate(CLIPPED) == []
+async def test_long_texts_are_clipped_on_no_page_of_the_console(browser, world):
+    word = "W" * 200
+    labels = {"order": word, "trace": str(uuid.uuid4()), **{f"label-{number}": "x" * 40 for number in range(3)}}
+    long = {"labels": labels, "activity_case": str(uuid.uuid4())}
+    failing, dying = "f" * 200, "d" * 200
+
+    async def fail(call):
+        raise Reject(word) if call.activity == dying else ValueError(word)
+
+    page = PageResponse(word, word, link_label=word[:100], link_url=f"https://a.example/{word}")
+    made = await world.generate("l" * 200, page, **long)
+    answer = Response(word, headers={"x-long": word})
+    recorded = await world.generate("record", answer, allow_multiple_calls=True, **long)
+    calls = [
+        await world.call(recorded, f"?{word}={word}", headers={"x-long": word}, json={word: [word]}),
+        await world.call(recorded, data={word: word}),
+    ]
+    asked = Prompt(word, word, {"yes": "y" * 100, "no": "n" * 100})
+    asking = await world.generate("form", hold_time=HOUR, get_guard=GetGuard.CONFIRM, prompt=asked, **long)
+    held, caller = await world.hold(asking, data={"callback_choice": "yes"})
+    async with world.working(fail, failing, dying):
+        failed = await world.call(await world.generate(failing, **long))
+        await world.call(await world.generate(dying, answer_mode=AnswerMode.ACK, **long))
+
+        async def is_dead():
+            dead = [each async for each in world.client.list_owner_calls(CallFilter.DEAD, activity=dying)]
+            return len(dead) == 1
+
+        await wait_until(is_dead, what="a dead delivery")
+    of = {"owner": "orders", "activity": failing, "reason": "failure.HANDLER_ERROR", "status": "FAILED"}
+    pages = {
+        "orders": [
+            "/waiting", "/callbacks", f"/callbacks/{made.case_id}", f"/callbacks/{recorded.case_id}",
+            f"/callbacks/{asking.case_id}", *(f"/calls/{each}" for each in (*calls, held, failed)),
+            f"/calls/{calls[0]}/compare?with={calls[1]}", "/dead", "/dead/failing", "/audit", "/api",
+        ],
+        "operator": [
+            "/overview", "/overview/findings", "/waiting?owner=orders", "/dead?owner=orders",
+            f"/dead/group?{urlencode(of)}", "/audit",
+        ],
+    }  # fmt: skip
+    for name, paths in pages.items():
+        async with signed_in(browser, world, name, locale="nl") as page:
+            for path in paths:
+                await page.goto(f"{world.url}{path}")
+                for part in ("#findings", "#failing"):
+                    await page.locator(f"{part}[hx-trigger=load]").wait_for(state="detached")
+                await page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+                for width in WIDTHS:
+                    await page.set_viewport_size({"width": width, "height": 800})
+                    assert (path, width, await page.evaluate(CLIPPED)) == (path, width, [])
+    await world.client.answer_call(held)
+    await caller
 
 
 async def test_succeeded_failed_and_open_callbacks_differ_in_colour(browser, world):
