@@ -37,6 +37,18 @@ A new provider is one file in `server/callback_server/verification/provider_file
 """
 
 
+_SENT_ONCE: Final = """\
+## Messages of callback send
+
+The tests give what `callback send` makes to the profile of each provider, and to the libraries that run in them.
+These libraries do not. Each accepted a message of `callback send` once, and refused it after a change:
+@contentful/node-apps-toolkit 3.16.1 (npm), alipay-sdk-python 3.7.1411, app-store-server-library 3.1.2, boxsdk 3.14.0,
+braintree 4.48.0 and truelayer-signing 0.4.0 (PyPI), and for Amazon SNS aws-java-sdk-sns 1.12.797 and
+sns-message-manager 2.47.4 (Maven). Those of Apple and AWS got the public key in place of a certificate, which only
+Apple and AWS can have made.
+"""
+
+
 def provider_page() -> str:
     """Return the page in Markdown."""
     lines = ["| kind | provider | what the file contains | signed | id of a message | |", "|---|---|---|---|---|---|"]
@@ -62,6 +74,8 @@ def _notes() -> Iterator[str]:
     for name, each in PROVIDERS.items():
         proof = each.sample.proof or "from the documentation, signed by the test"
         yield f"- `{name}`: {proof}"
+    yield ""
+    yield from _SENT_ONCE.splitlines()
 
 
 def _signed(provider: Provider) -> str:
