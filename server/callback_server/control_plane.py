@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -189,6 +190,7 @@ class ControlPlane:
             around=None if tracing is None else tracing.around_attempt,
         )
         calls = Places("max_in_flight_calls", settings.max_in_flight_calls, quotas)
+        turn_waits = Places("max_in_flight_calls", math.ceil(settings.max_in_flight_calls / 4), quotas)
         held_calls = Places("max_in_flight_held_calls", settings.max_in_flight_held_calls, quotas)
         waits = Places("max_in_flight_waits", settings.max_in_flight_waits, quotas)
         self._state_key = files.state_key
@@ -247,6 +249,7 @@ class ControlPlane:
             owner_rate=owner_rate,
             calls=calls,
             held_calls=held_calls,
+            turn_waits=turn_waits,
             waits=waits,
             body_bytes=body_bytes,
             around=None if tracing is None else tracing.around_call,

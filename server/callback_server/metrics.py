@@ -66,6 +66,9 @@ WAITS_IN_FLIGHT: Final = Gauge(
     "callback_waits_in_flight",
     "Requests that wait in this process for the answer of a call: at its address, or as its repeats",
 )
+LARGE_CALLS_WAITING: Final = Gauge(
+    "callback_large_calls_waiting", "Calls with a large body that wait in this process for their turn"
+)
 BODY_BYTES_IN_FLIGHT: Final = Gauge(
     "callback_body_bytes_in_flight", "Bytes of request bodies of the calls that run in this process"
 )

@@ -15,7 +15,8 @@
 7. A repeat is no call: it waits with the call that it repeats, or gets its answer (see `repeats`).
 8. The body of a request is in memory only while its call needs it here, and its bytes count against limits.
 9. A call with a large body waits for a turn before its claim, and before a large answer leaves. It has none while a
-   handler or person decides.
+   handler or person decides, and a large fallback leaves without one. Before the claim, few of the places of calls may
+   wait for turns, which owners share as they share the places.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ from callback_server.domain.rendering import ResponseRenderer
 from callback_server.domain.response import BARE_REJECTION, Response, complete
 from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.limits.body_bytes import BodyBytes, BodyReservation
-from callback_server.limits.large_turns import LARGE_BYTES, LargeCases
+from callback_server.limits.large_turns import LARGE_BYTES, LargeCases, LargeTurn
 from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.limits.places import Place, Places
 from callback_server.store.connection.errors import StoreError
@@ -87,6 +88,7 @@ class CallInvoker:
         owner_rate: OwnerRateLimit,
         calls: Places,
         held_calls: Places,
+        turn_waits: Places,
         waits: Places,
         body_bytes: BodyBytes,
         around: AroundCall | None = None,
@@ -106,6 +108,7 @@ class CallInvoker:
             owner_rate: The limit on the calls of an owner in a minute.
             calls: The places of calls that run, and of look-ups.
             held_calls: The places of held calls whose callers wait.
+            turn_waits: The places of calls that wait for turns before their claims.
             waits: The places of requests that wait for the answers of other calls.
             body_bytes: The limit on the bytes of bodies.
             around: Starts each call by `invoke`, with a span around it, for example. None: there is none.
@@ -125,6 +128,7 @@ class CallInvoker:
         self._body_bytes = body_bytes
         self._call_places = calls
         self._held_places = held_calls
+        self._turn_places = turn_waits
         self._wait_places = waits
         self._on_claim = on_claim
         self._running: _Running = {}
@@ -282,8 +286,25 @@ class CallInvoker:
 
     async def _run(self, pending: PendingCall, reservation: BodyReservation, call: ActiveCall) -> CallAnswer:
         if call.turn is not None:
-            await call.turn.take(*self._large_cases.group_of(pending.case_id, len(pending.request.body)))
+            await self._take_turn(call.turn, pending)
         return await self._in_turn(await self._claim_and_answer(pending, reservation, call), call)
+
+    async def _take_turn(self, turn: LargeTurn, pending: PendingCall) -> None:
+        """Wait for the turn of a call before its claim.
+
+        Raises:
+            CallbackError: Too many calls wait, or too many of its owner, if that is known.
+        """
+        group, size = self._large_cases.group_of(pending.case_id, len(pending.request.body))
+        if not size:
+            return
+        if owner := self._large_cases.owner_of(pending.case_id):
+            self._turn_places.check(owner)
+        place = self._turn_places.take(owner) if owner else self._turn_places.reserve()
+        try:
+            await turn.take(group, size)
+        finally:
+            place.free()
 
     async def _in_turn(self, answer: CallAnswer, call: ActiveCall) -> CallAnswer:
         """Wait for the turn of a large answer, and return it."""
@@ -300,7 +321,8 @@ class CallInvoker:
         if waits and call.turn is not None:
             call.turn.free()
         if isinstance(result, Grant):
-            self._large_cases.learn(pending.case_id, result.owner, len(result.response.body or b""))
+            answer_size, request_size = len(result.response.body or b""), len(pending.request.body)
+            self._large_cases.learn(pending.case_id, result.owner, answer_size, request_size=request_size)
             call.is_claimed = True
             if call.is_caller_gone:
                 self._marks.start_gone(call.call_id)

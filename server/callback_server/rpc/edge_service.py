@@ -22,7 +22,7 @@ from callback_server.calls.marks import CallerMarks
 from callback_server.contract.conversion import content, from_message
 from callback_server.domain.call import Request
 from callback_server.errors import CallbackError, RevokedError
-from callback_server.limits.large_turns import LARGE_BYTES, LargeTurn, LargeTurns
+from callback_server.limits.large_turns import LARGE_BYTES, LargeReader, LargeTurn, LargeTurns
 from callback_server.rpc.grpc_aio.stream_reading import StreamReading
 from callback_server.rpc.method import Authenticate, error_status, require_valid, rpc, rpc_stream
 from callback_server.store.epochs.exchange import EpochExchange
@@ -113,7 +113,7 @@ class _InvocationStream:
         is_ready: bool,
     ) -> None:
         self._invoker = invoker
-        self._large_turns = large_turns
+        self._reader = LargeReader(large_turns)
         self._epochs = epochs
         self._must_send_epochs = True
         self._authenticate = authenticate
@@ -153,7 +153,9 @@ class _InvocationStream:
         for call in self._calls.values():
             if call is not None:
                 self._invoker.caller_gone(call)
-                _free_turn(call)
+                if call.answer.done():  # the others run, and keep their turns, or wait for them, until they have theirs
+                    _free_turn(call)
+        self._reader.end()
         self._unsent.clear()
         self._has_room.set()
 
@@ -193,7 +195,9 @@ class _InvocationStream:
         while self.revoked is None and (self._unsent_readiness or self._unsent or self._calls or not self._is_read):
             if self._unsent_readiness or self._unsent or self._unsent_waiting or self._must_send_epochs:
                 message = self._next_batch()
+                self._reader.begin()
                 yield message
+                self._reader.end()
                 for result in message.results:
                     _free_turn(self._calls.pop(result.number, None))
                 del message
@@ -231,7 +235,7 @@ class _InvocationStream:
             require_valid(invocation.wait)
             wait = invocation.wait
             call = self._invoker.wait(wait.call_id, wait.token, without_answer=wait.without_answer)
-            call.turn = LargeTurn(self._large_turns)
+            call.turn = LargeTurn(self._reader)
             self._calls[invocation.number] = call
             return call.answer
         request = invocation.request
@@ -240,7 +244,7 @@ class _InvocationStream:
         if invocation.look_up:
             return self._invoker.look_up(*arguments)
         call = self._calls[invocation.number] = self._invoker.invoke(*arguments, prefers_page=request.prefers_page)
-        call.turn = LargeTurn(self._large_turns)
+        call.turn = LargeTurn(self._reader)
         call.on_waiting = functools.partial(self._on_waiting, invocation.number)
         return call.answer
 
@@ -259,7 +263,7 @@ class _InvocationStream:
             observe(time.perf_counter() - began)
             error = answer.exception()
             result = answer.result() if error is None else error_status(error, metrics.INVOKE_METHOD)
-            if _body_size(result) <= LARGE_BYTES:  # a large one has its turn until it was sent
+            if self._is_closed or _body_size(result) <= LARGE_BYTES:  # a large one has its turn until it was sent
                 _free_turn(self._calls.get(number))
             self._add_result(number, result)
 
