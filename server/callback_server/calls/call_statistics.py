@@ -40,6 +40,8 @@ CLOCK: Final[Callable[[], float]] = time.time
 """Returns the present time, in seconds since the epoch."""
 MINUTES: Final = 60
 """How many minutes the statistics have."""
+CLOCKS_DIFFER_MIN: Final = 3
+"""How many minutes the clocks of servers may differ, for an older release to be seen."""
 QUANTILES: Final = (0.5, 0.95, 0.99)
 """The quantiles of the durations of a stage, as in `Stage`."""
 _GAUGES: Final = ("known", "open", "waiting", "dead", "deliveries", "delay_ms")
@@ -134,7 +136,7 @@ class StatisticsRecorder:
             if now == minute:
                 self._stored = counts
         self._scripts.names_bodies = await every_replica_stored(
-            self._scripts, READS_NAMED_BODIES, first=now - 1, last=now
+            self._scripts, READS_NAMED_BODIES, first=now - CLOCKS_DIFFER_MIN, last=now + CLOCKS_DIFFER_MIN
         )
         if self._gauges is None:
             work = await count_work(self._scripts, await self._owners())

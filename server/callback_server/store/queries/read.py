@@ -219,7 +219,8 @@ async def read_held(scripts: Scripts, call_id: str) -> HeldCall | None:
     status = CallStatus(status.decode())
     answer = None if status is CallStatus.RUNNING else await scripts.read(answer_key, "GET", answer_key)
     if answer and version:
-        answer += await read_body(scripts, case_id_of_call(call_id), version)
+        body = await read_body(scripts, case_id_of_call(call_id), version)
+        answer = answer + body if body else None  # a body that is named is never empty: a release before replaced it
     case_key = keys.key(partition, "case", case_id_of_call(call_id))
     is_open = bool(failure) and await scripts.read(case_key, "HGET", case_key, "status") == CaseStatus.OPEN.encode()
     return HeldCall(
