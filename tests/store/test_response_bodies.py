@@ -232,6 +232,15 @@ async def test_the_caller_of_a_held_call_gets_the_body_of_the_response(bodies):
     assert (await read_held(bodies.scripts, call_id)).answer.body == large("a").body
 
 
+async def test_a_held_call_whose_body_an_older_server_has_replaced_has_no_answer_and_not_an_empty_one(bodies, plain):
+    case = await made(bodies, "form", answer_mode=AnswerMode.HOLD, hold_time_ms=WINDOW_MS)
+    call_id = await claimed(bodies, case)
+    await finished(bodies, call_id, case.response, version=0, case_body=case.response.body, answer_digest="d")
+    await plain.delete(keys.key(keys.partition_of(case.id), "body", case.id))  # as that server does
+    held = await read_held(bodies.scripts, call_id)
+    assert (held.status, held.answer) == (CallStatus.SUCCEEDED, None)
+
+
 async def test_a_delivery_gets_the_body_as_it_was_at_the_claim_and_is_recorded_with_it(bodies, plain):
     case = await made(bodies, "push", answer_mode=AnswerMode.ACK)
     call_id = await claimed(bodies, case)
