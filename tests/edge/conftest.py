@@ -41,7 +41,7 @@ def loop(request):
 @pytest.fixture(autouse=True)
 def log(caplog):
     """Return the log of the edge. Fail a test that leaves an error in it: a test clears the errors that it expects."""
-    with structlog.testing.capture_logs([structlog.processors.format_exc_info]) as entries:
+    with structlog.testing.capture_logs() as entries:
         yield entries
     assert [entry for entry in entries if entry["log_level"] == "error"] == []
     others = [each for each in caplog.get_records("call") if each.levelno >= logging.WARNING]
