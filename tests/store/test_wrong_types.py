@@ -26,6 +26,7 @@ from callback_server.store.recording import Recording
 from callback_server.store.transitions import claim_call
 from callback_server.store.transitions.create_case import create_case
 from callback_server.store.transitions.extend_case import extend_case
+from callback_server.store.transitions.finish_call import finish_call
 from callback_server.store.transitions.finish_delivery import finish_delivery
 from callback_server.store.transitions.follow_call import follow_call
 from callback_server.store.transitions.mark_caller_gone import mark_caller_gone
@@ -87,6 +88,13 @@ class Prepared(Cases):
         await self.claim_of(self.recorded, 1)
         await set_response_of(self, self.recorded, LARGE)
         await self.claim_of(self.recorded, 2)
+        self.large_call = await self.claim_of(await self.create(response=LARGE), 1)
+        self.sharing = await self.create(answer_mode=AnswerMode.ACK, response=LARGE)
+        self.sharing_calls = [await self.claim_of(self.sharing, number) for number in (1, 2)]
+        await self.take(PARTITION)
+        await finish_with_the_body(self, 1)
+        await replay_call(self.scripts, self.sharing_calls[0], owner=None)
+        await self.take(PARTITION)
         remind = Settings(labels={"team": "x"}, remind_after_ms=(1, 3_600_000))
         self.reminding = await self.create(settings=remind, notify=(CallReason.REMINDER, CallReason.EXPIRY))
         await wait_until(self.reminded, what="the first reminder")
@@ -129,6 +137,14 @@ def finish_first_delivery(made, outcome, status, backoff_ms):
     )  # fmt: skip
 
 
+def finish_with_the_body(made, attempt):
+    """End an attempt of a delivery with an answer that has the body of the response at the claim."""
+    return finish_delivery(
+        made.scripts, call_id=made.sharing_calls[0], fencing_token=attempt, request=Request("post"),
+        outcome=Outcome(CallStatus.SUCCEEDED, LARGE), status=DeliveryStatus.DEAD, backoff_ms=0, recording=RECORDING,
+    )  # fmt: skip
+
+
 TRANSITIONS = {
     "create_case": lambda made: create_case(made.scripts, made.new),
     "claim_call": lambda made: made.claim_of(made.multiple, 9),
@@ -137,6 +153,11 @@ TRANSITIONS = {
     "claim_call, held": lambda made: made.claim_of(made.holding, 9),
     "finish_call": lambda made: made.finish(made.running),
     "finish_call, single": lambda made: made.finish(made.single_call),
+    "finish_call, with the body of the response": lambda made: finish_call(
+        made.scripts, call_id=made.large_call, outcome=Outcome(CallStatus.SUCCEEDED, LARGE), recording=RECORDING,
+        version=0, case_body=LARGE.body, audit=b"- 1-1 mac entry",
+    ),
+    "finish_delivery, with the body of the response": lambda made: finish_with_the_body(made, 2),
     "finish_delivery": lambda made: finish_first_delivery(made, DONE, DeliveryStatus.DELIVERED, 0),
     "finish_delivery, again later": lambda made: finish_first_delivery(
         made, Outcome(CallStatus.FAILED), DeliveryStatus.PENDING, 1000

@@ -63,6 +63,7 @@ if not case then return reply('STALE') end
 local now = math.floor(now_us() / 1000)
 check_types(case, {}, delivery, not close and keeps_status(case, now))
 if audit ~= '' then redis.call('XLEN', audit_key()) end
+if names_body then redis.call('STRLEN', body_key(case_id)) end
 apply_timeouts(case, now, limits)
 local lease = tonumber(redis.call('ZSCORE', leases_key(), call_id))
 if lease and lease <= now then

@@ -43,6 +43,7 @@ if call[1] ~= 'RUNNING' or call[2] ~= fencing_token then return reply('STALE') e
 local case = load_case(case_id)
 if not case then return reply('STALE') end
 check_types(case, {}, true)
+if call[10] or names_body then redis.call('STRLEN', body_key(case_id)) end
 local now = math.floor(now_us() / 1000)
 
 if status ~= 'DELIVERED' and is_obsolete(case, call_id) then
@@ -56,7 +57,7 @@ if call[4] == '' then
   if status == 'PENDING' then status = 'DEAD' end
 elseif was_tried then
   local replaced = #(call[7] or '')
-  if call[10] then replaced = body_at_claim('STRLEN', case, call_id, call[9]) end
+  if call[10] then replaced = body_at_claim('STRLEN', case, call_id, call[9]) or 0 end
   local size = call[8] + #response + #response_body - #(call[6] or '') - replaced
   local shares_body = names_body and response_body ~= '' and case.answer_mode == 'ACK'
     and body_at_claim('GET', case, call_id, call[9]) == response_body
