@@ -5,7 +5,7 @@ their sum. Owners take turns, and so do the calls of one owner. As with other li
 is, and how large the response of its case is. So this is known from the case's last call. The calls of a case that was
 not called before take turns only on their way to the edge, or, with a large body, with those of its case.
 
-An edge that does not read what it was sent for the time of a turn gets no more of them until it has read.
+A stream of an edge that has not read what it was sent for the time of a turn gets no more of them until it has.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LARGE_BYTES: Final = 64 * 1024
 MAX_BYTES: Final = 2 * 1024 * 1024
 """How many bytes have turns: of two bodies of 1 MiB, the store works for one and this process for the other."""
 MOST_S: Final = 1.0
-"""How long a turn lasts at most, in seconds. An edge that does not read delays the calls of others so long, once."""
+"""How long a turn lasts at most, in seconds. A stream that an edge does not read delays others so long, once."""
 MOST_KNOWN: Final = 10_000
 """How many cases with a large response are known."""
 
@@ -102,7 +102,7 @@ class LargeTurns:
 
 
 class LargeReader:
-    """An edge, as far as it reads what it is sent."""
+    """A stream of an edge, as far as the edge reads what it is sent."""
 
     def __init__(self, turns: LargeTurns) -> None:
         self.turns = turns
