@@ -51,17 +51,17 @@ def why_dead(delivery: Delivery | None) -> str:
     return f"failure.{failure.value}" if failure else REJECTED
 
 
-def said_by_handler(call: Call) -> str:
-    """Return what a handler that failed has said about a call, for groups of calls.
+def said_by_handler(call: Call) -> str | None:
+    """Return what a handler that failed has said about a call, in one line, for groups of calls. None: none failed.
 
     It is without credentials, and without what differs from call to call: the name of the worker, and numbers and ids,
-    which become `…`. Empty: no handler failed.
+    which become `…`.
     """
+    if (call.delivery or call).failure is not CallFailure.HANDLER_ERROR:
+        return None
     shown = masked(call, "")
-    failed = shown.delivery or shown
-    if failed.failure is not CallFailure.HANDLER_ERROR:
-        return ""
-    return _ID.sub("…", _WORKER.sub("", failed.failure_detail))[:_SAID_CHARS]
+    said = " ".join((shown.delivery or shown).failure_detail.split())
+    return _ID.sub("…", _WORKER.sub("", said))[:_SAID_CHARS]
 
 
 def why_failed(call: Call, callback: Callback) -> str:

@@ -54,7 +54,7 @@ class Group:
     def names(self) -> Mapping[str, str]:
         """What names the group in an address or a form."""
         status = {"status": self.all.status.value} if isinstance(self.all, FailedCalls) else {}
-        said = {"said": self.all.said} if self.all.said else {}
+        said = {} if self.all.said is None else {"said": self.all.said}
         return {**status, "activity": self.all.activity, "reason": self.all.reason, **said, **_owner(self.all.owner)}
 
     @property
@@ -186,9 +186,7 @@ def dead_groups(calls: Sequence[Call], callbacks: Mapping[str, Callback], owner:
     """Return the groups of dead calls, the largest first."""
     return _grouped(
         (
-            DeadCalls(
-                callbacks[call.case_id].activity, why_dead(call.delivery), owner, said=said_by_handler(call) or None
-            ),
+            DeadCalls(callbacks[call.case_id].activity, why_dead(call.delivery), owner, said=said_by_handler(call)),
             call,
             callbacks[call.case_id],
         )
@@ -200,9 +198,7 @@ def failing_groups(found: Iterable[tuple[Call, Callback]], owner: str) -> list[G
     """Return the groups of failed calls, the largest first."""
     return _grouped(
         (
-            FailedCalls(
-                callback.activity, call.status, why_failed(call, callback), owner, said_by_handler(call) or None
-            ),
+            FailedCalls(callback.activity, call.status, why_failed(call, callback), owner, said_by_handler(call)),
             call,
             callback,
         )
@@ -231,7 +227,7 @@ def _group(values: Mapping[str, str]) -> DeadCalls | FailedCalls:
     """Return the group that a form or an address names."""
     activity, reason = values.get("activity", ""), values.get("reason", "")
     owner, status = values.get("owner", "").strip(), values.get("status", "")
-    said = values.get("said") or None
+    said = values.get("said")
     if reason in FAILED_REASONS and status in FAILURES:
         return FailedCalls(activity, CallStatus(status), reason, owner, said)
     if reason not in REASONS or status:
