@@ -193,6 +193,18 @@ def test_the_body_has_one_payload_that_all_parsers_read(profile):
         why(profile, request(body=body.encode()))
 
 
+def test_a_part_of_a_jws_has_no_second_form(profile):
+    payload = json.dumps(PAYLOAD).encode()
+    payload += b" " * (1 - len(payload) % 3)  # so that its last character has bits that nothing reads
+    head, text, signature = signed(payload).split(".")
+    assert len(payload) % 3 == 1
+    again = text[:-1] + chr(ord(text[-1]) + 1)
+    assert base64.urlsafe_b64decode(again + "==") == payload
+    profile.verify(request(body=json.dumps({"signedPayload": f"{head}.{text}.{signature}"}).encode()), URL)
+    other = request(body=json.dumps({"signedPayload": f"{head}.{again}.{signature}"}).encode())
+    assert "not a JWS" in why(profile, other)
+
+
 def test_with_key_files_the_chain_of_a_message_counts_for_nothing(tmp_path):
     public = LEAF.key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -213,6 +225,7 @@ OWN = {"kind": "public-key", "signature": "json:/s", "encoding": "base64url", "a
         ({"roots": ROOT_CA.pem, "jws": "compact", "encoding": "hex"}, "jws needs encoding"),
         ({"roots": ROOT_CA.pem, "jws": "compact", "algorithm": "ecdsa-sha256"}, "jws needs encoding"),
         ({"roots": ROOT_CA.pem, "jws": "compact", "prefix": "v1="}, "no prefix"),
+        ({"roots": ROOT_CA.pem, "jws": "compact", "signature": "header:s"}, "must be in the body"),
         ({"roots": ROOT_CA.pem, "jws": "compact", "signature": ["json:/s", "json:/t"]}, "one place"),
         ({"roots": ROOT_CA.pem, "jws": "compact", "receiver": "json:/to"}, "receiver_id need each other"),
         ({"roots": ROOT_CA.pem, "jws": "compact", "receiver": "header:to", "receiver_id": "a"}, "receiver must be in"),

@@ -45,7 +45,7 @@ PROFILES = {
         {
             "kind": "public-key",
             "algorithm": "ecdsa-raw-sha256",
-            "signature": "header:x-sign",
+            "signature": "form:id_token",
             "encoding": "base64url",
             "jws": "compact",
             "roots": PROVIDERS["apple-app-store"].profile["roots"],

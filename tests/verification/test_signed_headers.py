@@ -146,11 +146,20 @@ def test_a_list_that_leaves_the_signed_text_open_is_refused(by_list, text, heade
     assert says in refused(by_list, listed(text, *headers), URL)
 
 
+def test_an_id_in_a_header_must_be_one_of_the_list(tmp_path):
+    profile = profile_of(tmp_path, "one", **LISTED, id=["header:i", "none"])
+    text = f"list:list,t,i;t:{NOW};i:5"
+    assert profile.verify(listed(text, ("list", "list,t,i"), ("i", "5")), URL).message_id == "5"
+    assert "i is not one of" in refused(profile, listed(f"list:list,t;t:{NOW}", ("list", "list,t"), ("i", "5")), URL)
+    assert profile.verify(listed(f"list:list,t;t:{NOW}", ("list", "list,t")), URL).message_id == ""
+
+
 def test_the_query_belongs_to_the_target_if_there_is_one(by_list):
     headers, text = ("list", "list,t"), f"list:list,t;t:{NOW}"
     plain, with_query = listed(text, headers), listed(text, headers, query=[("a", "1")], target="/cb/1?a=1")
     by_list.verify(with_query, f"{URL}?a=1")
     refused(by_list, changed(with_query, query=(), query_string=""), URL)
+    refused(by_list, changed(with_query, query_string="a=1#&b=2"), f"{URL}?a=1#&b=2")
     refused(by_list, changed(plain, query=(("a", "1"),), query_string="a=1"), f"{URL}?a=1")
 
 

@@ -55,7 +55,7 @@ class Jws:
 
     def signed(self, payload: bytes) -> bytes:
         """Return the bytes that a JWS with this header and a payload signs."""
-        return f"{self.head}.{base64.urlsafe_b64encode(payload).decode().rstrip('=')}".encode()
+        return f"{self.head}.{_encoded(payload)}".encode()
 
 
 def parse_jws(text: str) -> Jws:
@@ -70,5 +70,12 @@ def parse_jws(text: str) -> Jws:
         raise VerificationError("the signature is not a JWS in compact form") from None
 
 
+def _encoded(octets: bytes) -> str:
+    return base64.urlsafe_b64encode(octets).decode().rstrip("=")
+
+
 def _decoded(segment: str) -> bytes:
-    return base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+    octets = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+    if _encoded(octets) != segment:
+        raise ValueError("the last character has bits that nothing reads")  # so the same bytes have another form
+    return octets

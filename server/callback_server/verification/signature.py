@@ -329,11 +329,12 @@ class Signature(Verifier):
         return filled if given.jws is None else given.jws.signed(filled)
 
     def _listed_headers(self, given: _Given) -> list[tuple[str, str]]:
-        """Return the headers that the list names, in its order. The list itself and the time must be in it."""
+        """Return the headers that the list names, in its order. The list itself, the time and the id must be in it."""
         if self._headers is None:
             return []
         request, names = given.message, ""
-        needed = [each for each in self._times if each.kind == "header" and each.find(request) is not None]
+        read = self._times if "id" in self._template.parts else [*self._times, *self._ids.places]
+        needed = [each for each in read if each.kind == "header" and each.find(request) is not None]
         if self._headers.kind == "header":
             names = _required([self._headers], request)
             needed.append(self._headers)
@@ -368,8 +369,8 @@ class Signature(Verifier):
             case "query":
                 return request_fields.octets(request.query_string)
             case "target":
-                named = urlsplit(url)
-                return request_fields.octets(f"{named.path}?{named.query}" if named.query else named.path)
+                query = f"?{request.query_string}" if request.query_string else ""
+                return request_fields.octets(urlsplit(url).path + query)
             case "header-lines":
                 return _lines_of_headers(self._listed_headers(given))
             case "header-list":

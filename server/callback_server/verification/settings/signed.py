@@ -108,6 +108,8 @@ class SignedSettings(WithTolerance):
             raise ValueError("prefix contains one of separators, so no signature could have it")
         if any(each.in_body for each in places) and parts & BODY and not self.signs_own_payload:
             raise ValueError("a signature in the body cannot cover the body; take the body out of signed")
+        if self.signs_own_payload and not all(each.in_body for each in places):
+            raise ValueError("a compact jws must be in the body, which would not be signed otherwise")
         read = [*places, *template.places(), *map(parse_place, self.timestamp)]
         if any(each.in_body for each in read) and not parts & COVERS_BODY and not self.allow_unsigned_body:
             raise ValueError("a place in the body needs the body in signed, or allow_unsigned_body = true")
