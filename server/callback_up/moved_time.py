@@ -9,7 +9,7 @@ is over although its key is still there, and an answer that is kept for a caller
 processes are real ones as well: of signatures and tokens, and of calls that run.
 """
 
-import os
+import contextlib
 import signal
 import time
 from pathlib import Path
@@ -70,19 +70,25 @@ def obey(line: str, directory: DataDirectory, server: Child) -> str:
         return f"not advanced: {error}"
 
 
+def _is_serving(server: Child) -> bool:
+    with contextlib.suppress(OSError):  # it does not listen yet
+        return server.is_running and server.is_healthy()
+    return False
+
+
 def _advance(by_ms: int, directory: DataDirectory, server: Child) -> str:
     # Imported here, because `callback up` needs neither for anything else.
     from redis import Redis
 
     from callback_server.store import keys
 
+    if not _is_serving(server):  # one that starts would be ended by the signal
+        return "not advanced: the server does not serve; try again once it does"
     with Redis(unix_socket_path=str(directory.store_socket)) as client:
         partitions = [keys.tag(each) for each in range(keys.PARTITIONS)]
         script = client.register_script(_ADVANCE)
         script(keys=partitions, args=[by_ms])
-        if server.process is None or not server.is_running:
-            return "not advanced: the server does not run"
-        os.kill(server.process.pid, signal.SIGUSR1)
+        server.signal(signal.SIGUSR1)
         until = time.monotonic() + SWEEP_S
         while script(keys=partitions, args=[0]):
             if time.monotonic() > until:

@@ -19,7 +19,7 @@ from soak.counts import combinations
 from support.clients import run_callback
 from support.examples import NEED_MORE, commands, examples, write_files
 from support.store import free_port
-from support.up import is_running, serves_reflection
+from support.up import READY, is_running, serves_reflection
 from support.wait import wait_until_sync
 
 from callback import CallbackClient, Response
@@ -97,6 +97,22 @@ def test_no_state_is_in_the_logs_or_in_the_data(stopped):
     assert stopped.made.case_id.encode() in b"".join(kept)
     for content in (stopped.said().encode(), *kept):
         assert stopped.made.state.encode() not in content
+
+
+def test_a_line_for_the_clock_that_comes_too_early_ends_no_process(up):
+    up.options["test-clock"] = True
+    up.stdin, held = os.pipe()
+    os.write(held, b"advance 1000\n")
+    up.spawn()
+    lines = [up.output.readline(), up.output.readline()]
+    os.close(up.stdin)
+    assert "not advanced: the server does not serve; try again once it does\n" in lines
+    assert any(READY.fullmatch(line) for line in lines)
+    assert up.events("child_died") == []
+    os.write(held, b"advance 1000\n")
+    assert up.output.readline() == "advanced\n"
+    os.close(held)
+    assert up.ends() == 0
 
 
 def test_the_console_runs_too_and_stops_first_also_at_the_end_of_standard_input_with_until_eof(make_up):

@@ -172,7 +172,7 @@ def _text(request: Request) -> str:
 def member_spans(request: Request, text: str, place: Place) -> list[tuple[int, int]]:
     """Return where the members at a place of the body are in its text; none if it is no JSON.
 
-    A body is searched member by member, which takes up to a second, only if it could spell the name in two ways or
+    A body is searched member by member, two seconds for each MiB, only if it could spell the name in two ways or
     places. Otherwise what is found at the place is all that there is.
     """
     name = place.name.rpartition("/")[2]
