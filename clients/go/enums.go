@@ -296,4 +296,7 @@ const (
 	FilterWaiting CallFilter = "WAITING"
 	// FilterDead selects calls and notifications whose delivery is DEAD, except erased ones, which cannot be replayed.
 	FilterDead CallFilter = "DEAD"
+	// FilterPending selects calls and notifications whose delivery waits for its next attempt, those of an ordered case
+	// only if they are first. It requires an activity, and the latest next attempt comes first.
+	FilterPending CallFilter = "PENDING"
 )

@@ -84,7 +84,7 @@ type OwnerCallQuery struct {
 	// PageToken is the NextPageToken of the previous page, with the same filter, owner and activity. Default empty: the
 	// first page.
 	PageToken string
-	// Activity selects calls of this activity. Default empty: all.
+	// Activity selects calls of this activity. Default empty: all. CALL_FILTER_PENDING requires one.
 	Activity string
 }
 

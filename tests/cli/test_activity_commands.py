@@ -151,3 +151,20 @@ async def test_activities_adds_the_open_callbacks_of_all_owners_for_an_administr
     assert {each["callbackActivity"]: each["openCallbackCount"] for each in ran.json} == {"late": 2, "paid": 4}
     asked = [each.owner for each in server.requests if isinstance(each, operations.ListActivitiesRequest)]
     assert asked == ["gone", "orders"]
+
+
+async def test_findings_shows_what_a_server_finds_and_fails_if_there_is_a_problem(server, callback):
+    fine = operations.Finding(check="store write", level=operations.FINDING_LEVEL_OK, seen="a write took 1 ms")
+    found = operations.ListFindingsResponse(findings=[fine], check_time=CREATED)
+    server.answers["ListFindings"] = found
+    ran = await callback("findings")
+    assert (ran.code, ran.output) == (0, "ok       store write: a write took 1 ms\n")
+    found.findings.add(
+        check="store memory\x1b", level=operations.FINDING_LEVEL_PROBLEM, seen="it evicts", advice="set noeviction"
+    )
+    ran = await callback("findings")
+    assert (ran.code, ran.output.splitlines()[1]) == (
+        1, "problem  store memory\\x1b: it evicts; set noeviction"
+    )  # fmt: skip
+    ran = await callback("findings", "--json", "--jq", ".findings[].level")
+    assert (ran.code, ran.output.split()) == (1, ["OK", "PROBLEM"])

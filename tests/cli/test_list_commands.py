@@ -37,7 +37,11 @@ async def test_callbacks_are_listed_by_their_newest_call_and_age(server, callbac
 
 @pytest.mark.parametrize(
     ("arguments", "asked"),
-    [(["list", "--waiting"], messages.CALL_FILTER_WAITING), (["calls", "--dead"], messages.CALL_FILTER_DEAD)],
+    [
+        (["list", "--waiting"], messages.CALL_FILTER_WAITING),
+        (["calls", "--dead"], messages.CALL_FILTER_DEAD),
+        (["calls", "--pending", "--activity", "order-paid"], messages.CALL_FILTER_PENDING),
+    ],
 )
 async def test_waiting_and_dead_calls_are_listed_across_cases(server, callback, arguments, asked):
     other = "1" * 32

@@ -18,7 +18,7 @@ from callback_process.addresses import parse_bind
 CLIENT_COMMANDS = {
     *("generate", "list", "get", "wait", "watch", "calls", "call", "replay", "answer", "set-response", "close"),
     *("resolve", "erase", "activities", "pause", "resume", "paused", "statistics", "extend", "listen", "trace"),
-    "audit",
+    *("audit", "findings"),
 }
 GENERATE = ["generate", "--activity", "record", "--type", "response"]
 
@@ -70,8 +70,11 @@ def run(*arguments, **environment):
         (["list", "--waiting", "--status", "open"], "--waiting cannot be combined with --status"),
         (["list", "--waiting", "--since", "1h"], "--last-call, --since"),
         (["calls", CASE, "--dead"], "CASE cannot be combined with --dead"),
-        (["calls", CASE, "--owner", "orders"], "CASE cannot be combined with --dead, --owner"),
-        (["calls", "--dead", "--label", "a=b"], "--dead and --label cannot be combined"),
+        (["calls", CASE, "--owner", "orders"], "CASE cannot be combined with --dead, --pending, --owner"),
+        (["calls", "--dead", "--label", "a=b"], "--dead and --pending cannot be combined with --label"),
+        (["calls", "--dead", "--pending"], "--dead and --pending cannot be combined"),
+        (["calls", "--pending"], "--pending requires --activity"),
+        (["replay", CALL, "--pending"], "--since, --owner, --pending and --dry-run require --activity"),
         (["calls", "--failed", "--status", "failed"], "--failed and --status cannot be combined"),
         (["calls", "--reason", "bad_luck"], "'bad_luck' is not one of 'handler_error'"),
         (["list", "--created-before", "yesterday"], "'yesterday' is not a time such as 2026-01-31T23:59:59Z"),

@@ -63,7 +63,7 @@ from callback_console.views.overview import overview, served_activities, worst_f
 from callback_console.words import TEXTS, Words, best_language
 from callback_process.settings import SettingsError
 from callback_triage.reasons import FAILURES, why, why_failed, why_uncalled
-from callback_triage.replays import FAILED_REASONS, REASONS, DeadCalls, FailedCalls, Replay
+from callback_triage.replays import FAILED_REASONS, REASONS, Deliveries, FailedCalls, Replay
 
 CONSOLE = PACKAGES["callback_console"]
 CALLBACK = callback_from_proto(callback_message())
@@ -423,7 +423,7 @@ class DeadServer(Pages):
         return self.page(page_token, lambda each: replace(dead, call_id=each), rejected)
 
 
-LOST = DeadCalls("ship", "failure.HANDLER_LOST", "orders")
+LOST = Deliveries("ship", "failure.HANDLER_LOST", "orders")
 
 
 async def test_a_replay_takes_the_calls_of_its_group_from_all_pages_and_counts_those_that_the_server_refuses():

@@ -113,6 +113,43 @@ async def test_a_handler_that_never_works_is_given_up_and_a_replay_is_handled_af
     assert not await delivering.dead()
 
 
+async def test_deliveries_that_wait_for_their_next_attempt_are_listed_and_replayed_all_at_once(store_of, stub):
+    fixed = asyncio.Event()
+
+    async def script(_request, context):
+        if not fixed.is_set():
+            await context.abort(grpc.StatusCode.INTERNAL, "broken")
+        return accept()
+
+    async with delivering_on(store_of(), stub, retries=RetrySettings(initial_s=3600, max_s=3600)) as services:
+
+        async def pending(**filters):
+            asked = rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_PENDING, page_size=2, **filters)
+            found = []
+            while True:
+                page = await services.callbacks.ListOwnerCalls(asked)
+                found += [each.call_id for each in page.calls]
+                asked.page_token = page.next_page_token
+                if not page.next_page_token:
+                    return found
+
+        made = [await generate(services, stub.play(script)) for _ in range(5)]
+        calls = [(await services.call(each)).call_id for each in made]
+        waiting = [await services.delivery(each, PENDING) for each in calls]
+        latest_first = sorted(waiting, key=lambda each: each.delivery.next_attempt_time.ToNanoseconds(), reverse=True)
+        assert await pending(callback_activity="act") == [each.call_id for each in latest_first]
+        assert await pending(callback_activity="other") == []
+        assert await pending(callback_activity="act", owner="other") == []
+        assert "callback_activity" in str(await refusal(pending()))
+
+        fixed.set()
+        for each in await pending(callback_activity="act"):
+            await services.replay(each)
+        assert await pending(callback_activity="act") == []  # they are due now, or running, or delivered
+        for each in calls:
+            await services.delivery(each, DELIVERED)
+
+
 async def test_a_rejection_is_dead_at_once_and_says_that_it_is_one(delivering):
     name = delivering.stub.play(answering(reject(override(response_code=400))))
     answer = await delivering.call(await generate(delivering, name))

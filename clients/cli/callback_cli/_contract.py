@@ -415,7 +415,7 @@ MESSAGES = {
             "enum",
             of="CallFilter",
             is_required=True,
-            words=("waiting", "dead"),
+            words=("waiting", "dead", "pending"),
             help="Selects the calls.",
         ),
         Field(

@@ -1,10 +1,11 @@
-"""Commands about activities, and what the servers do with them: activities, pause, resume, paused, statistics."""
+"""Commands about activities, and what servers do and find: activities, pause, resume, paused, statistics, findings."""
 
 import click
 
-from callback import Activity, CallbackClient
+from callback import Activity, CallbackClient, FindingLevel, Findings
 from callback_cli import options
 from callback_cli.connection import Connection, server_command, with_connection
+from callback_cli.errors import EXIT_REFUSED
 from callback_cli.reading import read_command
 from callback_cli.search import owners_of
 from callback_cli.text_view import TextView
@@ -80,6 +81,26 @@ statistics = read_command(
     "callback statistics --token-file admin.token",
     show=TextView.statistics,
 )
+
+
+@server_command("callback findings --token-file admin.token", "callback findings --json --jq '.findings[].level'")
+@with_connection
+def findings(connection: Connection) -> None:
+    """Show what the server that responds finds wrong with itself (role admin).
+
+    It makes the checks of `callback doctor server`, from elsewhere: its files, certificates and principals, the store,
+    and the targets of its activities. They are at most a minute old. Each of several addresses of --target is asked by
+    its own command. The exit code is 1 if there is a problem.
+    """
+
+    def show(found: Findings) -> None:
+        for each in found.findings:
+            TextView().finding(check=each.check, level=each.level.value.lower(), seen=each.seen, advice=each.advice)
+
+    found = connection.run(CallbackClient.list_findings)
+    connection.show(found, show)
+    if any(each.level is FindingLevel.PROBLEM for each in found.findings):
+        raise click.exceptions.Exit(EXIT_REFUSED)
 
 
 def _show(connection: Connection, activity: str, outcome: str, *, paused: bool) -> None:

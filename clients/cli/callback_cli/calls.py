@@ -34,10 +34,12 @@ from callback_cli.text_view import TextView
     "callback calls --failed --since 1h",
     "callback calls --label customer=acme --status rejected --jq '.[] | \"\\(.callId) \\(.failureDetail)\"'",
     "callback calls --dead",
+    "callback calls --pending --activity order-paid",
     name="calls",
 )
 @click.argument("case_id", metavar="[CASE]", default="")
 @click.option("--dead", is_flag=True, help="Only calls whose delivery is dead, of all callbacks.")
+@click.option("--pending", is_flag=True, help="Only calls of --activity whose delivery waits for its next attempt.")
 @click.option(
     "--status",
     type=click.Choice([each.lower() for each in CallStatus if each is not CallStatus.UNKNOWN], case_sensitive=False),
@@ -55,6 +57,7 @@ def list_calls(
     *,
     case_id: str,
     dead: bool,
+    pending: bool,
     status: str | None,
     failed: bool,
     reason: CallFailure | None,
@@ -64,15 +67,20 @@ def list_calls(
 ) -> None:
     """List recorded calls, newest first: those of a callback, or of the 10,000 newest callbacks that match.
 
-    With --dead, it lists the calls to replay with `callback replay`.
+    With --dead or --pending, it lists the calls to replay with `callback replay`.
     """
-    if case_id and (dead or values):
+    if case_id and (dead or pending or values):
         others = [*option_names("ListOwnerCallsRequest"), *option_names("ListCallbacksRequest", "labels")]
-        raise click.UsageError(f"CASE cannot be combined with {join(['--dead', *others], 'or')}.")
-    if dead and "labels" in values:
-        raise click.UsageError("--dead and --label cannot be combined.")
-    if not dead and (alone := sorted(set(values) - {"owner", "activity", "labels"})):
-        raise click.UsageError(f"{join(option_names('ListOwnerCallsRequest', *alone), 'and')} need --dead.")
+        raise click.UsageError(f"CASE cannot be combined with {join(['--dead', '--pending', *others], 'or')}.")
+    if dead and pending:
+        raise click.UsageError("--dead and --pending cannot be combined.")
+    if (dead or pending) and "labels" in values:
+        raise click.UsageError("--dead and --pending cannot be combined with --label.")
+    if pending and "activity" not in values:
+        raise click.UsageError("--pending requires --activity.")
+    if not (dead or pending) and (alone := sorted(set(values) - {"owner", "activity", "labels"})):
+        needed = "--dead or --pending"
+        raise click.UsageError(f"{join(option_names('ListOwnerCallsRequest', *alone), 'and')} need {needed}.")
     if failed and status:
         raise click.UsageError("--failed and --status cannot be combined.")
     owner = values.pop("owner", "")
@@ -89,8 +97,9 @@ def list_calls(
         if case_id:
             return filter(is_chosen, client.list_calls(case_id, page_size=100))
         owners = owners_of(client, owner)
-        if dead:
-            return filter(is_chosen, owner_calls_of(client, owners, CallFilter.DEAD, **values))
+        if dead or pending:
+            chosen_by = CallFilter.DEAD if dead else CallFilter.PENDING
+            return filter(is_chosen, owner_calls_of(client, owners, chosen_by, **values))
         found = calls_of(client, callbacks_of(client, owners, **values))
         chosen = [call for _, calls in found for call in calls if is_chosen(call)]
         return iter(sorted(chosen, key=lambda each: each.start_time, reverse=True))

@@ -39,9 +39,9 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     )),
     ("Operate", (
         activities.list_activities, activities.pause, activities.resume, activities.paused, activities.statistics,
-        auditing.audit, tokens.token, diagnostics.show_config, diagnostics.doctor, diagnostics.repair,
-        diagnostics.losses, proving.prove, conformance.conform, senders.profiles, senders.verify, senders.send,
-        completion.completion,
+        activities.findings, auditing.audit, tokens.token, diagnostics.show_config, diagnostics.doctor,
+        diagnostics.repair, diagnostics.losses, proving.prove, conformance.conform, senders.profiles, senders.verify,
+        senders.send, completion.completion,
     )),
 )  # fmt: skip
 """All commands by section, in the order of the help text."""

@@ -14,7 +14,7 @@ from typing import Final
 
 from callback import AsyncCallbackClient
 from callback_console.shared_watch import LivePage, RefreshLimiter, SharedWatch
-from callback_triage.replays import DeadCalls, FailedCalls, Replay
+from callback_triage.replays import Deliveries, FailedCalls, Replay
 
 MAX_SESSIONS: Final = 1000
 """Maximum number of sessions. Another one ends the oldest of the owner who has the most."""
@@ -63,7 +63,7 @@ class Session:
     is_of_issuer: bool
     """Whether the person signed in at the OpenID provider."""
     live_pages: list[LivePage] = field(default_factory=list)
-    replays: dict[DeadCalls | FailedCalls, Replay] = field(default_factory=dict)
+    replays: dict[Deliveries | FailedCalls, Replay] = field(default_factory=dict)
     """The last replay of each group of calls. They end with the session."""
 
     @contextmanager

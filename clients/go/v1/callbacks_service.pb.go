@@ -79,6 +79,7 @@ const (
 	CallFilter_CALL_FILTER_UNSPECIFIED CallFilter = 0
 	CallFilter_CALL_FILTER_WAITING     CallFilter = 1
 	CallFilter_CALL_FILTER_DEAD        CallFilter = 2
+	CallFilter_CALL_FILTER_PENDING     CallFilter = 3
 )
 
 // Enum value maps for CallFilter.
@@ -87,11 +88,13 @@ var (
 		0: "CALL_FILTER_UNSPECIFIED",
 		1: "CALL_FILTER_WAITING",
 		2: "CALL_FILTER_DEAD",
+		3: "CALL_FILTER_PENDING",
 	}
 	CallFilter_value = map[string]int32{
 		"CALL_FILTER_UNSPECIFIED": 0,
 		"CALL_FILTER_WAITING":     1,
 		"CALL_FILTER_DEAD":        2,
+		"CALL_FILTER_PENDING":     3,
 	}
 )
 
@@ -2278,12 +2281,13 @@ const file_callback_v1_callbacks_service_proto_rawDesc = "" +
 	"\rWarningReason\x12\x1e\n" +
 	"\x1aWARNING_REASON_UNSPECIFIED\x10\x00\x12&\n" +
 	"\"WARNING_REASON_ACTIVITY_NOT_SERVED\x10\x01\x12+\n" +
-	"'WARNING_REASON_NOTIFICATIONS_NOT_SERVED\x10\x02*X\n" +
+	"'WARNING_REASON_NOTIFICATIONS_NOT_SERVED\x10\x02*q\n" +
 	"\n" +
 	"CallFilter\x12\x1b\n" +
 	"\x17CALL_FILTER_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13CALL_FILTER_WAITING\x10\x01\x12\x14\n" +
-	"\x10CALL_FILTER_DEAD\x10\x02*\xc1\x02\n" +
+	"\x10CALL_FILTER_DEAD\x10\x02\x12\x17\n" +
+	"\x13CALL_FILTER_PENDING\x10\x03*\xc1\x02\n" +
 	"\rCallEventType\x12\x1f\n" +
 	"\x1bCALL_EVENT_TYPE_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cCALL_EVENT_TYPE_CASE_CREATED\x10\x01\x12 \n" +

@@ -254,6 +254,9 @@ class CallFilter(StrEnum):
     """Selects held calls that wait for their answer."""
     DEAD = "DEAD"
     """Selects calls and notifications whose delivery is DEAD, except erased ones, which cannot be replayed."""
+    PENDING = "PENDING"
+    """Selects calls and notifications whose delivery waits for its next attempt, those of an ordered case only if they
+    are first. It requires an activity, and the latest next attempt comes first."""
 
 
 class CallEventType(StrEnum):

@@ -1,4 +1,4 @@
-"""Replay of all calls of an activity that died or failed for one reason: in the background, with progress."""
+"""Replay of all calls of an activity that died, failed for one reason, or wait: in the background, with progress."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -33,8 +33,11 @@ _CONCURRENT: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class DeadCalls:
-    """Dead calls of one activity, all of them or those that died for one reason."""
+class Deliveries:
+    """Calls of one activity whose delivery is dead, all of them or those that died for one reason.
+
+    Or those whose delivery waits for its next attempt, for the reason for which the last one failed.
+    """
 
     activity: str
     reason: str = ""
@@ -45,13 +48,15 @@ class DeadCalls:
     """When the oldest of them came. None: at any time."""
     said: str | None = None
     """What their handler has said (`said_by_handler`). None: anything."""
+    pending: bool = False
+    """Whether they are those that wait."""
 
     async def pages(self, client: AsyncCallbackClient) -> AsyncIterator[Sequence[Call]]:
         """Yield the calls, newest first, without their bodies. A page can be empty."""
-        token = ""
+        token, chosen = "", CallFilter.PENDING if self.pending else CallFilter.DEAD
         while True:
             page = await client.list_owner_calls_page(
-                CallFilter.DEAD, owner=self.owner, activity=self.activity, page_size=_PAGE_SIZE, page_token=token
+                chosen, owner=self.owner, activity=self.activity, page_size=_PAGE_SIZE, page_token=token
             )
             yield [call for call in page.items if self._has(call)]
             token = page.next_page_token
@@ -124,7 +129,7 @@ class Replay:
         client: The client of the person.
     """
 
-    def __init__(self, calls: DeadCalls | FailedCalls, expected: int, client: AsyncCallbackClient) -> None:
+    def __init__(self, calls: Deliveries | FailedCalls, expected: int, client: AsyncCallbackClient) -> None:
         self.expected = expected
         self.replayed = 0
         """How many calls are replayed."""

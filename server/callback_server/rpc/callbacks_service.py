@@ -335,6 +335,9 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     async def ListOwnerCalls(self, request: pb2.ListOwnerCallsRequest, caller: Principal) -> pb2.ListOwnerCallsResponse:
         """Return a page of the calls of an owner that a filter selects."""
         selected = CallFilter(word_of(request, "filter"))
+        if selected is CallFilter.PENDING and not request.callback_activity:
+            problem = "is required: deliveries that wait are listed by activity"
+            raise InvalidRequestError([Violation("callback_activity", "required", problem)])
         owner = _owner(request.owner, caller)
         after = read_page_token(CallCursor.from_token, request.page_token, request)
         if request.callback_activity and not caller.may_generate(request.callback_activity):

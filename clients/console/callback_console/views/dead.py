@@ -24,7 +24,7 @@ from callback_triage.replays import (
     FAILED_REASONS,
     REASONS,
     WITHOUT_HANDLER,
-    DeadCalls,
+    Deliveries,
     FailedCalls,
     Replay,
     newest_failed,
@@ -47,7 +47,7 @@ _MOMENT: Final = timedelta(milliseconds=1)
 class Group:
     """Calls of one activity that died or failed for one reason and of which its handler said the same, newest first."""
 
-    all: DeadCalls | FailedCalls
+    all: Deliveries | FailedCalls
     calls: Sequence[tuple[Call, Callback]]
 
     @property
@@ -186,7 +186,7 @@ def dead_groups(calls: Sequence[Call], callbacks: Mapping[str, Callback], owner:
     """Return the groups of dead calls, the largest first."""
     return _grouped(
         (
-            DeadCalls(callbacks[call.case_id].activity, why_dead(call.delivery), owner, said=said_by_handler(call)),
+            Deliveries(callbacks[call.case_id].activity, why_dead(call.delivery), owner, said=said_by_handler(call)),
             call,
             callbacks[call.case_id],
         )
@@ -206,8 +206,8 @@ def failing_groups(found: Iterable[tuple[Call, Callback]], owner: str) -> list[G
     )
 
 
-def _grouped(calls: Iterable[tuple[DeadCalls | FailedCalls, Call, Callback]]) -> list[Group]:
-    found: dict[DeadCalls | FailedCalls, list[tuple[Call, Callback]]] = defaultdict(list)
+def _grouped(calls: Iterable[tuple[Deliveries | FailedCalls, Call, Callback]]) -> list[Group]:
+    found: dict[Deliveries | FailedCalls, list[tuple[Call, Callback]]] = defaultdict(list)
     for group, call, callback in calls:
         found[group].append(_masked(call, callback))
     groups = [Group(group, sorted(members, key=_start, reverse=True)) for group, members in found.items()]
@@ -223,7 +223,7 @@ def _masked(call: Call, callback: Callback) -> tuple[Call, Callback]:
     return masked(call, callback.state_query_parameter), callback
 
 
-def _group(values: Mapping[str, str]) -> DeadCalls | FailedCalls:
+def _group(values: Mapping[str, str]) -> Deliveries | FailedCalls:
     """Return the group that a form or an address names."""
     activity, reason = values.get("activity", ""), values.get("reason", "")
     owner, status = values.get("owner", "").strip(), values.get("status", "")
@@ -232,7 +232,7 @@ def _group(values: Mapping[str, str]) -> DeadCalls | FailedCalls:
         return FailedCalls(activity, CallStatus(status), reason, owner, said)
     if reason not in REASONS or status:
         abort(404)
-    return DeadCalls(activity, reason, owner, said=said)
+    return Deliveries(activity, reason, owner, said=said)
 
 
 async def _paused() -> Sequence[PausedActivity] | None:

@@ -516,7 +516,7 @@ class Methods(Transport):
             owner: The owner of the calls. Default empty: the principal of the request. Any other owner needs the
                 role `admin`, or a worker with `answers = true`, which must name an owner; otherwise the RPC fails with
                 ROLE_MISSING.
-            activity: Selects calls of this activity. Default empty: all.
+            activity: Selects calls of this activity. Default empty: all. CALL_FILTER_PENDING requires one.
             page_size: The maximum number of calls to return. Default (0) 50. A value above 100 counts as 100. A
                 negative value is refused.
             timeout: Timeout of each page in seconds. Default: that of the client.
@@ -553,7 +553,7 @@ class Methods(Transport):
             owner: The owner of the calls. Default empty: the principal of the request. Any other owner needs the
                 role `admin`, or a worker with `answers = true`, which must name an owner; otherwise the RPC fails with
                 ROLE_MISSING.
-            activity: Selects calls of this activity. Default empty: all.
+            activity: Selects calls of this activity. Default empty: all. CALL_FILTER_PENDING requires one.
             page_size: The maximum number of calls to return. Default (0) 50. A value above 100 counts as 100. A
                 negative value is refused.
             page_token: The `next_page_token` of the previous page, with the same filter, owner and activity.

@@ -70,6 +70,10 @@ class _CallFilterEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallFilter
     """CALL_FILTER_DEAD selects calls and notifications whose delivery is DEAD, except erased ones, which cannot be
     replayed.
     """
+    CALL_FILTER_PENDING: _CallFilter.ValueType  # 3
+    """CALL_FILTER_PENDING selects calls and notifications whose delivery waits for its next attempt, those of an ordered
+    case only if they are first. It requires an activity, and the latest next attempt comes first.
+    """
 
 class CallFilter(_CallFilter, metaclass=_CallFilterEnumTypeWrapper):
     """CallFilter selects calls of all cases of an owner."""
@@ -81,6 +85,10 @@ CALL_FILTER_WAITING: CallFilter.ValueType  # 1
 CALL_FILTER_DEAD: CallFilter.ValueType  # 2
 """CALL_FILTER_DEAD selects calls and notifications whose delivery is DEAD, except erased ones, which cannot be
 replayed.
+"""
+CALL_FILTER_PENDING: CallFilter.ValueType  # 3
+"""CALL_FILTER_PENDING selects calls and notifications whose delivery waits for its next attempt, those of an ordered
+case only if they are first. It requires an activity, and the latest next attempt comes first.
 """
 Global___CallFilter: _TypeAlias = CallFilter  # noqa: Y015
 
@@ -1054,7 +1062,7 @@ class ListOwnerCallsRequest(_message.Message):
     the first page.
     """
     callback_activity: _builtins.str
-    """callback_activity selects calls of this activity. Default empty: all."""
+    """callback_activity selects calls of this activity. Default empty: all. CALL_FILTER_PENDING requires one."""
     def __init__(
         self,
         *,

@@ -265,6 +265,11 @@ export const CallFilter = {
    * Selects calls and notifications whose delivery is DEAD, except erased ones, which cannot be replayed.
    */
   DEAD: "DEAD",
+  /**
+   * Selects calls and notifications whose delivery waits for its next attempt, those of an ordered case only if they
+   * are first. It requires an activity, and the latest next attempt comes first.
+   */
+  PENDING: "PENDING",
 } as const;
 export type CallFilter = (typeof CallFilter)[keyof typeof CallFilter];
 

@@ -197,7 +197,7 @@ export interface ListOwnerCallsOptions extends RequestOptions {
    * page.
    */
   readonly pageToken?: string | undefined;
-  /** Selects calls of this activity. Default empty: all. */
+  /** Selects calls of this activity. Default empty: all. CALL_FILTER_PENDING requires one. */
   readonly activity?: string | undefined;
 }
 

@@ -1,4 +1,4 @@
-"""Pages of an owner's calls that wait, or whose delivery is dead, newest first, across partitions.
+"""Pages of an owner's calls that wait, or whose delivery is dead or waits, latest first, across partitions.
 
 Usually there are few of them, so each partition is asked for a whole page, and the newest of all are taken. One script
 looks at a limited number of calls and says how far it came, so that a search for the calls of rare activities does not
@@ -30,18 +30,21 @@ class CallFilter(enum.StrEnum):
     """Held calls that wait for their answer."""
     DEAD = "DEAD"
     """Calls whose delivery is DEAD."""
+    PENDING = "PENDING"
+    """Calls of one activity whose delivery waits for its next attempt."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class CallCursor:
-    """A position in the list of calls: between this call and the next older one."""
+    """A position in the list of calls: between this call and the next one, which is earlier."""
 
-    start_ms: int
+    time_ms: int
+    """The start of the call. Of a PENDING delivery: the time of its next attempt."""
     call_id: str
 
     def token(self) -> str:
         """Return the position as an opaque page token."""
-        return f"{self.start_ms}_{self.call_id}"
+        return f"{self.time_ms}_{self.call_id}"
 
     @classmethod
     def from_token(cls, token: str) -> CallCursor:
@@ -65,7 +68,7 @@ async def list_owner_calls(
     after: CallCursor | None,
     limit: int,
 ) -> tuple[list[str], CallCursor | None]:
-    """Return the ids of the next calls after a position, at most `limit`, newest first.
+    """Return the ids of the next calls after a position, at most `limit`, latest first.
 
     Also returns the position to continue from if there may be more.
 
@@ -73,18 +76,18 @@ async def list_owner_calls(
         scripts: The scripts on the store.
         call_filter: Which calls are listed.
         owner: The owner of the calls.
-        activities: The activities of the calls. Empty: every activity.
+        activities: The activities of the calls. Empty: every activity. For PENDING exactly one.
         after: The position. None: the first page.
         limit: The maximum number of calls.
 
     Raises:
         StoreError: The store did not answer.
     """
-    start, call_id = ("", "") if after is None else (after.start_ms, after.call_id)
+    time, call_id = ("", "") if after is None else (after.time_ms, after.call_id)
     packed = SCRIPT.pack(
         filter=call_filter,
         owner=owner,
-        before_start=start,
+        before_time=time,
         before_call_id=call_id,
         limit=limit + 1,
         max_scanned=SCAN,
@@ -94,7 +97,7 @@ async def list_owner_calls(
     cursors, ends = [], []
     for flat in replies.values():
         end, *found = [
-            CallCursor(start_ms, call_id.decode()) for start_ms, call_id in zip(flat[::2], flat[1::2], strict=True)
+            CallCursor(time_ms, call_id.decode()) for time_ms, call_id in zip(flat[::2], flat[1::2], strict=True)
         ]
         if end.call_id:
             ends.append(end)
