@@ -86,7 +86,7 @@ def run(*arguments, **environment):
         (["prove", "cluster", "--seconds", "2"], "--seconds cannot be combined with cluster"),
         (["replay"], "Give either CALL or --activity"),
         (["replay", CALL, "--activity", "paid"], "Give either CALL or --activity"),
-        (["replay", CALL, "--dry-run"], "--since, --owner and --dry-run require --activity"),
+        (["replay", CALL, "--dry-run"], "--since, --owner, --pending and --dry-run require --activity"),
         (["trace"], "Give either CALL or CASE, or --label"),
         (["trace", CALL, "--owner", "orders"], "Give either CALL or CASE, or --label"),
         (["send", "box.example/cb/x", "--provider", "stripe"], "'box.example/cb/x' is not a URL"),

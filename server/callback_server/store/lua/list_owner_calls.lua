@@ -1,6 +1,6 @@
 #!lua flags=no-writes
--- Lists the calls of an owner in a partition, from a position on: held calls that wait, calls whose delivery is DEAD, or
--- calls of an activity whose delivery waits for its next attempt.
+-- Lists the calls of an owner in a partition, from a position on: held calls that wait, calls whose delivery is DEAD,
+-- or calls of an activity whose delivery waits for its next attempt.
 --
 -- KEYS: partition
 -- ARGV:
@@ -12,8 +12,8 @@
 ---@param max_scanned number calls to look at in each list
 ---@param activities string[] only calls of these; none = all. For PENDING one
 -- Returns: how far the script came (time and call_id of the last call that it looked at; 0 and '' if there may be no
---          more, or the limit is reached), then time and call_id in turn, of each list the latest first. The time is the
---          start of a call, for PENDING its next attempt, in milliseconds.
+--          more, or the limit is reached), then time and call_id in turn, of each list the latest first. The time is
+--          the start of a call, for PENDING its next attempt, in milliseconds.
 -- @include partition
 -- @arguments
 
