@@ -251,7 +251,8 @@ async def CallbackDeliveriesFail(world):
         answer_mode=AnswerMode.ACK,
     )
     words = {"ACTIVITY": "failing", "CALL": tried.call_id}
-    return Fault({"trace": f"newest {tried.call_id}", "call": "(?i)handler error"}, words)
+    finds = {"trace": f"newest {tried.call_id}", "call": "(?i)handler error", "replay": "Replayed . calls"}
+    return Fault(finds, words)
 
 
 async def CallbackDeliveriesStayDead(world):

@@ -54,7 +54,7 @@ async def test_a_sound_store_gets_every_finding_and_is_not_changed(store_of, kin
     assert {level for level, _ in seen.values()} == {Level.OK}
     assert list(seen) == [
         "store", "store role", "store memory", "store disk", "store clock",
-        "store settings", "store layout", "store epochs", "store time", "store write",
+        "store settings", "store layout", "store epochs", "store losses", "store time", "store write",
     ]  # fmt: skip
     assert seen["store"][1].startswith(kind.capitalize())
     assert seen["store role"][1] == "a primary, with 0 replicas"
@@ -186,6 +186,16 @@ async def test_a_store_without_the_epochs_that_the_server_knows_is_a_problem(sto
         assert await seen() == (Level.OK, "the store has everything that this server has seen")
     file.write_text("x")
     assert (await seen())[0] is Level.PROBLEM
+
+
+@pytest.mark.parametrize(("ago", "level"), [(timedelta(hours=1), Level.WARNING), (timedelta(days=8), Level.OK)])
+async def test_lost_steps_are_a_warning_for_a_week(store_of, ago, level):
+    store, noticed = store_of(), datetime.now(UTC) - ago
+    with redis.Redis(port=store.port) as client:
+        client.hset(keys.key(3, "losses"), mapping={"5": "1:4:1763000000", "7": f"12:5:{noticed.timestamp():.0f}"})
+        client.hset(keys.key(9, "losses"), "7", "2:5:1763000000")
+        seen, text = (await found(doctor.check_store, store_url=store.url))["store losses"]
+    assert (seen, text.partition(";")[0]) == (level, f"15 acknowledged steps lost, the last {noticed:%Y-%m-%d %H:%M}Z")
 
 
 async def test_a_store_of_another_layout_is_a_problem(store_of):

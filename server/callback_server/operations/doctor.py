@@ -11,7 +11,7 @@ import stat
 import statistics
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +37,7 @@ from callback_server.store.connection.errors import StoreError
 from callback_server.store.disk import DISK_FULL, local_directories, why_full
 from callback_server.store.engines import REDIS_ENTERPRISE
 from callback_server.store.epochs.keeper import EpochKeeper
+from callback_server.store.epochs.losses import read_losses
 from callback_server.store.keys import PARTITIONS
 from callback_server.store.queries.node_status import (
     NodeStatus,
@@ -65,6 +66,8 @@ SLOW_WRITE_S: Final = 0.25
 """Duration above which a write counts as slow, in seconds. A command times out after 2."""
 _READINESS_S: Final = 2.0
 """How long a server on this machine may take to say whether it is ready, in seconds."""
+_LOSS_IS_NEWS: Final = timedelta(days=7)
+"""For how long after a loss of steps was noticed the check warns of it."""
 WRITES: Final = 5
 """The number of measured writes."""
 
@@ -319,6 +322,7 @@ async def check_store(settings: ServerSettings) -> AsyncIterator[Finding]:
             _check_safety,
             _check_layout,
             _check_epochs,
+            _check_losses,
             _check_time,
             _check_write,
         ):
@@ -453,6 +457,18 @@ async def _check_epochs(client: StoreClient, settings: ServerSettings) -> AsyncI
         )
     else:
         yield Finding.ok(check, "the store has everything that this server has seen" if known else "none is known yet")
+
+
+async def _check_losses(client: StoreClient, _settings: ServerSettings) -> AsyncIterator[Finding]:
+    check, losses = "store losses", await read_losses(client)
+    if not losses:
+        yield Finding.ok(check, "no acknowledged step is known to be lost")
+        return
+    seen = f"{sum(each.steps for each in losses)} acknowledged steps lost, the last {losses[0].noticed:%Y-%m-%d %H:%M}Z"
+    if datetime.now(UTC) - losses[0].noticed > _LOSS_IS_NEWS:
+        yield Finding.ok(check, seen)
+    else:
+        yield Finding.warning(check, seen, "see docs/operations.md, Lost steps; callback losses lists them")
 
 
 async def _check_time(client: StoreClient, _settings: ServerSettings) -> AsyncIterator[Finding]:
