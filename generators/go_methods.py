@@ -112,7 +112,7 @@ class Methods:
     def _option(self, field: Field) -> str:
         type_name, name = self._names.field_type(field), f"request.{stub(field.name)}"
         given, made = f"value {type_name}", self._values.made(field, "value", is_given=True)
-        sets = f"{name} = {made}"
+        sets, refused = f"{name} = {made}", "value.checkEmpty()" if "responseMessage" in made else "nil"
         if field.type == "bool":
             given, sets = "", f"{name} = true"
         elif field.kind == "map":
@@ -123,7 +123,8 @@ class Methods:
             sets = f"{name} = append({name}, {made}...)"
         comment = self._names.option_comment(self._generate, field)
         head = f"{comment}\nfunc {self._names.option(field)}({given}) GenerateOption"
-        body = block(f"return generateOption(func(request *v1.{self._generate.name})", [sets])
+        made = f"return generateOption(func(request *v1.{self._generate.name}) *Error"
+        body = block(made, [sets, f"return {refused}"])
         return block(head, [f"{body})"])
 
     def reasons(self) -> str:

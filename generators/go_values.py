@@ -115,7 +115,8 @@ class Values:
         if _is_partial(message):
             kind = f"{type_name}Field"
             fields.append(
-                f"// Empty names texts that are empty on purpose. Any other empty text is not given.\nEmpty []{kind}"
+                "// Empty names texts that are empty on purpose. Any other empty text is not given. "
+                f"A field that is no text, and\n// a text that has a value, are refused.\nEmpty []{kind}"
             )
             names = [
                 f'{self._names.constant(kind, field.short_name)} {kind} = "{field.name}"' for field in message.fields

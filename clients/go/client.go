@@ -91,12 +91,12 @@ func (c *Client) failure(ctx context.Context, err error, request proto.Message) 
 
 // GenerateOption is an option of [Client.GenerateCallbackURL].
 type GenerateOption interface {
-	set(*v1.GenerateCallbackUrlRequest)
+	set(*v1.GenerateCallbackUrlRequest) *Error
 }
 
-type generateOption func(*v1.GenerateCallbackUrlRequest)
+type generateOption func(*v1.GenerateCallbackUrlRequest) *Error
 
-func (o generateOption) set(request *v1.GenerateCallbackUrlRequest) { o(request) }
+func (o generateOption) set(request *v1.GenerateCallbackUrlRequest) *Error { return o(request) }
 
 // GenerateCallbackURL stores a case durably, and returns its URL. The activity decides what happens on a call: record,
 // form, or an activity of your handlers. The response is that to a call, unless its handler overrides it.
@@ -111,12 +111,17 @@ func (o generateOption) set(request *v1.GenerateCallbackUrlRequest) { o(request)
 func (c *Client) GenerateCallbackURL(
 	ctx context.Context, activity string, response *Response, options ...GenerateOption,
 ) (*GeneratedCallback, error) {
+	if refused := response.checkEmpty(); refused != nil {
+		return nil, refused
+	}
 	request := &v1.GenerateCallbackUrlRequest{CallbackActivity: activity, Response: ifSet(response, responseMessage)}
 	for _, each := range options {
 		if each == nil {
 			return nil, refusal("an option is nil")
 		}
-		each.set(request)
+		if refused := each.set(request); refused != nil {
+			return nil, refused
+		}
 	}
 	isOwn := request.GetRequestId() == "" && c.connection.retry
 	if isOwn {
@@ -145,6 +150,9 @@ func (c *Client) GenerateCallbackURL(
 func (c *Client) SetResponse(
 	ctx context.Context, caseID string, response *Response, reset ...ResponseField,
 ) (*Callback, error) {
+	if refused := response.checkEmpty(); refused != nil {
+		return nil, refused
+	}
 	request := &v1.SetResponseRequest{CallbackCaseId: caseID, Response: ifSet(response, responseMessage)}
 	if request.Response == nil {
 		request.Response = &v1.Response{}
@@ -165,6 +173,9 @@ func (c *Client) SetResponse(
 //
 // Errors: INVALID_REQUEST, [ErrNotFound], CALL_ANSWERED, CALL_NOT_HELD, [ErrUnavailable].
 func (c *Client) AnswerCall(ctx context.Context, callID string, answer Answer) (*RecordedCall, error) {
+	if refused := answer.Response.checkEmpty(); refused != nil {
+		return nil, refused
+	}
 	request := decided(&v1.AnswerCallRequest{CallId: callID}, answer)
 	reply, err := invoke(ctx, c, c.callbacks.AnswerCall, request, c.connection.retry)
 	if err != nil {
@@ -183,6 +194,9 @@ func (c *Client) AnswerCall(ctx context.Context, callID string, answer Answer) (
 func (c *Client) ResolveCallback(ctx context.Context, caseID string, answer Answer) (*Callback, error) {
 	if answer.KeepOpen || answer.Close {
 		return nil, refusal("an answer to all calls of a callback cannot keep it open, or close it: use CloseCallback")
+	}
+	if refused := answer.Response.checkEmpty(); refused != nil {
+		return nil, refused
 	}
 	request := decided(&v1.ResolveCallbackRequest{CallbackCaseId: caseID}, answer)
 	reply, err := invoke(ctx, c, c.callbacks.ResolveCallback, request, c.connection.retry)

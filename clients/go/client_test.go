@@ -204,6 +204,32 @@ func TestAnEarlierResponseIsReplacedAttributeByAttribute(t *testing.T) {
 	}
 }
 
+func TestEmptyRefusesWhatItCannotDo(t *testing.T) {
+	ctx, client := t.Context(), system.Client
+	for field, response := range map[callback.ResponseField]*callback.Response{
+		callback.FieldText: callback.Page("Thank you", "It has arrived."),
+		callback.FieldBody: callback.Text(""),
+		"text":             callback.Text(""),
+	} {
+		response.Empty = []callback.ResponseField{field}
+		for request, send := range map[string]func() error{
+			"response": func() error { return ignore(client.GenerateCallbackURL(ctx, "record", response)) },
+			"fallback": func() error {
+				return ignore(client.GenerateCallbackURL(ctx, "record", callback.Text(""), callback.WithFallback(response)))
+			},
+			"set":     func() error { return ignore(client.SetResponse(ctx, "c", response)) },
+			"answer":  func() error { return ignore(client.AnswerCall(ctx, "c", callback.Accept(response))) },
+			"resolve": func() error { return ignore(client.ResolveCallback(ctx, "c", callback.Accept(response))) },
+		} {
+			var refused *callback.Error
+			if err := send(); !errors.As(err, &refused) || !strings.Contains(refused.Message, "in Empty") ||
+				refused.Violations[0].Field != string(field) {
+				t.Error(request, field, err)
+			}
+		}
+	}
+}
+
 func TestAHeldCallIsAnsweredByAnotherService(t *testing.T) {
 	made := generate(t, "form", callback.Text("thanks"), callback.WithMultipleCalls())
 	replies := make(chan reply, 2)

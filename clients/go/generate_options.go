@@ -12,8 +12,9 @@ import (
 
 // WithActivityCase sets a text that the handler gets unchanged. Default empty, at most 200 characters.
 func WithActivityCase(value string) GenerateOption {
-	return generateOption(func(request *v1.GenerateCallbackUrlRequest) {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) *Error {
 		request.CallbackActivityCase = value
+		return nil
 	})
 }
 
@@ -21,16 +22,18 @@ func WithActivityCase(value string) GenerateOption {
 // (OAuth state, SAML RelayState). A letter, then at most 63 letters, digits, _, . or -. Default empty: the URL is
 // {base}/cb/{state}.
 func WithStateQueryParameter(value string) GenerateOption {
-	return generateOption(func(request *v1.GenerateCallbackUrlRequest) {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) *Error {
 		request.StateQueryParameter = value
+		return nil
 	})
 }
 
 // WithRetryableAfterError keeps a single-use case (a case without WithMultipleCalls) open after a rejected, failed
 // or interrupted call. Default false.
 func WithRetryableAfterError() GenerateOption {
-	return generateOption(func(request *v1.GenerateCallbackUrlRequest) {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) *Error {
 		request.RetryableAfterError = true
+		return nil
 	})
 }
 
@@ -38,8 +41,9 @@ func WithRetryableAfterError() GenerateOption {
 // expires. Default false: the case accepts one call at a time. A success closes it; without WithRetryableAfterError,
 // so does a rejected, failed or interrupted call.
 func WithMultipleCalls() GenerateOption {
-	return generateOption(func(request *v1.GenerateCallbackUrlRequest) {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) *Error {
 		request.AllowMultipleCalls = true
+		return nil
 	})
 }
 
@@ -47,8 +51,9 @@ func WithMultipleCalls() GenerateOption {
 // or user. Upper case and the port 443 are normalized. Default empty: the box_url of the server. An operator can
 // restrict it to a list, and reserve a domain for one owner.
 func WithAlternativeDomain(value string) GenerateOption {
-	return generateOption(func(request *v1.GenerateCallbackUrlRequest) {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) *Error {
 		request.AlternativeDomain = value
+		return nil
 	})
 }
 
@@ -57,27 +62,30 @@ func WithAlternativeDomain(value string) GenerateOption {
 // is free, and the same request creates a case with another URL. Default empty, at most 200 characters. Fails with
 // REQUEST_ID_UNSUPPORTED where the server has no state_key.
 func WithRequestID(value string) GenerateOption {
-	return generateOption(func(request *v1.GenerateCallbackUrlRequest) {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) *Error {
 		request.RequestId = value
+		return nil
 	})
 }
 
 // WithTimeToLive sets the time after which the case closes with reason EXPIRED. Default: the configuration of the
 // server, or never. At least 1 second, at most 10 years or the maximum in the configuration of the server.
 func WithTimeToLive(value time.Duration) GenerateOption {
-	return generateOption(func(request *v1.GenerateCallbackUrlRequest) {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) *Error {
 		request.TimeToLive = durationpb.New(value)
+		return nil
 	})
 }
 
 // WithLabel adds a name and a value to the labels: name-value pairs of the owner, to find the case again. At most
 // 16. Names have 1–63 letters, digits, _, ., / or -; values have at most 200 characters.
 func WithLabel(name string, value string) GenerateOption {
-	return generateOption(func(request *v1.GenerateCallbackUrlRequest) {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) *Error {
 		if request.Labels == nil {
 			request.Labels = map[string]string{}
 		}
 		request.Labels[name] = value
+		return nil
 	})
 }
 
@@ -85,23 +93,26 @@ func WithLabel(name string, value string) GenerateOption {
 // changes. The configuration of the server declares profiles; an undeclared one is refused. Default empty: everyone
 // who has the URL can make the call.
 func WithVerificationProfile(value string) GenerateOption {
-	return generateOption(func(request *v1.GenerateCallbackUrlRequest) {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) *Error {
 		request.VerificationProfile = value
+		return nil
 	})
 }
 
 // WithGetGuard selects how a GET that may come from a program is handled. Default OFF. CONFIRM together with a
 // WithVerificationProfile is refused: a person cannot sign a request.
 func WithGetGuard(value GetGuard) GenerateOption {
-	return generateOption(func(request *v1.GenerateCallbackUrlRequest) {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) *Error {
 		request.GetGuard = numberOf[v1.GetGuard](value)
+		return nil
 	})
 }
 
 // WithAnswerMode selects how a call gets its response. Default HANDLER; for the activity form it is always HOLD.
 func WithAnswerMode(value AnswerMode) GenerateOption {
-	return generateOption(func(request *v1.GenerateCallbackUrlRequest) {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) *Error {
 		request.AnswerMode = numberOf[v1.AnswerMode](value)
+		return nil
 	})
 }
 
@@ -111,8 +122,9 @@ func WithAnswerMode(value AnswerMode) GenerateOption {
 // decision of the handler takes effect when it comes. Default: 2 seconds for a browser, 300 seconds for any other
 // caller of a held call. From 100 ms to 300 s, and at most the deadline of the activity, or WithHoldTime.
 func WithAnswerDeadline(value time.Duration) GenerateOption {
-	return generateOption(func(request *v1.GenerateCallbackUrlRequest) {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) *Error {
 		request.AnswerDeadline = durationpb.New(value)
+		return nil
 	})
 }
 
@@ -120,16 +132,18 @@ func WithAnswerDeadline(value time.Duration) GenerateOption {
 // record case must be. Needs WithAnswerDeadline. One of 2xx or 3xx accepts the request: a call of a HANDLER case
 // then has a delivery, and ends when that is DELIVERED or DEAD.
 func WithFallback(value *Response) GenerateOption {
-	return generateOption(func(request *v1.GenerateCallbackUrlRequest) {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) *Error {
 		request.Fallback = ifSet(value, responseMessage)
+		return value.checkEmpty()
 	})
 }
 
 // WithOrdered makes the server deliver the calls of an ACK case one after the other, in their order: a call waits
 // until the call before it is DELIVERED or DEAD. Default false. Refused with any other WithAnswerMode.
 func WithOrdered() GenerateOption {
-	return generateOption(func(request *v1.GenerateCallbackUrlRequest) {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) *Error {
 		request.Ordered = true
+		return nil
 	})
 }
 
@@ -138,16 +152,18 @@ func WithOrdered() GenerateOption {
 // record case must be. Code 410 is refused together with WithStateQueryParameter: that URL is shared, and some
 // senders disable it for everyone after a 410. Default: a 410, or a 404 on /cbq/.
 func WithClosedResponse(value *Response) GenerateOption {
-	return generateOption(func(request *v1.GenerateCallbackUrlRequest) {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) *Error {
 		request.ClosedResponse = ifSet(value, responseMessage)
+		return value.checkEmpty()
 	})
 }
 
 // WithPrompt sets what the page of the guard CONFIRM asks: a title, a text and choices. Default: whether to
 // continue. Refused with any other WithGetGuard.
 func WithPrompt(value *Prompt) GenerateOption {
-	return generateOption(func(request *v1.GenerateCallbackUrlRequest) {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) *Error {
 		request.Prompt = ifSet(value, promptMessage)
+		return nil
 	})
 }
 
@@ -155,8 +171,9 @@ func WithPrompt(value *Prompt) GenerateOption {
 // gets a 504. Default 300 seconds. At least 100 ms, at most the maximum in the configuration of the server (30 days
 // by default). Refused with any other WithAnswerMode.
 func WithHoldTime(value time.Duration) GenerateOption {
-	return generateOption(func(request *v1.GenerateCallbackUrlRequest) {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) *Error {
 		request.HoldTime = durationpb.New(value)
+		return nil
 	})
 }
 
@@ -168,16 +185,18 @@ func WithHoldTime(value time.Duration) GenerateOption {
 // time that its verification profile says. Default: 2 minutes; 0 if WithMultipleCalls is set. 0: the same request is
 // another call. At most 7 days.
 func WithRepeatWindow(value time.Duration) GenerateOption {
-	return generateOption(func(request *v1.GenerateCallbackUrlRequest) {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) *Error {
 		request.RepeatWindow = durationpb.New(value)
+		return nil
 	})
 }
 
 // WithNoRepeat says that no answer is given twice, for example because it contains a secret: a repeat gets a 410.
 // Default false.
 func WithNoRepeat() GenerateOption {
-	return generateOption(func(request *v1.GenerateCallbackUrlRequest) {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) *Error {
 		request.NoRepeat = true
+		return nil
 	})
 }
 
@@ -185,8 +204,9 @@ func WithNoRepeat() GenerateOption {
 // REMINDER, if the case is neither closed nor resolved then. Needs REMINDER in WithNotify. At most 10, each another
 // one, from 1 second to 10 years. Default: none.
 func WithRemindAfter(values ...time.Duration) GenerateOption {
-	return generateOption(func(request *v1.GenerateCallbackUrlRequest) {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) *Error {
 		request.RemindAfter = append(request.RemindAfter, each(values, durationpb.New)...)
+		return nil
 	})
 }
 
@@ -198,7 +218,8 @@ func WithRemindAfter(values ...time.Duration) GenerateOption {
 // NO_HANDLER. A REMINDER is dropped when its case closes or is resolved. Default: none. REMINDER and EXPIRY, each
 // once; refused for the activities record and form, which have no handler.
 func WithNotify(values ...CallReason) GenerateOption {
-	return generateOption(func(request *v1.GenerateCallbackUrlRequest) {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) *Error {
 		request.Notify = append(request.Notify, each(values, numberOf[v1.CallReason])...)
+		return nil
 	})
 }

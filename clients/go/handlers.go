@@ -131,6 +131,10 @@ func decide(
 		logger.Error("handler_failed", "error", err)
 		return nil, errHandlerFailed
 	}
+	if refused := answer.Response.checkEmpty(); refused != nil {
+		logger.Error("handler_failed", "error", refused)
+		return nil, errors.New("the handler's answer is refused: " + refused.Message)
+	}
 	decision := decisionOf(answer)
 	if invalidText(decision.ProtoReflect()) != "" {
 		err := errors.New("the handler's answer has text that is not UTF-8")

@@ -53,6 +53,26 @@ func (r Response) WithLink(label, url string) *Response {
 	return &r
 }
 
+// checkEmpty returns the refusal of a response whose Empty names a field that is no text, or a text that has a value.
+func (r *Response) checkEmpty() *Error {
+	if r == nil {
+		return nil
+	}
+	texts := map[ResponseField]string{
+		FieldRedirectURL: r.RedirectURL, FieldHeading: r.Heading, FieldText: r.Text, FieldLinkLabel: r.LinkLabel,
+		FieldLinkURL: r.LinkURL,
+	}
+	for _, field := range r.Empty {
+		switch value, isText := texts[field]; {
+		case !isText:
+			return invalidField(string(field), "only a text can be in Empty")
+		case value != "":
+			return invalidField(string(field), "is in Empty, but has a value")
+		}
+	}
+	return nil
+}
+
 // Answer is the decision on a call: that of a handler, or that of [Client.AnswerCall] and [Client.ResolveCallback]. The
 // zero value accepts the call with the response of the case.
 type Answer struct {

@@ -510,7 +510,8 @@ type Response struct {
 	LinkLabel string `json:"-" xml:"-"`
 	// LinkURL is the target of the link of a page, by the rules of RedirectURL. It needs LinkLabel.
 	LinkURL string `json:"-" xml:"-"`
-	// Empty names texts that are empty on purpose. Any other empty text is not given.
+	// Empty names texts that are empty on purpose. Any other empty text is not given. A field that is no text, and
+	// a text that has a value, are refused.
 	Empty []ResponseField
 }
 

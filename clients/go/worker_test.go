@@ -163,6 +163,9 @@ func TestAnErrorOfAHandlerFailsItsCallAndStaysInTheLog(t *testing.T) {
 			runtime.Goexit()
 		case "utf8":
 			return callback.Accept(callback.Text("").WithHeader("x-name", "\xff")), nil
+		case "empty":
+			response := &callback.Response{Text: "x", Empty: []callback.ResponseField{callback.FieldText}}
+			return callback.Accept(response), nil
 		case "large":
 			return callback.Accept(callback.Text(strings.Repeat("x", 16<<20))), nil
 		case "fine":
@@ -176,6 +179,7 @@ func TestAnErrorOfAHandlerFailsItsCallAndStaysInTheLog(t *testing.T) {
 		"panic": "the handler failed",
 		"exit":  "the handler failed",
 		"utf8":  "the handler's answer has text that is not UTF-8",
+		"empty": "the handler's answer is refused: response_text: is in Empty, but has a value",
 		"large": "the handler's answer is larger than a message can be",
 	} {
 		stream.run(callID)
