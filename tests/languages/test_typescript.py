@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from datetime import UTC, datetime
 
 import pytest
 import trustme
@@ -14,6 +15,7 @@ from callback_conform.program import launch_command
 from callback_conform.scenarios import load
 
 PACKAGE = ROOT / "clients" / "typescript"
+EARLIER = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +29,7 @@ def certificates(tmp_path_factory):
         "server": ours.issue_cert("127.0.0.1"),
         "client": ours.issue_cert("callback.internal"),
         "other": others.issue_cert("127.0.0.1"),
+        "old": ours.issue_cert("127.0.0.1", not_before=EARLIER, not_after=EARLIER.replace(year=2021)),
     }.items():
         certificate.private_key_pem.write_to_path(folder / f"{name}.key")
         certificate.cert_chain_pems[0].write_to_path(folder / f"{name}.pem")

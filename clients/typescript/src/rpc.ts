@@ -153,7 +153,7 @@ export class Connection {
       if ((error as ServiceError).code === status.UNAVAILABLE) {
         this.#addresses.failed();
       }
-      throw this.#isClosed ? this.closedError() : fromRpcError(error as ServiceError, this.target);
+      throw this.#isClosed ? this.closedError() : fromRpcError(error as ServiceError, this.target, this.encrypted);
     } finally {
       this.#onClose.delete(abort);
       signal?.removeEventListener("abort", abort);
@@ -168,6 +168,11 @@ export class Connection {
       }
     }
     return metadata;
+  }
+
+  /** Whether the connection uses TLS. */
+  get encrypted(): boolean {
+    return this.#tls !== undefined;
   }
 
   /** Return the channel. The first request creates it; changed addresses, and changed files of `tls`, replace it. */

@@ -152,7 +152,9 @@ class Watch implements CallWatch {
         if (this.#isClosed) {
           return;
         }
-        const error = isServiceError(cause) ? fromRpcError(cause, this.#connection.target) : cause;
+        const error = isServiceError(cause)
+          ? fromRpcError(cause, this.#connection.target, this.#connection.encrypted)
+          : cause;
         backoff ??= new Backoff(this.#timeoutMs, { longestMs: 1_000 });
         const canResume = isRetryable(error) || error instanceof WatcherTooSlowError;
         const wait = backoff.nextPauseMs(error instanceof CallbackError ? error.retryAfterMs : 0);

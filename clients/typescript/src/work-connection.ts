@@ -35,6 +35,8 @@ const CONFIGURATION_CODES: readonly StatusCode[] = [
 /** What a connection gets from its worker. */
 export interface ConnectionOptions {
   readonly target: string;
+  /** Whether the connection uses TLS. */
+  readonly encrypted: boolean;
   readonly maxCalls: number;
   readonly graceMs: number;
   readonly name: string;
@@ -224,7 +226,7 @@ export class WorkConnection {
    * @throws CallbackError: The server refused the first connection of this worker.
    */
   #logEnd({ failure, isLeaving }: WorkStream): void {
-    const { logger, target } = this.#options;
+    const { logger, target, encrypted } = this.#options;
     if (this.#isStopping) {
       return;
     }
@@ -232,7 +234,7 @@ export class WorkConnection {
       logger.info({ target }, isLeaving ? "server_draining" : "files_changed");
       return;
     }
-    const error = fromRpcError(failure, target);
+    const error = fromRpcError(failure, target, encrypted);
     if (!this.#isWelcome && CONFIGURATION_CODES.includes(error.code)) {
       throw error;
     }

@@ -210,6 +210,7 @@ export class Worker {
     };
     return new WorkConnection(this.#handlers, {
       ...this.#options,
+      encrypted: this.#tls !== undefined,
       metadata: this.#metadata,
       openChannel: channel,
       haveFilesChanged: () => this.#metadata.hasChanged?.() || (this.#tls?.files.reloadIfChanged() ?? false),

@@ -31,7 +31,7 @@ describe("TLS", { skip: CERTIFICATES === "" && "TEST_CERTIFICATES is not set" },
 
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), "callback-tls-"));
-    for (const name of ["ca.pem", "server.pem", "server.key", "client.pem", "client.key"]) {
+    for (const name of ["ca.pem", "server.pem", "server.key", "client.pem", "client.key", "old.pem", "old.key"]) {
       await copyFile(join(CERTIFICATES, name), file(name));
     }
   });
@@ -65,6 +65,14 @@ describe("TLS", { skip: CERTIFICATES === "" && "TEST_CERTIFICATES is not set" },
       client.close();
     }
   }
+
+  test("with a certificate that has expired is refused at the start", async () => {
+    const old = { certFile: file("old.pem"), keyFile: file("old.key") };
+    const refused = { name: "TypeError", message: /old\.pem: the certificate expired on 2021-01-01: renew it$/ };
+    assert.throws(() => new CallbackClient({ target: "localhost:1", tls: old }), refused);
+    const handlers = new Handlers().activity("act", () => new Response("x"));
+    await assert.rejects(new HandlerServer(handlers, "localhost:0", { tls: old }).start(), refused);
+  });
 
   test("on one side only is named in the error", async () => {
     const handlers = new Handlers().activity("act", () => new Response("x"));

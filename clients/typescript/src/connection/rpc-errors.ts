@@ -30,12 +30,12 @@ const BY_CODE: Partial<Record<errors.StatusCode, typeof errors.CallbackError>> =
   NOT_FOUND: errors.NotFoundError,
 };
 
-/** Return the error for a gRPC error. The target is the address of the server, for the message. */
-export function fromRpcError(error: ServiceError, target: string): errors.CallbackError {
+/** Return the error for a gRPC error, with the address of the server, and whether the connection uses TLS, for the message. */
+export function fromRpcError(error: ServiceError, target: string, encrypted: boolean): errors.CallbackError {
   const code = (status[error.code] ?? "UNKNOWN") as errors.StatusCode;
   const info = detailsOf(error, ErrorInfoSchema).find(({ domain }) => domain === DOMAIN);
   if (info === undefined) {
-    return foreign(code, error.details, target, error);
+    return foreign(code, error, target, encrypted);
   }
   const kind = BY_REASON.get(info.reason) ?? BY_CODE[code] ?? errors.CallbackError;
   const violations = detailsOf(error, BadRequestSchema).flatMap((each) => each.fieldViolations);
@@ -60,24 +60,32 @@ const ADVICE = {
   "Protocol error":
     "the port may be one of HTTP/1.1, such as that of the edge or the console: use the gRPC port of the server",
   "wrong version number": "the server does not use TLS: connect without it",
+};
+const ADVICE_FOR_PLAIN_TEXT = {
   "Failed to connect": "a server that uses TLS closes a connection without it: if this one does, connect with TLS",
 };
 
 /** Return what to change, if a message of gRPC says that the target speaks something else. */
-function adviceOn(message: string): string {
-  const [, advice] = Object.entries(ADVICE).find(([part]) => message.includes(part)) ?? [];
+function adviceOn(message: string, encrypted: boolean): string {
+  const advice = encrypted ? ADVICE : { ...ADVICE, ...ADVICE_FOR_PLAIN_TEXT };
+  const [, found] = Object.entries<string>(advice).find(([part]) => message.includes(part)) ?? [];
   return advice === undefined ? "" : ` (${advice})`;
 }
 
 /** Return the error for a failure of gRPC, of the network, or of another program at the target. */
-function foreign(code: errors.StatusCode, details: string, target: string, cause: ServiceError): errors.CallbackError {
+function foreign(
+  code: errors.StatusCode,
+  cause: ServiceError,
+  target: string,
+  encrypted: boolean,
+): errors.CallbackError {
   // gRPC puts the cause between words about its own parts. The cause is null where it waits before it connects again
   // because another client of the process could not.
-  const message = details
+  const message = cause.details
     .replace(/^No connection established\. Last error: (?:Error: )?|[.\s]*Resolution note: *$/g, "")
     .replace(/^null$/, "a connection has just failed");
   const texts: Partial<Record<errors.StatusCode, string>> = {
-    UNAVAILABLE: `cannot reach ${target}: ${message}${adviceOn(message)}`,
+    UNAVAILABLE: `cannot reach ${target}: ${message}${adviceOn(message, encrypted)}`,
     CANCELLED: `${target} cancelled the request: ${message}`,
     DEADLINE_EXCEEDED: `${target} did not respond in time`,
     UNIMPLEMENTED: `${target} is not a Callback server of a compatible version: ${message}`,

@@ -6,6 +6,7 @@
  * once. Nothing of a key appears in debug output or in an error.
  */
 
+import { X509Certificate } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import { createSecureContext } from "node:tls";
 import type { Logger } from "../logger.js";
@@ -98,6 +99,10 @@ function readChecked(files: Tls): PemContents {
   if (contents.cert !== undefined) {
     const { cert, key } = contents;
     check(`${certFile} with ${keyFile}`, () => createSecureContext({ cert, key }));
+    const ended = new Date(new X509Certificate(contents.cert).validTo);
+    if (ended <= new Date()) {
+      throw new TypeError(`${certFile}: the certificate expired on ${ended.toISOString().slice(0, 10)}: renew it`);
+    }
   }
   return contents;
 }
