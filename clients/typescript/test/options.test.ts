@@ -138,7 +138,10 @@ const WRONG_TYPES: [Mistake, [unknown, RegExp][]][] = [
       [new Date(Number.NaN), /valid Date/],
     ],
   ],
-  [(filter) => client.listOwnerCalls(filter).next(), [[undefined, /filter must be WAITING, DEAD, not undefined/]]],
+  [
+    (filter) => client.listOwnerCalls(filter).next(),
+    [[undefined, /filter must be WAITING, DEAD, PENDING, not undefined/]],
+  ],
   [
     (attributes) => new Response("x", attributes),
     [
