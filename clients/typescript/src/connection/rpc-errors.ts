@@ -69,7 +69,7 @@ const ADVICE_FOR_PLAIN_TEXT = {
 function adviceOn(message: string, encrypted: boolean): string {
   const advice = encrypted ? ADVICE : { ...ADVICE, ...ADVICE_FOR_PLAIN_TEXT };
   const [, found] = Object.entries<string>(advice).find(([part]) => message.includes(part)) ?? [];
-  return advice === undefined ? "" : ` (${advice})`;
+  return found === undefined ? "" : ` (${found})`;
 }
 
 /** Return the error for a failure of gRPC, of the network, or of another program at the target. */
