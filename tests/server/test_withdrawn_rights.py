@@ -3,15 +3,21 @@
 The table of `docs/operations.md`, *Rights that are withdrawn*, has a row for each of these.
 """
 
+import contextlib
+import datetime
+from types import SimpleNamespace
+
 import grpc
 import pytest
+import trustme
 from support.principals import by, principals_of
-from support.services import refusal, running_services
+from support.services import refusal, running_services, services_at
 from support.watching import Watch
 from support.workers import raw_worker
 
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge_pb2
+from callback_server.access import authenticator
 from callback_server.access import principals as principals_file
 from callback_server.calls import watch
 from callback_server.domain.activity import Activity
@@ -154,3 +160,97 @@ async def test_a_request_that_is_not_a_stream_has_the_rights_of_its_moment(right
     await callbacks.ListCallbacks(request, metadata=by("shop"))
     rights.change("shop", {"roles": {"edge"}})
     assert (await refusal(callbacks.ListCallbacks(request, metadata=by("shop")))).reason == "ROLE_MISSING"
+
+
+class Certified:
+    """Services whose clients have certificates, which expire when a test says so."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.authority = trustme.CA()
+        self.authority.cert_pem.write_to_path(directory / "ca.pem")
+        own = self.authority.issue_cert("127.0.0.1")
+        own.private_key_and_cert_chain_pem.write_to_path(directory / "server.pem")
+        self.expiry = datetime.datetime.now(datetime.UTC).replace(microsecond=0) + datetime.timedelta(days=1)
+        self.now = self.expiry.timestamp() - 0.001
+        self.settings = {
+            "tls_cert_file": directory / "server.pem", "tls_key_file": directory / "server.pem",
+            "tls_client_ca_file": directory / "ca.pem",
+        }  # fmt: skip
+
+    @contextlib.asynccontextmanager
+    async def client(self, name, address):
+        """Yield `Services` over a connection with the certificate of a principal."""
+        own = self.authority.issue_cert(f"{name}.example", not_after=self.expiry)
+        pems = own.private_key_pem.bytes(), own.cert_chain_pems[0].bytes()
+        credentials = grpc.ssl_channel_credentials(self.authority.cert_pem.bytes(), *pems)
+        async with services_at(address, credentials=credentials) as services:
+            yield services
+
+    def expire(self):
+        """Let the certificates of all clients expire."""
+        self.now = self.expiry.timestamp()
+
+
+@pytest.fixture
+async def certified(store_of, tmp_path, limits, monkeypatch):
+    limits(watch, HEARTBEAT_S=10_000, CHECK_S=0.05)
+    limits(worker_service, CHECK_S=0.05)
+    made = Certified(tmp_path)
+    monkeypatch.setattr(authenticator, "time", SimpleNamespace(time=lambda: made.now))
+    known = principals_of(**{name: entry | {"certificates": (f"{name}.example",)} for name, entry in ENTRIES.items()})
+    async with contextlib.AsyncExitStack() as stack:
+        running = running_services(
+            store_of(), principals=lambda: known, activities={"act": Activity("act", 60_000)}, **made.settings
+        )
+        services = await stack.enter_async_context(running)
+        for name in ENTRIES:
+            setattr(made, name, await stack.enter_async_context(made.client(name, services.address)))
+        yield made
+
+
+@pytest.mark.parametrize("latest_only", [False, True], ids=["all", "latest"])
+@pytest.mark.parametrize("name", ["shop", "admin", "answerer"])
+async def test_a_watch_ends_when_the_certificate_of_its_open_connection_expires(certified, name, latest_only):
+    callbacks = getattr(certified, name).callbacks
+    watching = await Watch(callbacks, latest_only=latest_only).begin()
+    certified.expire()
+    assert (await refusal(watching.read())).reason == "UNAUTHENTICATED"
+    assert (await refusal(Watch(callbacks).read())).reason == "UNAUTHENTICATED"
+
+
+async def test_a_worker_whose_certificate_expires_is_offered_no_more_and_ends_what_it_has(certified):
+    first, second = [await certified.shop.generate("act") for _ in range(2)]
+    async with raw_worker(certified.work.worker_stub, "act", max_calls=2) as worker:
+        answer = certified.edge.call(first)
+        call = await worker.begin()
+        certified.expire()
+        await worker.next("drain")
+        # A token decides alone, whatever certificate comes with it.
+        async with raw_worker(certified.other.worker_stub, "act", metadata=by("other")) as other:
+            to_other = certified.edge.call(second, metadata=by("edge"))
+            await other.handle()
+            await to_other
+        await worker.result(call)
+        await answer
+        assert len(worker.of("offer")) == 1
+
+
+async def test_an_edge_whose_certificate_expires_gets_the_results_of_its_calls_and_makes_no_more(certified):
+    made = await certified.shop.generate("act")
+    async with raw_worker(certified.work.worker_stub, "act") as worker:
+        answer = certified.edge.call(made)
+        call = await worker.begin()
+        certified.expire()
+        assert (await refusal(certified.edge.call(made))).reason == "UNAUTHENTICATED"
+        await worker.result(call)
+        await answer
+
+
+async def test_no_request_passes_by_an_open_connection_whose_certificate_has_expired(certified):
+    requests = [getattr(certified, name).callbacks.ListCallbacks for name in ("shop", "admin")]
+    for request in requests:
+        await request(rpc.ListCallbacksRequest())
+    certified.expire()
+    for request in requests:
+        assert (await refusal(request(rpc.ListCallbacksRequest()))).reason == "UNAUTHENTICATED"

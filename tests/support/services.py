@@ -184,9 +184,13 @@ def calls_in_flight():
 
 
 @contextlib.asynccontextmanager
-async def services_at(address, *, options=(), **more):
+async def services_at(address, *, options=(), credentials=None, **more):
     """Yield `Services` for the control plane at an address, also one in another process, with `more` attributes."""
-    async with grpc.aio.insecure_channel(address, options) as channel:
+    async with (
+        grpc.aio.secure_channel(address, credentials, options)
+        if credentials
+        else grpc.aio.insecure_channel(address, options)
+    ) as channel:
         yield Services(
             address=address, channel=channel, callbacks=CallbacksServiceStub(channel),
             operations=OperationsServiceStub(channel), audit=AuditServiceStub(channel), edge=EdgeCalls(channel),

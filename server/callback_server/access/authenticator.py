@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Final
@@ -105,7 +106,11 @@ class Authenticator:
             return self._of_token(known, token)
         certificates = [*context.auth_context().get("x509_pem_cert", ())]
         if certificates:
-            return replace(known.of_certificate(names_of(certificates[0])), expires=expiry_of(certificates[0]))
+            principal = known.of_certificate(names_of(certificates[0]))
+            expires = expiry_of(certificates[0])
+            if expires <= time.time():  # the handshake, which looked at it too, may be an hour ago
+                raise UnauthenticatedError("the certificate has expired")
+            return replace(principal, expires=expires)
         raise UnauthenticatedError(_NO_CREDENTIAL)
 
     def _of_token(self, known: Principals, token: str) -> Principal:
