@@ -40,12 +40,10 @@ A new provider is one file in `server/callback_server/verification/provider_file
 _SENT_ONCE: Final = """\
 ## Messages of callback send
 
-The tests give what `callback send` makes to the profile of each provider, and to the libraries that run in them.
-These libraries do not. Each accepted a message of `callback send` once, and refused it after a change:
-@contentful/node-apps-toolkit 3.16.1 (npm), alipay-sdk-python 3.7.1411, app-store-server-library 3.1.2, boxsdk 3.14.0,
-braintree 4.48.0 and truelayer-signing 0.4.0 (PyPI), and for Amazon SNS aws-java-sdk-sns 1.12.797 and
-sns-message-manager 2.47.4 (Maven). Those of Apple and AWS got the public key in place of a certificate, which only
-Apple and AWS can have made.
+The tests give what `callback send` makes to the profile of each provider, and to the libraries of providers. Those of
+Apple and AWS do not run in them. Each accepted a message of `callback send` once, and refused it after a change:
+app-store-server-library 3.1.2 (PyPI), and for Amazon SNS aws-java-sdk-sns 1.12.797 and sns-message-manager 2.47.4
+(Maven). They got the public key in place of a certificate, which only Apple and AWS can have made.
 """
 
 
@@ -68,6 +66,13 @@ def _notes() -> Iterator[str]:
         needs = f"Also give {' and '.join(f'`{need}`' for need in each.needs)}." if each.needs else ""
         if text := " ".join(filter(None, (each.limits, needs))):
             yield f"- `{name}`: {text}"
+    yield ""
+    yield "## Odd forms that are refused"
+    yield ""
+    yield "The tests give 30 odd forms of a message to the profile and to the library of each provider that has one. No"
+    yield "profile accepts one that the library refuses. These profiles refuse some that the library accepts:"
+    yield ""
+    yield from (f"- `{name}`: {each.stricter}" for name, each in PROVIDERS.items() if each.stricter)
     yield ""
     yield "## Where the messages of the tests come from"
     yield ""

@@ -349,6 +349,19 @@ def for_body(body=BODY, sent=BODY, **claims):
     return request(("Plaid-Verification", encoded(P256, "ES256", **given)), body=sent)
 
 
+@pytest.mark.parametrize(
+    ("setting", "claim"),
+    [("url_claim", str), ("url_hash_claim", lambda url: hashlib.sha256(url.encode()).hexdigest())],
+)
+def test_a_token_for_a_url_passes_at_this_url_alone(tmp_path, setting, claim):
+    profile = profile_of(tmp_path, pem(P256), **FOR_BODY, **{setting: "at"})
+    assert profile.verify(for_body(at=claim(URL)), URL) == VerifiedMessage()
+    for other in (f"{URL}?a=b", URL.upper(), URL[:-1], ""):
+        assert refused(profile, for_body(at=claim(other))) == "the token is for another URL"
+    assert refused(profile, for_body(at=[claim(URL)])) == "the token is for another URL"
+    assert "MissingRequiredClaim" in refused(profile, for_body())
+
+
 def test_a_token_with_the_hash_of_the_body_passes_with_this_body_alone(tmp_path):
     profile = profile_of(tmp_path, pem(P256), **FOR_BODY)
     assert profile.reads_body

@@ -146,6 +146,19 @@ def test_one_valid_signature_of_several_is_enough(hmac_of, given, value):
     assert refused(profile, request(("x-sign", value.format(bad, bad)), body=b"a")) == "no signature is valid"
 
 
+def test_a_list_of_fields_has_the_one_form_that_the_sender_writes(hmac_of):
+    form = {"signature_field": "v1", "signature_format": "t={timestamp}, v1={signature}", "separators": ", "}
+    profile = hmac_of(signed="{timestamp}.{body}", timestamp="field:t", **form)
+    made = hexed(f"{NOW}.b".encode())
+    profile.verify(request(("x-sign", f"t={NOW}, v1={made}"), body=b"b"), URL)
+    for other in (
+        f"t={NOW},v1={made}", f"v1={made}, t={NOW}", f"t={NOW}, v1={made}, v1={made}", f"t={NOW}, v1={made}, v0=1",
+        f"t={NOW}, t={NOW}, v1={made}", f"t={NOW}, v1={made}=", f" t={NOW}, v1={made}",
+    ):  # fmt: skip
+        said = refused(profile, request(("x-sign", other), body=b"b"))
+        assert said == "x-sign is not as signature_format says"
+
+
 # ---- Encodings ----
 
 

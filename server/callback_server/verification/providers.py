@@ -50,6 +50,8 @@ class Provider:
     sample: Sample
     limits: str = ""
     """What the signature does not prove, and what else an operator must know."""
+    stricter: str = ""
+    """What the library of the provider accepts and the profile refuses, with the reason. Empty: nothing is known."""
     needs: list[str] = field(default_factory=list)
     """Settings that an operator must give, besides the files."""
     example: dict[str, Any] = field(default_factory=dict)

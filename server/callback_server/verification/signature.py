@@ -243,6 +243,7 @@ class Signature(Verifier):
         apart = self._places if algorithm is None else [*self._places, parse_place(algorithm)]
         self._fields_apart = {each.name for each in apart if each.kind == "form"}
         self._splits = re.compile(f"[{re.escape(settings.separators)}]") if settings.separators else None
+        self._format = _format(settings.signature_format) if settings.signature_format is not None else None
 
     def verify(self, request: Request, url: str, now: float) -> VerifiedMessage:
         """Implement `Verifier.verify`."""
@@ -285,6 +286,8 @@ class Signature(Verifier):
         values = [value for each in self._places if (value := each.find(request)) is not None]
         if not values:
             raise VerificationError(f"{self._places[0]} is missing", FailureReason.MISSING)
+        if self._format is not None and not all(map(self._format.fullmatch, values)):
+            raise VerificationError(f"{self._places[0]} is not as signature_format says")
         if self._splits is not None:
             values = [part for value in values for part in self._splits.split(value)]
         signatures = values
@@ -523,6 +526,12 @@ def _query_pairs(request: Request, signatures: Collection[str]) -> bytes:
         for name, value in pairs
     )
     return request_fields.octets("&".join(sorted(escaped)))
+
+
+def _format(text: str) -> re.Pattern[str]:
+    """Return what the value of a list of fields has to be. A signature can be empty: `explain` has one without."""
+    before, between, _ = map(re.escape, re.split(r"\{timestamp\}|\{signature\}", text))
+    return re.compile(f"{before}[0-9]+{between}[A-Za-z0-9+/_-]*")
 
 
 def _form_pairs(request: Request, apart: Collection[str]) -> bytes:

@@ -74,8 +74,8 @@ class Token(Verifier):
             "iss": settings.issuer is not None,
         }
         self._required = [name for name, is_required in required.items() if is_required]
-        if settings.body_hash_claim is not None:
-            self._required.append(settings.body_hash_claim)
+        named = (settings.body_hash_claim, settings.url_claim, settings.url_hash_claim)
+        self._required += [name for name in named if name is not None]
         self._ids = MessageIds(settings.id)
         self._keys = keys
 
@@ -95,6 +95,12 @@ class Token(Verifier):
             given = request_fields.octets(str(claims[settings.body_hash_claim]))
             if not request_fields.matches(ENCODERS[settings.body_hash_encoding](digest), given):
                 raise VerificationError("the token is for another body", FailureReason.SIGNATURE)
+        for name, wanted in (
+            (settings.url_claim, url),
+            (settings.url_hash_claim, hashlib.sha256(request_fields.octets(url)).hexdigest()),
+        ):
+            if name is not None and claims[name] != wanted:
+                raise VerificationError("the token is for another URL", FailureReason.SIGNATURE)
         if settings.single_use:
             if "jti" not in claims:
                 raise VerificationError("the token has no jti", FailureReason.MISSING)

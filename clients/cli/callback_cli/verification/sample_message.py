@@ -267,7 +267,7 @@ def _sign(message: Message, settings: SignedSettings, verifier: Signature, sign:
     name = "" if settings.signature_field is None else f"{settings.signature_field}="
     message.put(place, f"{in_field}{name}{settings.whole_prefix}")
     signed = verifier.explain(message.request(), message.url).signed or b""
-    made = ENCODERS[settings.encoding](sign(signed))[0].decode()
+    made = ENCODERS[settings.encoding](sign(signed))[-1].decode()
     message.put(place, f"{in_field}{name}{settings.whole_prefix}{made}")
 
 
@@ -299,6 +299,9 @@ def _renew_time(message: Message, settings: SignedSettings) -> str:
     time = _time(message.time, settings.timestamp_format)
     if settings.timestamp:
         if (at := parse_place(settings.timestamp[0])).kind == "field":
+            if settings.signature_format is not None:
+                before = settings.signature_format.removesuffix(f"{settings.signature_field}={{signature}}")
+                return before.replace("{timestamp}", time)
             return f"{at.name}={time}{settings.separators[0]}"
         message.put(at, time)
     return ""
@@ -346,6 +349,10 @@ def _add_token(message: Message, settings: JwtSettings, content: bytes) -> None:
     if settings.body_hash_claim is not None:
         digest = hashlib.sha256(message.body).digest()
         claims[settings.body_hash_claim] = ENCODERS[settings.body_hash_encoding](digest)[0].decode()
+    if settings.url_claim is not None:
+        claims[settings.url_claim] = message.url
+    if settings.url_hash_claim is not None:
+        claims[settings.url_hash_claim] = hashlib.sha256(message.url.encode()).hexdigest()
     try:
         token = jwt.encode(claims, key, settings.algorithms[0])
     except (jwt.PyJWTError, TypeError, ValueError):

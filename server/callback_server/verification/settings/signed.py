@@ -23,6 +23,7 @@ from callback_server.verification.settings.values import (
     Places,
     PlaceText,
     SecretEncoding,
+    SignatureFormat,
     TemplateText,
     ValuePlace,
     ValuePlaces,
@@ -45,6 +46,9 @@ class SignedSettings(WithTolerance):
     signature_field: FieldName | None = None
     """Field with a signature, if the value is a list like `t=1,v1=…` (or with `;`). It can occur several times. None:
     the value is the signature."""
+    signature_format: SignatureFormat | None = None
+    """The whole value of such a list, as in `t={timestamp}, v1={signature}`, for a sender that writes no other. None:
+    its fields can be in any order, also others, and several signatures."""
     separators: str = Field(default="", max_length=4, pattern=r"^[,; &]*$")
     """Characters that separate several signatures in one value: comma, semicolon, space, `&`. Empty: the value is one
     signature, or with `signature_field` a list with commas or semicolons."""
@@ -104,6 +108,8 @@ class SignedSettings(WithTolerance):
         parts = set(template.parts)
         if self.signature_field is not None and not self.separators:
             object.__setattr__(self, "separators", ",;")  # frozen
+        if self.signature_format is not None and self.signature_field is None:
+            raise ValueError("signature_format needs signature_field")
         if set(self.prefix) & set(self.separators):
             raise ValueError("prefix contains one of separators, so no signature could have it")
         if any(each.in_body for each in places) and parts & BODY and not self.signs_own_payload:

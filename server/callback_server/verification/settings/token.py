@@ -48,6 +48,10 @@ class JwtSettings(CommonSettings):
     """Claim with the SHA-256 of the body."""
     body_hash_encoding: Literal["hex", "base64", "base64url"] = "hex"
     """Encoding of that claim."""
+    url_claim: str | None = Field(default=None, min_length=1, max_length=100)
+    """Claim with the URL of the callback, whole, with its query."""
+    url_hash_claim: str | None = Field(default=None, min_length=1, max_length=100)
+    """Claim with the SHA-256 of that URL, in lower-case hexadecimal."""
     max_age_s: int | None = Field(default=None, ge=1, le=24 * 3600)
     """Time for which a token without `exp` is valid after its `iat`, in seconds. A token with both must fit both.
     None: a token must have an `exp`, unless `allow_no_expiry` is set."""

@@ -56,6 +56,8 @@ ValuePlaces = Annotated[list[ValuePlace], BeforeValidator(_as_list)]
 """Such a place, or a list of them."""
 Places = Annotated[list[PlaceText], BeforeValidator(_as_list)]
 """A place, or a list of places."""
+SignatureFormat = Annotated[str, Field(max_length=100, pattern=r"^[^{}]*\{timestamp\}[^{}]*\{signature\}$")]
+"""Form of a list that has the time and the signature of a message."""
 ComponentName = Annotated[str, parsed_by(parse_component)]
 """Component of an HTTP message that a signature covers."""
 Certificates = Annotated[str, AfterValidator(_intermediates)]

@@ -1,0 +1,154 @@
+"""Libraries of providers that do not run among the other tests: they are many, and need packages that exclude others.
+
+A soak installs each by itself, and sets the clock to the time of the message. What a library accepts, a program of its
+language says: `makers/verify.*`.
+"""
+
+import dataclasses
+import json
+import os
+import re
+import struct
+import subprocess
+import sys
+import time
+from base64 import b64encode
+from pathlib import Path
+
+import pytest
+from soak.counts import SOAK
+from support.keys import ED25519, P521, RSA, der, pem, private_pem
+from support.tools import require
+from support.verification import NOW
+from verification.test_makers import MAKERS, SIGNS_ONLY, URL, Message, altered, compare, sample_of
+
+from callback_cli.verification.sample_message import sample_message
+from callback_server.verification.providers import PROVIDERS
+
+PROGRAMS = Path(__file__).parent / "makers"
+PACKAGES = {
+    # provider: (what installs it, package and version, extra or other packages that it needs)
+    "alipay": ("pip", "alipay-sdk-python==3.7.1411"),
+    "anthropic": ("pip", "anthropic==2.15.0", "standardwebhooks==1.1.0"),
+    "box": ("pip", "boxsdk==3.14.0"),
+    "braintree": ("pip", "braintree==4.48.0"),
+    "clerk": ("npm", "@clerk/backend@3.25.0"),
+    "contentful": ("npm", "@contentful/node-apps-toolkit@3.16.1"),
+    "dropbox-sign": ("pip", "dropbox-sign==2.0.0"),
+    "elevenlabs": ("pip", "elevenlabs==2.78.0"),
+    "github": ("npm", "@octokit/webhooks-methods@6.0.0"),
+    "hubspot": ("pip", "hubspot-api-client==12.0.0"),
+    "line": ("pip", "line-bot-sdk==3.27.0"),
+    "linear": ("npm", "@linear/sdk@98.0.0"),
+    "livekit": ("pip", "livekit-api==1.2.2"),
+    "messagebird": ("pip", "messagebird==2.2.0"),
+    "modern-treasury": ("pip", "modern-treasury==1.80.0"),
+    "mux": ("npm", "@mux/mux-node@15.3.0"),
+    "onfido": ("pip", "onfido-python==6.2.0"),
+    "openai": ("pip", "openai==3.57.0"),
+    "pagerduty": ("go", "github.com/PagerDuty/go-pagerduty@v1.8.0"),
+    "plivo": ("pip", "plivo==4.63.0"),
+    "pusher": ("pip", "pusher==3.3.4"),
+    "qstash": ("pip", "qstash==3.4.0"),
+    "resend": ("pip", "resend==2.52.0"),
+    "sanity": ("npm", "@sanity/webhook@4.0.4"),
+    "shopify": ("npm", "@shopify/shopify-api@13.1.0"),
+    "shopify-query": ("pip", "ShopifyAPI==12.7.0"),
+    "standard-webhooks": ("pip", "standardwebhooks==1.1.0"),
+    "svix": ("pip", "svix==2.9.1"),
+    "telnyx": ("pip", "telnyx==4.189.0", "pynacl==1.6.2"),
+    "truelayer": ("pip", "truelayer-signing==0.4.0"),
+    "vonage": ("pip", "vonage-jwt==1.1.5"),
+    "webflow": ("npm", "webflow-api@3.3.4"),
+    "wechat-pay": ("pip", "wechatpayv3==2.0.4"),
+    "workos": ("pip", "workos==10.8.0"),
+    "x": ("npm", "twitter-autohook@1.7.2"),
+    "zoom": ("npm", "@zoom/rivet@0.4.0"),
+}
+SAME_LIBRARY = {"truelayer-sandbox": "truelayer"}
+"""Providers whose library runs under another name."""
+KEYS = {
+    "alipay": (private_pem(RSA), b64encode(der(RSA)).decode()),
+    "telnyx": (private_pem(ED25519), b64encode(ED25519.public_key().public_bytes_raw()).decode()),
+    "truelayer": (private_pem(P521), pem(P521).decode()),
+    "wechat-pay": (private_pem(RSA), pem(RSA).decode()),
+}
+"""Private key, and public key as the library takes it."""
+
+
+@pytest.fixture(scope="module")
+def clock(tmp_path_factory):
+    """Return a function that runs a program at a time, and returns what it prints."""
+    folder = tmp_path_factory.mktemp("clock")
+    library, source = folder / "clock.so", PROGRAMS.parents[1] / "support" / "clock.c"
+    subprocess.run([require("gcc"), "-O2", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
+
+    def run(command, now, given, **more):
+        (folder / "offset").write_bytes(struct.pack("2q", 0, now * 1_000_000))
+        clocked = {"LD_PRELOAD": str(library), "CLOCK_OFFSET": str(folder / "offset"), "PATH": os.environ["PATH"]}
+        clocked |= more.pop("env", {})
+        ran = subprocess.run(command, input=given, text=True, capture_output=True, check=False, env=clocked, **more)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    return run
+
+
+@pytest.fixture(scope="module", params=PACKAGES if SOAK else ())
+def library(request, tmp_path_factory, clock):
+    """The name of a provider, and a function that tells which of some messages of a time its library accepts."""
+    name, folder = request.param, tmp_path_factory.mktemp("library")
+    kind, *packages = PACKAGES[name]
+    env, command = {}, []
+    match kind:
+        case "pip":
+            pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--target", str(folder)]
+            subprocess.run([*pip, *packages], check=True)
+            env = {"PYTHONPATH": str(folder)}
+            command = [sys.executable, str(PROGRAMS / "verify.py"), name]
+        case "npm":
+            (folder / "package.json").write_text('{"private": true}')
+            install = [require("npm"), "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"]
+            subprocess.run([*install, *packages], cwd=folder, check=True)
+            command = [require("node"), str(PROGRAMS / "verify.mjs"), name]
+        case "go":
+            (folder / "main.go").write_text((PROGRAMS / "verify.go").read_text())
+            for arguments in (["mod", "init", "verify"], ["get", *packages], ["build", "-o", "verify", "."]):
+                subprocess.run([require("go"), *arguments], cwd=folder, check=True)
+            command = [str(folder / "verify")]
+
+    def are_accepted(messages, now):
+        given = json.dumps([dataclasses.asdict(each) for each in messages])
+        return json.loads(clock(command, now, given, cwd=folder, env=env).splitlines()[-1])
+
+    return name, are_accepted
+
+
+def test_the_profile_accepts_no_odd_form_that_the_library_refuses(library, tmp_path):
+    name, are_accepted = library
+    compare(name, tmp_path, lambda sent: are_accepted(sent, PROVIDERS[name].sample.time or NOW))
+
+
+def test_the_library_accepts_what_send_makes_and_nothing_that_is_altered(library):
+    name, are_accepted = library
+    sample, now = sample_of(name), int(time.time())
+    key, public = KEYS.get(name, (sample.secret.encode(), sample.secret))
+    made = sample_message(name, URL.partition("?")[0], key, now, values={})
+    headers = {header.lower(): value for header, value in made.headers}
+    sent = Message(public, made.body.decode(), made.url, headers)
+    changed = [dataclasses.replace(sent, body=altered(sent.body))] if name not in ("dropbox-sign", "vonage") else []
+    assert are_accepted([sent, *changed], now) == [True, *(False for _ in changed)]
+
+
+def test_the_page_names_the_library_and_version_that_runs_here():
+    named = {name: each.sample.proof for name, each in PROVIDERS.items()}
+    for name, (_, package, *_) in PACKAGES.items():
+        library, _, version = package.replace("==", "@").rpartition("@")
+        if re.search(r"\((PyPI|npm|Go)\)", named[name]):
+            assert f"{library} {version.removeprefix('v')} (" in named[name], name
+
+
+def test_each_provider_that_a_library_proves_is_compared_with_it():
+    proofs = {name: each.sample.proof for name, each in PROVIDERS.items()}
+    proven = {name for name, proof in proofs.items() if re.search(r"\((PyPI|npm|Go)\)", proof)}
+    assert proven <= (MAKERS.keys() - SIGNS_ONLY) | PACKAGES.keys() | SAME_LIBRARY.keys()
