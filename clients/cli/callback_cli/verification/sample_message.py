@@ -7,6 +7,7 @@ The profile of the provider says where these are and what is signed, so the mess
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -339,9 +340,14 @@ def _signer(algorithm: KeyAlgorithm, key: PrivateKey) -> Callable[[bytes], bytes
 
 
 def _add_token(message: Message, settings: JwtSettings, content: bytes) -> None:
+    """Give a message a token with the claims of that of the example, at its time and for its URL and body."""
     key = content.rstrip(b"\r\n") if settings.is_symmetric else read_private_key(content)
     _renew_id(message, settings.id, is_signed=False)
-    claims: dict[str, Any] = {"iat": int(message.time), "exp": int(message.time) + _TOKEN_LIFE_S}
+    place, now, claims = Place("header", settings.header or "authorization"), int(message.time), dict[str, Any]()
+    with contextlib.suppress(jwt.PyJWTError):
+        claims = jwt.decode((message.find(place) or "").removeprefix("Bearer "), options={"verify_signature": False})
+    renewed = {"nbf": now, "jti": str(uuid.uuid4())}
+    claims |= {"iat": now, "exp": now + _TOKEN_LIFE_S, **{name: renewed[name] for name in renewed if name in claims}}
     if settings.issuer is not None:
         claims["iss"] = settings.issuer
     if settings.audience is not None:
@@ -357,7 +363,7 @@ def _add_token(message: Message, settings: JwtSettings, content: bytes) -> None:
         token = jwt.encode(claims, key, settings.algorithms[0])
     except (jwt.PyJWTError, TypeError, ValueError):
         raise SampleError(f"the private key is not one for {settings.algorithms[0]}") from None
-    message.put(Place("header", settings.header or "authorization"), token if settings.header else f"Bearer {token}")
+    message.put(place, token if settings.header else f"Bearer {token}")
 
 
 def _time(now: float, form: TimestampFormat) -> str:
