@@ -209,18 +209,39 @@ func (c *Client) ResolveCallback(ctx context.Context, caseID string, answer Answ
 // WaitForCall waits for a call of a case to end, and returns it with its body: the earliest one with a greater Attempt
 // than after (0 for the first call). No call is missed between generating the URL and waiting. It waits until the context
 // ends, without a limit if the context has none, also while the server is away, unless the client has [WithoutRetries].
+// It is a watch: while nothing happens to the case, nothing is requested. Only a wait that exceeds the number of watches
+// that a server allows looks again and again, about once a second.
 //
 // Errors: CALLBACK_CLOSED (there is no such call, and none can arrive), [context.DeadlineExceeded] and [context.Canceled]
-// (the context ended first), [ErrNotFound], [ErrUnavailable].
+// (the context ended first), [ErrNotFound], [ErrUnavailable], and, without retries, TOO_MANY_WATCHERS.
 func (c *Client) WaitForCall(ctx context.Context, caseID string, after int64) (*RecordedCall, error) {
 	pauses := pauses{next: 100 * time.Millisecond, longest: time.Second}
+	var watch *Watch // nil: to be opened
+	defer func() {
+		if watch != nil {
+			watch.Close()
+		}
+	}()
 	for {
 		found, err := c.endedCall(ctx, caseID, after)
-		isAway := errors.Is(err, ErrUnavailable) && c.connection.retry // the wait goes on
-		if found != nil || err != nil && !isAway && !isOfContext(err) {
+		hasEnded := false // of a watch that had begun: the next look says why, as with a token that was replaced
+		if found == nil && err == nil {
+			isNew := watch == nil
+			if isNew {
+				watch = c.newWatch(ctx, WatchQuery{CaseID: caseID})
+			}
+			if err = watch.untilChange(isNew); err == nil {
+				continue
+			}
+			watch.Close()
+			watch = nil
+			hasEnded = !isNew && !errors.Is(err, ErrUnavailable)
+		}
+		goesOn := hasEnded || (errors.Is(err, ErrUnavailable) || errors.Is(err, ReasonTooManyWatchers)) && c.connection.retry
+		if found != nil || err != nil && !goesOn && !isOfContext(err) {
 			return found, err
 		}
-		if err != nil && !isAway && ctx.Err() == nil { // of one request, and not of the wait
+		if err != nil && !goesOn && ctx.Err() == nil { // of one request, and not of the wait
 			return nil, err
 		}
 		if !sleep(ctx, pauses.take(0)) {

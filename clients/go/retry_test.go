@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"callback.example/callback"
 	v1 "callback.example/callback/v1"
@@ -34,7 +35,39 @@ type scriptedOwner struct {
 	requests []*v1.GenerateCallbackUrlRequest
 	metadata []metadata.MD
 	// watches are the scripts of the next watches.
-	watches []func(*v1.WatchCallsRequest, grpc.ServerStreamingServer[v1.WatchCallsResponse]) error
+	watches []watchScript
+	// looks is the number of requests for a callback. Its calls are those of calls.
+	looks int
+	calls []*v1.Call
+}
+
+type watchScript = func(*v1.WatchCallsRequest, grpc.ServerStreamingServer[v1.WatchCallsResponse]) error
+
+// idle is the script of a watch without events, until its end.
+func idle(_ *v1.WatchCallsRequest, stream grpc.ServerStreamingServer[v1.WatchCallsResponse]) error {
+	if err := stream.Send(&v1.WatchCallsResponse{ResumeToken: "start"}); err != nil {
+		return err
+	}
+	<-stream.Context().Done()
+	return nil
+}
+
+func (o *scriptedOwner) GetCallback(context.Context, *v1.GetCallbackRequest) (*v1.GetCallbackResponse, error) {
+	o.mutex.Lock()
+	defer o.mutex.Unlock()
+	o.looks++
+	open := v1.CallbackStatus_CALLBACK_STATUS_OPEN
+	return &v1.GetCallbackResponse{Callback: &v1.Callback{Status: open, CallCount: int64(len(o.calls))}}, nil
+}
+
+func (o *scriptedOwner) ListCalls(context.Context, *v1.ListCallsRequest) (*v1.ListCallsResponse, error) {
+	o.mutex.Lock()
+	defer o.mutex.Unlock()
+	return &v1.ListCallsResponse{Calls: o.calls}, nil
+}
+
+func (o *scriptedOwner) GetCall(_ context.Context, request *v1.GetCallRequest) (*v1.GetCallResponse, error) {
+	return &v1.GetCallResponse{Call: &v1.Call{CallId: request.GetCallId()}}, nil
 }
 
 func (o *scriptedOwner) next(ctx context.Context, request *v1.GenerateCallbackUrlRequest) error {
@@ -284,13 +317,6 @@ func TestARunningRequestEndsWithItsContext(t *testing.T) {
 
 func TestAWatchEndsWithItsContext(t *testing.T) {
 	owner, client := newScriptedOwner(t, nil)
-	idle := func(_ *v1.WatchCallsRequest, stream grpc.ServerStreamingServer[v1.WatchCallsResponse]) error {
-		if err := stream.Send(&v1.WatchCallsResponse{ResumeToken: "start"}); err != nil {
-			return err
-		}
-		<-stream.Context().Done()
-		return stream.Context().Err()
-	}
 	owner.watches = append(owner.watches, idle, idle)
 	// watch returns the error that ends a watch. A deadline can pass before the watch is open.
 	watch := func(ctx context.Context, opened func()) error {
@@ -320,14 +346,8 @@ func TestAWatchEndsWithItsContext(t *testing.T) {
 }
 
 func TestAWaitSaysWhyItEnded(t *testing.T) {
-	target := serveGRPC(t, func(server *grpc.Server) {
-		v1.RegisterCallbacksServiceServer(server, &v1.UnimplementedCallbacksServiceServer{})
-	},
-		grpc.UnaryInterceptor(func(context.Context, any, *grpc.UnaryServerInfo, grpc.UnaryHandler) (any, error) {
-			return &v1.GetCallbackResponse{Callback: &v1.Callback{Status: v1.CallbackStatus_CALLBACK_STATUS_OPEN}}, nil
-		}))
-	client := got(callback.NewClient(target))(t)
-	defer func() { must(t, client.Close()) }()
+	owner, client := newScriptedOwner(t, nil)
+	owner.watches = []watchScript{idle, idle}
 	cancelled, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(20*time.Millisecond, cancel)
 	late, stop := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -548,5 +568,52 @@ func TestAWaitForACallOutlastsAServerThatIsAway(t *testing.T) {
 	defer func() { _ = once.Close() }()
 	if err := ignore(once.WaitForCall(t.Context(), "case-1", 0)); !errors.Is(err, callback.ErrUnavailable) {
 		t.Fatal(err)
+	}
+}
+
+func TestAWaitForACallRequestsNothingWhileNothingHappensAndGoesOnWhenItsWatchEnds(t *testing.T) {
+	owner, client := newScriptedOwner(t, nil)
+	opened, ends := make(chan bool), make(chan error)
+	watch := func(_ *v1.WatchCallsRequest, stream grpc.ServerStreamingServer[v1.WatchCallsResponse]) error {
+		must(t, stream.Send(&v1.WatchCallsResponse{ResumeToken: "start"}))
+		opened <- true
+		if err := <-ends; err != nil {
+			return err
+		}
+		_ = stream.Send(&v1.WatchCallsResponse{Events: []*v1.CallEvent{{CallId: "1"}}}) // a look may have found the call before
+		<-stream.Context().Done()
+		return nil
+	}
+	tooMany := func(*v1.WatchCallsRequest, grpc.ServerStreamingServer[v1.WatchCallsResponse]) error {
+		return refusal(codes.ResourceExhausted, callback.ReasonTooManyWatchers, 0)
+	}
+	owner.watches = []watchScript{watch, tooMany, watch, watch}
+	ended := make(chan string, 1)
+	go func() {
+		call, err := client.WaitForCall(t.Context(), "case-1", 0)
+		must(t, err)
+		ended <- call.CallID
+	}()
+	<-opened
+	select {
+	case id := <-ended:
+		t.Fatal(id)
+	case <-time.After(1500 * time.Millisecond): // nothing happens
+	}
+	owner.mutex.Lock()
+	if owner.looks > 2 { // before the watch, and after its start
+		t.Error(owner.looks)
+	}
+	owner.mutex.Unlock()
+	for _, end := range []error{unavailable, refusal(codes.Unauthenticated, callback.ReasonUnauthenticated, 0)} {
+		ends <- end
+		<-opened
+	}
+	owner.mutex.Lock()
+	owner.calls = []*v1.Call{{CallId: "1", Attempt: 1, EndTime: timestamppb.Now()}}
+	owner.mutex.Unlock()
+	ends <- nil
+	if id := <-ended; id != "1" {
+		t.Fatal(id)
 	}
 }

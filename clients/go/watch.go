@@ -43,16 +43,22 @@ func (c *Client) WatchCalls(ctx context.Context, query WatchQuery) (*Watch, erro
 	if ctx == nil {
 		return nil, refusal("the context is nil")
 	}
-	watch := &Watch{client: c, timeout: query.ReconnectTimeout, request: query.message()}
-	if watch.timeout == 0 {
-		watch.timeout = c.connection.timeout
-	}
-	watch.ctx, watch.cancel = context.WithCancelCause(ctx)
+	watch := c.newWatch(ctx, query)
 	if err := watch.receive(); err != nil {
 		watch.cancel(nil)
 		return nil, err
 	}
 	return watch, nil
+}
+
+// newWatch returns a watch that opens its stream when it receives.
+func (c *Client) newWatch(ctx context.Context, query WatchQuery) *Watch {
+	watch := &Watch{client: c, timeout: query.ReconnectTimeout, request: query.message()}
+	if watch.timeout == 0 {
+		watch.timeout = c.connection.timeout
+	}
+	watch.ctx, watch.cancel = context.WithCancelCause(ctx)
+	return watch
 }
 
 // Events returns the events, in order for each case, until the loop breaks or an error ends the watch. A later loop
@@ -121,6 +127,19 @@ func (w *Watch) receive() error {
 			refused.Message = "the deadline of the context of the watch has passed"
 		}
 		return refused.endedBy(w.ctx, "the watch")
+	}
+}
+
+// untilChange waits until a new watch has begun, or for the next events of one that has. It does not reconnect.
+func (w *Watch) untilChange(isNew bool) error {
+	for {
+		message, refused := w.next()
+		if refused != nil {
+			return refused
+		}
+		if isNew || len(message.GetEvents()) > 0 {
+			return nil
+		}
 	}
 }
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -29,6 +30,7 @@ def case(server):
 
     def make(count, **changes):
         state.update(count=count, changes=changes)
+        server.tell()
 
     async def get(_request):
         return messages.GetCallbackResponse(callback=callback_message(call_count=state["count"], **state["changes"]))
@@ -57,7 +59,7 @@ async def waiting(server):
             stdin=PIPE, stdout=PIPE, stderr=PIPE, env=os.environ | {"CALLBACK_TARGET": server.address},
         )  # fmt: skip
         programs.append(program)
-        await wait_until(lambda: len(server.requests) >= 2, what="two looks at the case")
+        await wait_until(lambda: len(server.requests) >= 4, what="two looks at the case beside its watch")
         return program
 
     yield start
@@ -118,6 +120,7 @@ async def test_wait_continues_after_a_short_outage_of_the_server(server, case, w
     get = server.answers["GetCallback"]
     server.requests.clear()
     server.answers["GetCallback"] = grpc.StatusCode.UNAVAILABLE
+    server.tell()
     await wait_until(lambda: len(server.requests) >= 2, what="a request that is sent again")
     case(4)
     server.answers["GetCallback"] = get
@@ -155,7 +158,29 @@ async def test_an_outage_is_survived_up_to_the_timeout_of_the_command(server, ca
     assert ran.exit_code == code, ran.output
 
 
-async def test_an_unreachable_server_is_reported_at_once(callback, unused_port):
-    ran = await callback("wait", CASE, "--timeout", "7d", "--target", f"127.0.0.1:{unused_port}")
+@pytest.mark.parametrize("options", [[], ["--json"]])
+async def test_an_unreachable_server_is_reported_at_once_without_a_timeout(callback, unused_port, options):
+    ran = await callback("wait", CASE, *options, "--target", f"127.0.0.1:{unused_port}")
     assert ran.code == 69
-    assert "`callback up`" in ran.errors
+    assert "callback up" in ran.errors or "UNAVAILABLE" in ran.errors
+
+
+@pytest.mark.parametrize("given", [CASE, CASE[:8]], ids=["id", "beginning of an id"])
+async def test_a_server_that_is_away_at_the_start_is_waited_for_up_to_the_timeout(server, callback, case, given):
+    away = Refusal(grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE", "no store")
+    get = server.answers["GetCallback"]
+    found = messages.ListCallbacksResponse(callbacks=[callback_message()])
+    server.answers |= {"GetCallback": [away, away, get, get, get], "ListCallbacks": [away, away, found, found]}
+    ran = await callback("wait", given, "--after", "2", "--timeout", "60s")
+    assert (ran.code, ran.output.splitlines()[0].split()[:2]) == (0, ["Call", f"{CASE}-{3:016x}"])
+    lines = ran.errors.splitlines()
+    assert len(lines) == (1 if given == CASE else 2)
+    said = r"Warning: waiting for the server, for up to [56]\d s: .*no store.*"
+    assert [each for each in lines if not re.fullmatch(said, each)] == []
+
+
+async def test_a_server_that_stays_away_ends_the_wait_with_its_timeout(callback, unused_port):
+    ran = await callback("wait", CASE, "--timeout", "1s", "--json", "--target", f"127.0.0.1:{unused_port}")
+    warning, error = ran.errors.split("\n", 1)
+    assert "waiting for the server" in json.loads(warning)["warning"]
+    assert (ran.code, json.loads(error)["error"]["reason"]) == (124, "TIMED_OUT")

@@ -6,11 +6,19 @@ import time
 
 import grpc
 import pytest
-from support.clients import CALL, CASE, Refusal, call_message, callback_message
+from support.clients import CALL, CASE, EVENTS, Refusal, call_message, callback_message
 from support.services import running_services
 from support.wait import DEADLINE_S, wait_until
 
-from callback import CallbackClosedError, CallbackError, CallStatus, CloseReason, NotFoundError, Response
+from callback import (
+    CallbackClosedError,
+    CallbackError,
+    CallStatus,
+    CloseReason,
+    NotFoundError,
+    PermissionDeniedError,
+    Response,
+)
 from callback.connection import _backoff
 from callback.v1 import callback_pb2 as resources
 from callback.v1 import callbacks_service_pb2 as messages
@@ -110,9 +118,11 @@ async def test_a_running_call_of_a_closed_callback_is_waited_for(server, client)
         "GetCall": messages.GetCallResponse(call=call_message()),
     }
     waiting = asyncio.create_task(client.wait_for_call(CASE, timeout=DEADLINE_S))
-    await wait_until(lambda: len(server.requests) >= 4)
+    # Twice the callback with its calls, and between them the start of a watch.
+    await wait_until(lambda: len(server.requests) == 5)
     assert not waiting.done()
     server.answers["ListCalls"] = messages.ListCallsResponse(calls=[call_message()])
+    server.tell()
     assert (await waiting).call_id == CALL
 
 
@@ -164,9 +174,43 @@ async def test_a_wait_outlasts_an_outage_that_is_longer_than_a_request_may_take(
         await waiting
 
 
-async def test_calls_are_not_listed_while_the_case_has_none(server, client):
+async def test_a_wait_requests_nothing_while_nothing_happens(server, client):
     server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message(call_count=3))
     with pytest.raises(TimeoutError):
-        await client.wait_for_call(CASE, after=3, timeout=0.5)
-    # On a machine with much other load there may be none.
-    assert {type(request) for request in server.requests} <= {messages.GetCallbackRequest}
+        await client.wait_for_call(CASE, after=3, timeout=2.5)
+    # Not one of them lists the calls, because the case has none after the third one.
+    assert [type(request) for request in server.requests] in (
+        [messages.GetCallbackRequest, messages.WatchCallsRequest, messages.GetCallbackRequest],
+        [messages.GetCallbackRequest, messages.WatchCallsRequest],  # on a machine with much other load
+    )
+
+
+async def test_a_wait_goes_on_when_its_watch_ends(server, client_type):
+    ends = [
+        [messages.WatchCallsResponse()],
+        Refusal(grpc.StatusCode.UNAVAILABLE, "SERVER_STOPPING"),
+        Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_WATCHERS"),
+    ]
+    server.answers |= {
+        "GetCallback": messages.GetCallbackResponse(callback=callback_message(call_count=0)),
+        "WatchCalls": [*ends, EVENTS],
+        "GetCall": messages.GetCallResponse(call=call_message()),
+    }
+    async with client_type(server.address) as client:
+        waiting = asyncio.create_task(client.wait_for_call(CASE, timeout=DEADLINE_S))
+        await wait_until(lambda: server.answers["WatchCalls"] == [])
+        assert not waiting.done()
+        server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message(call_count=1))
+        server.answers["ListCalls"] = messages.ListCallsResponse(calls=[call_message()])
+        await wait_until(lambda: waiting.done() or server.tell())
+        assert (await waiting).call_id == CALL
+
+
+async def test_a_wait_that_may_not_watch_fails_at_once(server, client_type):
+    server.answers |= {
+        "GetCallback": messages.GetCallbackResponse(callback=callback_message(call_count=0)),
+        "WatchCalls": Refusal(grpc.StatusCode.PERMISSION_DENIED, "ROLE_MISSING"),
+    }
+    async with client_type(server.address) as client:
+        with pytest.raises(PermissionDeniedError):
+            await client.wait_for_call(CASE, timeout=math.inf)

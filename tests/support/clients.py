@@ -16,6 +16,7 @@ from grpc_status import rpc_status
 from support.fork_server import start
 
 from callback import AsyncCallbackClient, CallbackClient
+from callback.connection._channel_options import SERVER_OPTIONS
 from callback.v1 import audit_service_pb2, operations_service_pb2
 from callback.v1 import callback_handler_service_pb2 as handler_messages
 from callback.v1 import callback_pb2 as resources
@@ -92,20 +93,39 @@ CLIENTS = {"asyncio": AsyncCallbackClient, "threads": InThreads}
 """Both clients, by name, with the same interface."""
 
 
+EVENTS = object()
+"""The answer of `WatchCalls` that sends an event for each `tell()`, without end."""
+
+
 class ScriptedServer(CallbacksServiceServicer, OperationsServiceServicer, AuditServiceServicer):
     """A server that answers each method with the entry of `answers` for its name.
 
     An entry is a message, a list of messages for one request after the other, a `Refusal`, a gRPC status code to abort
     with, or a coroutine function of the request. `requests` has the received requests in order; `deadlines` and
-    `tokens` have the deadline and token of each. Without an entry, `GetStatistics` refuses whoever is no administrator.
+    `tokens` have the deadline and token of each. Without an entry, `GetStatistics` refuses whoever is no administrator,
+    and `WatchCalls` sends an event for each `tell()`, without end.
     """
 
     def __init__(self):
-        self.answers = {"ListCalls": messages.ListCallsResponse()}
+        self.answers = {"ListCalls": messages.ListCallsResponse(), "WatchCalls": EVENTS}
         self.requests = []
         self.deadlines = []
         self.tokens = []
         self.address = None
+        self._watches = []
+
+    def tell(self):
+        """Send an event to each watch that is open."""
+        for told in self._watches:
+            told.put_nowait(messages.WatchCallsResponse(events=[messages.CallEvent(callback_case_id=CASE)]))
+
+    async def _events(self):
+        """Yield the messages of a watch: the first one, and one for each `tell()`."""
+        told = asyncio.Queue()
+        self._watches.append(told)
+        yield messages.WatchCallsResponse()
+        while True:
+            yield await told.get()
 
     async def _answer(self, name, request, context):
         if (
@@ -136,7 +156,11 @@ def _method(name):
 
 async def _watch(self, request, context):
     """Send the messages of the next entry, then end the watch. The next watch gets the entry after it."""
-    for message in await self._answer("WatchCalls", request, context):
+    answer = await self._answer("WatchCalls", request, context)
+    if answer is EVENTS:
+        async for message in self._events():
+            yield message
+    for message in answer:
         yield message
 
 
@@ -166,7 +190,7 @@ def answers_with(case, call):
 async def scripted_server(address="127.0.0.1:0", *, credentials=None):
     """Run a `ScriptedServer` at an address, with TLS if credentials are given."""
     servicer = ScriptedServer()
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    server = grpc.aio.server(options=SERVER_OPTIONS)
     add_CallbacksServiceServicer_to_server(servicer, server)
     add_OperationsServiceServicer_to_server(servicer, server)
     add_AuditServiceServicer_to_server(servicer, server)

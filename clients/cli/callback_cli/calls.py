@@ -2,6 +2,7 @@
 
 import math
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -21,7 +22,7 @@ from callback import (
     NotFoundError,
 )
 from callback.masking import masked
-from callback_cli import errors, options
+from callback_cli import options
 from callback_cli.connection import Connection, server_command, with_connection
 from callback_cli.options import FAILED, has_failed_for
 from callback_cli.request_options import join, option_names, request_options
@@ -190,24 +191,26 @@ def wait(connection: Connection, *, case_id: str, after: int | None, timeout: ti
 
     It waits until the call has ended, shows it like `callback call`, and exits with code 0. It exits with code 124
     after the timeout, and with code 4 if the callback is closed, so that no call can arrive. Ctrl-C stops it. If the
-    server becomes unreachable, it goes on waiting up to the timeout.
+    server becomes unreachable, it goes on waiting up to the timeout. So it does if the server is unreachable at the
+    start, and says so; without --timeout it then ends at once.
     """
     if timeout is not None and not timeout:
         raise click.BadParameter("the timeout must be longer than 0", param_hint="--timeout")
-    # First without retries: an unknown callback is reported at once.
+    # First without retries, so that an unreachable server is reported at once, also if the command then waits for it.
     callback = connection.run(lambda client: client.get_callback(case_id))
     number = callback.call_count if after is None else after
     if sys.stderr.isatty():
         click.echo(f"Waiting for call {number + 1} of {case_id}.", err=True)
-    seconds = math.inf if timeout is None else timeout.total_seconds()
-    try:
-        call = connection.run(
-            lambda client: client.wait_for_call(case_id, after=number, timeout=seconds), retry_s=seconds
-        )
-    except TimeoutError:
-        message = f"no call {number + 1} of {case_id} within {seconds:g} s"
-        click.echo(errors.timed_out(message, as_json=connection.as_json), err=True)
-        raise click.exceptions.Exit(errors.EXIT_TIMED_OUT) from None
+    left_s = math.inf if timeout is None else max(connection.ends_at - time.monotonic(), 0.1)
+
+    def next_call(client: CallbackClient) -> Call:
+        try:
+            return client.wait_for_call(case_id, after=number, timeout=left_s)
+        except TimeoutError:
+            message = f"no call {number + 1} of {case_id} within {timeout.total_seconds() if timeout else left_s:g} s"
+            raise TimeoutError(message) from None
+
+    call = connection.run(next_call, retry_s=left_s)
     _show(connection, call, callback)
 
 

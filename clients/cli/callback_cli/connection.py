@@ -2,9 +2,11 @@
 
 import functools
 import logging
+import math
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,7 +15,7 @@ from typing import Any, TypeVar
 
 import click
 
-from callback import AsyncCallbackClient, CallbackClient, CallbackError, Handlers, Tls, Worker
+from callback import AsyncCallbackClient, CallbackClient, CallbackError, Handlers, Tls, UnavailableError, Worker
 from callback_cli import errors, json_output, options, search
 from callback_cli.query import Query
 from callback_shared.targets import DEFAULT_TARGET, is_local
@@ -46,6 +48,8 @@ class Connection:
     """What to print of the JSON. None: all of it."""
     show_secrets: bool | None = None
     """Whether to show secrets. None: the option is not given."""
+    ends_at: float = -math.inf
+    """Until when a command that waits anyway waits for a server that is away, by `time.monotonic`."""
 
     @property
     def masks_secrets(self) -> bool:
@@ -68,7 +72,7 @@ class Connection:
         Args:
             operation: The operation.
             retry_s: How long to retry each request while the server is unreachable, in seconds, for a command that
-                waits anyway; `math.inf` for as long as the command runs. None: not at all.
+                waits anyway; `math.inf` for as long as the command runs. None: until `ends_at`, which is said first.
 
         Raises:
             click.exceptions.Exit: The server refused or did not answer, or a token or TLS file is unusable. The error
@@ -77,7 +81,22 @@ class Connection:
         given = {} if retry_s is None else {"timeout": min(retry_s, _LONGEST_RETRY_S)}
         client = self._made(CallbackClient, retry=retry_s is not None, **given)
         with self.reporting(), client:
-            return operation(client)
+            try:
+                return operation(client)
+            except UnavailableError as error:
+                left_s = self.ends_at - time.monotonic()
+                if retry_s is not None or left_s <= 0:
+                    raise
+                message = f"waiting for the server, for up to {left_s:.0f} s: {error}"
+                click.echo(errors.warning(message, as_json=self.as_json), err=True)
+
+        def again(client: CallbackClient) -> _Result:
+            try:
+                return operation(client)
+            except UnavailableError as error:
+                raise TimeoutError(f"no server answered in time: {error}") from error
+
+        return self.run(again, retry_s=left_s)
 
     def async_client(self) -> AsyncCallbackClient:
         """Return a client for many concurrent requests, which retries while the server is unreachable.
@@ -137,6 +156,9 @@ class Connection:
             secure = self.tls is not None
             click.echo(errors.as_json(error) if self.as_json else errors.readable(error, secure=secure), err=True)
             raise click.exceptions.Exit(errors.exit_code(error)) from error
+        except TimeoutError as error:
+            click.echo(errors.timed_out(str(error), as_json=self.as_json), err=True)
+            raise click.exceptions.Exit(errors.EXIT_TIMED_OUT) from error
         except KeyboardInterrupt:
             # End by the signal, as a program without a handler does, so that a loop in a shell ends too.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -222,6 +244,8 @@ def with_connection(command: Callable[..., None]) -> Callable[..., None]:
         as_json = as_json or query is not None
         show_secrets = arguments.pop("show_secrets", None)
         connection = replace(connection, as_json=as_json, query=query, show_secrets=show_secrets)
+        if timeout := arguments.get("timeout"):
+            connection = replace(connection, ends_at=time.monotonic() + timeout.total_seconds())
         connection.warn_of_plain_text()
         for given in (arguments, arguments.get("values", {})):
             for name, full_id in (("case_id", search.full_case_id), ("call_id", search.full_call_id)):

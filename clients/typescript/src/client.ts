@@ -6,7 +6,7 @@ import { checkOptions } from "./checks.js";
 import { Backoff, pause } from "./connection/backoff.js";
 import { ContractClient } from "./contract/client.js";
 import { callbackFrom, callFrom, generatedCallbackFrom } from "./contract/converters.js";
-import { CallbackClosedError, RequestIdUnsupportedError } from "./contract/errors.js";
+import { CallbackClosedError, RequestIdUnsupportedError, TooManyWatchersError } from "./contract/errors.js";
 import type { GenerateOptions, WatchOptions } from "./contract/options.js";
 import { ErrorReason } from "./contract/reasons.js";
 import { generateCallbackUrlRequest, watchCallsRequest } from "./contract/requests.js";
@@ -20,7 +20,7 @@ import type { ClientOptions, RequestOptions, SetResponseOptions, WaitOptions } f
 import { answerCallRequest, resolveCallbackRequest, setResponseRequest } from "./requests.js";
 import type { Response } from "./response.js";
 import { Connection } from "./rpc.js";
-import { type CallWatch, openWatch } from "./watch.js";
+import { type CallWatch, CaseWatch, openWatch } from "./watch.js";
 
 const { method } = CallbacksService;
 
@@ -215,37 +215,56 @@ export class CallbackClient extends ContractClient implements Disposable, AsyncD
    * ```
    *
    * No call is missed between generating the URL and waiting: a call that ended before is returned at once. To wait for the
-   * next call, pass the number of the last one as `after`. While the server is away, the wait goes on.
+   * next call, pass the number of the last one as `after`. While the server is away, the wait goes on. It is a watch:
+   * while nothing happens to the case, nothing is requested. Only a wait that exceeds the number of watches that a server
+   * allows looks again and again, about once a second.
    *
    * @throws DeadlineExceededError: No such call ended in time.
    * @throws CallbackClosedError: The case is closed, and has no such call.
    * @throws NotFoundError: The case does not exist.
    * @throws UnavailableError: The server is unreachable, and the client has `retry: false`.
+   * @throws TooManyWatchersError: The server has its limit of watches, and the client has `retry: false`.
    */
   async waitForCall(caseId: string, options: WaitOptions = {}): Promise<Call> {
     checkOptions("waitForCall", options, WAIT);
     const { timeoutMs = this.#connection.timeoutMs, after = 0, signal } = options;
     const backoff = new Backoff(timeoutMs, { longestMs: 1_000 });
-    for (;;) {
-      const remainingMs = Math.max(backoff.remainingMs, 100);
-      try {
-        const requestOptions = { signal, timeoutMs: Math.min(this.#connection.timeoutMs, remainingMs) };
-        const call = await this.#findEndedCall(caseId, after, requestOptions);
-        if (call !== undefined) {
-          return call;
+    let watch: CaseWatch | undefined;
+    try {
+      for (;;) {
+        const remainingMs = Math.max(backoff.remainingMs, 100);
+        try {
+          const requestOptions = { signal, timeoutMs: Math.min(this.#connection.timeoutMs, remainingMs) };
+          const call = await this.#findEndedCall(caseId, after, requestOptions);
+          if (call !== undefined) {
+            return call;
+          }
+          watch ??= await CaseWatch.open(this.#connection, caseId, Math.min(remainingMs, 3_600_000), signal);
+          await watch.change();
+          continue;
+        } catch (error) {
+          // While the server is away the wait goes on, and at its end its own error says more.
+          const isAway = error instanceof UnavailableError || error instanceof TooManyWatchersError;
+          const isAtItsEnd =
+            error instanceof DeadlineExceededError &&
+            (watch !== undefined || remainingMs <= this.#connection.timeoutMs);
+          // A watch that has begun, and ended: the next look says why, as with a token that was replaced.
+          const hasEnded = watch?.hasEnded === true && !isAway && !this.#connection.isClosed;
+          signal?.throwIfAborted();
+          if (!isAtItsEnd && !hasEnded && !(isAway && this.#connection.retry)) {
+            throw error;
+          }
         }
-      } catch (error) {
-        // While the server is away the wait goes on, and at its end its own error says more.
-        const isAtItsEnd = error instanceof DeadlineExceededError && remainingMs <= this.#connection.timeoutMs;
-        if (!isAtItsEnd && !(error instanceof UnavailableError && this.#connection.retry)) {
-          throw error;
+        watch?.close();
+        watch = undefined;
+        if (backoff.remainingMs <= 0) {
+          const text = `no call of the callback ${caseId} ended within ${timeoutMs} ms`;
+          throw new DeadlineExceededError(text, { code: "DEADLINE_EXCEEDED" });
         }
+        await pause(Math.min(backoff.nextPauseMs(), Math.max(backoff.remainingMs, 0)), signal);
       }
-      if (backoff.remainingMs <= 0) {
-        const text = `no call of the callback ${caseId} ended within ${timeoutMs} ms`;
-        throw new DeadlineExceededError(text, { code: "DEADLINE_EXCEEDED" });
-      }
-      await pause(Math.min(backoff.nextPauseMs(), Math.max(backoff.remainingMs, 0)), signal);
+    } finally {
+      watch?.close();
     }
   }
 

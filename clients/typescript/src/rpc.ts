@@ -110,10 +110,11 @@ export class Connection {
   async stream<Input extends DescMessage, Output extends DescMessage>(
     method: Method<Input, Output>,
     request: MessageShape<Input>,
+    options: { readonly deadline?: number } = {},
   ): Promise<ClientReadableStream<MessageShape<Output>>> {
     const metadata = await this.#metadata();
     const [write, read] = [writerOf(method.input), readerOf(method.output)];
-    return (await this.#open()).makeServerStreamRequest(pathOf(method), write, read, request, metadata, {});
+    return (await this.#open()).makeServerStreamRequest(pathOf(method), write, read, request, metadata, options);
   }
 
   /** Return the error of a request after `close`. */

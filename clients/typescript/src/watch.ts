@@ -1,5 +1,6 @@
 /** Watches: the events of callbacks and calls, without a gap. */
 
+import { create } from "@bufbuild/protobuf";
 import type { ClientReadableStream, ServiceError } from "@grpc/grpc-js";
 import { Backoff, pause } from "./connection/backoff.js";
 import { fromRpcError, isRetryable } from "./connection/rpc-errors.js";
@@ -11,6 +12,7 @@ import { CallbackError, UnavailableError } from "./errors.js";
 import {
   CallbacksService,
   type WatchCallsRequest,
+  WatchCallsRequestSchema,
   type WatchCallsResponse,
 } from "./gen/callback/v1/callbacks_service_pb.js";
 import type { Connection } from "./rpc.js";
@@ -208,6 +210,80 @@ class Watch implements CallWatch {
     if (this.#connection.isClosed) {
       throw this.#connection.closedError();
     }
+  }
+}
+
+/** A watch of a case for one that only needs to know that something has changed. It does not reconnect. @internal */
+export class CaseWatch {
+  readonly #connection: Connection;
+  readonly #signal: AbortSignal | undefined;
+  readonly #stream: ClientReadableStream<WatchCallsResponse>;
+  readonly #messages: AsyncIterator<WatchCallsResponse>;
+  readonly #cancel = (): void => this.#stream.cancel();
+  #hasBegun = false;
+  #isOver = false;
+
+  private constructor(
+    connection: Connection,
+    stream: ClientReadableStream<WatchCallsResponse>,
+    signal: AbortSignal | undefined,
+  ) {
+    this.#connection = connection;
+    this.#signal = signal;
+    this.#stream = stream;
+    stream.on("error", () => {}); // the iterator throws it, once it is asked
+    this.#messages = stream[Symbol.asyncIterator]();
+    signal?.addEventListener("abort", this.#cancel);
+    connection.onClose(this.#cancel);
+  }
+
+  /** Open a watch that ends after so many milliseconds with a DeadlineExceededError. */
+  static async open(
+    connection: Connection,
+    caseId: string,
+    endsInMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<CaseWatch> {
+    signal?.throwIfAborted();
+    const deadline = Date.now() + endsInMs;
+    const request = create(WatchCallsRequestSchema, { callbackCaseId: caseId });
+    const stream = await connection.stream(CallbacksService.method.watchCalls, request, { deadline });
+    return new CaseWatch(connection, stream, signal);
+  }
+
+  /** Whether the watch has begun, and then ended. */
+  get hasEnded(): boolean {
+    return this.#hasBegun && this.#isOver;
+  }
+
+  /** Resolve when the watch has begun, and later when there are events. */
+  async change(): Promise<void> {
+    try {
+      for (;;) {
+        const { done, value } = await this.#messages.next();
+        if (done) {
+          throw new UnavailableError("the server ended the watch", { code: "UNAVAILABLE" });
+        }
+        if (!this.#hasBegun || value.events.length > 0) {
+          this.#hasBegun = true;
+          return;
+        }
+      }
+    } catch (error) {
+      this.#isOver = true;
+      this.#signal?.throwIfAborted();
+      if (this.#connection.isClosed) {
+        throw this.#connection.closedError();
+      }
+      throw isServiceError(error) ? fromRpcError(error, this.#connection.target, this.#connection.encrypted) : error;
+    }
+  }
+
+  /** End the watch. */
+  close(): void {
+    this.#signal?.removeEventListener("abort", this.#cancel);
+    this.#connection.offClose(this.#cancel);
+    this.#stream.cancel();
   }
 }
 

@@ -55,11 +55,15 @@ class Requests implements AsyncDisposable {
   readonly generated: GenerateCallbackUrlRequest[] = [];
   readonly metadata: Metadata[] = [];
   readonly script: (object | "hang")[] = [];
+  /** How many requests for a callback there were, and its calls. */
+  looks = 0;
+  readonly calls: object[] = [];
   readonly events = new Events();
   readonly client: CallbackClient;
   readonly port: number;
   readonly #server: Server;
   readonly #watches: Watch[] = [];
+  readonly #taken: Watch[] = [];
   readonly #news = new EventEmitter();
 
   private constructor(server: Server, port: number, options: ClientOptions) {
@@ -81,6 +85,12 @@ class Requests implements AsyncDisposable {
           done(next ?? null, MADE);
         }
       },
+      getCallback: (_: unknown, done: (error: null, reply: object) => void) => {
+        requests.looks += 1;
+        done(null, { callback: { callbackCaseId: CASE, callCount: BigInt(requests.calls.length) } });
+      },
+      listCalls: (_: unknown, done: (error: null, reply: object) => void) => done(null, { calls: requests.calls }),
+      getCall: (_: unknown, done: (error: null, reply: object) => void) => done(null, { call: requests.calls[0] }),
       watchCalls: (call: Watch) => {
         requests.#watches.push(call);
         requests.#news.emit("news");
@@ -98,7 +108,16 @@ class Requests implements AsyncDisposable {
     while (this.#watches.length === 0) {
       await once(this.#news, "news");
     }
-    return this.#watches.shift() as Watch;
+    const watch = this.#watches.shift() as Watch;
+    this.#taken.push(watch);
+    return watch;
+  }
+
+  /** End each watch that was taken with an error. */
+  endWatches(error: object): void {
+    for (const watch of this.#taken) {
+      watch.emit("error", error);
+    }
   }
 
   /** Resolve when a request arrives. */
@@ -173,6 +192,24 @@ describe("a request", () => {
       ["Bearer second", "00-1-2-01"],
     ]);
     await rm(folder, { recursive: true });
+  });
+
+  test("of a wait for a call is not sent while nothing happens, and the wait goes on when its watch ends", async () => {
+    await using server = await Requests.start();
+    const waiting = server.client.waitForCall(CASE, { timeoutMs: 120_000 });
+    const late = server.client.waitForCall(CASE, { timeoutMs: 1_500 });
+    for (let watches = 0; watches < 2; watches += 1) {
+      (await server.watch()).write({ events: [], resumeToken: "start" });
+    }
+    await assert.rejects(late, /ended within 1500 ms/);
+    assert(server.looks <= 5, String(server.looks)); // each wait before its watch and after its start, and one at the end
+    server.endWatches(refusalOf(status.UNAVAILABLE));
+    (await server.watch()).emit("error", refusalOf(status.RESOURCE_EXHAUSTED, "TOO_MANY_WATCHERS"));
+    const begun = await server.watch();
+    begun.write({ events: [], resumeToken: "start" });
+    server.calls.push({ callId: "1", attempt: 1n, status: 2, startTime: { seconds: 1n }, endTime: { seconds: 2n } });
+    begun.write({ events: [{ callId: "1" }], resumeToken: "next" });
+    assert.equal((await waiting).callId, "1");
   });
 
   test("of a wait for a call may fail, but the wait outlasts a server that is away", async () => {

@@ -7,12 +7,14 @@ from collections.abc import Collection, Iterable
 
 from callback._converters import audit_chain_from_proto, call_from_proto, callback_from_proto
 from callback._decisions import Answer, Reject
-from callback._errors import DeadlineExceededError, UnavailableError
+from callback._errors import CallbackError, DeadlineExceededError, UnavailableError
+from callback._reason_errors import TooManyWatchersError
 from callback._values import AuditChain, AuditHead, Call, Callback, Response
 from callback.client import _arguments
 from callback.client import _async_grpc as grpc_io
 from callback.client._async_methods import AsyncMethods
 from callback.connection._backoff import wait_backoff
+from callback.v1 import callbacks_service_pb2 as messages
 from callback.v1.audit_service_pb2_grpc import AuditServiceStub
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 
@@ -187,6 +189,9 @@ class AsyncCallbackClient(AsyncMethods):
         No call is missed between generating the URL and waiting: a call that ended before is returned at once. To wait
         for the next call, pass the number of the last one as `after`. While the server is away, the wait goes on.
 
+        The wait is a watch: while nothing happens to the case, nothing is requested. Only a wait that exceeds the
+        number of watches that a server allows looks again and again, about once a second.
+
         Args:
             case_id: The case.
             after: Only calls with a greater `attempt`: 0 for the first call, `call.attempt` for the one after `call`.
@@ -198,21 +203,39 @@ class AsyncCallbackClient(AsyncMethods):
             CallbackClosedError: The case is closed, and has no such call.
             NotFoundError: The case does not exist.
             UnavailableError: The server is unreachable, and the client has `retry=False`.
+            TooManyWatchersError: The server has its limit of watches, and the client has `retry=False`.
             ValueError: The timeout is not a positive number.
         """
-        backoff = wait_backoff(timeout, longest=1.0)
-        while True:
-            remaining = max(backoff.remaining, 0.1)
-            try:
-                if call := await self._find_ended_call(case_id, after, timeout=min(self._timeout, remaining)):
-                    return call
-            except UnavailableError as error:  # the server is away: the wait goes on
-                # At the end of the wait, its own error says more.
-                if not self._retry and not (isinstance(error, DeadlineExceededError) and remaining <= self._timeout):
-                    raise
-            if backoff.remaining <= 0:
-                raise TimeoutError(f"no call of the callback {case_id} ended within {timeout:g} s")
-            await grpc_io.sleep(min(backoff.next_pause(), max(backoff.remaining, 0)))
+        request = messages.WatchCallsRequest(callback_case_id=case_id)
+        backoff, watch, is_new = wait_backoff(timeout, longest=1.0), None, True
+        try:
+            while True:
+                remaining = max(backoff.remaining, 0.1)
+                try:
+                    if call := await self._find_ended_call(case_id, after, timeout=min(self._timeout, remaining)):
+                        return call
+                    if watch is None:
+                        watch, is_new = await self._watch(request, self._timeout, ends_in=min(remaining, 3600)), True
+                    await self._until_change(watch, is_new=is_new)
+                    is_new = False
+                    continue
+                except (UnavailableError, TooManyWatchersError) as error:  # the server is away: the wait goes on
+                    # At the end of the wait, its own error says more.
+                    is_at_end = isinstance(error, DeadlineExceededError) and (watch or remaining <= self._timeout)
+                    if not self._retry and not is_at_end:
+                        raise
+                except CallbackError:
+                    if watch is None or is_new or self._closed:
+                        raise  # else the watch has ended: the next look says why, as with a token that was replaced
+                if watch is not None:
+                    watch.cancel()
+                    watch = None
+                if backoff.remaining <= 0:
+                    raise TimeoutError(f"no call of the callback {case_id} ended within {timeout:g} s")
+                await grpc_io.sleep(min(backoff.next_pause(), max(backoff.remaining, 0)))
+        finally:
+            if watch is not None:
+                watch.cancel()
 
     async def _find_ended_call(self, case_id: str, after: int, *, timeout: float) -> Call | None:
         """Return the earliest stored call after the number `after` that has ended, with its body; None if none has."""

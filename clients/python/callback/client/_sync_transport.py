@@ -114,9 +114,30 @@ class Transport:
                 self._channel = open_channel(grpc_io.library, self._addresses, self._tls, self._options)
             return self._channel
 
-    def _watch(self, request: messages.WatchCallsRequest, timeout: float) -> "grpc_io.WatchStream":
+    def _watch(
+        self, request: messages.WatchCallsRequest, timeout: float, *, ends_in: float | None = None
+    ) -> "grpc_io.WatchStream":
+        """Open a watch, which ends in so many seconds."""
         channel = self._connection(timeout)
-        return CallbacksServiceStub(channel).WatchCalls(request, metadata=self._metadata())
+        return CallbacksServiceStub(channel).WatchCalls(request, timeout=ends_in, metadata=self._metadata())
+
+    def _until_change(self, watch: "grpc_io.WatchStream", *, is_new: bool) -> None:
+        """Wait until a new watch has begun, or for the next events of one that has.
+
+        Raises:
+            CallbackError: The watch has ended. A `DeadlineExceededError`: as it was to end.
+        """
+        try:
+            while (message := next(iter(watch), None)) is not None:
+                if is_new or message.events:
+                    return
+        except grpc_io.CANCELLED as failure:
+            if not self._closed or grpc_io.is_being_cancelled():
+                raise
+            raise self._closed_error() from failure
+        except grpc.RpcError as failure:
+            raise (self._closed_error() if self._closed else self._error_from(failure)) from failure
+        raise UnavailableError("the server ended the watch", code=grpc.StatusCode.UNAVAILABLE)
 
     def _raise_unless_resumable(self, failure: grpc.RpcError, backoff: Backoff) -> float:
         """Return the pause before a broken watch resumes, in seconds, or raise its error if it cannot in time."""
