@@ -18,6 +18,10 @@ from callback_console.sessions import Sessions
 
 FORM = "Content-Type: application/x-www-form-urlencoded"
 JSON = "Content-Type: application/json"
+MESSAGE = codecs.MAX_BODY_BYTES
+"""Bytes of a large message."""
+PART = 256 * 1024
+"""Bytes that an event loop reads from a connection at once."""
 
 
 @pytest.fixture(autouse=True)
@@ -176,6 +180,24 @@ async def test_a_message_of_many_members_of_gzip_is_refused_at_the_first(world):
 async def test_a_token_without_the_role_is_refused_before_its_message(world, name):
     token = f"Authorization: Bearer {world.tokens[name]}"
     assert await exchanged(world, head(world, f"{PATH}GetCallback", JSON, token, "Content-Length: 1000000")) == 403
+
+
+async def test_what_a_refused_caller_sends_comes_into_memory_in_parts(world, monkeypatch):
+    held = []
+    feed = asyncio.StreamReader.feed_data
+
+    def feed_and_look(reader, data):
+        feed(reader, data)
+        held.append(len(reader._buffer))
+
+    monkeypatch.setattr(asyncio.StreamReader, "feed_data", feed_and_look)
+    token = f"Authorization: Bearer {world.tokens['work']}"
+    async with connection(world) as (reader, writer):
+        writer.write(head(world, f"{PATH}GetCallback", JSON, token, f"Content-Length: {MESSAGE}") + b"x" * MESSAGE)
+        assert await status(reader) == 403
+        await writer.drain()
+        await reader.read()
+    assert max(held) < 2 * PART
 
 
 async def test_http_2_is_not_spoken_and_pipelining_ends_the_connection(world):

@@ -149,6 +149,23 @@ async def test_a_body_that_nothing_names_goes_at_once(bodies, plain):
     assert await copies(plain) == 1
 
 
+async def test_a_call_that_is_read_while_it_is_erased_has_its_body_or_none(bodies, monkeypatch):
+    case = await made(bodies)
+    call_id = await claimed(bodies, case)
+    await replaced(bodies, case, "b")
+    read_together = bodies.scripts.read_together
+
+    async def erase_after_it(commands):
+        monkeypatch.undo()
+        found = await read_together(commands)
+        await bodies.erase(case.id)
+        return found
+
+    monkeypatch.setattr(bodies.scripts, "read_together", erase_after_it)
+    call = await read_call(bodies.scripts, call_id)
+    assert (call.erased, call.outcome.response) == (True, None)
+
+
 @pytest.mark.parametrize("gone", ["erased", "past the retention"])
 async def test_erasing_calls_and_the_end_of_their_retention_delete_the_bodies_they_name(bodies, plain, gone):
     case = await made(bodies, "push")

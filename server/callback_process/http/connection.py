@@ -41,8 +41,6 @@ the connection when it has sent everything. With this delay a request that arriv
 client gets an answer that takes no longer."""
 LINGER_S: Final = 2
 """How long, in seconds, this side reads and discards what a client sends after the last answer."""
-_MAX_DISCARD_BYTES: Final = 1024 * 1024
-"""More than a connection keeps in memory."""
 FIRST_REQUEST_S: Final = 0.5
 """How long a first request may take to arrive after the socket was closed, in seconds."""
 _UNREAD_S: Final = 0.1
@@ -254,13 +252,21 @@ class Connection(TCPServer):
         """Free what has arrived, and let nothing more into memory until the last answer is sent."""
         self._discards_input = True
         transport: Any = self.writer.transport
-        reader: Any = self.reader
-        reader._buffer.clear()  # noqa: SLF001  # `read` may wait, or raise
+        self._empty_reader()
         if not transport.is_closing():
-            # A reader that believes that it has paused the transport would not pause it again, once it is resumed.
-            reader._maybe_resume_transport()  # noqa: SLF001  # as `read` does
             transport.pause_reading()
         self._tasks.ignore_body()
+
+    def _empty_reader(self) -> None:
+        """Free what has arrived.
+
+        A reader that believes that it has paused the transport would not pause it again once it is resumed, and so let
+        a whole body into memory at once.
+        """
+        reader: Any = self.reader
+        reader._buffer.clear()  # noqa: SLF001  # `read` may wait, or raise
+        if not self.writer.transport.is_closing():
+            reader._maybe_resume_transport()  # noqa: SLF001  # as `read` does
 
     async def _discard(self) -> None:
         """Read and discard what has arrived, in the turn of the caller. Meanwhile nothing more comes into memory."""
@@ -270,7 +276,8 @@ class Connection(TCPServer):
         await self.context.turns.wait(self.protocol.caller.group)
         if not transport.is_closing():
             transport.resume_reading()
-        await self.reader.read(_MAX_DISCARD_BYTES)
+        await self.reader.read(1)
+        self._empty_reader()
 
     async def _write(self, data: bytes) -> None:
         if self.writer.transport.is_closing():
@@ -296,6 +303,7 @@ class Connection(TCPServer):
         transport: Any = self.writer.transport
         try:
             if not transport.is_closing():
+                self._empty_reader()
                 transport.resume_reading()
             transport.write_eof()
         except (OSError, RuntimeError):

@@ -140,12 +140,20 @@ async def read_call(scripts: Scripts, call_id: str, *, also_deleted: bool = Fals
     """
     partition = keys.partition_of(case_id_of_call(call_id))
     key = keys.key(partition, "call", call_id)
-    (fields,) = await scripts.read_together([("HMGET", key, *FIELDS_OF_CALLS, *FIELDS_OF_BODIES)])
-    if not _is_kept(fields) and not (also_deleted and fields[0]):
-        return None
-    request_body, response_body, delivery_body = (body or b"" for body in fields[len(FIELDS_OF_CALLS) :])
-    if version := fields[FIELDS_OF_CALLS.index("body_of")]:
+    missed = None
+    """The version whose body was not there any more: then the call was erased meanwhile, or has another answer."""
+    while True:
+        (fields,) = await scripts.read_together([("HMGET", key, *FIELDS_OF_CALLS, *FIELDS_OF_BODIES)])
+        if not _is_kept(fields) and not (also_deleted and fields[0]):
+            return None
+        request_body, response_body, delivery_body = (body or b"" for body in fields[len(FIELDS_OF_CALLS) :])
+        version = fields[FIELDS_OF_CALLS.index("body_of")]
+        if not version:
+            break
         response_body = await read_body(scripts, case_id_of_call(call_id), version)
+        if response_body or version == missed:  # a release before can have replaced it
+            break
+        missed = version
     if fields[FIELDS_OF_CALLS.index("delivery_shares_body")]:
         delivery_body = response_body
     return _call(call_id, fields, len(request_body), request_body, response_body, delivery_body)
