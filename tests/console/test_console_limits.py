@@ -184,13 +184,13 @@ async def test_a_token_without_the_role_is_refused_before_its_message(world, nam
 
 async def test_what_a_refused_caller_sends_comes_into_memory_in_parts(world, monkeypatch):
     held = []
-    feed = asyncio.StreamReader.feed_data
+    receive = asyncio.StreamReaderProtocol.data_received
 
-    def feed_and_look(reader, data):
-        feed(reader, data)
-        held.append(len(reader._buffer))
+    def receive_and_look(protocol, data):
+        receive(protocol, data)
+        held.append(len(protocol._stream_reader._buffer))
 
-    monkeypatch.setattr(asyncio.StreamReader, "feed_data", feed_and_look)
+    monkeypatch.setattr(asyncio.StreamReaderProtocol, "data_received", receive_and_look)
     token = f"Authorization: Bearer {world.tokens['work']}"
     async with connection(world) as (reader, writer):
         writer.write(head(world, f"{PATH}GetCallback", JSON, token, f"Content-Length: {MESSAGE}") + b"x" * MESSAGE)
