@@ -39,9 +39,9 @@ async def test_a_program_that_ends_fails_a_scenario_with_its_exit_code(arguments
     assert said in ran.output
 
 
-@pytest.mark.parametrize("kind", ["worker", "client"])
+@pytest.mark.parametrize("kind", ["worker", "client", "handlers"])
 async def test_a_list_has_the_name_of_each_scenario_and_runs_none(kind):
-    ran = await run_callback("conform", "--list", *(["--client"] if kind == "client" else []), preloaded=PRELOADED)
+    ran = await run_callback("conform", "--list", *([] if kind == "worker" else [f"--{kind}"]), preloaded=PRELOADED)
     assert ran.code == 0
     assert [line.split("  ")[-1].strip() for line in ran.output.splitlines()] == [each.name for each in load(kind)]
 

@@ -57,6 +57,6 @@ def test_the_tests_of_the_go_client_pass(go, content_of_go):
     )
 
 
-@pytest.mark.parametrize("kind", ["worker", "client"])
+@pytest.mark.parametrize("kind", ["worker", "client", "handlers"])
 async def test_the_installed_module_passes_every_scenario(go_commands, tmp_path, kind):
     assert await failures(launch_command(go_commands[kind], tmp_path / "errors"), load(kind), kind) == []

@@ -56,7 +56,7 @@ def test_its_tests_pass(built, certificates, content_of_node):
     )
 
 
-@pytest.mark.parametrize("kind", ["worker", "client"])
+@pytest.mark.parametrize("kind", ["worker", "client", "handlers"])
 async def test_the_installed_package_passes_every_scenario(node_commands, tmp_path, kind):
     assert await failures(launch_command(node_commands[kind], tmp_path / "errors"), load(kind), kind) == []
 

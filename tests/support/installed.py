@@ -18,7 +18,9 @@ VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["callback
 PROGRAMS = ROOT / "clients" / "conformance"
 GO, NODE = ROOT / "clients" / "go", ROOT / "clients" / "typescript"
 GO_MODULE = "callback.example/callback"
-KINDS = ("worker", "client")
+PROGRAM_NAMES = ("worker", "client")
+KINDS = (*PROGRAM_NAMES, "handlers")
+"""The kinds of scenarios. The worker is the handler server, too."""
 GO_FLAGS = "-trimpath -modcacherw -buildvcs=false"
 """Flags of Go: what is compiled does not depend on the folder, so all builds share the cache."""
 
@@ -36,9 +38,9 @@ def install_python(folder):
     python = folder / "venv" / "bin" / "python"
     run("uv", "venv", "--quiet", "--python", sys.executable, folder / "venv", at=folder)
     run("uv", "pip", "install", "--quiet", "--python", python, wheel, at=folder)
-    for kind in KINDS:
+    for kind in PROGRAM_NAMES:
         shutil.copy(PROGRAMS / "python" / f"{kind}.py", folder)
-    return {kind: [str(python), "-P", str(folder / f"{kind}.py")] for kind in KINDS}
+    return _with_handlers({kind: [str(python), "-P", str(folder / f"{kind}.py")] for kind in PROGRAM_NAMES})
 
 
 def install_node(folder, *programs):
@@ -52,8 +54,8 @@ def install_node(folder, *programs):
     (folder / "package.json").write_text(json.dumps({"private": True, "type": "module"}))
     options = ("--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
     run("npm", "install", *options, f"./{packed}", at=folder)
-    programs = [*(PROGRAMS / "typescript" / f"{kind}.mjs" for kind in KINDS), *programs]
-    return {each.stem: [shutil.which("node"), shutil.copy(each, folder)] for each in programs}
+    programs = [*(PROGRAMS / "typescript" / f"{kind}.mjs" for kind in PROGRAM_NAMES), *programs]
+    return _with_handlers({each.stem: [shutil.which("node"), shutil.copy(each, folder)] for each in programs})
 
 
 def install_go(folder, *programs, flags=("-race",)):
@@ -80,10 +82,15 @@ def install_go(folder, *programs, flags=("-race",)):
     for program in programs:
         (module / program.stem).mkdir()
         shutil.copy(program, module / program.stem / "main.go")
-    names = [*KINDS, *(program.stem for program in programs)]
+    names = [*PROGRAM_NAMES, *(program.stem for program in programs)]
     build = ["go", "build", *flags, "-ldflags=-s -w", "-o", f"{folder / 'bin'}/"]
     run(*build, *(f"./{name}" for name in names), at=module, **variables)
-    return {name: [str(folder / "bin" / name)] for name in names}
+    return _with_handlers({name: [str(folder / "bin" / name)] for name in names})
+
+
+def _with_handlers(commands):
+    """Add the handler server, which is the program of the worker, to the commands of an installed client."""
+    return {**commands, "handlers": commands["worker"]}
 
 
 def publish_go(proxy):

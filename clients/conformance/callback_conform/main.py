@@ -6,18 +6,25 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import TextIO
 
 from callback_conform.changes import PATIENCE_S
 from callback_conform.client_steps import ClientRunner
+from callback_conform.handler_steps import HandlersRunner
 from callback_conform.program import Launch, launch_command
 from callback_conform.report import Report, Result, Table, Tap, exit_code
+from callback_conform.runner import Runner
 from callback_conform.scenarios import Scenario, load
 from callback_conform.worker_steps import WorkerRunner
 
+_RUNNERS: Mapping[str, type[Runner]] = {
+    "worker": WorkerRunner,
+    "client": ClientRunner,
+    "handlers": HandlersRunner,
+}
 MAX_ERROR_BYTES = 4_000
 """How much of what a program wrote to its standard error is printed for a scenario that failed, in bytes: the end."""
 
@@ -27,7 +34,7 @@ def run(command: Sequence[str], *, kind: str, names: Collection[str], known: Col
 
     Args:
         command: The program under test with its arguments.
-        kind: `worker` or `client`.
+        kind: `worker`, `client` or `handlers`.
         names: The scenarios to run, each by its name or by the beginning of no other name. Empty: all.
         known: The scenarios that are known to fail. They run too.
         format_: `tap` or `table`.
@@ -53,8 +60,7 @@ async def run_scenarios(
     kind: str, scenarios: Sequence[Scenario], launch: Launch, *, patience_s: float = PATIENCE_S, time_factor: float = 1
 ) -> AsyncGenerator[Result, None]:
     """Run scenarios of a kind, one after the other, and yield their results."""
-    runner_class = WorkerRunner if kind == "worker" else ClientRunner
-    async with runner_class(launch, patience_s=patience_s, time_factor=time_factor) as runner:
+    async with _RUNNERS[kind](launch, patience_s=patience_s, time_factor=time_factor) as runner:
         for scenario in scenarios:
             began = time.monotonic()
             problem = await runner.run(scenario)

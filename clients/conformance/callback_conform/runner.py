@@ -25,6 +25,8 @@ OPTIONS: Final[list[tuple[str, int]]] = [
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.so_reuseport", 0),
 ]
+NEVER_S: Final = 0.3
+"""How long a step waits for what must not happen, in seconds, unless it says so."""
 UNKNOWN_FIELD: Final = b"\xc2\x3e\x03new"
 """A field with the number 1000, which no release has."""
 
@@ -194,3 +196,19 @@ class Runner(ABC):
         """Hold back what the program sends on the connections that there are; false: forward it again."""
         for relay in self._relays:
             relay.hold(step["hold"])
+
+    async def _step_line(self, step: Step) -> None:
+        """Wait for a line of the program."""
+        program, line = self._running(), step["line"]
+        try:
+            await self._changes.wait_for(lambda: _take(program.lines, line), f"line {line!r}", self._within_s(step))
+        except ScenarioError:
+            if not step.get("is_optional"):
+                raise
+
+
+def _take(lines: list[str], line: str) -> bool | None:
+    if line not in lines:
+        return None
+    lines.remove(line)
+    return True

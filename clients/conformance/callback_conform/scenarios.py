@@ -25,7 +25,7 @@ class Scenario:
 
     name: str
     rules: Sequence[str]
-    """The rules of the contract that it shows: S1, C3, M2 of the worker protocol."""
+    """The rules that it shows: S1, C3, M2 of the worker protocol, H1 of handler servers."""
     steps: Sequence[Step]
     needs: frozenset[str] = frozenset()
     """What differs from the other scenarios: `fresh` (a program of its own), `tls`, `slots` (100 slots), and
@@ -33,7 +33,7 @@ class Scenario:
 
 
 def load(kind: str) -> list[Scenario]:
-    """Return the scenarios for programs of a kind: `worker` or `client`."""
+    """Return the scenarios for programs of a kind: `worker`, `client` or `handlers`."""
     content = json.loads(resources.files(__package__).joinpath(f"{kind}.json").read_text())
     return [
         Scenario(name, given["rules"], _all_steps(kind, given["steps"]), frozenset(given.get("needs", ())))

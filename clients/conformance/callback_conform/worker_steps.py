@@ -17,14 +17,12 @@ from callback.v1 import worker_service_pb2 as pb
 from callback.v1.worker_service_pb2_grpc import add_WorkerServiceServicer_to_server
 from callback_conform.changes import PATIENCE_S, ScenarioError
 from callback_conform.program import Launch
-from callback_conform.runner import UNKNOWN_FIELD, Runner
+from callback_conform.runner import NEVER_S, UNKNOWN_FIELD, Runner
 from callback_conform.scenarios import MAX_PLAIN, Step, plain
 from callback_conform.worker_server import ACTIVITY, MANY_CALLS, MAX_CALLS, Stream, WorkerServer
 
 LONG_VALUE: Final = "x" * 7680
 """The value of a long header."""
-NEVER_S: Final = 0.3
-"""How long a step waits for what must not happen, in seconds, unless it says so."""
 
 
 class WorkerRunner(Runner):
@@ -136,22 +134,13 @@ class WorkerRunner(Runner):
         message = await self._changes.wait_for(take, kind, within_s)
         if wanted.get("accept_is_optional"):
             stream.received = [each for each in stream.received if each.accept.call_id != wanted[kind]]
-        if kind == "result" and (problem := _difference(message.result, wanted)):
+        if kind == "result" and (problem := result_difference(message.result, wanted)):
             raise ScenarioError(problem)
 
     async def _step_batches(self, step: Step) -> None:
         """Check how many batches the worker has sent on the stream."""
         if (count := self._current().batches) > (most := step["batches"]["at_most"]):
             raise ScenarioError(f"M1: there are {count} batches, not {most} or fewer")
-
-    async def _step_line(self, step: Step) -> None:
-        """Wait for a line of the program."""
-        program, line = self._running(), step["line"]
-        try:
-            await self._changes.wait_for(lambda: _take(program.lines, line), f"line {line!r}", self._within_s(step))
-        except ScenarioError:
-            if not step.get("is_optional"):
-                raise
 
     async def _step_never(self, step: Step) -> None:
         """Wait a moment for what must not happen: a line, a message, a stream, or the end of the stream."""
@@ -233,7 +222,8 @@ def _message(given: Mapping[str, Any], max_message_bytes: int) -> pb.ServerMessa
     return _MESSAGES[kind](given, max_message_bytes)
 
 
-def _offer(given: Mapping[str, Any], max_message_bytes: int) -> pb.ServerMessage:
+def offered(given: Mapping[str, Any], max_message_bytes: int) -> pb.ServerMessage:
+    """Return the offer of a call, as a scenario describes it."""
     timeout_s, now = given.get("timeout_s", 60), time.time()
     reason = given.get("reason", "CALL")
     number = reason if isinstance(reason, int) else callback_pb2.CallReason.Value(f"CALL_REASON_{reason}")
@@ -276,7 +266,7 @@ def _time(seconds: float) -> Timestamp:
 
 
 _MESSAGES: Final[Mapping[str, Callable[[Mapping[str, Any], int], pb.ServerMessage]]] = {
-    "offer": _offer,
+    "offer": offered,
     "confirm": lambda given, _: pb.ServerMessage(confirm=pb.Confirm(call_id=given["confirm"])),
     "withdraw": lambda given, _: pb.ServerMessage(withdraw=pb.Withdraw(call_id=given["withdraw"])),
     "drain": lambda _given, _: pb.ServerMessage(drain=pb.Drain()),
@@ -290,7 +280,7 @@ _MESSAGES: Final[Mapping[str, Callable[[Mapping[str, Any], int], pb.ServerMessag
 }
 
 
-def _difference(result: pb.Result, wanted: Mapping[str, Any]) -> str | None:
+def result_difference(result: pb.Result, wanted: Mapping[str, Any]) -> str | None:
     """Return how a Result differs from what a scenario expects; None if it does not."""
     outcome = str(result.WhichOneof("outcome"))
     if outcome not in (outcomes := wanted.get("outcome", "response").split(" or ")) and outcomes != ["any"]:
@@ -317,10 +307,3 @@ def _first_difference(actual: Any, wanted: Any) -> str:
         return ""
     same = next((at for at, (one, other) in enumerate(zip(actual, wanted, strict=False)) if one != other), len(wanted))
     return f": character {same + 1} is {actual[same : same + 1]!a}, not {wanted[same : same + 1]!a}"
-
-
-def _take(lines: list[str], line: str) -> bool | None:
-    if line not in lines:
-        return None
-    lines.remove(line)
-    return True

@@ -1,10 +1,11 @@
 """The worker under test for the Python package: what clients/conformance/README.md asks of a worker program.
 
-`callback conform -- python clients/conformance/python/worker.py` runs it.
+`callback conform -- python clients/conformance/python/worker.py` runs it. With `--handlers` it is a handler server.
 """
 
 import asyncio
 import os
+import sys
 
 from callback import Accept, Handlers, IncomingCall, Notification, Reject, Response, Tls, Worker
 
@@ -52,6 +53,9 @@ async def notify(notification: Notification) -> Accept:
 
 
 if __name__ == "__main__":
+    if address := os.environ.get("CALLBACK_ADDRESS"):
+        handlers.run(address)
+        sys.exit()
     Worker(
         handlers,
         os.environ["CALLBACK_TARGET"],

@@ -6,9 +6,10 @@
 
 import { once } from "node:events";
 import { setTimeout as after } from "node:timers/promises";
-import { Accept, Handlers, Reject, Response, Worker } from "@callback/client";
+import { Accept, HandlerServer, Handlers, Reject, Response, Worker } from "@callback/client";
 
-const { CALLBACK_ACTIVITY, CALLBACK_CA_FILE, CALLBACK_MAX_CALLS, CALLBACK_TARGET, CALLBACK_TOKEN_FILE } = process.env;
+const { CALLBACK_ACTIVITY, CALLBACK_ADDRESS, CALLBACK_CA_FILE, CALLBACK_MAX_CALLS, CALLBACK_TARGET, CALLBACK_TOKEN_FILE } =
+  process.env;
 const MIB = 1 << 20;
 
 const handlers = new Handlers()
@@ -44,6 +45,10 @@ const handlers = new Handlers()
     return new Accept();
   });
 
+if (CALLBACK_ADDRESS) {
+  await new HandlerServer(handlers, CALLBACK_ADDRESS).run(); // with --handlers
+  process.exit();
+}
 await new Worker(handlers, {
   target: CALLBACK_TARGET,
   tls: CALLBACK_CA_FILE ? { caFile: CALLBACK_CA_FILE } : undefined,

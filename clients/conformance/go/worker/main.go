@@ -1,4 +1,5 @@
-// Command worker is the worker under test of callback conform, for the Go module. See clients/conformance/README.md.
+// Command worker is the worker under test of callback conform, for the Go module, and its handler server. See
+// clients/conformance/README.md.
 package main
 
 import (
@@ -25,6 +26,12 @@ func main() {
 func run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	var handlers callback.Handlers
+	handlers.Handle(os.Getenv("CALLBACK_ACTIVITY"), handle)
+	handlers.HandleNotification(os.Getenv("CALLBACK_ACTIVITY"), notified)
+	if address := os.Getenv("CALLBACK_ADDRESS"); address != "" {
+		return callback.ListenAndServe(ctx, address, &handlers)
+	}
 	slots, err := strconv.Atoi(os.Getenv("CALLBACK_MAX_CALLS"))
 	if err != nil {
 		return err
@@ -36,9 +43,6 @@ func run() error {
 	if authority := os.Getenv("CALLBACK_CA_FILE"); authority != "" {
 		options = append(options, callback.WithTLSFiles(callback.TLSFiles{CA: authority}))
 	}
-	var handlers callback.Handlers
-	handlers.Handle(os.Getenv("CALLBACK_ACTIVITY"), handle)
-	handlers.HandleNotification(os.Getenv("CALLBACK_ACTIVITY"), notified)
 	worker, err := callback.NewWorker(os.Getenv("CALLBACK_TARGET"), &handlers, options...)
 	if err != nil {
 		return err
