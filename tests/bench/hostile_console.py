@@ -1,17 +1,18 @@
 """How long a static file of the console takes beside hostile callers: `hostile_console.py --help`.
 
 Each row is an attack on a console, from several connections: forms of many fields before a sign-in, bodies that never
-end, streams of HTTP/2 that are reset, requests that nobody reads the answers of, messages of many members of gzip, slow
-messages of one token, and sign-ins. In turns the median of a static file is measured idle and beside the attack, on a
-new connection each time. The callers of an attack are a process of their own. The program prints the most memory that
-the console had. It fails if a median beside an attack is more than the required multiple of the idle one, or if an
-attack has signed the administrator out.
+end, streams of HTTP/2 that are reset, requests that nobody reads the answers of, messages of many members of gzip,
+slow messages of one token, sign-ins, and live pages that are opened over and over. In turns the median of a static
+file is measured idle and beside the attack, on a new connection each time. The callers of an attack are a process of
+their own. The program prints the most memory that the console had. It fails if a median beside an attack is more than
+the required multiple of the idle one, or if an attack has signed the administrator out.
 """
 
 import argparse
 import asyncio
 import contextlib
 import gzip
+import itertools
 import multiprocessing
 import statistics
 import sys
@@ -39,7 +40,7 @@ class Attacks:
     def __init__(self, address, tokens):
         self.host = str(address)
         self._target = tuple(str(address).rsplit(":", 1))
-        self._worker, self._owner, self._admin = tokens
+        self._worker, self._owner, _admin = tokens
         self._members = gzip.compress(b"", mtime=0) * 300_000
 
     @contextlib.asynccontextmanager
@@ -133,9 +134,18 @@ class Attacks:
         body = b"token=wrong"
         await self.again(self.form("/sign-in", len(body)), body)
 
-    async def signed_in(self):
-        """Open a session of the administrator, and return its cookie."""
-        body = f"token={self._admin}".encode()
+    async def live_pages(self):
+        cookie = await self.signed_in(self._owner)
+        for number in itertools.count():
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                async with self.connection() as (reader, writer):
+                    target = f"/events?case={number:032x}"
+                    writer.write(f"GET {target} HTTP/1.1\r\nHost: {self.host}\r\nCookie: {cookie}\r\n\r\n".encode())
+                    await reader.readuntil(b"\r\n\r\n")
+
+    async def signed_in(self, token):
+        """Open a session, and return its cookie."""
+        body = f"token={token}".encode()
         answer = await self.post(self.form("/sign-in", len(body)), body)
         return answer.partition(b"set-cookie: ")[2].partition(b";")[0].decode()
 
@@ -167,7 +177,7 @@ class Attacks:
 
 ROWS = {
     "forms": 4, "small_forms": 8, "unfinished": 240, "rapid_reset": 8, "pipelining": 200, "members_of_a_worker": 4,
-    "members_of_an_owner": 4, "slow": 140, "sign_ins": 8, "wrong_sign_ins": 8,
+    "members_of_an_owner": 4, "slow": 140, "sign_ins": 8, "wrong_sign_ins": 8, "live_pages": 16,
 }  # fmt: skip
 """Attacks with their number of connections."""
 
@@ -202,7 +212,7 @@ async def measure(options, directory):
                 known = console.facts["console"], (ours.tokens["worker"], ours.tokens["service"], *ours.administrators)
                 attacks = Attacks(*known)
                 for name in options.only or ROWS:
-                    cookie = await attacks.signed_in()
+                    cookie = await attacks.signed_in(known[1][2])
                     idle = await attacks.median_s(options.seconds / 2)
                     running = multiprocessing.get_context("spawn").Process(target=attack, args=(name, *known))
                     running.start()

@@ -224,6 +224,21 @@ async def test_connections_are_limited_by_address_behind_known_proxies(world, li
             each.transport.abort()
 
 
+async def test_a_person_opens_some_live_pages_in_a_minute_and_leaves_the_others_theirs(world, limits):
+    limits(service, LIVE_PAGES_PER_MINUTE=2)
+    async with running_console(world.system.grpc) as console:
+        origin = "http://{}:{}".format(*console.address)
+        statuses = {}
+        for name in ("shop", "orders"):
+            async with httpx.AsyncClient(base_url=origin, headers={"Origin": origin}) as http:
+                await http.post("/sign-in", data={"token": world.tokens[name]})
+                statuses[name] = []
+                for _ in range(3):
+                    async with http.stream("GET", "/events") as answer:
+                        statuses[name].append(answer.status_code)
+    assert statuses == {"shop": [200, 200, 429], "orders": [200, 200, 429]}
+
+
 async def test_sign_ins_beyond_those_that_may_wait_are_refused(world, limits):
     limits(service, MAX_WAITING_SIGN_INS=0)
     before = sample("limited_total", limit="sign_ins")

@@ -2,8 +2,8 @@
 
 1. A stranger, who has no session, sends no body but that of the form to sign in, of at most `MAX_TOKEN_FORM_BYTES`.
    Sign-ins run a few at a time, because each asks the server.
-2. A person who signed in has `admission`: a number of requests and of bytes at once. Live pages have a limit of their
-   own, in `sessions`.
+2. A person who signed in has `admission`: a number of requests and of bytes at once. Live pages have limits of their
+   own: how many are opened in a minute, and in `sessions` how many there are.
 3. A form is complete before Quart sees the request, and has few fields, as the headers have few cookies and languages:
    the time to read them grows with their number.
 4. A refusal waits for a moment: a caller that tries again at once costs little.
@@ -11,6 +11,7 @@
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, ClassVar, Final
@@ -31,6 +32,7 @@ from callback_console.sessions import Sessions
 from callback_process.http.answer import HttpAnswer
 from callback_process.http.callers import Caller
 from callback_process.http.service import Client, Receive, Send
+from callback_process.rate_limiter import RateLimiter
 
 MAX_FORM_BYTES: Final = 2 * 1024 * 1024
 """Largest form. The body of a response has at most 1 MiB."""
@@ -41,6 +43,8 @@ MAX_FIELDS: Final = 1000
 MAX_HEADER_ITEMS: Final = 300
 """Maximum number of commas and semicolons in the headers of a request. A browser sends at most 180 cookies, and some
 dozens of languages and media types. To read thousands of them takes a hundred milliseconds."""
+LIVE_PAGES_PER_MINUTE: Final = 600
+"""How many live pages an owner of sessions may open in a minute: all of them again after a restart of the server."""
 SIGN_INS: Final = 2
 """How many sign-ins run at once. Others wait."""
 MAX_WAITING_SIGN_INS: Final = 64
@@ -104,6 +108,7 @@ class ConsoleService:
         self._cookie_name = cookie_name
         self._sign_ins = asyncio.Semaphore(SIGN_INS)
         self._waiting_sign_ins = 0
+        self._live_pages = RateLimiter(LIVE_PAGES_PER_MINUTE)
         self.turns = admitted.turns
 
     def start(self, caller: Caller, method: str = "", target: bytes = b"") -> ConnectionRecord:
@@ -153,7 +158,10 @@ class ConsoleService:
         has_body = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
         session = self._session_of(headers)
         is_sign_in = scope["path"].startswith(_SIGN_IN)
-        if not has_body and not is_sign_in and (session is None or scope["path"] == _EVENTS):
+        is_live_page = session is not None and scope["path"] == _EVENTS
+        if not has_body and not is_sign_in and (session is None or is_live_page):
+            if session is not None:
+                self._count_live_page(repr(session.owner))
             await self._app(scope, receive, send)  # it costs little, or has a limit of its own
             return
         if has_body:
@@ -171,6 +179,12 @@ class ConsoleService:
             except (FullError, TooLargeError, TimeoutError) as error:
                 raise _as_refusal(error) from None
             await self._app(scope, receive, send)
+
+    def _count_live_page(self, owner: str) -> None:
+        now = time.monotonic_ns()
+        if self._live_pages.wait_ns(owner, now):
+            raise _RefusedError(429, "identity")
+        self._live_pages.charge(owner, now)
 
     async def _sign_in(self, scope: Any, receive: Receive, send: Send, group: str, *, has_body: bool) -> None:
         """Answer a request of someone who may become a person with a session."""
