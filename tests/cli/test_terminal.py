@@ -41,6 +41,7 @@ COMMANDS_WITH_VALUES = {
     "resume": ([ACTIVITY], [ACTIVITY]),
     "paused": ([], [ACTIVITY]),
     "statistics": ([], [ACTIVITY]),
+    "findings": ([], [ACTIVITY]),
     "audit": ([], [ACTIVITY]),
     "wait": ([CASE, "--after", "0"], [CALL, CASE, HEADER]),
 }
@@ -66,6 +67,9 @@ def answering(server):
             activities=[operations.Activity(callback_activity=ACTIVITY)]
         ),
         "GetStatistics": operations.GetStatisticsResponse(owners=[operations.OwnerStatistics(owner=ACTIVITY)]),
+        "ListFindings": operations.ListFindingsResponse(
+            findings=[operations.Finding(check="store memory", level=operations.FINDING_LEVEL_OK, seen=ACTIVITY)]
+        ),
         "ListAuditEntries": auditing.ListAuditEntriesResponse(
             entries=[auditing.AuditEntry(actor="alice", callback_activity=ACTIVITY)]
         ),
