@@ -223,6 +223,7 @@ func responseOf(message *v1.Response) *Response {
 		Text:        message.GetResponseText(),
 		LinkLabel:   message.GetResponseLinkLabel(),
 		LinkURL:     message.GetResponseLinkUrl(),
+		Language:    message.GetResponseLanguage(),
 	}
 }
 
@@ -284,9 +285,10 @@ func findingOf(message *v1.Finding) *Finding {
 
 func promptOf(message *v1.Prompt) *Prompt {
 	return &Prompt{
-		Title:   message.GetTitle(),
-		Text:    message.GetText(),
-		Choices: each(message.GetChoices(), choiceOf),
+		Title:    message.GetTitle(),
+		Text:     message.GetText(),
+		Choices:  each(message.GetChoices(), choiceOf),
+		Language: message.GetLanguage(),
 	}
 }
 
@@ -395,14 +397,16 @@ func responseMessage(value *Response) *v1.Response {
 		ResponseText:        ifSet(value.Text, proto.String),
 		ResponseLinkLabel:   ifSet(value.LinkLabel, proto.String),
 		ResponseLinkUrl:     ifSet(value.LinkURL, proto.String),
+		ResponseLanguage:    ifSet(value.Language, proto.String),
 	}, value.Empty)
 }
 
 func promptMessage(value *Prompt) *v1.Prompt {
 	return &v1.Prompt{
-		Title:   value.Title,
-		Text:    value.Text,
-		Choices: each(value.Choices, choiceMessage),
+		Title:    value.Title,
+		Text:     value.Text,
+		Choices:  each(value.Choices, choiceMessage),
+		Language: value.Language,
 	}
 }
 

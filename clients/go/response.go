@@ -60,7 +60,7 @@ func (r *Response) checkEmpty() *Error {
 	}
 	texts := map[ResponseField]string{
 		FieldRedirectURL: r.RedirectURL, FieldHeading: r.Heading, FieldText: r.Text, FieldLinkLabel: r.LinkLabel,
-		FieldLinkURL: r.LinkURL,
+		FieldLinkURL: r.LinkURL, FieldLanguage: r.Language,
 	}
 	for _, field := range r.Empty {
 		switch value, isText := texts[field]; {

@@ -510,6 +510,9 @@ type Response struct {
 	LinkLabel string `json:"-" xml:"-"`
 	// LinkURL is the target of the link of a page, by the rules of RedirectURL. It needs LinkLabel.
 	LinkURL string `json:"-" xml:"-"`
+	// Language is the language of the texts of a page, as a tag of BCP 47: nl, pt-BR. Screen readers, browsers that
+	// translate and fonts go by it. Default: the language in which the edge shows its own pages to the caller.
+	Language string `json:"-" xml:"-"`
 	// Empty names texts that are empty on purpose. Any other empty text is not given. A field that is no text, and
 	// a text that has a value, are refused.
 	Empty []ResponseField
@@ -529,6 +532,7 @@ const (
 	FieldText        ResponseField = "response_text"
 	FieldLinkLabel   ResponseField = "response_link_label"
 	FieldLinkURL     ResponseField = "response_link_url"
+	FieldLanguage    ResponseField = "response_language"
 )
 
 // String describes the value without its secrets.
@@ -646,6 +650,9 @@ type Prompt struct {
 	// the call. Every other POST, PUT, PATCH or DELETE on a case with choices gets a 400, and is not a call. No state
 	// parameter of a CONFIRM case can have the name of that field.
 	Choices []*Choice
+	// Language is the language of title, text and labels, as a tag of BCP 47: nl, pt-BR. Default: the language in which
+	// the edge shows its own pages to the caller.
+	Language string
 }
 
 // Delivery is the delivery of a call to its handler after its caller got the response, or the delivery of a

@@ -21,6 +21,8 @@ class PageContent:
     """Label of the link. Empty: there is no link."""
     link_url: str = ""
     """Absolute http(s) URL of the link."""
+    language: str = ""
+    """Language of the texts. Empty: the owner did not say it."""
 
     def as_text(self) -> bytes:
         """Return the content for a client that does not prefer HTML."""
@@ -48,6 +50,8 @@ class PromptContent:
     """Text, with its line breaks. Can be empty."""
     choices: tuple[Choice, ...] = ()
     """A button each. Empty: the one button of every confirmation page."""
+    language: str = ""
+    """Language of the texts. Empty: the owner did not say it."""
 
     @property
     def has_pairs(self) -> bool:

@@ -47,7 +47,8 @@ OPTION_VALUES = {
     "response_code": "201",
     "notify": "expiry",
 }
-NEEDED = {"prompt.text": ["--prompt-title=x"], "prompt.choices": ["--prompt-title=x"]}
+NEEDED = {"prompt.text": ["--prompt-title=x"], "prompt.choices": ["--prompt-title=x"],
+          "prompt.language": ["--prompt-title=x"]}  # fmt: skip
 """Options that another one needs."""
 SHOWN_WITH = {
     "Call.failure_detail": {"failure": client.CallFailure.HANDLER_ERROR},

@@ -15,7 +15,9 @@ from callback_server.domain.response import (
 )
 
 PLATFORM = "https://shop.example"
-BASE = Response(ResponseType.RESPONSE, "/page", 201, (("x-a", "1"),), b"body", "heading", "text", "label", "/link")
+BASE = Response(
+    ResponseType.RESPONSE, "/page", 201, (("x-a", "1"),), b"body", "heading", "text", "label", "/link", "nl"
+)
 """A response with a value of every attribute."""
 NONE = Response()
 REDIRECT = Response(ResponseType.REDIRECT, "/page")
@@ -84,7 +86,7 @@ def test_a_target_has_a_scheme_of_the_web_or_one_that_the_operator_lists(field):
     [
         (BASE, Response(ResponseType.RESPONSE, None, 201, (("x-a", "1"),), b"body")),
         (replace(BASE, type=ResponseType.PAGE),
-         Response(ResponseType.PAGE, None, 201, None, None, "heading", "text", "label", f"{PLATFORM}/link")),
+         Response(ResponseType.PAGE, None, 201, None, None, "heading", "text", "label", f"{PLATFORM}/link", "nl")),
         (replace(PAGE, link_label="", link_url="https://a.example"),
          Response(ResponseType.PAGE, code=200, heading="heading", text="")),
         (Response(ResponseType.RESPONSE), Response(ResponseType.RESPONSE, None, 200, (), b"")),

@@ -126,6 +126,31 @@ async def test_a_prompt_without_choices_has_the_button_of_the_language(plane, ed
     assert '<form method="post"><button name="callback_confirm" value="1">Doorgaan</button></form>' in shown
 
 
+@pytest.mark.parametrize("language", ["pt-BR", "ja"])
+async def test_a_page_is_in_the_language_that_its_owner_says(plane, edge, language):
+    plane.script = answering(page(200, language=language))
+    answer = await ask(edge, headers=[BROWSER, ("Accept-Language", "nl")])
+    assert f'<html lang="{language}">' in answer.text
+    assert (answer["content-language"], (await ask(edge))["content-language"]) == (language, language)
+
+
+async def test_a_page_with_a_language_that_is_no_tag_is_a_clean_502(plane, edge):
+    plane.script = answering(page(200, language='nl"><script>'))
+    assert (await ask(edge, headers=[BROWSER])).status == 502
+
+
+@pytest.mark.parametrize(
+    ("language", "button"),
+    [("nl", ">Doorgaan"), ("nl-BE", ">Doorgaan"), ("ja", ' lang="en">Continue'), ("", ">Continue")],
+)
+async def test_a_prompt_and_its_button_are_in_the_language_that_the_owner_says(plane, edge, language, button):
+    """The button is in that of the visitor if the edge has no texts in that of the owner."""
+    plane.script = prompting(language=language)
+    shown = (await ask(edge, headers=[BROWSER, ("Accept-Language", "en")])).text
+    assert f'<html lang="{language or "en"}">' in shown
+    assert f'<button name="callback_confirm" value="1"{button}</button>' in shown
+
+
 async def test_a_prompt_is_text_and_never_markup(plane, edge):
     planted = "<script>alert('1')</script>\"><b>"
     plane.script = prompting(planted, planted, value=planted)

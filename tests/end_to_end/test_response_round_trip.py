@@ -29,11 +29,14 @@ TYPES = [resources.RESPONSE_TYPE_RESPONSE, resources.RESPONSE_TYPE_REDIRECT, res
 VALUES = {
     "response_redirect_url": "https://shop.example/thankyou",
     "response_link_url": "https://shop.example/orders",
+    "response_language": "pt-BR",
     "response_code": 201,
     "response_headers": resources.ResponseHeaders(headers=[resources.ResponseHeader(name="x-a", value="1")]),
 }
 """Values of fields whose rules do not accept the value of `SAMPLES`."""
-PAGE_FIELDS = {"response_heading", "response_text", "response_link_label", "response_link_url"}
+PAGE_FIELDS = {
+    "response_heading", "response_text", "response_link_label", "response_link_url", "response_language",
+}  # fmt: skip
 FALLBACK_FIELDS = {
     resources.RESPONSE_TYPE_REDIRECT: {"response_redirect_url"},
     resources.RESPONSE_TYPE_PAGE: {"response_code", *PAGE_FIELDS},

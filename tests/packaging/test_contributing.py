@@ -57,40 +57,38 @@ RECIPES = {
             CALLBACK,
             "message Response {\n",
             """\
-  // response_language is the language of the body: the header `content-language`. Default: none.
-  optional string response_language = 20 [(buf.validate.field).string.max_len = 35];
+  // response_disposition is what to do with the body: the header `content-disposition`. Default: none.
+  optional string response_disposition = 20 [(buf.validate.field).string.max_len = 35];
 """,
         ),
         Edit(
             "server/callback_server/domain/response.py",
-            "    link_url: str | None = None\n",
             "    language: str | None = None\n",
+            "    disposition: str | None = None\n",
         ),
         Edit(
             "server/callback_server/domain/response.py",
             "    return Response(type=ResponseType.RESPONSE, code=code, headers=response.headers or (), body=body",
-            ", language=response.language",
+            ", disposition=response.disposition",
         ),
-        Edit(
-            "tests/domain/test_responses.py", '(("x-a", "1"),), b"body", "heading", "text", "label", "/link"', ', "nl"'
-        ),
+        Edit("tests/domain/test_responses.py", 'b"body", "heading", "text", "label", "/link", "nl"', ', "inline"'),
         Edit(
             "tests/domain/test_responses.py",
             """        (BASE, Response(ResponseType.RESPONSE, None, 201, (("x-a", "1"),), b"body\"""",
-            ', language="nl"',
+            ', disposition="inline"',
         ),
         Edit(
             "edge/callback_edge/call/answer.py",
             "    headers = [(name, value) for name, value in headers if name not in unsent]\n",
-            "    if response.response_language:\n"
-            '        headers.append(("content-language", response.response_language))\n',
+            "    if response.response_disposition:\n"
+            '        headers.append(("content-disposition", response.response_disposition))\n',
         ),
         Edit(
             "tests/support/hostile.py",
             "        response.response_body = draw(st.binary(max_size=200))\n",
-            "    if draw(st.booleans()):\n        response.response_language = draw(texts)\n",
+            "    if draw(st.booleans()):\n        response.response_disposition = draw(texts)\n",
         ),
-        Edit("docs/answers.md", "# Answers\n", "\nThe attribute `language` is sent as `content-language`.\n"),
+        Edit("docs/answers.md", "# Answers\n", "\nThe attribute `disposition` is sent as `content-disposition`.\n"),
     ],
     "An option of GenerateCallbackUrl": [
         Edit(CALLBACKS_SERVICE, "message GenerateCallbackUrlRequest {\n", NOTE),
@@ -320,28 +318,28 @@ def callback(tree, up):
 @pytest.fixture(scope="module")
 def made(callback):
     """Return a callback with the new attribute and the new option."""
-    new = ("--language", "nl", "--owner-note", "for me alone")
+    new = ("--disposition", "inline", "--owner-note", "for me alone")
     printed = callback("generate", "--activity", "form", "--type", "response", "--body", "dank u", *new, "--json")
     return json.loads(printed)
 
 
 def test_the_edge_sends_the_attribute(callback, up):
-    options = ("--activity", "record", "--type", "response", "--language", "nl", "--json")
+    options = ("--activity", "record", "--type", "response", "--disposition", "inline", "--json")
     url = json.loads(callback("generate", *options))["callbackUrl"]
-    assert httpx.get(url).headers["content-language"] == "nl"
+    assert httpx.get(url).headers["content-disposition"] == "inline"
 
 
 def test_the_command_line_shows_the_facts_as_json_and_masks_the_secret_in_text(callback, made):
     view = json.loads(callback("get", made["callbackCaseId"], "--json"))
-    assert (view["response"]["responseLanguage"], view["ownerNote"]) == ("nl", "for me alone")
+    assert (view["response"]["responseDisposition"], view["ownerNote"]) == ("inline", "for me alone")
     text = callback("get", made["callbackCaseId"])
-    assert re.search(r"language: nl", text)
+    assert re.search(r"disposition: inline", text)
     assert re.search(r"owner note +\*\*\*", text)
     assert "for me alone" not in text
 
 
 def test_the_command_line_takes_each_response_the_filter_and_the_rpc(callback, made):
-    assert "--closed-language" in callback("generate", "--help")
+    assert "--closed-disposition" in callback("generate", "--help")
     assert json.loads(callback("list", "--verification-profile", "none", "--json")) == []
     listed = json.loads(callback("list", "--json"))
     assert made["callbackCaseId"] in [each["callbackCaseId"] for each in listed]
@@ -362,7 +360,7 @@ def test_the_json_api_and_its_document_have_the_facts(tree, up, made):
     )
     assert refused.json()["details"][0]["debug"]["reason"] == "ACTIVITY_RETIRED"
     document = (tree / "clients/api/callback_api/openapi.json").read_text()
-    assert all(name in document for name in ("responseLanguage", "ownerNote", "answerDigits", "GetOwnerStatistics"))
+    assert all(name in document for name in ("responseDisposition", "ownerNote", "answerDigits", "GetOwnerStatistics"))
 
 
 def test_the_console_shows_the_facts_and_masks_the_secret(up, made):
@@ -402,7 +400,7 @@ def test_the_reference_has_the_facts(tree):
         "from generators.descriptors import contract_files; print(contract_pages(Contract(contract_files())))"
     )
     pages = run(tree, sys.executable, "-c", program)
-    for name in ("response_language", "owner_note", "answer_digits", "ACTIVITY_RETIRED", "GetOwnerStatistics"):
+    for name in ("response_disposition", "owner_note", "answer_digits", "ACTIVITY_RETIRED", "GetOwnerStatistics"):
         assert name in pages
 
 

@@ -140,9 +140,9 @@ def refusing(reason, code="UNKNOWN", **more) -> Script:
     return script
 
 
-def prompting(title="Approve order 5?", text="", **choices) -> Script:
+def prompting(title="Approve order 5?", text="", language="", **choices) -> Script:
     """Return a script that asks for a confirmation with a prompt, whose choices are values with labels."""
-    prompt = callback_pb2.Prompt(title=title, text=text)
+    prompt = callback_pb2.Prompt(title=title, text=text, language=language)
     for value, label in choices.items():
         prompt.choices.add(value=value, label=label)
 

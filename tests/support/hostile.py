@@ -51,6 +51,7 @@ urls = st.one_of(
     hostile,
 )
 texts = st.one_of(st.text(max_size=20), st.sampled_from(["", "x" * 201, "<b>", "a\nb", "a\r\nb", "a\tb", "\x85"]))
+LANGUAGE = "[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,3}"
 codes = st.one_of(
     st.sampled_from([200, 204, 205, 299, 300, 302, 304, 400, 500, 599, 600, 100, 101, 103, 0]),
     st.integers(-(2**31), 2**31 - 1),
@@ -83,6 +84,8 @@ def responses(draw):
                 setattr(response, name, draw(texts))
         if draw(st.booleans()):
             response.response_link_url = draw(urls)
+        if not draw(st.integers(0, 3)):
+            response.response_language = draw(st.one_of(texts, st.sampled_from(["nl", "pt-BR", "nl\n", "n", 'nl"'])))
     return response
 
 
@@ -138,7 +141,10 @@ def rendered_page(response):
         return response.response_code, [], b""
     parts = [response.response_heading, response.response_text, f"{label}: {link}" if label else ""]
     body = "\n\n".join(part for part in parts if part) + "\n"
-    return response.response_code, [("content-type", "text/plain; charset=utf-8"), ("vary", "accept")], body.encode()
+    headers = [("content-type", "text/plain; charset=utf-8"), ("vary", "accept")]
+    if response.HasField("response_language"):
+        headers.append(("content-language", response.response_language))
+    return response.response_code, headers, body.encode()
 
 
 def allowed_page(response):
@@ -146,6 +152,7 @@ def allowed_page(response):
     heading, text, label = response.response_heading, response.response_text, response.response_link_label
     return (
         (not response.HasField("response_heading") or 0 < len(heading) <= 200)
+        and (not response.HasField("response_language") or re.fullmatch(LANGUAGE, response.response_language))
         and len(text) <= 2000
         and len(label) <= 100
         and not any(unicodedata.category(each) == "Cc" for each in heading + label + re.sub("[\r\n]", "", text))

@@ -687,6 +687,13 @@ MESSAGES = {
             "text",
             help="The target of the link of a page, by the rules of `response_redirect_url`.",
         ),
+        Field(
+            "response_language",
+            "language",
+            "text",
+            help="The language of the texts of a page, as a tag of BCP 47: `nl`, `pt-BR`.",
+            default="the language in which the edge shows its own pages to the caller",
+        ),
     ),
     "Prompt": (
         Field(
@@ -707,6 +714,13 @@ MESSAGES = {
             "choices",
             "pairs",
             help="The buttons of the page.",
+        ),
+        Field(
+            "language",
+            "language",
+            "text",
+            help="The language of title, text and labels, as a tag of BCP 47: `nl`, `pt-BR`.",
+            default="the language in which the edge shows its own pages to the caller",
         ),
     ),
     "AuditHead": (

@@ -133,7 +133,7 @@ _FORMS = {"duration": " For example 90s, 15m, 1h or 7d.", "time": " For example 
 _CALLBACKS: Mapping[str, Callable[..., Any]] = {
     "duration": options.duration, "time": options.time, "map": options.labels, "pairs": options.pairs,
 }  # fmt: skip
-_OF_A_PAGE = ("heading", "text", "link_label", "link_url")
+_OF_A_PAGE = ("heading", "text", "link_label", "link_url", "language")
 _CONTENT = ("body", "headers")
 
 

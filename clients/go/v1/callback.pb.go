@@ -813,6 +813,7 @@ type Prompt struct {
 	Title         string                 `protobuf:"bytes,1,opt,name=title,proto3" json:"title,omitempty"`
 	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
 	Choices       []*PromptChoice        `protobuf:"bytes,3,rep,name=choices,proto3" json:"choices,omitempty"`
+	Language      string                 `protobuf:"bytes,4,opt,name=language,proto3" json:"language,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -866,6 +867,13 @@ func (x *Prompt) GetChoices() []*PromptChoice {
 		return x.Choices
 	}
 	return nil
+}
+
+func (x *Prompt) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
 }
 
 type PromptChoice struct {
@@ -931,6 +939,7 @@ type Response struct {
 	ResponseText        *string                `protobuf:"bytes,7,opt,name=response_text,json=responseText,proto3,oneof" json:"response_text,omitempty"`
 	ResponseLinkLabel   *string                `protobuf:"bytes,8,opt,name=response_link_label,json=responseLinkLabel,proto3,oneof" json:"response_link_label,omitempty"`
 	ResponseLinkUrl     *string                `protobuf:"bytes,9,opt,name=response_link_url,json=responseLinkUrl,proto3,oneof" json:"response_link_url,omitempty"`
+	ResponseLanguage    *string                `protobuf:"bytes,10,opt,name=response_language,json=responseLanguage,proto3,oneof" json:"response_language,omitempty"`
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -1024,6 +1033,13 @@ func (x *Response) GetResponseLinkLabel() string {
 func (x *Response) GetResponseLinkUrl() string {
 	if x != nil && x.ResponseLinkUrl != nil {
 		return *x.ResponseLinkUrl
+	}
+	return ""
+}
+
+func (x *Response) GetResponseLanguage() string {
+	if x != nil && x.ResponseLanguage != nil {
+		return *x.ResponseLanguage
 	}
 	return ""
 }
@@ -1633,14 +1649,15 @@ const file_callback_v1_callback_proto_rawDesc = "" +
 	"\rnotifications\x18\x1f \x03(\v2\x11.callback.v1.CallR\rnotifications\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"g\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x83\x01\n" +
 	"\x06Prompt\x12\x14\n" +
 	"\x05title\x18\x01 \x01(\tR\x05title\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x123\n" +
-	"\achoices\x18\x03 \x03(\v2\x19.callback.v1.PromptChoiceR\achoices\":\n" +
+	"\achoices\x18\x03 \x03(\v2\x19.callback.v1.PromptChoiceR\achoices\x12\x1a\n" +
+	"\blanguage\x18\x04 \x01(\tR\blanguage\":\n" +
 	"\fPromptChoice\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\tR\x05value\x12\x14\n" +
-	"\x05label\x18\x02 \x01(\tR\x05label\"\x8d\x05\n" +
+	"\x05label\x18\x02 \x01(\tR\x05label\"\xd5\x05\n" +
 	"\bResponse\x12>\n" +
 	"\rresponse_type\x18\x01 \x01(\x0e2\x19.callback.v1.ResponseTypeR\fresponseType\x127\n" +
 	"\x15response_redirect_url\x18\x02 \x01(\tH\x00R\x13responseRedirectUrl\x88\x01\x01\x12(\n" +
@@ -1650,7 +1667,9 @@ const file_callback_v1_callback_proto_rawDesc = "" +
 	"\x10response_heading\x18\x06 \x01(\tH\x04R\x0fresponseHeading\x88\x01\x01\x12(\n" +
 	"\rresponse_text\x18\a \x01(\tH\x05R\fresponseText\x88\x01\x01\x123\n" +
 	"\x13response_link_label\x18\b \x01(\tH\x06R\x11responseLinkLabel\x88\x01\x01\x12/\n" +
-	"\x11response_link_url\x18\t \x01(\tH\aR\x0fresponseLinkUrl\x88\x01\x01B\x18\n" +
+	"\x11response_link_url\x18\t \x01(\tH\aR\x0fresponseLinkUrl\x88\x01\x01\x120\n" +
+	"\x11response_language\x18\n" +
+	" \x01(\tH\bR\x10responseLanguage\x88\x01\x01B\x18\n" +
 	"\x16_response_redirect_urlB\x10\n" +
 	"\x0e_response_bodyB\x10\n" +
 	"\x0e_response_codeB\x13\n" +
@@ -1658,7 +1677,8 @@ const file_callback_v1_callback_proto_rawDesc = "" +
 	"\x11_response_headingB\x10\n" +
 	"\x0e_response_textB\x16\n" +
 	"\x14_response_link_labelB\x14\n" +
-	"\x12_response_link_url\"H\n" +
+	"\x12_response_link_urlB\x14\n" +
+	"\x12_response_language\"H\n" +
 	"\x0fResponseHeaders\x125\n" +
 	"\aheaders\x18\x01 \x03(\v2\x1b.callback.v1.ResponseHeaderR\aheaders\":\n" +
 	"\x0eResponseHeader\x12\x12\n" +

@@ -114,6 +114,7 @@ def response_from_proto(message: callback_pb2.Response) -> Response:
         text=message.response_text if message.HasField("response_text") else None,
         link_label=message.response_link_label if message.HasField("response_link_label") else None,
         link_url=message.response_link_url if message.HasField("response_link_url") else None,
+        language=message.response_language if message.HasField("response_language") else None,
     )
 
 
@@ -133,6 +134,7 @@ def response_to_proto(value: Response) -> callback_pb2.Response:
         response_text=value.text,
         response_link_label=value.link_label,
         response_link_url=value.link_url,
+        response_language=value.language,
     )
 
 
@@ -367,6 +369,7 @@ def prompt_from_proto(message: callback_pb2.Prompt) -> Prompt:
         title=message.title,
         text=message.text,
         choices={each.value: each.label for each in message.choices},
+        language=message.language,
     )
 
 
@@ -376,6 +379,7 @@ def prompt_to_proto(value: Prompt) -> callback_pb2.Prompt:
         title=value.title,
         text=value.text,
         choices=[callback_pb2.PromptChoice(value=value, label=label) for value, label in value.choices.items()],
+        language=value.language,
     )
 
 

@@ -101,6 +101,9 @@ class Response(ResponseBehavior):
     removes the link. Default: no link."""
     link_url: str | None
     """The target of the link of a page, by the rules of `redirect_url`. It needs `link_label`."""
+    language: str | None
+    """The language of the texts of a page, as a tag of BCP 47: `nl`, `pt-BR`. Screen readers, browsers that translate
+    and fonts go by it. Default: the language in which the edge shows its own pages to the caller."""
 
     def __init__(
         self,
@@ -114,6 +117,7 @@ class Response(ResponseBehavior):
         text: str | None = None,
         link_label: str | None = None,
         link_url: str | None = None,
+        language: str | None = None,
     ) -> None:
         self._assign(
             type=None if type is None else checks.member("type", type, ResponseType),
@@ -125,6 +129,7 @@ class Response(ResponseBehavior):
             text=None if text is None else checks.text("text", text),
             link_label=None if link_label is None else checks.text("link_label", link_label),
             link_url=None if link_url is None else checks.text("link_url", link_url),
+            language=None if language is None else checks.text("language", language),
         )
 
 
@@ -156,6 +161,9 @@ class ResponseAttributes(TypedDict, total=False):
     removes the link. Default: no link."""
     link_url: str | None
     """The target of the link of a page, by the rules of `redirect_url`. It needs `link_label`."""
+    language: str | None
+    """The language of the texts of a page, as a tag of BCP 47: `nl`, `pt-BR`. Screen readers, browsers that translate
+    and fonts go by it. Default: the language in which the edge shows its own pages to the caller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,6 +352,9 @@ class Prompt(Value):
     every CONFIRM case. A button posts the form `callback_choice={value}` to the same URL, and that POST is the call.
     Every other POST, PUT, PATCH or DELETE on a case with choices gets a 400, and is not a call. No state parameter of a
     CONFIRM case can have the name of that field."""
+    language: str = ""
+    """The language of title, text and labels, as a tag of BCP 47: `nl`, `pt-BR`. Default: the language in which the
+    edge shows its own pages to the caller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

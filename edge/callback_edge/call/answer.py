@@ -87,6 +87,7 @@ def _page(response: callback_pb2.Response) -> HttpAnswer | PageContent:
         response.response_text,
         response.response_link_label,
         response.response_link_url,
+        response.response_language,
     )
 
 

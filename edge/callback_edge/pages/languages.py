@@ -19,7 +19,7 @@ def best_language(accept_language: str, languages: Collection[str]) -> str:
     """
     qualities: dict[str, float] = {}
     for tag, quality in parse_accept_header(accept_language, LanguageAccept):  # the best first, `*` at the end
-        qualities.setdefault(tag.partition("-")[0].lower(), quality)
+        qualities.setdefault(primary_language(tag), quality)
 
     def quality_of(language: str) -> float:
         return qualities.get(language, qualities.get("*", 0))
@@ -27,3 +27,8 @@ def best_language(accept_language: str, languages: Collection[str]) -> str:
     named = [language for language in qualities if language in languages]
     best = max((*named, *languages), key=quality_of)
     return best if quality_of(best) > 0 else DEFAULT
+
+
+def primary_language(tag: str) -> str:
+    """Return the language of a tag, without its region or script: `nl` for `nl-BE`."""
+    return tag.partition("-")[0].lower()

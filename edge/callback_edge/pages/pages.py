@@ -37,7 +37,7 @@ from werkzeug.http import parse_accept_header
 from callback_edge import problems
 from callback_edge.brand import Brand
 from callback_edge.page_content import SAMPLE, SAMPLE_PROMPT, PageContent, PromptContent
-from callback_edge.pages.languages import DEFAULT, best_language
+from callback_edge.pages.languages import DEFAULT, best_language, primary_language
 from callback_edge.pages.page_checks import check_confirmation, check_style, check_waiting, has_content, has_prompt
 from callback_edge.pages.template_errors import TemplatesError, template_errors
 from callback_edge.pages.texts import Texts, read_texts, source_of
@@ -94,8 +94,9 @@ _MAX_ACCEPT_CHARS: Final = 1024
 _OFFERED: Final = (_JSON, "application/json", _HTML)  # a client that accepts any JSON gets the problem
 
 _BLANK: Final = {
-    "again": "", "brand_label": "", "button": "", "choices": (), "code": "", "ended_heading": "", "ended_text": "",
-    "layout": "", "link_label": "", "link_url": "", "reference": "", "reference_label": "",
+    "again": "", "brand_label": "", "button": "", "button_language": "", "choices": (), "code": "",
+    "ended_heading": "", "ended_text": "", "layout": "", "link_label": "", "link_url": "", "reference": "",
+    "reference_label": "",
 }  # fmt: skip
 """Variables of the templates that not every page has."""
 
@@ -238,18 +239,23 @@ class Pages:
 
     async def respond(self, content: PageContent, request_headers: _Headers) -> HttpAnswer:
         """Return the answer with this content: a page for a client that prefers HTML, text for the rest."""
+        said = [("content-language", content.language)] if content.language else []
         if not prefers_page(request_headers):
-            headers = [("content-type", "text/plain; charset=utf-8"), ("vary", "accept")]
+            headers = [("content-type", "text/plain; charset=utf-8"), ("vary", "accept"), *said]
             return HttpAnswer(content.status, headers, content.as_text())
-        # The language of the content is unknown. A handler that knows its caller writes in the caller's language.
         language, headers = self._head(request_headers, "accept, accept-language", self._policy())
-        page = await _render_answer(self._answer_template, content, language)
-        return HttpAnswer(content.status, headers, page.encode())
+        # A handler that does not say the language, but knows its caller, writes in the caller's language.
+        page = await _render_answer(self._answer_template, content, content.language or language)
+        return HttpAnswer(content.status, [*headers, *said], page.encode())
 
     async def confirm(self, prompt: PromptContent, request_headers: _Headers) -> HttpAnswer:
         """Return the confirmation page of a case with a prompt, for every client."""
         language, headers = self._head(request_headers, "accept-language", self._policy(has_form=True))
-        page = await _render_prompt(self._prompt_template, prompt, language, self._buttons[language])
+        own = primary_language(prompt.language)
+        button_language = own if own in self._languages else language
+        page = await _render_prompt(
+            self._prompt_template, prompt, prompt.language or language, self._buttons[button_language], button_language
+        )
         return HttpAnswer(problems.CONFIRMATION_REQUIRED.status, headers, page.encode())
 
     def page(self, problem: Problem, language: str) -> bytes:
@@ -417,7 +423,7 @@ async def _prompt_template(environment: jinja2.Environment, builtin: jinja2.Base
     """Return the template of a prompt: the operator's if it shows all of one, else the built-in one."""
     with template_errors(CONFIRMATION):
         template = environment.get_template(CONFIRMATION)
-        page = await _render_prompt(template, SAMPLE_PROMPT, DEFAULT, "A button")
+        page = await _render_prompt(template, SAMPLE_PROMPT, DEFAULT, "A button", DEFAULT)
     with template_errors(LAYOUT):
         check_style(page, style)
     if has_prompt(page, SAMPLE_PROMPT):
@@ -433,7 +439,9 @@ def _builtin_template(
     return environment.overlay(loader=builtin).get_template(name)
 
 
-async def _render_prompt(template: jinja2.Template, prompt: PromptContent, language: str, button: str) -> str:
+async def _render_prompt(
+    template: jinja2.Template, prompt: PromptContent, language: str, button: str, button_language: str
+) -> str:
     return await template.render_async(
         _BLANK,
         language=language,
@@ -441,6 +449,7 @@ async def _render_prompt(template: jinja2.Template, prompt: PromptContent, langu
         heading=prompt.heading,
         text=prompt.text,
         button=button,
+        button_language=button_language if primary_language(language) != button_language else "",
         choices=prompt.choices,
         layout="pairs" if prompt.has_pairs else "column",
         status=problems.CONFIRMATION_REQUIRED.status,

@@ -59,7 +59,7 @@ def details_of(status: status_pb2.Status) -> ErrorDetails:
             details.retry_after_s = _whole_seconds(retry.retry_delay)
         elif detail.Unpack(prompt):
             choices = tuple(Choice(each.value, each.label) for each in prompt.choices)
-            details.prompt = PromptContent(prompt.title, prompt.text, choices)
+            details.prompt = PromptContent(prompt.title, prompt.text, choices, prompt.language)
     return details
 
 

@@ -106,6 +106,7 @@ class Prompt(msgspec.Struct, frozen=True, array_like=True):
     text: str = ""
     choices: tuple[tuple[str, str], ...] = ()
     """The value and the label of each button. Empty: the page has the one button of every CONFIRM case."""
+    language: str = ""
 
 
 class Settings(msgspec.Struct, frozen=True, array_like=True):

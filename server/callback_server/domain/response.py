@@ -44,6 +44,7 @@ class Response(msgspec.Struct, frozen=True, array_like=True):
     text: str | None = None
     link_label: str | None = None
     link_url: str | None = None
+    language: str | None = None
 
 
 REJECTION: Final = Response(type=ResponseType.RESPONSE, code=422)
@@ -131,7 +132,13 @@ def complete(response: Response, *, platform_url: str | None) -> Response:
         return Response(type=ResponseType.REDIRECT, redirect_url=_absolute(response.redirect_url, platform_url))
     code = response.code or 200
     if response.type is ResponseType.PAGE:
-        page = Response(type=ResponseType.PAGE, code=code, heading=response.heading, text=response.text or "")
+        page = Response(
+            type=ResponseType.PAGE,
+            code=code,
+            heading=response.heading,
+            text=response.text or "",
+            language=response.language,
+        )
         if not response.link_label:
             return page
         link_url = _absolute(response.link_url, platform_url)

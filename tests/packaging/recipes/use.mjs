@@ -8,12 +8,12 @@ const [target, caseId] = process.argv.slice(2);
 const client = new CallbackClient({ target });
 try {
   const found = await client.getCallback(caseId);
-  assert.equal(found.response.language, "nl");
+  assert.equal(found.response.disposition, "inline");
   assert.equal(found.ownerNote, "for me alone");
   assert.doesNotMatch(inspect(found), /for me alone/);
-  assert.equal(new Redirect("/x", { language: "en" }).language, "en");
+  assert.equal(new Redirect("/x", { disposition: "inline" }).disposition, "inline");
   await assert.rejects(
-    client.generateCallbackUrl("retired", new Response("", { language: "nl" }), { ownerNote: "for me" }),
+    client.generateCallbackUrl("retired", new Response("", { disposition: "inline" }), { ownerNote: "for me" }),
     (error) => error.reason === ErrorReason.ACTIVITY_RETIRED,
   );
   for await (const each of client.listCallbacks({ verificationProfile: "none" })) {

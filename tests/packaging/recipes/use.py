@@ -11,14 +11,14 @@ from callback import CallbackClient, CallbackError, CallFilter, ErrorReason, Red
 target, case_id, url = sys.argv[1:]
 with CallbackClient(target) as client:
     found = client.get_callback(case_id)
-    assert (found.response.language, found.owner_note) == ("nl", "for me alone")
+    assert (found.response.disposition, found.owner_note) == ("inline", "for me alone")
     assert "for me alone" not in repr(found), "a secret is masked"
     assert found.to_dict()["ownerNote"] == "***"
-    assert Redirect("/x", language="en").language == "en"
-    changed = client.set_response(case_id, Response(type=None, language="en"))
-    assert (changed.response.language, changed.response.body) == ("en", b"dank u")
-    assert client.set_response(case_id, Response(type=None), reset=["language"]).response.language is None
-    client.set_response(case_id, Response(type=None, language="nl"))
+    assert Redirect("/x", disposition="attachment").disposition == "attachment"
+    changed = client.set_response(case_id, Response(type=None, disposition="attachment"))
+    assert (changed.response.disposition, changed.response.body) == ("attachment", b"dank u")
+    assert client.set_response(case_id, Response(type=None), reset=["disposition"]).response.disposition is None
+    client.set_response(case_id, Response(type=None, disposition="inline"))
 
     caller = threading.Thread(target=httpx.get, args=(url,), kwargs={"timeout": 60})
     caller.start()

@@ -588,10 +588,15 @@ class Prompt(_message.Message):
     TITLE_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     CHOICES_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
     title: _builtins.str
     """title is the heading of the page. Required, at most 200 characters on one line."""
     text: _builtins.str
     """text is shown below the title, with its line breaks. Default empty, at most 2,000 characters."""
+    language: _builtins.str
+    """language is the language of title, text and labels, as a tag of BCP 47: `nl`, `pt-BR`. Default: the language in which
+    the edge shows its own pages to the caller.
+    """
     @_builtins.property
     def choices(self) -> _containers.RepeatedCompositeFieldContainer[Global___PromptChoice]:
         """choices are the buttons of the page. At most 4, each with another value. Without choices, the page has the one
@@ -606,10 +611,11 @@ class Prompt(_message.Message):
         title: _builtins.str = ...,
         text: _builtins.str = ...,
         choices: _abc.Iterable[Global___PromptChoice] | None = ...,
+        language: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["choices", b"choices", "text", b"text", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["choices", b"choices", "language", b"language", "text", b"text", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -660,6 +666,7 @@ class Response(_message.Message):
     RESPONSE_TEXT_FIELD_NUMBER: _builtins.int
     RESPONSE_LINK_LABEL_FIELD_NUMBER: _builtins.int
     RESPONSE_LINK_URL_FIELD_NUMBER: _builtins.int
+    RESPONSE_LANGUAGE_FIELD_NUMBER: _builtins.int
     response_type: Global___ResponseType.ValueType
     """response_type is redirect, response or page. Required in a case."""
     response_redirect_url: _builtins.str
@@ -687,6 +694,10 @@ class Response(_message.Message):
     """response_link_url is the target of the link of a page, by the rules of `response_redirect_url`. It needs
     `response_link_label`.
     """
+    response_language: _builtins.str
+    """response_language is the language of the texts of a page, as a tag of BCP 47: `nl`, `pt-BR`. Screen readers, browsers
+    that translate and fonts go by it. Default: the language in which the edge shows its own pages to the caller.
+    """
     @_builtins.property
     def response_headers(self) -> Global___ResponseHeaders:
         """response_headers replace, as a whole, the headers that they override. Without a `content-type` the caller gets
@@ -705,10 +716,11 @@ class Response(_message.Message):
         response_text: _builtins.str | None = ...,
         response_link_label: _builtins.str | None = ...,
         response_link_url: _builtins.str | None = ...,
+        response_language: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_response_body", b"_response_body", "_response_code", b"_response_code", "_response_headers", b"_response_headers", "_response_heading", b"_response_heading", "_response_link_label", b"_response_link_label", "_response_link_url", b"_response_link_url", "_response_redirect_url", b"_response_redirect_url", "_response_text", b"_response_text", "response_body", b"response_body", "response_code", b"response_code", "response_headers", b"response_headers", "response_heading", b"response_heading", "response_link_label", b"response_link_label", "response_link_url", b"response_link_url", "response_redirect_url", b"response_redirect_url", "response_text", b"response_text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_response_body", b"_response_body", "_response_code", b"_response_code", "_response_headers", b"_response_headers", "_response_heading", b"_response_heading", "_response_language", b"_response_language", "_response_link_label", b"_response_link_label", "_response_link_url", b"_response_link_url", "_response_redirect_url", b"_response_redirect_url", "_response_text", b"_response_text", "response_body", b"response_body", "response_code", b"response_code", "response_headers", b"response_headers", "response_heading", b"response_heading", "response_language", b"response_language", "response_link_label", b"response_link_label", "response_link_url", b"response_link_url", "response_redirect_url", b"response_redirect_url", "response_text", b"response_text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_response_body", b"_response_body", "_response_code", b"_response_code", "_response_headers", b"_response_headers", "_response_heading", b"_response_heading", "_response_link_label", b"_response_link_label", "_response_link_url", b"_response_link_url", "_response_redirect_url", b"_response_redirect_url", "_response_text", b"_response_text", "response_body", b"response_body", "response_code", b"response_code", "response_headers", b"response_headers", "response_heading", b"response_heading", "response_link_label", b"response_link_label", "response_link_url", b"response_link_url", "response_redirect_url", b"response_redirect_url", "response_text", b"response_text", "response_type", b"response_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_response_body", b"_response_body", "_response_code", b"_response_code", "_response_headers", b"_response_headers", "_response_heading", b"_response_heading", "_response_language", b"_response_language", "_response_link_label", b"_response_link_label", "_response_link_url", b"_response_link_url", "_response_redirect_url", b"_response_redirect_url", "_response_text", b"_response_text", "response_body", b"response_body", "response_code", b"response_code", "response_headers", b"response_headers", "response_heading", b"response_heading", "response_language", b"response_language", "response_link_label", b"response_link_label", "response_link_url", b"response_link_url", "response_redirect_url", b"response_redirect_url", "response_text", b"response_text", "response_type", b"response_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__response_body: _TypeAlias = _typing.Literal["response_body"]  # noqa: Y015
     _WhichOneofArgType__response_body: _TypeAlias = _typing.Literal["_response_body", b"_response_body"]  # noqa: Y015
@@ -718,6 +730,8 @@ class Response(_message.Message):
     _WhichOneofArgType__response_headers: _TypeAlias = _typing.Literal["_response_headers", b"_response_headers"]  # noqa: Y015
     _WhichOneofReturnType__response_heading: _TypeAlias = _typing.Literal["response_heading"]  # noqa: Y015
     _WhichOneofArgType__response_heading: _TypeAlias = _typing.Literal["_response_heading", b"_response_heading"]  # noqa: Y015
+    _WhichOneofReturnType__response_language: _TypeAlias = _typing.Literal["response_language"]  # noqa: Y015
+    _WhichOneofArgType__response_language: _TypeAlias = _typing.Literal["_response_language", b"_response_language"]  # noqa: Y015
     _WhichOneofReturnType__response_link_label: _TypeAlias = _typing.Literal["response_link_label"]  # noqa: Y015
     _WhichOneofArgType__response_link_label: _TypeAlias = _typing.Literal["_response_link_label", b"_response_link_label"]  # noqa: Y015
     _WhichOneofReturnType__response_link_url: _TypeAlias = _typing.Literal["response_link_url"]  # noqa: Y015
@@ -734,6 +748,8 @@ class Response(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__response_headers) -> _WhichOneofReturnType__response_headers | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__response_heading) -> _WhichOneofReturnType__response_heading | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__response_language) -> _WhichOneofReturnType__response_language | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__response_link_label) -> _WhichOneofReturnType__response_link_label | None: ...
     @_typing.overload

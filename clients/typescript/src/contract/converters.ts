@@ -123,6 +123,7 @@ export function promptFrom(message: callback.Prompt): Prompt {
     title: message.title,
     text: message.text,
     choices: message.choices.map(promptChoiceFrom),
+    language: message.language,
   };
 }
 
@@ -144,6 +145,7 @@ export function responseFrom(message: callback.Response): Response {
     text: message.responseText,
     linkLabel: message.responseLinkLabel,
     linkUrl: message.responseLinkUrl,
+    language: message.responseLanguage,
   });
 }
 
@@ -375,6 +377,7 @@ export function promptTo(prompt: Given<Prompt, "title">): callback.Prompt {
     title: prompt.title,
     text: prompt.text,
     choices: prompt.choices?.map(promptChoiceTo),
+    language: prompt.language,
   });
 }
 
@@ -389,5 +392,6 @@ export function responseTo(response: Response): callback.Response {
     responseText: response.text,
     responseLinkLabel: response.linkLabel,
     responseLinkUrl: response.linkUrl,
+    responseLanguage: response.language,
   });
 }

@@ -40,6 +40,7 @@ const PROMPT = {
   title: checks.text,
   text: checks.text,
   choices: checks.arrayOf(checks.nested(PROMPT_CHOICE, "{ value: … }")),
+  language: checks.text,
 } satisfies checks.Checks<Prompt>;
 
 const GENERATE_CALLBACK_URL = {

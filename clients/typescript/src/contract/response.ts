@@ -18,6 +18,7 @@ export const RESPONSE_FIELDS = {
   text: "response_text",
   linkLabel: "response_link_label",
   linkUrl: "response_link_url",
+  language: "response_language",
 } as const;
 
 /** The checks of the attributes of a response. */
@@ -31,6 +32,7 @@ export const RESPONSE = {
   text: checks.text,
   linkLabel: checks.text,
   linkUrl: checks.text,
+  language: checks.text,
 };
 
 /**
@@ -66,6 +68,11 @@ export abstract class ResponseFields extends Concealing {
   readonly linkLabel: string | undefined;
   /** The target of the link of a page, by the rules of `redirectUrl`. It needs `linkLabel`. */
   readonly linkUrl: string | undefined;
+  /**
+   * The language of the texts of a page, as a tag of BCP 47: `nl`, `pt-BR`. Screen readers, browsers that translate
+   * and fonts go by it. Default: the language in which the edge shows its own pages to the caller.
+   */
+  readonly language: string | undefined;
 
   /** @param attributes The attributes. Each has a default. */
   constructor(attributes: Given<ResponseFields> = {}) {
@@ -77,6 +84,7 @@ export abstract class ResponseFields extends Concealing {
     this.text = attributes.text;
     this.linkLabel = attributes.linkLabel;
     this.linkUrl = attributes.linkUrl;
+    this.language = attributes.language;
     conceal(this, {
       body: bytesOf(attributes.body),
       headers: attributes.headers && new Headers(attributes.headers),

@@ -201,6 +201,11 @@ export interface Prompt {
    * of a CONFIRM case can have the name of that field.
    */
   readonly choices: readonly PromptChoice[];
+  /**
+   * The language of title, text and labels, as a tag of BCP 47: `nl`, `pt-BR`. Default: the language in which the
+   * edge shows its own pages to the caller.
+   */
+  readonly language: string;
 }
 
 /** One button of a prompt. */
