@@ -12,7 +12,7 @@ from support.wait import wait_until
 from callback import AnswerMode, CallFilter, GetGuard, PageResponse, Prompt, Reject, Response
 
 CLIPPED = """() => [...document.querySelectorAll("header, header *, main, main *")].filter((each) => {
-    const isLeftOut = each.closest("svg, pre, .skip, #minutes thead");
+    const isLeftOut = each.closest("svg, pre, .skip") || each.closest("thead")?.clientWidth === 1;
     if (!each.checkVisibility() || each.clientWidth === 1 || isLeftOut) return false;
     const {right, width} = each.getBoundingClientRect();
     const card = each.closest(".card") ?? document.documentElement;
@@ -21,7 +21,7 @@ CLIPPED = """() => [...document.querySelectorAll("header, header *, main, main *
 }).map((each) => each.outerHTML.slice(0, 200))"""
 """The parts of a page that are wider than their place, beyond their card, or off the screen."""
 HOUR = datetime.timedelta(hours=1)
-WIDTHS = count([390, 768], [390, 640, 768, 1024, 1280])
+WIDTHS = count([320, 768], [320, 390, 640, 768, 1024, 1280])
 COLOUR = "each => getComputedStyle(each).backgroundColor"
 
 
