@@ -182,7 +182,7 @@ BUGS = {
         "redis.call('ZREM', dead_key(case.owner), call_id)\nif is_notification", "if is_notification"),
     "a dead call that was deleted is still listed": (
         "if call[3] then redis.call('ZREM', dead_key(case.owner), call_id) end"),
-    "a page of the list begins where the one before ended": (" or block[i] < before_call_id\n", " or true\n"),
+    "a page of the list begins where the one before ended": (" or call_id < before_call_id\n", " or true\n"),
     "a held call is not listed": "redis.call('ZADD', waiting_key(case.owner), now, call_id)",
     "a held call waits after its end": "    redis.call('ZREM', waiting_key(case.owner), call_id)\n",
     "a fallback is sent after the call has ended": (
