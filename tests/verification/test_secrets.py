@@ -2,14 +2,14 @@
 
 import base64
 import json
+import sys
 
 import pytest
 from pydantic import ValidationError
 from support.verification import URL, changed, flips, profile_of, refused, request
 
-from callback_server.verification.places import json_spans, parse_place
+from callback_server.verification import places
 from callback_server.verification.profile import VerifiedMessage
-from callback_server.verification.secret import member_spans
 
 SECRET = "p\u00e4ss w+rd&%"
 
@@ -229,9 +229,9 @@ def test_a_number_is_no_secret(tmp_path):
 
 
 def test_a_secret_has_one_place(tmp_path):
-    for places in ({}, {"header": "x-key", "pointer": "/key"}, {"parameter": "key", "pointer": "/key"}):
+    for given in ({}, {"header": "x-key", "pointer": "/key"}, {"parameter": "key", "pointer": "/key"}):
         with pytest.raises(ValidationError, match="needs header or parameter or pointer"):
-            profile_of(tmp_path, SECRET, kind="shared-secret", **places)
+            profile_of(tmp_path, SECRET, kind="shared-secret", **given)
 
 
 BODIES = [
@@ -242,15 +242,56 @@ BODIES = [
     '{"passcode": "one"', '{"passcode" "one"}', "passcode", "", '{"hook": {"passcode": "one"}, "hook": {}}',
     '{"hook": {}, "hook": {"passcode": "one"}}', '{"hook": "passcode"}', '{"hook": {"passcode": "one"}, "a": 1}',
     '{"hook": [{"passcode": "one"}]}', '{"hook": {"passcode": true}}', '[{"a": "one", "0": "two"}, {"a": ["one"]}]',
-    r'{"passcode": "ü", "a": "\u00fc"}', "[" * 5000,
+    r'{"passcode": "ü", "a": "\u00fc"}', "[" * 5000, r'{"a/b": {"\uD83d\ude00": 1}, "a\/b": {"😀": 2}, "a\u002Fb": 3}',
+    '{"a":":b", ":":"one"}', '{"a":"b",":":"one","c":"\\\\","d":"\\":\\""}', '{"hook": {"hook": 1}, "hook": 2}',
+    '["one", 2]', '{"passcode": 1,}', r'{"a\"passcode": 1, "passcode": 2}', '{"passcode": 1, "a": "', '"passcode"',
 ]  # fmt: skip
+PAIRS = json.JSONDecoder(object_pairs_hook=tuple)
 
 
-@pytest.mark.parametrize("pointer", ["/passcode", "/hook/passcode", "/hook/0/passcode", "/1/a/0", "/0/a"])
-def test_a_member_is_found_at_once_where_a_search_of_all_members_finds_it(pointer):
+@pytest.mark.parametrize(
+    "pointer",
+    ["/passcode", "/hook/passcode", "/hook/0/passcode", "/1/a/0", "/0/a", "/0", "/:", "/a~1b/\U0001f600", "/hook/hook"],
+)
+def test_each_member_at_the_place_is_emptied_and_nothing_else(tmp_path, pointer):
+    profile = profile_of(tmp_path, "one", kind="shared-secret", pointer=pointer)
     for body in BODIES:
+        kept = profile.redacted(request(body=body.encode())).body.decode()
         try:
-            everywhere = json_spans(body, pointer)
+            read = PAIRS.decode(body)
         except (ValueError, RecursionError):
-            everywhere = []
-        assert member_spans(request(body=body.encode()), body, parse_place(f"json:{pointer}")) == everywhere, body
+            assert kept == body
+        else:
+            tokens = [token.replace("~1", "/") for token in pointer.split("/")[1:]]
+            assert PAIRS.decode(kept) == emptied(read, tokens), body
+
+
+def emptied(value, tokens):
+    """Return what JSON has, its objects as pairs, with an empty text for each value at a pointer."""
+    if not tokens:
+        return ""
+    first, *others = tokens
+    if isinstance(value, tuple):
+        return tuple((name, emptied(each, others) if name == first else each) for name, each in value)
+    if isinstance(value, list):
+        return [emptied(each, others) if str(index) == first else each for index, each in enumerate(value)]
+    return value
+
+
+def test_a_body_is_not_searched_member_by_member(in_body):
+    """An unknown sender chooses how many members a body has, how they are spelled, and how often the name is there."""
+
+    def calls(members):
+        body = '{"a": {"passcode": 1}, ' + r'"\u0061": [0], "b": {}, ' * members + '"passcode": "ab/c+d", "c": 0}'
+        made, sent = [], request(body=body.encode())
+        sys.setprofile(lambda frame, *_: made.append(frame.f_code.co_filename))
+        try:
+            in_body.verify(sent, URL)
+            kept = in_body.redacted(sent)
+        finally:
+            sys.setprofile(None)
+        assert kept.body.endswith(b'"passcode": "", "c": 0}')
+        return len([each for each in made if each == places.__file__])
+
+    calls(1)  # what is made once and kept
+    assert calls(2000) == calls(1)

@@ -11,7 +11,8 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,6 +36,12 @@ _VALUE: Final = msgspec.json.Decoder(str | int | None)
 
 _SCANNER: Final = json.JSONDecoder(parse_int=str, parse_float=str)
 """Finds where a value ends. A number is not converted, because there are too large ones."""
+_PAIRS: Final = json.JSONDecoder(parse_int=str, parse_float=str, object_pairs_hook=tuple)
+"""Reads an object as its pairs, of which several can have the same name."""
+_STRING: Final = r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)'
+"""A string, or what follows the start of one that has no end."""
+_MARK: Final = secrets.token_hex()
+"""What no sender can know, and so no name begins with."""
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 
 
@@ -118,41 +125,69 @@ def parse_value_place(text: str) -> Place:
 def json_spans(text: str, pointer: str) -> list[tuple[int, int]]:
     """Return the start and the end of each value at a pointer in a JSON text. A repeated name makes more than one.
 
+    The text is parsed once, with a mark in place of each name that the pointer has: a sender who is unknown chooses how
+    many members there are, and how they are spelled.
+
     Raises:
-        ValueError: The text cannot be read as JSON. Not all of it is checked.
+        ValueError: The text cannot be read as JSON. What follows the JSON is not checked.
         RecursionError: It is nested too deeply.
     """
-    spans = [(_after_space(text, 0), len(text))]
-    for token in _tokens(pointer):
-        spans = [(start, end) for parent, _ in spans for name, start, end in _children(text, parent) if name == token]
-    return spans
+    tokens = _tokens(pointer)
+    marked, marks = _marked(text, tokens)
+    start = _after_space(text, 0)
+    found: list[tuple[Any, int]] = [(_PAIRS.raw_decode(marked, start)[0], start)]
+    for token in tokens:
+        found = [child for parent, at in found for child in _children(text, marks, parent, at, token)]
+    return [(at, _SCANNER.raw_decode(text, at)[1]) for _, at in found]
 
 
-def value_span(text: str, after_name: int) -> tuple[int, int]:
-    """Return the start and the end of the value of a member whose name ends here. Raise ValueError if none follows."""
-    colon = _after_space(text, after_name)
-    if not text.startswith(":", colon):
-        raise ValueError("no value follows")
-    start = _after_space(text, colon + 1)
-    return start, _SCANNER.raw_decode(text, start)[1]
+def _marked(text: str, tokens: Sequence[str]) -> tuple[str, dict[str, tuple[str, int]]]:
+    """Return a JSON text with a mark in place of each of some names, and by its mark each name and its end.
+
+    Values that are equal to a name are marked too; nothing looks at them.
+    """
+    names = tuple(dict.fromkeys(tokens))
+    kept, after = [], 0
+    marks: dict[str, tuple[str, int]] = {}
+    for each in _names_or_strings(names).finditer(text):
+        if each.lastindex is not None:
+            mark = f"{_MARK}{len(marks)}"
+            marks[mark] = (names[each.lastindex - 1], each.end())
+            kept.append(f'{text[after : each.start()]}"{mark}"')
+            after = each.end()
+    return "".join([*kept, text[after:]]), marks
 
 
-def _children(text: str, start: int) -> Iterator[tuple[str, int, int]]:
-    """Yield the name or index of each value in the object or list that starts here, and where it is."""
-    is_list = text.startswith("[", start)
-    if not is_list and not text.startswith("{", start):
-        return
-    index, at = 0, _after_space(text, start + 1)
-    while not text.startswith(("]", "}"), at):
-        name = str(index)
-        if not is_list:
-            name, at = _SCANNER.raw_decode(text, at)
-            at = _after_space(text, _after_space(text, at) + len(":"))
-        end = _SCANNER.raw_decode(text, at)[1]
-        yield name, at, end
-        index, at = index + 1, _after_space(text, end)
-        if text.startswith(",", at):
-            at = _after_space(text, at + 1)
+@functools.cache
+def _names_or_strings(names: tuple[str, ...]) -> re.Pattern[str]:
+    """Return a pattern of a string of JSON, with a group for each name, however JSON writes it."""
+    spelled = "|".join(f"({_spelled(name)})" for name in names)
+    return re.compile(f'"(?:{spelled})"|{_STRING}', re.DOTALL)
+
+
+def _spelled(name: str) -> str:
+    """Return a pattern of all that JSON can write for a name, which has no character that must be escaped."""
+    patterns = []
+    for each in name:
+        units = each.encode("utf-16-be").hex()
+        ways = [re.escape(each), "".join(rf"\\u(?i:{units[at : at + 4]})" for at in range(0, len(units), 4))]
+        patterns.append("|".join([*ways, r"\\/"] if each == "/" else ways))
+    return "".join(f"(?:{each})" for each in patterns)
+
+
+def _children(
+    text: str, marks: Mapping[str, tuple[str, int]], parent: object, start: int, token: str
+) -> Iterator[tuple[Any, int]]:
+    """Yield each value with a name or an index in the object or list that starts here, and where it starts."""
+    if isinstance(parent, tuple):
+        for name, value in parent:
+            if name in marks and marks[name][0] == token:
+                yield value, _after_space(text, _after_space(text, marks[name][1]) + len(":"))
+    elif isinstance(parent, list) and _INDEX.fullmatch(token) and int(token) < len(parent):
+        at = _after_space(text, start + len("["))
+        for _ in range(int(token)):
+            at = _after_space(text, _after_space(text, _SCANNER.raw_decode(text, at)[1]) + len(","))
+        yield parent[int(token)], at
 
 
 def _after_space(text: str, start: int) -> int:

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import base64
-import contextlib
-import re
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Final
 from urllib.parse import unquote_plus
 
 import msgspec
 
 from callback_server.domain.call import Request
 from callback_server.verification import request_fields
-from callback_server.verification.places import Place, json_spans, parse_place, value_span
+from callback_server.verification.places import Place, json_spans, parse_place
 from callback_server.verification.profile import FailureReason, VerificationError, VerifiedMessage
 from callback_server.verification.settings.credentials import BasicSettings, SharedSecretSettings
 from callback_server.verification.verifier import Explanation, Verifier
-
-_PLAIN_NAME: Final = re.compile(r"[A-Za-z_-][A-Za-z0-9_-]*")
-"""Names that JSON can spell otherwise only with `\\u`, and that are no index of a list."""
-_ESCAPED_LETTER: Final = re.compile(r"\\u00[2-7]")
 
 
 class _PlainSecret(Verifier):
@@ -140,7 +133,7 @@ def _member(request: Request, place: Place) -> str:
 def _require_one_text(request: Request, place: Place) -> None:
     """Refuse a body of which a parser may read another member than the one with the secret."""
     text = _text(request)
-    spans = member_spans(request, text, place)
+    spans = _spans(text, place)
     if len(spans) != 1:
         raise VerificationError(f"{place} occurs more than once, or the JSON cannot be read")
     if text[spans[0][0]] != '"':
@@ -157,7 +150,7 @@ def _without_member(request: Request, place: Place) -> Request:
         return request
     text = _text(request)
     kept, after = [], 0
-    for start, end in member_spans(request, text, place):
+    for start, end in _spans(text, place):
         kept.append(text[after:start])
         after = end
     body = '""'.join([*kept, text[after:]]).encode("utf-8", "surrogateescape")
@@ -169,20 +162,8 @@ def _text(request: Request) -> str:
     return request.body.decode("utf-8", "surrogateescape")
 
 
-def member_spans(request: Request, text: str, place: Place) -> list[tuple[int, int]]:
-    """Return where the members at a place of the body are in its text; none if it is no JSON.
-
-    A body is searched member by member, two seconds for each MiB, only if it could spell the name in two ways or
-    places. Otherwise what is found at the place is all that there is.
-    """
-    name = place.name.rpartition("/")[2]
-    if _PLAIN_NAME.fullmatch(name) and not _ESCAPED_LETTER.search(text):
-        names = text.count(f'"{name}"')
-        if names == 0:
-            return []
-        with contextlib.suppress(VerificationError, ValueError):
-            if names == 1 and place.find(request) is not None:
-                return [value_span(text, text.index(f'"{name}"') + len(name) + 2)]
+def _spans(text: str, place: Place) -> list[tuple[int, int]]:
+    """Return where the members at a place of the body are in its text; none if it is no JSON."""
     try:
         return json_spans(text, place.name)
     except (ValueError, RecursionError):
