@@ -43,7 +43,9 @@ _SENT_ONCE: Final = """\
 The tests give what `callback send` makes to the profile of each provider, and to the libraries of providers. Those of
 Apple and AWS do not run in them. Each accepted a message of `callback send` once, and refused it after a change:
 app-store-server-library 3.1.2 (PyPI), and for Amazon SNS aws-java-sdk-sns 1.12.797 and sns-message-manager 2.47.4
-(Maven). They got the public key in place of a certificate, which only Apple and AWS can have made.
+(Maven). They got the public key in place of a certificate, which only Apple and AWS can have made. Twitch and Atlassian
+publish no library that verifies: @twurple/eventsub-http 8.1.4 (npm), of the users of Twitch, and x-hub-signature 2.1.3
+(npm) did the same once.
 """
 
 
@@ -69,8 +71,8 @@ def _notes() -> Iterator[str]:
     yield ""
     yield "## Odd forms that are refused"
     yield ""
-    yield "The tests give 30 odd forms of a message to the profile and to the library of each provider that has one. No"
-    yield "profile accepts one that the library refuses. These profiles refuse some that the library accepts:"
+    yield "The tests give the same odd forms of a message to the profile and to the library of each provider that has"
+    yield "one. No profile accepts one that the library refuses. These profiles refuse some that the library accepts:"
     yield ""
     yield from (f"- `{name}`: {each.stricter}" for name, each in PROVIDERS.items() if each.stricter)
     yield ""

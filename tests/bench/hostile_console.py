@@ -1,7 +1,7 @@
 """How long a static file of the console takes beside hostile callers: `hostile_console.py --help`.
 
 Each row is an attack on a console, from several connections: forms of many fields before a sign-in, bodies that never
-end, streams of HTTP/2 that are reset, requests that nobody reads the answers of, messages of many members of gzip,
+end, streams of HTTP/2 that are reset, requests whose answers are not read, messages of many members of gzip,
 slow messages of one token, sign-ins, and live pages that are opened over and over. In turns the median of a static
 file is measured idle and beside the attack, on a new connection each time. The callers of an attack are a process of
 their own. The program prints the most memory that the console had. It fails if a median beside an attack is more than

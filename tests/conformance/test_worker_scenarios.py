@@ -219,7 +219,7 @@ def test_each_rule_of_the_protocol_has_a_scenario_which_catches_that_it_is_broke
 async def test_each_scenario_catches_a_planted_fault():
     """All at the same time, because most wait for what a faulty worker does not do.
 
-    Of the other faults a fifth, and all in a soak.
+    Those that a busy machine was too slow for run again by themselves. Of the other faults a fifth, and all in a soak.
     """
 
     async def problem(scenario, fault):
@@ -229,8 +229,9 @@ async def test_each_scenario_catches_a_planted_fault():
 
     planted = [*((name, fault, says) for name, (_, fault, says) in FAULTS.items()), *MORE_FAULTS[:: count(5, 1)]]
     problems = await asyncio.gather(*(problem(one(name), fault) for name, fault, _ in planted))
-    said = zip(planted, problems, strict=True)
-    assert [(name, fault, text) for (name, fault, says), text in said if not re.search(says, text)] == []
+    missed = [each for each, text in zip(planted, problems, strict=True) if not re.search(each[2], text)]
+    again = [(name, fault, says, await problem(one(name), fault)) for name, fault, says in missed]
+    assert [each for each in again if not re.search(each[2], each[3])] == []
 
 
 async def test_the_worker_with_planted_faults_passes_without_one():

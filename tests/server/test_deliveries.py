@@ -142,11 +142,16 @@ async def test_deliveries_that_wait_for_their_next_attempt_are_listed_and_replay
         assert await pending(callback_activity="act", owner="other") == []
         assert "callback_activity" in str(await refusal(pending()))
 
+        running = await services.call(await generate(services, stub.play(gated(fixed, accept()))))
+        await services.delivery(running.call_id, RUNNING)
+        assert await pending(callback_activity="act") == [each.call_id for each in latest_first]
+        await services.pause()
+        for each in latest_first:
+            await services.replay(each.call_id)
+        assert await pending(callback_activity="act") == []  # they are due now
         fixed.set()
-        for each in await pending(callback_activity="act"):
-            await services.replay(each)
-        assert await pending(callback_activity="act") == []  # they are due now, or running, or delivered
-        for each in calls:
+        await services.resume()
+        for each in (*calls, running.call_id):
             await services.delivery(each, DELIVERED)
 
 

@@ -12,6 +12,7 @@ import grpc
 from google.protobuf.unknown_fields import UnknownFieldSet
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+from support.faulty_program import FaultyProgram
 
 from callback.v1 import callback_pb2
 from callback.v1 import callbacks_service_pb2 as pb
@@ -20,38 +21,20 @@ from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 PAUSE_S = 0.05
 
 
-class FaultyClient:
+class FaultyClient(FaultyProgram):
     """The driver. `fault` is the rule that it breaks, by a name below; empty: none."""
 
     def __init__(self, fault, variables, changes):
-        self.fault = fault
-        self.lines = []
-        self.exit_code = None
-        self._variables = variables
-        self._changes = changes
         self._commands = asyncio.Queue()
         self._token = Path(variables["CALLBACK_TOKEN_FILE"]).read_text()
         self._one_id = str(uuid.uuid4())
-        self._running = asyncio.create_task(self._run())
-
-    @classmethod
-    def launch(cls, fault):
-        """Return how to start a client with a fault."""
-
-        async def start(variables, changes):
-            return cls(fault, variables, changes)
-
-        return start
+        super().__init__(fault, variables, changes)
 
     def write(self, line):
         self._commands.put_nowait(json.loads(line))
 
     def terminate(self):
         self._running.cancel()
-
-    async def kill(self):
-        self._running.cancel()
-        await asyncio.gather(self._running, return_exceptions=True)
 
     async def _run(self):
         try:

@@ -8,6 +8,7 @@ import time
 
 import grpc
 from google.protobuf.unknown_fields import UnknownFieldSet
+from support.faulty_program import FaultyProgram
 
 from callback.v1 import callback_handler_service_pb2 as pb
 from callback.v1 import callback_pb2
@@ -19,41 +20,16 @@ from callback.v1.callback_handler_service_pb2_grpc import (
 MIB = 1 << 20
 
 
-class FaultyHandlers(CallbackHandlerServiceServicer):
+class FaultyHandlers(FaultyProgram, CallbackHandlerServiceServicer):
     """The program. `fault` is the rule that it breaks, by a name below; empty: none."""
 
     def __init__(self, fault, variables, changes):
-        self.fault = fault
-        self.lines = []
-        self.exit_code = None
-        self._variables = variables
-        self._changes = changes
         self._turn = asyncio.Semaphore(1 if fault == "one at a time" else 100)
         self._stopping = asyncio.Event()
-        self._running = asyncio.create_task(self._run())
-
-    @classmethod
-    def launch(cls, fault):
-        """Return how to start a handler server with a fault."""
-
-        async def start(variables, changes):
-            return cls(fault, variables, changes)
-
-        return start
-
-    def say(self, event, call_id):
-        self.lines.append(f"{event} {call_id}")
-        self._changes.notify()
-
-    def write(self, _line):
-        """It reads nothing."""
+        super().__init__(fault, variables, changes)
 
     def terminate(self):
         self._stopping.set()
-
-    async def kill(self):
-        self._running.cancel()
-        await asyncio.gather(self._running, return_exceptions=True)
 
     async def _run(self):
         limit = 4 * MIB if self.fault == "small messages" else 16 * MIB

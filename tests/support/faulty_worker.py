@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import grpc
+from support.faulty_program import FaultyProgram
 
 from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2
@@ -26,15 +27,10 @@ FINAL = {
 }
 
 
-class FaultyWorker:
+class FaultyWorker(FaultyProgram):
     """The program. `fault` is the rule that it breaks, by a name below; empty: none."""
 
     def __init__(self, fault, variables, changes):
-        self.fault = fault
-        self.lines = []
-        self.exit_code = None
-        self._variables = variables
-        self._changes = changes
         self._slots = asyncio.Semaphore(1 if fault == "one slot" else int(variables["CALLBACK_MAX_CALLS"]))
         self._token = self._authorities = ""
         self._streams = set()
@@ -49,23 +45,7 @@ class FaultyWorker:
         self._serving = None
         """The last stream that was welcome."""
         self._is_stopping = False
-        self._running = asyncio.create_task(self._run())
-
-    @classmethod
-    def launch(cls, fault):
-        """Return how to start a worker with a fault."""
-
-        async def start(variables, changes):
-            return cls(fault, variables, changes)
-
-        return start
-
-    def say(self, event, call_id):
-        self.lines.append(f"{event} {call_id}")
-        self._changes.notify()
-
-    def write(self, _line):
-        """It reads nothing."""
+        super().__init__(fault, variables, changes)
 
     def terminate(self):
         if self.fault == "stops only when connected" and not any(stream.is_welcome for stream in self._streams):
@@ -76,10 +56,6 @@ class FaultyWorker:
             return
         for stream in self._streams:
             stream.drain()
-
-    async def kill(self):
-        self._running.cancel()
-        await asyncio.gather(self._running, return_exceptions=True)
 
     async def _run(self):
         tasks = set()

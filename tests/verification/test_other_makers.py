@@ -83,7 +83,7 @@ SIGNED_APART = {"dropbox-sign", "shopify-query", "vonage"}
 
 
 @pytest.fixture(scope="module")
-def clock(tmp_path_factory):
+def run_at(tmp_path_factory):
     """Return a function that runs a program at a time, and returns what it prints."""
     folder = tmp_path_factory.mktemp("clock")
     library, source = folder / "clock.so", PROGRAMS.parents[1] / "support" / "clock.c"
@@ -101,7 +101,7 @@ def clock(tmp_path_factory):
 
 
 @pytest.fixture(scope="module", params=PACKAGES if SOAK else ())
-def library(request, tmp_path_factory, clock):
+def library(request, tmp_path_factory, run_at):
     """The name of a provider, and a function that tells which of some messages of a time its library accepts."""
     name, folder = request.param, tmp_path_factory.mktemp("library")
     kind, *packages = PACKAGES[name]
@@ -125,7 +125,7 @@ def library(request, tmp_path_factory, clock):
 
     def are_accepted(messages, now):
         given = json.dumps([dataclasses.asdict(each) for each in messages])
-        return json.loads(clock(command, now, given, cwd=folder, env=env).splitlines()[-1])
+        return json.loads(run_at(command, now, given, cwd=folder, env=env).splitlines()[-1])
 
     return name, are_accepted
 

@@ -78,7 +78,12 @@ INVALID = {
         ('signed = "{timestamp}.{body}"', ".hmac: {timestamp} in signed needs timestamp, such as"),
         ('timestamp = "header:y"', ".hmac: timestamp needs {timestamp} in signed"),
         ('signed = "{timestamp}.{body}"\ntimestamp = "field:t"', ".hmac: field:t needs signature_field"),
-        ('signature_format = "t={timestamp},v1={signature}"', ".hmac: signature_format needs signature_field"),
+        ('signature_format = "t={timestamp},v1={signature}"', ".hmac: signature_format must name signature_field"),
+        (
+            'signed = "{timestamp}.{body}"\ntimestamp = "field:t"\nsignature_field = "v1"\n'
+            'signature_format = "t={timestamp},v0={signature}"',
+            ".hmac: signature_format must name signature_field",
+        ),
         ('signature_format = "v1={signature}"', ".hmac.signature_format"),
         ("tolerance_s = 60", ".hmac: tolerance_s needs timestamp or id"),
         ('id = "json:/a\\u0001b"', ".hmac.id.0: a JSON pointer begins with a slash"),

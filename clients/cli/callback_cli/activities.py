@@ -89,8 +89,8 @@ def findings(connection: Connection) -> None:
     """Show what the server that responds finds wrong with itself (role admin).
 
     It makes the checks of `callback doctor server`, from elsewhere: its files, certificates and principals, the store,
-    and the targets of its activities. They are at most a minute old. Each of several addresses of --target is asked by
-    its own command. The exit code is 1 if there is a problem.
+    and the targets of its activities. They are at most a minute old. If --target has several addresses, one server
+    responds: run the command for each. The exit code is 1 if there is a problem.
     """
 
     def show(found: Findings) -> None:

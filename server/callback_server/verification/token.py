@@ -33,6 +33,7 @@ MAX_WINDOW_S: Final = 24 * 3600
 """Longest time that the id of a single-use token is remembered, in seconds."""
 
 _HASH_BYTES: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
+_OTHER_URL: Final = "the token is for another URL"
 _TYPES: Final = {"logout": "logout+jwt", "security": "secevent+jwt"}
 """Types (`typ`) of tokens, without `application/`."""
 _LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
@@ -95,12 +96,12 @@ class Token(Verifier):
             given = request_fields.octets(str(claims[settings.body_hash_claim]))
             if not request_fields.matches(ENCODERS[settings.body_hash_encoding](digest), given):
                 raise VerificationError("the token is for another body", FailureReason.SIGNATURE)
-        for name, wanted in (
-            (settings.url_claim, url),
-            (settings.url_hash_claim, hashlib.sha256(request_fields.octets(url)).hexdigest()),
-        ):
-            if name is not None and claims[name] != wanted:
-                raise VerificationError("the token is for another URL", FailureReason.SIGNATURE)
+        if settings.url_claim is not None and claims[settings.url_claim] != url:
+            raise VerificationError(_OTHER_URL, FailureReason.SIGNATURE)
+        if settings.url_hash_claim is not None:
+            digest = hashlib.sha256(request_fields.octets(url)).hexdigest()
+            if claims[settings.url_hash_claim] != digest:
+                raise VerificationError(_OTHER_URL, FailureReason.SIGNATURE)
         if settings.single_use:
             if "jti" not in claims:
                 raise VerificationError("the token has no jti", FailureReason.MISSING)

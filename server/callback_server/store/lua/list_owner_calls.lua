@@ -17,7 +17,7 @@
 -- @include partition
 -- @arguments
 
-local function is_of_owner(call_id)
+local function waits_for_owner(call_id)
   local case_id = string.sub(call_id, 1, 32)
   return redis.call('HGET', case_key(case_id), 'owner') == owner
     and redis.call('HGET', call_key(call_id), 'delivery') == 'PENDING'
@@ -37,7 +37,7 @@ if filter == 'WAITING' then
 elseif filter == 'PENDING' then -- what is due by now is about to be taken, also because it was replayed since
   local activity = ARGV[activities_first]
   indexes, earliest, fits =
-    {due_key(activity), notification_due_key(activity)}, '(' .. math.floor(now_us() / 1000), is_of_owner
+    {due_key(activity), notification_due_key(activity)}, '(' .. math.floor(now_us() / 1000), waits_for_owner
 end
 
 local found, more_time, more_call_id = {0, ''}, 0, ''

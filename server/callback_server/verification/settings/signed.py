@@ -108,8 +108,9 @@ class SignedSettings(WithTolerance):
         parts = set(template.parts)
         if self.signature_field is not None and not self.separators:
             object.__setattr__(self, "separators", ",;")  # frozen
-        if self.signature_format is not None and self.signature_field is None:
-            raise ValueError("signature_format needs signature_field")
+        if self.signature_format is not None and not self._has_format():
+            named = "signature_field and the field of the time, as in t={timestamp},v1={signature}"
+            raise ValueError(f"signature_format must name {named}, and needs an empty prefix")
         if set(self.prefix) & set(self.separators):
             raise ValueError("prefix contains one of separators, so no signature could have it")
         if any(each.in_body for each in places) and parts & BODY and not self.signs_own_payload:
@@ -136,6 +137,13 @@ class SignedSettings(WithTolerance):
         if "tolerance_s" in self.model_fields_set and not self.timestamp and not self.id:
             raise ValueError("tolerance_s needs timestamp or id")
         return self
+
+    def _has_format(self) -> bool:
+        """Return whether a message can have the form of the list."""
+        times = [parse_place(each) for each in self.timestamp]
+        names = [*(each.name for each in times if each.kind == "field"), self.signature_field or ""]
+        found = re.findall(r"([^=,; ]*)=\{(?:timestamp|signature)\}", self.signature_format or "")
+        return len(times) == 1 and found == names and not self.prefix
 
     @property
     def signs_own_payload(self) -> bool:
