@@ -5,7 +5,8 @@ async def pages(read):
     """Yield each page. `read(after)` returns the page and where the next one begins, or None at the end."""
     after = None
     while True:
-        page, after = await read(after)
+        begins, (page, after) = after, await read(after)
         yield page
         if after is None:
             return
+        assert after != begins, "a page begins where the one before began"

@@ -99,8 +99,8 @@ class Token(Verifier):
         if settings.url_claim is not None and claims[settings.url_claim] != url:
             raise VerificationError(_OTHER_URL, FailureReason.SIGNATURE)
         if settings.url_hash_claim is not None:
-            digest = hashlib.sha256(request_fields.octets(url)).hexdigest()
-            if claims[settings.url_hash_claim] != digest:
+            wanted = hashlib.sha256(request_fields.octets(url)).hexdigest()
+            if claims[settings.url_hash_claim] != wanted:
                 raise VerificationError(_OTHER_URL, FailureReason.SIGNATURE)
         if settings.single_use:
             if "jti" not in claims:
