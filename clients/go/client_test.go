@@ -36,8 +36,12 @@ func worked(_ context.Context, call *callback.Call) (callback.Answer, error) {
 	case "wrong":
 		return callback.Reject(callback.Text("wrong").WithCode(400)), nil
 	case "echo":
+		form, err := call.Form()
+		if err != nil {
+			return callback.Answer{}, fmt.Errorf("the echo: %w", err)
+		}
 		response, err := callback.JSON(map[string]any{
-			"case": call.ActivityCase, "labels": call.Labels, "form": call.Form().AsJSON(), "query": call.Query.AsJSON(), "method": call.Method,
+			"case": call.ActivityCase, "labels": call.Labels, "form": form.AsJSON(), "query": call.Query.AsJSON(), "method": call.Method,
 			"header": call.Headers.Get("X-Name"), "owner": call.Owner, "activity": call.Activity,
 		})
 		return callback.Accept(response), err
@@ -158,6 +162,19 @@ func TestABodyThatIsNotTheJSONOfTheHandlerIsRejectedWith400(t *testing.T) {
 		reply := replyOf(system.HTTP.Post(made.URL+"?status=json", "application/json", strings.NewReader(body)))(t)
 		if reply.status != 400 || reply.body != "the body is not the JSON that was expected" {
 			t.Fatal(reply)
+		}
+	}
+}
+
+func TestAFormWithFilesIsReadAndWhatIsNoFormIsRejectedWith400(t *testing.T) {
+	part := "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n"
+	for body, want := range map[string]int{part + "--b--": 200, part: 400} {
+		made := generate(t, "worked", callback.Text("ok"))
+		kind := "multipart/form-data; boundary=b"
+		reply := replyOf(system.HTTP.Post(made.URL+"?status=echo", kind, strings.NewReader(body)))(t)
+		if reply.status != want || want == 400 && reply.body != "the body is not a form" ||
+			want == 200 && !strings.Contains(reply.body, `"form":{"a":"1"}`) {
+			t.Error(reply)
 		}
 	}
 }

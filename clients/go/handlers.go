@@ -125,7 +125,7 @@ func decide(
 		return nil, errors.New("the handler was cancelled")
 	}
 	if body := (*bodyError)(nil); errors.As(err, &body) {
-		answer, err = Reject(Text("the body is not the JSON that was expected").WithCode(400)), nil
+		answer, err = Reject(Text(body.problem).WithCode(400)), nil
 	}
 	if err != nil {
 		logger.Error("handler_failed", "error", err)

@@ -37,13 +37,15 @@ func secretValues(t *testing.T) []any {
 	t.Helper()
 	made := &callback.GeneratedCallback{URL: "https://box.example/cb/" + secret, State: secret, CaseID: "case-1"}
 	call, response := secretCall(), secretResponse()
+	file := callback.FormFile{Field: secret, Filename: secret, ContentType: secret, Content: []byte(secret)}
 	client := got(callback.NewClient("127.0.0.1:1", callback.WithToken(secret)))(t)
 	t.Cleanup(func() { must(t, client.Close()) })
 	var handlers callback.Handlers
 	handlers.Handle("order-paid", accepting)
 	worker := got(callback.NewWorker("127.0.0.1:1", &handlers, callback.WithToken(secret)))(t)
 	values := []any{
-		made, *made, call, *call, response, *response, callback.Accept(response), call.Headers, call.Query, call.Form(),
+		made, *made, call, *call, response, *response, callback.Accept(response), call.Headers, call.Query, got(call.Form())(t),
+		callback.Form{Files: []callback.FormFile{file}}, file,
 		call.Headers[0], &call.Query[0], []callback.Pair(call.Query), client, worker, callback.WithToken(secret),
 	}
 	for _, each := range callback.SecretValues(secret) {

@@ -1,7 +1,9 @@
 package callback
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -19,14 +21,24 @@ import (
 
 // vector is what a client makes of headers, a query, a form, or the details of an error. Every language reads the same.
 type vector struct {
-	Name        string
-	Pairs       [][2]string
-	First       map[string]string
-	All         map[string][]string
-	JSON        map[string]any
-	QueryString string `json:"query_string"`
-	Body        []byte `json:"body_base64"`
-	Status      struct {
+	Name         string
+	Pairs        [][2]string
+	First        map[string]string
+	All          map[string][]string
+	JSON         map[string]any
+	QueryString  string `json:"query_string"`
+	Body         []byte `json:"body_base64"`
+	Text         string `json:"body"`
+	End          string
+	Repeat       int
+	Count        int
+	Refused      bool
+	ContentTypes []string `json:"content_types"`
+	Files        []struct {
+		Field, Filename, Content string
+		ContentType              string `json:"content_type"`
+	}
+	Status struct {
 		Code, Reason, Message string
 		Domain                string
 		Metadata              map[string]string
@@ -102,9 +114,9 @@ func TestQueriesAndFormsAreThoseOfTheVectors(t *testing.T) {
 				body = []byte(vector.QueryString)
 			}
 			request := Call{Body: body}
-			form := request.Form()
-			if !slices.Equal(form, vector.pairs()) {
-				t.Errorf("%#v", []Pair(form))
+			form, err := request.Form()
+			if err != nil || !slices.Equal(form.Query, vector.pairs()) {
+				t.Errorf("%#v %v", []Pair(form.Query), err)
 			}
 			vector.expectJSON(t, form.AsJSON())
 		})
@@ -113,6 +125,49 @@ func TestQueriesAndFormsAreThoseOfTheVectors(t *testing.T) {
 	if value, has := query.Lookup("A"); value != "" || !has || query.Get("a") != "1" || !slices.Equal(query.Values("a"), []string{"1", "2"}) {
 		t.Error(query.Values("a"))
 	}
+}
+
+// octets returns the bytes that the characters of a text stand for.
+func octets(text string) []byte {
+	var octets []byte
+	for _, each := range text {
+		octets = append(octets, byte(each))
+	}
+	return octets
+}
+
+func TestFormsWithFilesAreThoseOfTheVectors(t *testing.T) {
+	eachVector(t, "multipart", func(t *testing.T, vector vector) {
+		body := append(bytes.Repeat(octets(vector.Text), max(vector.Repeat, 1)), octets(vector.End)...)
+		request := Call{Body: body}
+		for _, each := range vector.ContentTypes {
+			request.Headers = append(request.Headers, Pair{Name: "content-type", Value: each})
+		}
+		form, err := request.Form()
+		if refused := (*bodyError)(nil); errors.As(err, &refused) != vector.Refused || (err != nil) != vector.Refused {
+			t.Fatal(err)
+		}
+		if vector.Count > 0 {
+			if len(form.Query) != vector.Count {
+				t.Error(len(form.Query))
+			}
+			return
+		}
+		var files []FormFile
+		for _, each := range vector.Files {
+			files = append(files, FormFile{each.Field, each.Filename, each.ContentType, octets(each.Content)})
+		}
+		same := func(one, other FormFile) bool {
+			return one.Field == other.Field && one.Filename == other.Filename && one.ContentType == other.ContentType &&
+				bytes.Equal(one.Content, other.Content)
+		}
+		if !slices.Equal(form.Query, vector.pairs()) || !slices.EqualFunc(form.Files, files, same) {
+			t.Errorf("%#v %q", []Pair(form.Query), len(form.Files))
+			for _, each := range form.Files {
+				t.Errorf("%q %q %q %q", each.Field, each.Filename, each.ContentType, each.Content)
+			}
+		}
+	})
 }
 
 func TestErrorsAreThoseOfTheVectors(t *testing.T) {

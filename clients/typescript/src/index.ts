@@ -14,6 +14,7 @@ export { ErrorReason } from "./contract/reasons.js";
 export * from "./contract/values.js";
 export { Accept, type AcceptAttributes, type Answer, Reject, type RejectAttributes } from "./decisions.js";
 export * from "./errors.js";
+export { Form, FormFile } from "./forms.js";
 export {
   HandlerServer,
   type HandlerServerOptions,

@@ -2,7 +2,8 @@
 
 import { type Attributes, Concealing, type Given } from "./concealing.js";
 import { Reject } from "./decisions.js";
-import { type Headers, Query } from "./pairs.js";
+import { type Form, readForm } from "./forms.js";
+import type { Headers, Query } from "./pairs.js";
 import { Response } from "./response.js";
 
 /** The W3C trace context of a request. Both parts may be absent. */
@@ -57,9 +58,15 @@ export abstract class Request extends Concealing {
     }
   }
 
-  /** Parse the body as the fields of a form (`application/x-www-form-urlencoded`). */
-  form(): Query {
-    return new Query(new URLSearchParams(this.text()));
+  /**
+   * Parse the body as a form: urlencoded, which it is without a Content-Type too, or multipart. Files stay in memory; they, and
+   * fields, are as large as the edge lets a body be.
+   *
+   * @throws Reject: The type is that of no form, or a multipart form is not whole, has more than 1,000 parts, or one without
+   *   a name: a handler that lets it pass rejects the call with a 400.
+   */
+  form(): Promise<Form> {
+    return readForm(this.headers, this.body);
   }
 
   /** The trace context of the caller: its `traceparent` and `tracestate`, as a carrier for OpenTelemetry. */

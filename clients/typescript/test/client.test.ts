@@ -180,7 +180,7 @@ describe("a client", () => {
     assert.deepEqual(first.json(), { id: 1 });
     const next = client.waitForCall(made.caseId, { timeoutMs: 60_000, after: first.attempt });
     await system.send(made.url, { form: { id: ["2", "3"] } });
-    assert.deepEqual((await next).form().asJson(), { id: ["2", "3"] });
+    assert.deepEqual((await (await next).form()).asJson(), { id: ["2", "3"] });
     const never = client.waitForCall(made.caseId, { timeoutMs: 1, after: 2 });
     await assert.rejects(never, DeadlineExceededError);
   });

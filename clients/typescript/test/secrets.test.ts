@@ -37,13 +37,20 @@ const made = new GeneratedCallback({
   warnings: [],
 });
 
+const form = await new IncomingCall({
+  activity: "a",
+  headers: { "content-type": "multipart/form-data; boundary=b" },
+  body: `--b\r\nContent-Disposition: form-data; name="${SECRET}"; filename="${SECRET}"\r\n\r\n${SECRET}\r\n--b--`,
+}).form();
+
 const VALUES: Record<string, object> = {
   "a generated callback": made,
   "a call of a handler": call,
   "a recorded call": new Call({ status: "SUCCEEDED", response: page, ...request }),
   "a query": call.query,
   headers: call.headers,
-  "a form": call.form(),
+  "a form": form,
+  "a file": form.files[0] ?? {},
   "a response": new Response(SECRET, { headers: { "x-a": SECRET } }),
   "a redirect": redirect,
   "a page": page,
@@ -73,7 +80,7 @@ describe("debug output", () => {
     assert(shown(made).includes(SECRET));
   });
 
-  test("says that there is a secret, and the attributes have it", () => {
+  test("says that there is a secret, and the attributes have it", async () => {
     assert.match(inspect({ call }), /query: '\*\*\*'/);
     assert.match(inspect(redirect), /Redirect \{.*type: 'REDIRECT'.*redirectUrl: '\/thanks'.*body: '\*\*\*'/s);
     assert.equal(inspect(call.query), "Query(***)");
@@ -83,7 +90,7 @@ describe("debug output", () => {
     assert.deepEqual([made.url, made.state], [`https://box.example/cb/${SECRET}`, SECRET]);
     assert.equal(Buffer.from(redirect.body ?? "").toString(), SECRET);
     assert.deepEqual(
-      [call.query.get("code"), call.form().get("code"), call.headers.get("cookie")],
+      [call.query.get("code"), (await call.form()).get("code"), call.headers.get("cookie")],
       Array(3).fill(SECRET),
     );
     assert.deepEqual(call.query.asJson(), { code: SECRET, [SECRET]: "1" });
