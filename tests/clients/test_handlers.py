@@ -301,6 +301,22 @@ def test_a_decorator_without_a_name_is_refused():
             decorator(returning(None))
 
 
+async def test_a_body_that_is_no_form_rejects_the_call_with_a_400():
+    async def handler(call):
+        return Response(call.form()["a"])
+
+    part = b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n'
+    headers = [resources.Header(name="Content-Type", value="multipart/form-data; boundary=b")]
+    answers = [
+        (await decide(handler, handle_request(request_headers=headers, request_body=body))).response
+        for body in (part + b"--b--", part)
+    ]
+    assert answers == [
+        response(response_body=b"1"),
+        response(response_body=b"the body is not a form", response_code=400),
+    ]
+
+
 async def test_a_body_that_is_not_json_rejects_the_call_with_a_400():
     async def handler(call):
         return Response.json(call.json())

@@ -21,10 +21,10 @@ FILES = (callback_pb2, callbacks_service_pb2, operations_service_pb2, audit_serv
 BY_HAND = """
 Accept Answer AsyncCallWatch AsyncCallbackClient CallAnsweredError CallNotHeldError CallNotReplayableError CallWatch
 CallbackClient CallbackClosedError CallbackError CallbackResolvedError DeadlineExceededError ErrorReason
-FieldViolation Handler Handlers Headers InvalidRequestError Listening NotFoundError NotJsonError NotificationHandler
-Page PageResponse Pairs PairsLike PermissionDeniedError Query Redirect Reject RequestIdReusedError
-RequestIdUnsupportedError ServerTls Tls TooManyOpenCallbacksError TooManyWatchersError UnauthenticatedError
-UnavailableError WatchPositionLostError WatcherTooSlowError Worker
+FieldViolation Form FormFile Handler Handlers Headers InvalidRequestError Listening NotFormError NotFoundError
+NotJsonError NotificationHandler Page PageResponse Pairs PairsLike PermissionDeniedError Query Redirect Reject
+RequestIdReusedError RequestIdUnsupportedError ServerTls Tls TooManyOpenCallbacksError TooManyWatchersError
+UnauthenticatedError UnavailableError WatchPositionLostError WatcherTooSlowError Worker
 """
 """The exports that are not generated."""
 

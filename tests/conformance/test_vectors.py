@@ -1,13 +1,14 @@
 """The vectors that every language reads: headers, queries, forms and error details, here for Python."""
 
 import base64
+import dataclasses
 import json
 
 import grpc
 import pytest
 from support.tree import ROOT
 
-from callback import Headers, IncomingCall, Query
+from callback import Headers, IncomingCall, NotFormError, Query
 from callback._rpc_errors import from_rpc_error
 from callback_conform.refusals import status_of
 
@@ -47,6 +48,25 @@ def test_a_form(vector):
     form = form_of(base64.b64decode(vector["body_base64"]))
     assert listed(form.pairs) == vector["pairs"]
     assert form.as_json() == vector["json"]
+
+
+@vectors("multipart")
+def test_a_form_with_files(vector):
+    """Each character of `body`, `end` and the content of a file is a byte."""
+    body = (vector["body"] * vector.get("repeat", 1) + vector.get("end", "")).encode("latin-1")
+    headers = Headers([("content-type", each) for each in vector["content_types"]])
+    call = IncomingCall(activity="act", headers=headers, body=body)
+    if vector.get("refused"):
+        with pytest.raises(NotFormError):
+            call.form()
+        return
+    form = call.form()
+    if "count" in vector:
+        assert len(form.pairs) == vector["count"]
+        return
+    assert listed(form.pairs) == vector["pairs"]
+    files = [{**dataclasses.asdict(each), "content": each.content.decode("latin-1")} for each in form.files]
+    assert files == vector["files"]
 
 
 class Failure(grpc.RpcError):

@@ -27,6 +27,7 @@ from callback._errors import (
     UnauthenticatedError,
     UnavailableError,
 )
+from callback._forms import Form, FormFile, NotFormError
 from callback._multi_mapping import Headers, Pairs, PairsLike, Query
 from callback._reason_errors import *  # noqa: F403  # each class of errors for a reason is public
 from callback._reasons import ErrorReason
@@ -53,11 +54,14 @@ __all__ = [
     "DeadlineExceededError",
     "ErrorReason",
     "FieldViolation",
+    "Form",
+    "FormFile",
     "Handler",
     "Handlers",
     "Headers",
     "InvalidRequestError",
     "Listening",
+    "NotFormError",
     "NotFoundError",
     "NotJsonError",
     "NotificationHandler",

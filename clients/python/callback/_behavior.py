@@ -4,10 +4,10 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, Self
-from urllib.parse import parse_qsl
 
 from callback._enums import ActivityKind, ResponseType
-from callback._multi_mapping import Headers, PairsLike, Query
+from callback._forms import Form, read_form
+from callback._multi_mapping import Headers, PairsLike
 from callback._value import Value
 
 
@@ -20,6 +20,8 @@ class RequestBehavior(Value):
 
     __slots__ = ()
 
+    headers: Headers
+    """The header fields."""
     body: bytes
     """The body."""
     verification_profile: str
@@ -41,9 +43,16 @@ class RequestBehavior(Value):
         except (RecursionError, ValueError) as error:
             raise NotJsonError("the body is not JSON") from error
 
-    def form(self) -> Query:
-        """Parse the body as the fields of a form (`application/x-www-form-urlencoded`)."""
-        return Query(parse_qsl(self.body.decode("utf-8", "replace"), keep_blank_values=True))
+    def form(self) -> Form:
+        """Parse the body as a form: urlencoded, which it is without a Content-Type too, or multipart.
+
+        Files stay in memory; they, and fields, are as large as the edge lets a body be.
+
+        Raises:
+            NotFormError: The type is that of no form, or a multipart form is not whole, has more than 1,000 parts, or
+                one without a name. A handler that lets it pass rejects the call with a 400.
+        """
+        return read_form(self.headers, self.body)
 
 
 class ResponseBehavior(Value):

@@ -72,7 +72,7 @@ class Pairs(Mapping[str, str]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({list(self._pairs)!r})"
 
-    def _comparable(self) -> tuple[tuple[str, str], ...]:
+    def _comparable(self) -> tuple[object, ...]:
         return tuple((self._key(name), value) for name, value in self._pairs)
 
 

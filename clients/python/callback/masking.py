@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from urllib.parse import unquote_plus
 
 from callback import Call, Headers, Query, Response
+from callback._forms import urlencoded
 from callback._value import Value
 from callback.json_form import MASK as MASK
 
@@ -62,7 +63,7 @@ def masked(call: Call, state_query_parameter: str) -> Call:
         return bool(name) and (name == state_query_parameter or CREDENTIAL.search(name) is not None)
 
     is_form = call.headers.get("content-type", "").partition(";")[0].strip().lower() == _FORM
-    given = call.query.pairs + (call.form().pairs if is_form else ())
+    given = call.query.pairs + (tuple(urlencoded(call.body)) if is_form else ())
     states = [
         re.compile(_encoded(value), re.IGNORECASE)
         for name, value in given

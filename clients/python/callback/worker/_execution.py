@@ -9,6 +9,7 @@ from typing import Any
 from callback._behavior import NotJsonError
 from callback._converters import incoming_call_from_proto, notification_from_proto
 from callback._decisions import Handler, NotificationHandler, Reject, decision_to_proto
+from callback._forms import NotFormError
 from callback._values import Response
 from callback.connection._cancellation import is_being_cancelled
 from callback.connection._channel_options import MAX_MESSAGE_BYTES
@@ -127,7 +128,7 @@ async def _decision(
             answer = await _Stepped(handler(given), request)
     except Reject as rejection:
         return decision_to_proto(rejection)
-    except NotJsonError as error:
+    except (NotFormError, NotJsonError) as error:
         return decision_to_proto(Reject(Response(str(error), code=400)))
     if isinstance(answer, Reject):
         raise TypeError("a handler must raise a Reject, not return it")

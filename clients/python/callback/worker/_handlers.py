@@ -18,7 +18,7 @@ The result of a call is the same in both cases:
 1. A `Response` (or `Redirect`) accepts the call and overrides the case's response, attribute by attribute. None accepts
    the call and keeps the case's response. `Accept` does either, and can keep the case open.
 2. A raised `Reject` rejects the call: the caller sent incorrect data. Only the response of the `Reject` is used.
-   A `NotJsonError` of `call.json()` rejects the call, too, with the code 400.
+   A `NotJsonError` of `call.json()`, and a `NotFormError` of `call.form()`, reject the call, too, with the code 400.
 3. Any other exception, including `SystemExit`, fails the call. It is logged here with the id of the call; it is not
    sent to the server. `KeyboardInterrupt`, and a `SystemExit` in a task that a handler starts, end the program, as
    always in asyncio.
