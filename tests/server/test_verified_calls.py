@@ -550,6 +550,15 @@ async def test_a_secret_that_was_sent_as_it_is_reaches_neither_handler_nor_store
     assert sent not in "".join(await dump(up.store))
 
 
+async def test_a_secret_in_a_body_that_is_no_json_reaches_neither_handler_nor_store(up, tmp_path):
+    given = {"kind": "shared-secret", "pointer": "/passcode", "enforce": False}
+    up.profiles["it"] = profile_of(tmp_path, "hunter22", **given)
+    await up.services.call(await generate(up), body=b'{"passcode": "hunter22", ')
+    (asked,) = up.asked
+    assert (asked.verified, asked.request_body) == (False, b"")
+    assert "hunter22" not in "".join(await dump(up.store))
+
+
 async def test_a_form_that_a_provider_sends_again_gets_the_same_answer_and_runs_no_handler(up, tmp_path):
     """Check a command of Slack: the id in its form tells a retry, which is signed anew."""
     up.profiles["it"] = profile_of(tmp_path, "slack", kind="provider:slack")

@@ -134,7 +134,7 @@ def _require_one_text(request: Request, place: Place) -> None:
     """Refuse a body of which a parser may read another member than the one with the secret."""
     text = _text(request)
     spans = _spans(text, place)
-    if len(spans) != 1:
+    if spans is None or len(spans) != 1:
         raise VerificationError(f"{place} occurs more than once, or the JSON cannot be read")
     if text[spans[0][0]] != '"':
         raise VerificationError(f"{place} is not a text")
@@ -144,13 +144,14 @@ def _without_member(request: Request, place: Place) -> Request:
     """Return the request with an empty text in place of a member of its body, and the rest of the body as it was.
 
     Of a request that does not pass, each member at the place is replaced, whatever it is. A body that is no JSON, or
-    too large to be read, stays as it was.
+    too large to be read, becomes empty: the secret can be anywhere in it.
     """
-    if len(request.body) > request_fields.MAX_UNVERIFIED_BYTES:
-        return request
     text = _text(request)
+    spans = _spans(text, place) if len(request.body) <= request_fields.MAX_UNVERIFIED_BYTES else None
+    if spans is None:
+        return msgspec.structs.replace(request, body=b"", body_size=0)
     kept, after = [], 0
-    for start, end in _spans(text, place):
+    for start, end in spans:
         kept.append(text[after:start])
         after = end
     body = '""'.join([*kept, text[after:]]).encode("utf-8", "surrogateescape")
@@ -162,12 +163,12 @@ def _text(request: Request) -> str:
     return request.body.decode("utf-8", "surrogateescape")
 
 
-def _spans(text: str, place: Place) -> list[tuple[int, int]]:
-    """Return where the members at a place of the body are in its text; none if it is no JSON."""
+def _spans(text: str, place: Place) -> list[tuple[int, int]] | None:
+    """Return where the members at a place of the body are in its text, or None if it is no JSON."""
     try:
         return json_spans(text, place.name)
     except (ValueError, RecursionError):
-        return []
+        return None
 
 
 def _without_header(request: Request, name: str) -> Request:
