@@ -141,7 +141,7 @@ class _Methods:
         if field.kind == "map":
             return f'checks.texts("{name}", {name})'
         if field.is_repeated:
-            return f"[{self._one_argument(field, 'each')} for each in {name}]"
+            return f"[{self._one_argument(field, 'each')} for each in checks.several('{name}', {name})]"
         one = self._one_argument(field, name)
         takes_it = field.is_required or field.kind == "enum" or _has_zero(field)
         return one if takes_it else f"None if {name} is None else {one}"

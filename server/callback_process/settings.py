@@ -217,7 +217,9 @@ class ProcessSettings(BaseSettings):
         for name in sorted(os.environ):
             own = name.removeprefix(prefix)
             if name.startswith(prefix) and own not in known and not name.startswith(of_others):
-                for near in difflib.get_close_matches(own, known, n=1, cutoff=0.8):
+                # the table is a part of the name for some processes only
+                alike = own.removeprefix(f"{cls.table}_".upper())
+                for near in difflib.get_close_matches(alike, known, n=1, cutoff=0.8):
                     yield name, prefix + near
 
     def conflicts(self) -> Iterator[str]:

@@ -17,8 +17,9 @@ from support.tools import require
 from support.wait import DEADLINE_S
 
 from callback.v1 import callbacks_service_pb2 as messages
-from callback_cli.connection import TOKEN_VARIABLE, ServerCommand
+from callback_cli.connection import TOKEN_VARIABLE, ServerCommand, misspelt_variables
 from callback_cli.main import COMMANDS, cli
+from callback_console.settings import ConsoleSettings
 from callback_edge.settings import EdgeSettings
 from callback_server.access.principals import read_principals
 from callback_server.access.roles import Role
@@ -320,3 +321,18 @@ async def test_a_principal_that_is_unknown_or_lacks_the_role_gets_advice(guarded
     ran = await guarded("edge-1", *GENERATE[:-1])
     assert ran.code == 1
     assert "(ROLE_MISSING, role owner)" in ran.errors
+
+
+async def test_an_environment_variable_that_is_nearly_one_of_the_connection_prints_a_warning(server, callback):
+    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
+    text = "the environment variable CALLBACK_TOKENFILE has no effect. Is it CALLBACK_TOKEN_FILE?"
+    for asked, said in ([], f"Warning: {text}\n"), (["--json"], json.dumps({"warning": text}) + "\n"):
+        ran = await callback("get", CASE, *asked, CALLBACK_TOKENFILE="a", CALLBACK_SERVICE_HOST="10.0.0.1")
+        assert (ran.code, ran.errors) == (0, said)
+
+
+def test_no_variable_of_a_setting_is_nearly_one_of_the_connection(monkeypatch):
+    for settings in (ServerSettings, EdgeSettings, ConsoleSettings):
+        for field in settings.model_fields:
+            monkeypatch.setenv(settings.variable(field), "1")
+    assert not list(misspelt_variables())

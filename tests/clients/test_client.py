@@ -117,6 +117,11 @@ async def test_generate_leaves_unset_what_is_not_given(server, client):
             lambda it: it.generate_callback_url("a", Response(), labels={5: "a"}),
             "name in labels must be text, not int",
         ),
+        (lambda it: it.list_callbacks_page(labels="order=5"), "labels must be a dictionary of texts, not str"),
+        (
+            lambda it: it.generate_callback_url("a", Response(), remind_after=timedelta(days=1)),
+            "remind_after must be a list, not timedelta",
+        ),
         (lambda it: it.set_response(CASE, "hi"), "response must be a Response, not str"),
         (lambda it: it.set_response(5, Response()), "case_id must be text, not int"),
         (lambda it: it.get_callback(5), "case_id must be text, not int"),

@@ -120,6 +120,28 @@ async def test_an_asyncio_client_belongs_to_one_event_loop():
             await asyncio.to_thread(lambda: asyncio.run(client.get_callback(CASE)))
 
 
+HANDLERS = callback.Handlers()
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: callback.CallbackClient(tls=True), "tls must be a Tls, such as Tls"),
+        (lambda: callback.CallbackClient(tls=callback.ServerTls("a", "b")), "tls must be a Tls, .* not ServerTls"),
+        (lambda: callback.Worker("127.0.0.1:50051", HANDLERS), "handlers must be Handlers, not str"),
+        (lambda: callback.Worker(HANDLERS, tls=True), "tls must be a Tls, such as Tls"),
+        (lambda: callback.Worker(HANDLERS, max_calls="5"), "max_calls must be a number, not str"),
+        (lambda: callback.Worker(HANDLERS, grace=timedelta(1)), "grace must be a number of seconds, not timedelta"),
+        (lambda: HANDLERS.run("127.0.0.1:0", tls=callback.Tls()), "tls must be a ServerTls, not Tls"),
+        (lambda: HANDLERS.run("127.0.0.1:0", grace="5"), "grace must be a number of seconds, not str"),
+        (lambda: HANDLERS.add_to(None, max_threads=None), "max_threads must be a number, not NoneType"),
+    ],
+)
+def test_a_client_worker_or_handler_server_with_an_argument_of_the_wrong_type_is_refused_by_its_name(make, says):
+    with pytest.raises(TypeError, match=says):
+        make()
+
+
 @pytest.mark.parametrize("timeout", [timedelta(seconds=5), "5", True, None])
 def test_a_timeout_that_is_no_number_of_seconds_is_refused_by_its_type(timeout):
     wrong = f"the timeout must be a number of seconds, not {type(timeout).__name__}"

@@ -78,6 +78,12 @@ async def test_a_stranger_is_refused_before_a_body_is_read(world, path, fields, 
     assert await exchanged(world, head(world, path, *fields)) == refused
 
 
+async def test_a_request_of_the_api_at_another_path_is_told_where_the_api_is(world):
+    async with world.visitor() as http:
+        reply = await http.post("/v1/CallbacksService/GetCallback", json={})
+    assert (reply.status_code, "its API is at /callback.v1.SERVICE/RPC" in reply.text) == (415, True)
+
+
 async def test_a_stranger_s_form_of_unknown_size_is_read_up_to_the_limit(world):
     chunk = b"1000\r\n" + b"a" * 0x1000 + b"\r\n"
     content = head(world, "/sign-in", FORM, "Transfer-Encoding: chunked") + chunk * 5

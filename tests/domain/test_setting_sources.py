@@ -71,10 +71,14 @@ def test_the_file_is_the_one_that_the_environment_names_unless_an_option_does(wr
 
 
 def test_a_variable_that_has_nearly_the_name_of_a_setting_is_found(monkeypatch):
-    for name in ("CALLBACK_GRPC_BNID", "CALLBACK_EDGE_GRPC_BIND", "CALLBACK_PORT_8080_TCP", "CALLBACK_SERVICE_HOST"):
+    right = ("CALLBACK_EDGE_GRPC_BIND", "CALLBACK_PORT_8080_TCP", "CALLBACK_SERVICE_HOST", "CALLBACK_SERVER_PORT")
+    for name in ("CALLBACK_GRPC_BNID", "CALLBACK_SERVER_GRACE_S", *right):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("CALLBACK_LOG_LEVEL", "DEBUG")
-    assert list(Settings.misspelt_variables()) == [("CALLBACK_GRPC_BNID", "CALLBACK_GRPC_BIND")]
+    assert list(Settings.misspelt_variables()) == [
+        ("CALLBACK_GRPC_BNID", "CALLBACK_GRPC_BIND"),
+        ("CALLBACK_SERVER_GRACE_S", "CALLBACK_GRACE_S"),
+    ]
 
 
 def test_one_file_serves_all_processes_and_each_reads_its_own_and_the_shared_tables(write):

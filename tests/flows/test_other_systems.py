@@ -91,6 +91,30 @@ async def test_a_tool_of_an_mcp_server_waits_for_the_person_that_it_sends_to_the
     assert [(each.mode, each.message) for each in asked] == [("url", f"Decide about a dinner ({choice}).")]
 
 
+@needs("mcp")
+async def test_a_tool_of_an_mcp_server_asks_anew_for_each_request_of_each_user(program):
+    from mcp import Client
+    from mcp_types import ElicitResult
+
+    module, asked = program("approval_server.py"), []
+
+    def decides(choice):
+        async def elicit(_context, params):
+            asked.append(params.url)
+            await decide(params.url, choice)
+            return ElicitResult(action="accept")
+
+        return elicit
+
+    answers = []
+    async with module.client:
+        for choice in ("yes", "no", "yes"):
+            async with Client(module.server, elicitation_callback=decides(choice)) as client:
+                answers.append((await client.call_tool("approve", {"expense": "a taxi"})).content[0].text)
+    assert answers == ["a taxi: approved", "a taxi: declined", "a taxi: approved"]
+    assert len(set(asked)) == 3
+
+
 # ---- Temporal ----
 
 

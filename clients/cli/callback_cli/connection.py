@@ -1,5 +1,6 @@
 """Connection of a command to a server: its options, its client, and the end of the command after an error."""
 
+import difflib
 import functools
 import logging
 import math
@@ -25,6 +26,9 @@ TOKEN_VARIABLE = "CALLBACK_TOKEN"  # noqa: S105  # the name of a variable
 
 _LONGEST_RETRY_S = 365 * 86_400.0
 """A time that no command runs for, in seconds."""
+
+_ALIKE = 0.85
+"""How much a variable is like another one if it is that one with a mistake, of 1. Those of servers are less alike."""
 
 _Result = TypeVar("_Result")
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -133,8 +137,11 @@ class Connection:
             click.echo(f"Error: {error}", err=True)
             raise click.exceptions.Exit(click.UsageError.exit_code) from error
 
-    def warn_of_plain_text(self) -> None:
-        """Print a warning if the token is sent without TLS."""
+    def warn(self) -> None:
+        """Print a warning if the token is sent without TLS, and for each misspelt environment variable."""
+        for variable, near in misspelt_variables():
+            warning = f"the environment variable {variable} has no effect. Is it {near}?"
+            click.echo(errors.warning(warning, as_json=self.as_json), err=True)
         if self.tls is None and (self.token or self.token_file) and not is_local(self.target):
             warning = errors.warning(
                 f"the token is sent to {self.target} in plain text. Use --tls.", as_json=self.as_json
@@ -191,9 +198,25 @@ class _ConnectionOption(click.Option):
     """An option of the connection, which an environment variable can set too."""
 
 
+_VARIABLES = [TOKEN_VARIABLE]
+"""The environment variables of the connection."""
+
+
 def _connection(name: str, **settings: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
     variable = f"CALLBACK_{name.removeprefix('--').replace('-', '_').upper()}"
+    if variable not in _VARIABLES:
+        _VARIABLES.append(variable)
     return click.option(name, cls=_ConnectionOption, envvar=variable, show_envvar=True, **settings)
+
+
+def misspelt_variables() -> Iterator[tuple[str, str]]:
+    """Yield each environment variable that has nearly the name of one of the connection, with that one."""
+    names = {each.removeprefix("CALLBACK_"): each for each in _VARIABLES}
+    for name in sorted(os.environ):
+        own = name.removeprefix("CALLBACK_")
+        if own != name and own not in names:
+            for near in difflib.get_close_matches(own, names, n=1, cutoff=_ALIKE):
+                yield name, names[near]
 
 
 def connection_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -246,7 +269,7 @@ def with_connection(command: Callable[..., None]) -> Callable[..., None]:
         connection = replace(connection, as_json=as_json, query=query, show_secrets=show_secrets)
         if timeout := arguments.get("timeout"):
             connection = replace(connection, ends_at=time.monotonic() + timeout.total_seconds())
-        connection.warn_of_plain_text()
+        connection.warn()
         for given in (arguments, arguments.get("values", {})):
             for name, full_id in (("case_id", search.full_case_id), ("call_id", search.full_call_id)):
                 if search.is_prefix(beginning := given.get(name) or ""):

@@ -107,7 +107,7 @@ def prove(
     if name == "own-system":
         if not namespace:
             raise click.UsageError("own-system needs --namespace.")
-        connection.warn_of_plain_text()
+        connection.warn()
         own = OwnSystem(
             client=connection.async_client,
             worker=lambda handlers: connection.worker(handlers, max_calls=100),

@@ -59,7 +59,7 @@ _TEXTS: Final = {
     408: "the request did not arrive in time",
     411: "the console takes a body only from its forms",
     413: "the form is too large",
-    415: "the console takes forms as application/x-www-form-urlencoded",
+    415: "the console takes forms as application/x-www-form-urlencoded; its API is at /callback.v1.SERVICE/RPC",
     429: "too many requests at once: try again",
     431: "the head of the request is too large",
     501: "the console does not know this transfer coding",

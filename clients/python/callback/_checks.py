@@ -3,7 +3,7 @@
 gRPC's own errors name neither the parameter nor what is expected.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -40,6 +40,11 @@ def number(name: str, value: int) -> int:
     return instance(name, value, int, "a number")
 
 
+def seconds(name: str, value: float) -> float:
+    """Return a number of seconds."""
+    return value if isinstance(value, float) else instance(name, value, int, "a number of seconds")
+
+
 def body(name: str, value: bytes | str) -> bytes:
     """Return a body as bytes. Text is encoded as UTF-8."""
     return value.encode() if isinstance(value, str) else instance(name, value, bytes, "bytes or text")
@@ -73,6 +78,11 @@ def duration(name: str, value: timedelta) -> timedelta:
 
 def texts(name: str, value: Mapping[str, str] | None) -> dict[str, str]:
     """Return texts by name, such as labels. None is empty."""
-    return {
-        text(f"each name in {name}", each): text(f"{name}[{each!r}]", given) for each, given in (value or {}).items()
-    }
+    shown = "a dictionary of texts"
+    given = instance(name, {} if value is None else value, Mapping, shown)  # type: ignore[type-abstract]  # for isinstance
+    return {text(f"each name in {name}", each): text(f"{name}[{each!r}]", one) for each, one in given.items()}
+
+
+def several(name: str, value: Iterable[_Type]) -> Iterable[_Type]:
+    """Return values, of which each is checked by itself."""
+    return instance(name, value, Iterable, "a list")  # type: ignore[type-abstract]  # for isinstance

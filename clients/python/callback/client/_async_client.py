@@ -54,6 +54,7 @@ class AsyncCallbackClient(AsyncMethods):
             programs.
 
     Raises:
+        TypeError: `tls` or `timeout` has the wrong type.
         ValueError: The target is not valid or has no port, the timeout is not a positive, finite number, `token` and
             `token_file` are both given, the token is malformed, or a file of `tls` has no usable content. A method
             raises it if a token function returns a malformed token.

@@ -208,8 +208,11 @@ class AsyncMethods(AsyncTransport):
             if repeat_window is None
             else to_duration(checks.duration("repeat_window", repeat_window)),
             no_repeat=no_repeat,
-            remind_after=[to_duration(checks.duration("remind_after", each)) for each in remind_after],
-            notify=[CALL_REASON.argument("notify", each) for each in notify],
+            remind_after=[
+                to_duration(checks.duration("remind_after", each))
+                for each in checks.several("remind_after", remind_after)
+            ],
+            notify=[CALL_REASON.argument("notify", each) for each in checks.several("notify", notify)],
         )
         return await self._generate(request, traceparent, timeout)
 

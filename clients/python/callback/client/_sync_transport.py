@@ -58,11 +58,11 @@ class Transport:
         timeout: float = DEFAULT_TIMEOUT_S,
         retry: bool = True,
     ) -> None:
+        self._tls = None if tls is None else TlsFiles(tls)
         check_target(target, needs_name=tls is not None and tls.server_name is None)
         self._target = target
         self._addresses = Addresses(target)
         self._options = CHANNEL_OPTIONS if has_several(target) else _SPREAD_OPTIONS
-        self._tls = None if tls is None else TlsFiles(tls)
         self._metadata = token_metadata(token, token_file)
         self._timeout = finite_timeout(timeout)
         self._retry = retry

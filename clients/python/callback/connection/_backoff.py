@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
+from callback import _checks as checks
 from callback._errors import CallbackError, DeadlineExceededError, UnavailableError
 from callback._reason_errors import WatcherTooSlowError
 
@@ -62,9 +63,7 @@ def finite_timeout(timeout: float) -> float:
 
 
 def _positive(timeout: float) -> float:
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-        raise TypeError(f"the timeout must be a number of seconds, not {type(timeout).__name__}")
-    if not timeout > 0:
+    if not checks.seconds("the timeout", timeout) > 0:
         raise ValueError(f"the timeout must be a positive number of seconds, not {timeout!r}")
     return timeout
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import grpc
 
+from callback import _checks as checks
 from callback_shared.addresses import Addresses
 from callback_shared.certificate_expiry import expiry_of
 
@@ -132,9 +133,10 @@ class _PemFiles:
 
 
 class TlsFiles(_PemFiles):
-    """The PEM files of a client. Raises the same errors."""
+    """The PEM files of a client. Raises the same errors, and a TypeError if `tls` is no `Tls`."""
 
     def __init__(self, tls: Tls) -> None:
+        checks.instance("tls", tls, Tls, "a Tls, such as Tls(ca_file=…)")
         super().__init__(tls.ca_file, tls.cert_file, tls.key_file)
         self._server_name = tls.server_name
 

@@ -49,6 +49,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
+from callback import _checks as checks
 from callback._decisions import Handler, HandlerDecorator, NotificationHandler, NotificationHandlerDecorator
 from callback.connection._channel_options import SERVER_OPTIONS
 from callback.connection._tls import ServerTls, server_credentials
@@ -200,6 +201,7 @@ class Handlers:
 
         Raises:
             OSError: The server cannot listen on the address, or a file of `tls` cannot be read.
+            TypeError: `tls`, `grace` or `max_threads` has the wrong type.
             ValueError: The address is malformed, `max_threads` is less than 1, or a file of `tls` has no usable
                 content.
         """
@@ -227,6 +229,9 @@ class Handlers:
 
         The arguments and errors are those of `serve`.
         """
+        if tls is not None:
+            checks.instance("tls", tls, ServerTls)
+        checks.seconds("grace", grace)
         server, threads = grpc.aio.server(options=SERVER_OPTIONS), HandlerThreads(max_threads)
         unregistered = cast("grpc.aio.Server", _GenericHandlersOnly(server))
         self._add_to(unregistered, None if tls is None else tls.client_names, threads)

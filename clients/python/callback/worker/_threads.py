@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from callback import _checks as checks
+
 _log = logging.getLogger("callback.handlers")
 
 
@@ -38,7 +40,7 @@ class HandlerThreads:
     """
 
     def __init__(self, size: int) -> None:
-        self._pool = ThreadPoolExecutor(size, thread_name_prefix="callback-handler")
+        self._pool = ThreadPoolExecutor(checks.number("max_threads", size), thread_name_prefix="callback-handler")
 
     async def run(self, function: PlainFunction, given: Any) -> Any:
         """Run a function of a call or notification in a thread, and return its answer once it has ended.

@@ -43,6 +43,7 @@ from os import PathLike
 
 import grpc
 
+from callback import _checks as checks
 from callback._decisions import Handler, NotificationHandler
 from callback._errors import CallbackError, InvalidRequestError, PermissionDeniedError, UnauthenticatedError
 from callback._rpc_errors import from_rpc_error
@@ -111,6 +112,7 @@ class Worker:
         name: The name of the worker in the server's log. Default: the host name and the process id.
 
     Raises:
+        TypeError: `handlers`, `tls`, `max_calls` or `grace` has the wrong type.
         ValueError: The target is not valid or has no port, `max_calls` is out of range, `token` and `token_file` are
             both given, the token is malformed, or a file of `tls` has no usable content.
         OSError: `token_file` or a file of `tls` cannot be read.
@@ -128,17 +130,17 @@ class Worker:
         grace: float = DEFAULT_GRACE_S,
         name: str = "",
     ) -> None:
-        if not 1 <= max_calls <= 1000:
+        self._handlers = checks.instance("handlers", handlers, Handlers, "Handlers")
+        self._tls = None if tls is None else TlsFiles(tls)
+        if not 1 <= checks.number("max_calls", max_calls) <= 1000:
             raise ValueError(f"max_calls must be 1 to 1,000, not {max_calls}")
         check_target(target, needs_name=tls is not None and tls.server_name is None)
-        self._handlers = handlers
         self._target = target
         self._addresses = Addresses(target)
-        self._tls = None if tls is None else TlsFiles(tls)
         self._metadata = token_metadata(token, token_file)
         warn_of_plain_text(target, tls, has_token=token is not None or token_file is not None)
         self._max_calls = max_calls
-        self._grace = grace
+        self._grace = checks.seconds("grace", grace)
         self._name = name or f"{socket.gethostname()}-{os.getpid()}"
         self._working: tuple[asyncio.Task[None], asyncio.Event] | None = None
         """Inside the block `working()`: its task, and the event of the first welcome."""
