@@ -13,7 +13,7 @@ WEB = "quart werkzeug jinja2 markupsafe"
 RPC = "google grpc grpc_health grpc_status callback.v1"
 VALUES = (
     "callback._behavior callback._checks callback._conversion callback._converters callback._decisions callback._enums"
-    " callback._errors callback._reason_errors callback._reasons callback._rpc_errors callback._values"
+    " callback._errors callback._forms callback._reason_errors callback._reasons callback._rpc_errors callback._values"
 )
 SHARED = "callback_shared.addresses callback_shared.fields callback_shared.targets callback_shared.version"
 CLIENT = f"google grpc {SHARED} callback.json_form callback.v1 {VALUES}"
@@ -27,10 +27,11 @@ def as_sets(rules):
 
 MAY_IMPORT = as_sets({
     "callback": f"google grpc grpc_health grpc_status {SHARED}",
+    "callback._forms": "callback python_multipart",
     "callback.client": f"{CLIENT} callback.connection",
     "callback.connection": (
-        "grpc callback._errors callback._reason_errors callback_shared.addresses callback_shared.certificate_expiry"
-        " callback_shared.targets"
+        "grpc callback._checks callback._errors callback._reason_errors callback_shared.addresses"
+        " callback_shared.certificate_expiry callback_shared.targets"
     ),
     "callback.worker": f"{CLIENT} grpc_health callback.connection",
     "callback.testing": "callback",
