@@ -22,6 +22,8 @@ _REWRITE_AT = "auto-aof-rewrite-percentage"
 class _Batch:
     """Stand-in for `Scripts` that collects script runs, and sends them in one pipeline."""
 
+    names_bodies = True  # as a server does once no other needs copies
+
     def __init__(self, client):
         self._pipeline = client.pipeline(transaction=False)
 
