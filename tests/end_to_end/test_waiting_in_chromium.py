@@ -32,9 +32,9 @@ async def system(tmp_path_factory):
 
 
 @contextlib.asynccontextmanager
-async def waiting(browser, url, *, scripts=True, posts=False):
+async def waiting(browser, url, *, scripts=True, posts=False, **options):
     """A page that has opened a URL, or posted a form to it, and shows that it waits."""
-    async with visitor(browser, java_script_enabled=scripts, locale="en") as page:
+    async with visitor(browser, java_script_enabled=scripts, locale="en", **options) as page:
         await open_in(page, url, posts=posts)
         assert await page.title() == HEADINGS["en"]
         yield page
@@ -252,7 +252,7 @@ async def test_a_call_that_nobody_answered_in_time_says_so(browser, system):
 
 async def test_a_download_after_the_wait_does_not_leave_the_page_waiting(browser, system):
     case = await system.client.generate_callback_url("form", Response())
-    async with waiting(browser, case.url) as page:
+    async with waiting(browser, case.url, reduced_motion="no-preference") as page:
         assert "do not pay again" in (await page.inner_text("main")).lower()
         assert await page.evaluate("document.getAnimations().length") == 1
         async with page.expect_download() as downloads:

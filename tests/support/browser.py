@@ -28,9 +28,10 @@ async def chromium():
 async def visitor(browser, **options):
     """A page of a visitor without history. The visitor leaves at the end, also of a failed test.
 
-    `options` are those of the browser's context, such as `java_script_enabled`.
+    `options` are those of the browser's context, such as `java_script_enabled`. By default nothing moves on the page,
+    because a browser without a graphics card draws each frame with the processor.
     """
-    context = await browser.new_context(**options)
+    context = await browser.new_context(**{"reduced_motion": "reduce"} | options)
     context.set_default_timeout(DEADLINE_S * 1000)
     try:
         yield await context.new_page()
