@@ -237,6 +237,24 @@ async def test_no_other_site_can_frame_the_button(browser, plane, edge, elsewher
         assert await page.frames[1].locator("button").count() == 0
 
 
+async def test_a_frame_of_another_site_shows_the_answer_of_a_call_that_takes_longer(browser, plane, edge, elsewhere):
+    """The page that waits would show there as a refused connection, although the call succeeds."""
+    shop, _ = elsewhere
+
+    async def script(request, _context):
+        if request.prefers_page:
+            return plain(call_id=REFERENCE, wait_path=f"/wait/{REFERENCE}/{'0' * 64}")
+        return plain(b"<title>Paid</title><p>Paid", headers=[("content-type", "text/html")])
+
+    plane.script = script
+    url = f"http://127.0.0.1:{edge.port}/cb/{new_state()}"
+    shop.pages["/checkout"] = f'<title>Checkout</title><iframe src="{url}"></iframe>'
+    async with visitor(browser) as page:
+        await page.goto(f"{shop.origin}/checkout")
+        assert await page.frame_locator("iframe").locator("p").inner_text() == "Paid"
+    assert len(plane.requests) == 1
+
+
 async def test_a_page_of_a_callback_cannot_register_a_service_worker(browser, plane, edge):
     """It would see the requests for all URLs below `/cb/`, of every owner."""
 
