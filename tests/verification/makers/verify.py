@@ -29,8 +29,7 @@ def anthropic(sent):
 
 def box(sent):
     webhook = import_module("boxsdk.object.webhook").Webhook
-    fixed = {"box-signature-version": "1", "box-signature-algorithm": "HmacSHA256"}
-    return webhook.validate_message(sent["body"].encode(), fixed | sent["headers"], sent["secret"])
+    return webhook.validate_message(sent["body"].encode(), sent["headers"], sent["secret"])
 
 
 def braintree(sent):
