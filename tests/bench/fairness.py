@@ -155,9 +155,12 @@ async def run(name, options, directory):
             lasts = options.seconds + RAMP_S + 1
             command = ["-m", "bench.kit.flood", port, ",".join(map(str, files)), each * len(files), lasts]
             if flood.deliveries:
-                command = ["-c", "import sys, time; time.sleep(float(sys.argv[1])); print('none')", lasts]
+                command = ["-c", "import sys, time; time.sleep(float(sys.argv[1]))", lasts]
                 await other.resume_activity(flood.activity)
             (median_s, p99_s, statuses), share, said = await beside([*map(str, command)], port, asked, options.seconds)
+            if flood.deliveries:
+                ended = await ours.metric("callback_deliveries_total", activity=flood.activity)
+                said = f"{ended:.0f} deliveries"
             await asyncio.sleep(7)  # the last calls of the slow handler
             left = await ours.metric("callback_calls_in_flight")
             if flood.deliveries:
