@@ -1,10 +1,12 @@
 """Sentinels, which watch a primary and its replica."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 import redis
 
+from callback_launcher.child import running
 from callback_launcher.launcher import Launcher
 from callback_launcher.store import CommandProcess, Store
 from callback_launcher.wait import wait_until
@@ -74,26 +76,54 @@ class Sentinel(CommandProcess):
         return len(replicas) == 1 and len(others) == SENTINELS - 1
 
 
-async def settled(sentinels: Sequence[Sentinel], primary: Store, replica: Store) -> tuple[Store, Store]:
-    """Wait until all Sentinels know everything and name a primary that the other store follows. Return the two.
+class Watched:
+    """A primary, its replica, and the Sentinels that watch them. The stores take over from each other."""
 
-    Raises:
-        LaunchError: That takes too long.
-    """
-    named, other = primary, replica
+    def __init__(self, primary: Store, replica: Store, sentinels: Sequence[Sentinel]) -> None:
+        """Create a group of processes that do not run yet."""
+        self.stores = primary, replica
+        self.sentinels = sentinels
+        self.hosts = ",".join(str(sentinel.address) for sentinel in sentinels)
+        """The addresses of the Sentinels, as in a `store_url`."""
 
-    async def is_settled() -> bool:
-        nonlocal named, other
-        if await sentinels[0].primary() != str(named.address):
-            named, other = other, named
-        try:
-            role = await other.execute("ROLE")
-        except redis.RedisError:  # it starts
-            return False
-        follows = role[0] == "slave" and role[2] == named.address.port and role[3] == "connected"
-        return follows and all(
-            [await each.primary() == str(named.address) and await each.knows_all() for each in sentinels]
-        )
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run all in the body, once the replica has the data and the Sentinels know everything.
 
-    await wait_until(is_settled, f"no store becomes a replica of the other again; see the log {sentinels[0].log}")
-    return named, other
+        Raises:
+            LaunchError: They do not start, or do not find each other in time.
+        """
+        primary, replica = self.stores
+        async with running(primary, replica):
+            await replica.follow(str(primary.address))
+            async with running(*self.sentinels):
+                await self.settled()
+                yield
+
+    async def agrees_on(self, store: Store) -> bool:
+        """Return whether all Sentinels name a store as the primary."""
+        return {await each.primary() for each in self.sentinels} == {str(store.address)}
+
+    async def settled(self) -> tuple[Store, Store]:
+        """Wait until all Sentinels know everything and name a primary that the other store follows. Return the two.
+
+        Raises:
+            LaunchError: That takes too long.
+        """
+        primary, replica = self.stores
+
+        async def is_settled() -> bool:
+            nonlocal primary, replica
+            if await self.sentinels[0].primary() != str(primary.address):
+                primary, replica = replica, primary
+            try:
+                role = await replica.execute("ROLE")
+            except redis.RedisError:  # it starts
+                return False
+            follows = role[0] == "slave" and role[2] == primary.address.port and role[3] == "connected"
+            knows = [await each.knows_all() for each in self.sentinels]
+            return follows and all(knows) and await self.agrees_on(primary)
+
+        problem = f"no store becomes a replica of the other again; see the log {self.sentinels[0].log}"
+        await wait_until(is_settled, problem)
+        return primary, replica

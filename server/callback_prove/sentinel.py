@@ -11,12 +11,11 @@ import contextlib
 import random
 import signal
 import time
-from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
-from callback_launcher.child import running
 from callback_launcher.launcher import Launcher
-from callback_launcher.sentinel import SENTINELS, SERVICE, Sentinel, settled
+from callback_launcher.sentinel import SENTINELS, SERVICE, Sentinel, Watched
 from callback_launcher.store import REPLICATION, Store
 from callback_launcher.wait import wait_until
 from callback_prove.failover import LONGEST_S
@@ -38,20 +37,17 @@ async def prove(settings: Settings, history: History) -> None:
     launcher = Launcher(settings.directory, settings.durability)
     primary, replica = (Store(launcher, f"store-{n}", *REPLICATION) for n in (1, 2))
     sentinels = [Sentinel(launcher, f"sentinel-{n}", primary.address) for n in range(1, SENTINELS + 1)]
+    watched = Watched(primary, replica, sentinels)
     async with contextlib.AsyncExitStack() as stack:
         address = await stack.enter_async_context(Tunnel(str(primary.address)))
-        await stack.enter_async_context(running(primary, replica))
-        await replica.follow(str(primary.address))
-        await stack.enter_async_context(running(*sentinels))
-        await settled(sentinels, primary, replica)
-        hosts = ",".join(str(sentinel.address) for sentinel in sentinels)
-        urls = f"redis+sentinel://{hosts}/{SERVICE}", f"redis://{address.address}"
+        await stack.enter_async_context(watched.running())
+        urls = f"redis+sentinel://{watched.hosts}/{SERVICE}", f"redis://{address.address}"
         system = System(launcher, *urls, size=settings.size)
         workload = await stack.enter_async_context(under_load(system, history, settings))
         plan = list[str]()
         for cycle in range(settings.cycles):
             await wait_for_successes(workload, settings.min_successes)
-            primary, replica = await settled(sentinels, primary, replica)
+            primary, replica = await watched.settled()
             address.lead_to(str(primary.address))
             plan = plan or choices.sample(FAULTS, len(FAULTS))
             fault = plan.pop()
@@ -60,7 +56,8 @@ async def prove(settings: Settings, history: History) -> None:
                 primary.kill()
             else:
                 primary.signal(signal.SIGSTOP)
-            await _wait_until_named(sentinels, replica)
+            problem = f"the Sentinels do not make {replica.name} the primary; see the log {sentinels[0].log}"
+            await wait_until(partial(watched.agrees_on, replica), problem)
             await asyncio.sleep(choices.uniform(0, LONGEST_S))
             address.lead_to(str(replica.address))
             history.add(Injected(at=time.time(), fault="return", process=primary.name))
@@ -72,15 +69,6 @@ async def prove(settings: Settings, history: History) -> None:
             await asyncio.sleep(choices.uniform(0, LONGEST_S))
             address.lead_to(str(replica.address))
             say(f"failover {cycle + 1} of {settings.cycles}: {fault} of {primary.name}")
-            primary, replica = await settled(sentinels, replica, primary)
+            primary, replica = await watched.settled()
             address.lead_to(str(primary.address))
         await wait_for_successes(workload, settings.min_successes)
-
-
-async def _wait_until_named(sentinels: Sequence[Sentinel], primary: Store) -> None:
-    """Wait until all Sentinels name a primary. Raises LaunchError if that takes too long."""
-
-    async def is_named() -> bool:
-        return {await sentinel.primary() for sentinel in sentinels} == {str(primary.address)}
-
-    await wait_until(is_named, f"the Sentinels do not make {primary.name} the primary; see the log {sentinels[0].log}")

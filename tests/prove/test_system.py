@@ -7,7 +7,7 @@ import pytest
 from support.wait import wait_until
 
 from callback_launcher.launcher import Launcher
-from callback_launcher.sentinel import settled
+from callback_launcher.sentinel import Watched
 from callback_process.addresses import Address
 from callback_prove.system import Handler
 
@@ -53,6 +53,7 @@ class Store:
 class Sentinel:
     """A Sentinel that knows everything and names a primary."""
 
+    address = Address("127.0.0.1", 3)
     log = "its log"
 
     def __init__(self, *named):
@@ -71,4 +72,4 @@ async def test_the_proof_continues_with_the_primary_that_the_sentinels_name(is_r
     primary, replica = (second, first) if is_replaced else (first, second)
     replica.role = ["slave", "127.0.0.1", primary.address.port, "connected", 0]
     sentinels = [Sentinel(primary), Sentinel(first, second, primary)]  # one has not heard of the change at first
-    assert await settled(sentinels, first, second) == (primary, replica)
+    assert await Watched(first, second, sentinels).settled() == (primary, replica)

@@ -13,7 +13,7 @@ import grpc
 import pytest
 from soak.counts import SOAK, count
 from support.calls import Called
-from support.cluster import running_cluster
+from support.cluster import running_cluster, slot_of
 from support.services import refusal, running_services
 from support.wait import wait_until
 
@@ -154,17 +154,17 @@ async def test_a_partition_is_unavailable_while_its_keys_move_and_as_it_was_afte
         consumed, fresh = (
             [made for made in cases if partition_of_made(made) == partition] for cases in (load.consumed, load.open)
         )
-        await cluster.begin(partition)
+        await cluster.source.begin_to_move(slot_of(partition), cluster.target)
         stored = await cluster.keys_of(partition)
         for half in (stored[::2], stored[1::2]):
-            await cluster.move(half)
+            await cluster.source.move_keys(half, cluster.target)
             load.codes.clear()
             await asyncio.gather(*(load.call(made) for made in consumed + fresh))
             assert load.codes == {grpc.StatusCode.UNAVAILABLE: len(consumed + fresh)}
         listed = services.callbacks.ListCallbacks(rpc.ListCallbacksRequest())
         assert (await refusal(listed)).code is grpc.StatusCode.UNAVAILABLE
         assert sorted(await cluster.keys_of(partition)) == []
-        await cluster.end(partition)
+        await cluster.source.give_slot(slot_of(partition), cluster.target)
         await asyncio.gather(*(load.call(made) for made in consumed + fresh))
         assert max(handler.handled.values()) == 1
         assert {made.callback_case_id for made in consumed + fresh} <= handler.handled.keys()

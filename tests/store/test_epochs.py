@@ -9,7 +9,7 @@ import pytest
 import redis.asyncio
 import structlog
 from support.cases import Cases
-from support.cluster import STAYING, running_cluster
+from support.cluster import STAYING, running_cluster, slot_of
 from support.replicas import running_stores
 from support.store import KINDS
 from support.wait import wait_until
@@ -456,12 +456,12 @@ async def test_a_partition_whose_slot_moves_to_another_node_and_back_continues(t
     ):
         server = Server(client)
         await server.new(2)
-        await cluster.begin(PARTITION)
-        await cluster.move((await cluster.keys_of(PARTITION))[:2])
+        await cluster.source.begin_to_move(slot_of(PARTITION), cluster.target)
+        await cluster.source.move_keys((await cluster.keys_of(PARTITION))[:2], cluster.target)
         with pytest.raises(StoreError):
             await server.new()
-        await cluster.move(await cluster.keys_of(PARTITION))
-        await cluster.end(PARTITION)
+        await cluster.source.move_keys(await cluster.keys_of(PARTITION), cluster.target)
+        await cluster.source.give_slot(slot_of(PARTITION), cluster.target)
         await server.new()
         assert (server.number, server.steps, server.losses, server.epochs.problem) == (2, 3, [], "")
 

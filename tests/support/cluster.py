@@ -30,21 +30,9 @@ class Cluster:
         self._moving = moving
         self.url = f"redis+cluster://{source.address}"
 
-    async def begin(self, partition):
-        """Begin to move the slot of a partition in the classic way."""
-        await self.source.begin_to_move(slot_of(partition), self.target)
-
     async def keys_of(self, partition):
         """Return the keys of a partition that the source has."""
         return await self.source.execute("CLUSTER", "GETKEYSINSLOT", slot_of(partition), 100_000)
-
-    async def move(self, moved):
-        """Move these keys to the target."""
-        await self.source.move_keys(moved, self.target)
-
-    async def end(self, partition):
-        """Give the slot to the target."""
-        await self.source.give_slot(slot_of(partition), self.target)
 
     async def reshard(self):
         """Move these slots with the tool of Redis, which uses the classic way. Return its exit code."""

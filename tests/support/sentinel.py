@@ -5,29 +5,21 @@ import contextlib
 import trustme
 from support.store import Launcher, program
 
-from callback_launcher.child import running
-from callback_launcher.sentinel import SENTINELS, SERVICE, Sentinel, settled
+from callback_launcher.sentinel import SENTINELS, SERVICE, Sentinel, Watched
 from callback_launcher.store import REPLICATION, Store
 
 SLOW_MS = 60_000
 """Time until a Sentinel misses a primary, in milliseconds: a busy machine can pause a store for a second."""
 
 
-class Trio:
+class Trio(Watched):
     """Two stores and their Sentinels. `url` is what a server gets, but for the password of the Sentinels."""
 
-    def __init__(self, stores, sentinels, password="", authority=None):
-        self.stores = stores
-        self.sentinels = sentinels
+    def __init__(self, *processes, password, authority):
+        super().__init__(*processes)
         user = f":{password}@" if password else ""
-        hosts = ",".join(str(each.address) for each in sentinels)
-        self.url = f"redis+sentinel://{user}{hosts}/{SERVICE}"
-        if authority is not None:
-            self.url = f"rediss+sentinel://{user}{hosts}/{SERVICE}?ssl_ca_certs={authority}"
-
-    async def agrees_on(self, store):
-        """Return whether all Sentinels name a store."""
-        return {await each.primary() for each in self.sentinels} == {str(store.address)}
+        scheme, query = ("redis", "") if authority is None else ("rediss", f"?ssl_ca_certs={authority}")
+        self.url = f"{scheme}+sentinel://{user}{self.hosts}/{SERVICE}{query}"
 
     async def notice_soon(self):
         """Let the Sentinels notice from now on within a second that the primary is gone."""
@@ -71,8 +63,6 @@ async def running_trio(directory, kind, *, password="", sentinel_password="", ha
         make(Sentinel, f"sentinel-{n}", primary.address, secret=sentinel_password, down_after_ms=SLOW_MS, lines=lines)
         for n in range(SENTINELS)
     ]
-    async with running(primary, replica):
-        await replica.follow(str(primary.address))
-        async with running(*sentinels):
-            await settled(sentinels, primary, replica)
-            yield Trio((primary, replica), sentinels, password, authority)
+    trio = Trio(primary, replica, sentinels, password=password, authority=authority)
+    async with trio.running():
+        yield trio
