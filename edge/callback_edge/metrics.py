@@ -10,8 +10,7 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 
 from callback_edge import problems
-
-_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+from callback_process.durations import SECONDS
 
 _REQUESTS: Final = Counter(
     "callback_edge_requests",
@@ -30,17 +29,17 @@ _ERRORS: Final = Counter(
 REQUEST_SECONDS: Final = Histogram(
     "callback_edge_request_seconds",
     "Duration of requests, from the complete head to the end of the answer",
-    buckets=_SECONDS,
+    buckets=SECONDS,
 )
 LOOK_UP_SECONDS: Final = Histogram(
     "callback_edge_look_up_seconds",
     "Duration of look-ups: requests that are sent without their body, before it is read",
-    buckets=_SECONDS,
+    buckets=SECONDS,
 )
 INVOKE_SECONDS: Final = Histogram(
     "callback_edge_invoke_seconds",
     "Part of that duration that the server takes: from the sent call to its result",
-    buckets=_SECONDS,
+    buckets=SECONDS,
 )
 REQUESTS_IN_FLIGHT: Final = Gauge("callback_edge_requests_in_flight", "Requests that the edge handles now")
 CONNECTIONS: Final = Gauge("callback_edge_connections", "Open connections of callers and proxies")

@@ -12,11 +12,10 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from callback_process.durations import SECONDS
 from callback_server.domain.call import NOT_ASKED, CallFailure, CallStatus, DeliveryStatus
 from callback_server.domain.notification import CallReason
 
-SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
-"""The upper bounds of the buckets of durations, in seconds."""
 STAGES: Final = ("claim", "verify", "handler", "finish")
 """The stages of a call, in their order."""
 

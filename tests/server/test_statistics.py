@@ -12,10 +12,13 @@ from support.wait import wait_until
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import edge_service_pb2 as edge
 from callback.v1 import operations_service_pb2 as operations
+from callback_process.durations import SECONDS
 from callback_process.findings import Finding
 from callback_server import metrics
 from callback_server.calls import call_statistics
 from callback_server.calls.call_statistics import StatisticsRecorder, quantile
+from callback_server.calls.waiting import BROWSER_AFTER_MS
+from callback_server.domain.activity import DEFAULT_DEADLINE_MS
 from callback_server.operations import doctor
 from callback_server.operations.self_check import SelfCheck
 from callback_server.settings import ActivitySettings, ServerSettings
@@ -223,3 +226,10 @@ async def test_a_check_that_takes_longer_than_a_client_waits_is_there_for_the_ne
 )
 def test_a_quantile_lies_in_its_bucket_where_values_are_spread_evenly(buckets, share, expected):
     assert quantile(buckets, share) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("deadline_ms", [BROWSER_AFTER_MS, DEFAULT_DEADLINE_MS])
+def test_a_quantile_of_calls_that_ended_at_a_default_deadline_is_that_deadline(deadline_ms):
+    deadline_s = deadline_ms / 1000
+    bucket = min(bound for bound in SECONDS if bound >= deadline_s + 0.05)
+    assert quantile({bucket: 10}, 0.99) == pytest.approx(deadline_s, rel=0.05)

@@ -22,6 +22,7 @@ from typing import Final
 
 from prometheus_client import Metric
 
+from callback_process.durations import SECONDS
 from callback_process.logs import get_logger
 from callback_server import metrics
 from callback_server.domain.call import CallStatus
@@ -257,7 +258,7 @@ def quantile(buckets: Mapping[float, int], share: float) -> float:
     Values are taken to lie evenly in their bucket. Of the last bucket, which has no bound, the estimate is its start.
     """
     rank, seen = share * sum(buckets.values()), 0
-    bounds = (0.0, *metrics.SECONDS)
+    bounds = (0.0, *SECONDS)
     for bound in sorted(buckets):
         count = buckets[bound]
         if seen + count >= rank:
