@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -162,16 +162,29 @@ class Child:
 
 
 @contextlib.asynccontextmanager
-async def running(*children: Child) -> AsyncIterator[None]:
-    """Run children in the body, and kill them afterwards, in the reverse order.
+async def running(*children: Child, ends_gracefully: bool = False) -> AsyncIterator[None]:
+    """Start children at the same time, and run them in the body. Kill them afterwards.
+
+    Args:
+        children: The children.
+        ends_gracefully: Whether they are stopped after a body without an error, in place of killed.
 
     Raises:
-        LaunchError: One does not start.
+        LaunchError: One does not start or stop.
     """
     try:
-        for child in children:
-            await asyncio.to_thread(child.start)
+        await _at_once(child.start for child in children)
         yield
+        if ends_gracefully:
+            await _at_once(child.stop for child in children)
     finally:
-        for child in reversed(children):
+        for child in children:
             child.kill()
+
+
+async def _at_once(functions: Iterable[Callable[[], object]]) -> None:
+    """Call functions in threads, and wait until all have ended. Raise the error of the first that failed."""
+    ended = await asyncio.gather(*map(asyncio.to_thread, functions), return_exceptions=True)
+    for error in ended:
+        if isinstance(error, BaseException):
+            raise error

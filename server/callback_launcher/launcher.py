@@ -1,10 +1,11 @@
 """What the processes of a system have in common, and the system itself: servers and edges on a store."""
 
+import contextlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
-from callback_launcher.child import Child
+from callback_launcher.child import Child, running
 from callback_launcher.programs import serving, store_program
 from callback_process.addresses import Address
 from callback_process.listener import address_of, bound_socket
@@ -78,6 +79,16 @@ class System:
             launcher.serving("edge", f"edge-{n}", **edge, BIND=address, SERVER_TARGET=self.target)
             for n, address in enumerate(http, 1)
         ]
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run the servers, then the edges too, in the body. The edges are stopped first.
+
+        Raises:
+            LaunchError: A process does not start or stop.
+        """
+        async with running(*self.servers, ends_gracefully=True), running(*self.edges, ends_gracefully=True):
+            yield
 
 
 def target(addresses: Sequence[Address]) -> str:

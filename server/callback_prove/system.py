@@ -3,18 +3,17 @@
 All processes listen on loopback, on ports that stay theirs across restarts, and end with this process.
 """
 
-import asyncio
 import contextlib
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from callback_launcher import launcher as launching
-from callback_launcher.child import Child
+from callback_launcher.child import Child, running
 from callback_launcher.launcher import Launcher, target
 from callback_launcher.programs import python
 from callback_prove.history import Ran
@@ -121,26 +120,14 @@ class System(launching.System):
         """Run all processes in the body. Handlers end last, so that what they did is in their diaries.
 
         Raises:
-            LaunchError: A process does not start or stop.
+            LaunchError: A process does not start or stop, or has ended by itself.
         """
-        everything = [*self.servers, *self.edges, *self.handlers]
-        try:
-            await _at_once(process.start for process in (*self.servers, *self.handlers))
-            await _at_once(process.start for process in self.edges)
+        async with running(*self.handlers, ends_gracefully=True), super().running():
             yield
-            for process in everything:
+            for process in (*self.servers, *self.edges, *self.handlers):
                 process.require_running()
-            for processes in (self.edges, self.servers, self.handlers):
-                await _at_once(process.stop for process in processes)
-        finally:
-            for process in everything:
-                process.kill()
 
     def runs(self) -> Iterator[Ran]:
         """Yield all runs of the handlers. They must have ended."""
         for handler in self.handlers:
             yield from handler.runs()
-
-
-async def _at_once(functions: Iterable[Callable[[], object]]) -> None:
-    await asyncio.gather(*map(asyncio.to_thread, functions))

@@ -113,7 +113,7 @@ async def measure(options, directory):
                 CALLBACK_CONSOLE_BIND="127.0.0.1:0", CALLBACK_CONSOLE_ADMIN_BIND="127.0.0.1:0",
                 CALLBACK_CONSOLE_SERVER_TARGET=ours.grpc[0],
             )  # fmt: skip
-            await console.start()
+            await asyncio.to_thread(console.start)
             try:
                 (callback,) = (await ours.client.list_callbacks_page(page_size=1)).items
                 views = [

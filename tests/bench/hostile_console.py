@@ -207,7 +207,7 @@ async def measure(options, directory):
                 CALLBACK_CONSOLE_SERVER_TARGET=ours.grpc[0],
                 **({"CALLBACK_CONSOLE_TRUSTED_PROXIES": options.trusted_proxies} if options.trusted_proxies else {}),
             )  # fmt: skip
-            await console.start()
+            await asyncio.to_thread(console.start)
             try:
                 known = console.facts["console"], (ours.tokens["worker"], ours.tokens["service"], *ours.administrators)
                 attacks = Attacks(*known)

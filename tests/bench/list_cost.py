@@ -146,7 +146,7 @@ async def main(many):
                 system = System(directory, store)
                 system.server.interpreter = [sys.executable]
                 systems.append(system)
-                await system.server.start()
+                await asyncio.to_thread(system.server.start)
                 began = time.perf_counter()
                 await load(store, range(count), case, is_closed=lambda number: number % 5 == 0)
                 print(f"loaded {count:,} cases in {time.perf_counter() - began:.0f} s", flush=True)

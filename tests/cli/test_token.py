@@ -1,5 +1,6 @@
 """`callback token` prints a token once, stores its hash, and preserves the rest of the principals file."""
 
+import asyncio
 import hashlib
 import re
 import tomllib
@@ -177,7 +178,7 @@ async def test_a_running_server_accepts_a_new_token_and_refuses_a_removed_one(st
         CALLBACK_DRAIN_S="0",
         CALLBACK_PRINCIPALS_FILE=str(file),
     )
-    await process.start()
+    await asyncio.to_thread(process.start)
     try:
 
         async def code(name):

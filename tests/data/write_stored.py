@@ -116,7 +116,7 @@ class Release:
             CALLBACK_ADMIN_BIND="127.0.0.1:0", CALLBACK_STATE_KEY="k" * 32,
             CALLBACK_RECORDED_CALLS_PER_CASE=str(KEPT_CALLS),
         )  # fmt: skip
-        await self._server.start()
+        await asyncio.to_thread(self._server.start)
         async with grpc.aio.insecure_channel(self._bind) as channel:
             self.callbacks = callbacks_grpc.CallbacksServiceStub(channel)
             self.edge = EdgeCalls(channel)

@@ -285,7 +285,7 @@ async def odd_server(directory, store):
         CALLBACK_TLS_CERT_FILE=str(certificate), CALLBACK_TLS_KEY_FILE=str(key),
         CALLBACK_RETENTION_S=str(3650 * 86_400), CALLBACK_STATE_KEY="k" * 32, **more,
     )  # fmt: skip
-    await process.start()
+    await asyncio.to_thread(process.start)
     try:
         yield process
     finally:

@@ -1,5 +1,6 @@
 """The systemd units: systemd accepts them, and their permissions suffice for their process with little to spare."""
 
+import asyncio
 import re
 import subprocess
 import sys
@@ -90,7 +91,7 @@ async def test_a_unit_permits_everything_that_its_process_does(tmp_path):
     try:
         for name, process in processes.items():
             traced(process, tmp_path / name)
-            await process.start()
+            await asyncio.to_thread(process.start)
         async with AsyncCallbackClient(system.grpc) as client, httpx.AsyncClient() as http:
             case = await client.generate_callback_url("record", Response("thank you"))
             assert (await http.post(case.url, content=b"paid")).text == "thank you"

@@ -1,5 +1,6 @@
 """Findings of `callback doctor` on the machine of an edge, with a real server behind it."""
 
+import asyncio
 import hashlib
 
 import pytest
@@ -81,7 +82,7 @@ async def server(directory, store_of):
         CALLBACK_TLS_CERT_FILE=str(directory / "localhost.pem"),
         CALLBACK_TLS_KEY_FILE=str(directory / "localhost.key"),
     )
-    await process.start()
+    await asyncio.to_thread(process.start)
     yield f"localhost:{process.facts['grpc'].rpartition(':')[2]}"
     process.stop()
 

@@ -78,7 +78,7 @@ async def test_visitors_who_wait_get_the_answer_after_a_restart(browser, system,
             pages[case] = await visitors.enter_async_context(waiting(browser, case.url, scripts=scripts, posts=posts))
         process = getattr(system, restarted)
         await asyncio.to_thread(process.stop)
-        await process.start()
+        await asyncio.to_thread(process.start)
         for case, page in pages.items():
             await system.client.resolve_callback(case.case_id)
             await shows(page, "welcome", case.url)

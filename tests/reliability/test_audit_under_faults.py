@@ -128,7 +128,7 @@ async def test_the_audit_of_a_mixed_run_under_faults_verifies_and_has_each_chang
                 if number in deaths:
                     mortal.process.kill()
                     if number < max(deaths):
-                        await mortal.process.start()
+                        await asyncio.to_thread(mortal.process.start)
                 await life(number)
 
         await asyncio.gather(*(lives() for _ in range(AT_ONCE)))

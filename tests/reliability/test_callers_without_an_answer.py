@@ -101,7 +101,7 @@ async def test_the_caller_that_gets_a_503_because_its_server_stops_is_marked(tmp
             call = await call_of(system.client, case.case_id)
             system.server.stop()
             assert b"503" in await answer
-            await system.server.start()
+            await asyncio.to_thread(system.server.start)
             assert (await until_gone(system.client, call.call_id)).status is CallStatus.RUNNING
 
 
@@ -137,7 +137,7 @@ async def test_a_caller_that_got_its_answer_is_never_marked_whatever_happens_aft
         await asyncio.gather(*(call(case) for case in made))
         system.edge.kill()
         system.server.stop()
-        await system.server.start()
+        await asyncio.to_thread(system.server.start)
         for case in made:
             (call,) = await calls_of(system.client, case.case_id)
             assert not call.caller_gone

@@ -67,5 +67,5 @@ async def test_a_failover_that_loses_steps_says_how_many_and_the_old_primary_is_
                 address.lead_to(f"127.0.0.1:{second.port}")
                 await wait_until(is_ready, what="a server that is ready again")
                 made = await wait_until(generate, what="a primary that accepts steps")
-                await system.edge.until_ready()
+                await asyncio.to_thread(system.edge.require_healthy)
                 assert (await system.http.post(made.url)).status_code == 200

@@ -101,7 +101,7 @@ async def test_a_server_that_is_killed_at_any_step_of_a_notification_loses_none(
                         await client.zadd(due, {member: 1})
                 else:
                     system.server.kill()
-                await system.server.start()
+                await asyncio.to_thread(system.server.start)
 
                 async def delivered(reason=reason):
                     case = await system.client.get_callback(made.case_id)

@@ -1,5 +1,7 @@
 """Files of verification profiles, read by a running server."""
 
+import asyncio
+
 import httpx
 from support.store import free_port
 from support.system import Process
@@ -14,7 +16,8 @@ async def test_a_server_reloads_the_files(store_of, tmp_path):
         f'admin_bind = "127.0.0.1:0"\ndrain_s = 0\n'
         f'[profiles.partner]\nkind = "github"\nsecret_files = ["{file}"]\n'
     )
-    server = await Process("callback_server", tmp_path / "log", CALLBACK_CONFIG=str(config)).start()
+    server = Process("callback_server", tmp_path / "log", CALLBACK_CONFIG=str(config))
+    await asyncio.to_thread(server.start)
     try:
         file.write_text("")
         (event,) = await wait_until(lambda: server.events("profile_not_read"))

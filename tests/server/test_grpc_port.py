@@ -1,5 +1,6 @@
 """The gRPC port of a real server: TLS, client certificates, principals, and files that change while it runs."""
 
+import asyncio
 import contextlib
 import hashlib
 import re
@@ -16,6 +17,7 @@ from support.wait import DEADLINE_S, wait_until
 
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
+from callback_launcher import child
 from callback_launcher.errors import LaunchError
 from callback_server.rpc.grpc_aio.listeners import LISTENERS
 
@@ -72,11 +74,9 @@ class Tls:
 
 @contextlib.asynccontextmanager
 async def running(tls, store, **more):
-    server = await Process("callback_server", tls.directory / "log", **tls.environment(store, **more)).start()
-    try:
+    server = Process("callback_server", tls.directory / "log", **tls.environment(store, **more))
+    async with child.running(server, ends_gracefully=True):
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture
@@ -248,6 +248,6 @@ async def test_a_server_that_would_be_open_or_half_closed_does_not_start(tls, st
         environment[name] = value.format(other=other, ca=tls.directory / "ca.pem")
     server = Process("callback_server", tls.directory / "log", **environment)
     with pytest.raises(LaunchError):
-        await server.start()
+        await asyncio.to_thread(server.start)
     assert server.process.returncode in (1, 2)
     assert words in server.log.read_text()

@@ -109,9 +109,10 @@ async def test_a_second_server_on_the_port_exits_with_the_reason(tmp_path, store
         "CALLBACK_GRPC_BIND": f"127.0.0.1:{free_port()}", "CALLBACK_ADMIN_BIND": "127.0.0.1:0",
         "CALLBACK_STORE_URL": store_of().url, "CALLBACK_DRAIN_S": "0",
     }  # fmt: skip
-    first = await Process("callback_server", tmp_path / "first", **settings).start()
+    first = Process("callback_server", tmp_path / "first", **settings)
     second = Process("callback_server", tmp_path / "second", **settings)
+    await asyncio.to_thread(first.start)
     with pytest.raises(LaunchError, match="cannot be bound; is the port taken"):
-        await second.start()
+        await asyncio.to_thread(second.start)
     assert second.process.returncode != 0
     assert first.stop() == 0

@@ -17,6 +17,7 @@ from support.wait import DEADLINE_S, wait_until
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import worker_service_pb2 as worker_pb2
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
+from callback_launcher.child import running
 from callback_server.rpc.services import GUARDED
 from callback_shared.wire_fields import MAX_FIELDS
 
@@ -62,13 +63,13 @@ async def server(tmp_path_factory, store_of):
             for name, entry in entries.items()
         )
     )
-    process = await Process(
+    process = Process(
         "callback_server", folder / "log", CALLBACK_GRPC_BIND="127.0.0.1:0", CALLBACK_ADMIN_BIND="127.0.0.1:0",
         CALLBACK_STORE_URL=store_of().url, CALLBACK_DRAIN_S="0", CALLBACK_PRINCIPALS_FILE=str(principals),
         CALLBACK_REFLECTION="true",
-    ).start()  # fmt: skip
-    yield process
-    process.stop()
+    )  # fmt: skip
+    async with running(process, ends_gracefully=True):
+        yield process
 
 
 def peak_mib(process):

@@ -149,7 +149,7 @@ async def test_leases_that_end_and_errors_of_the_store_are_counted(tmp_path, han
             await handler.until_started()
             system.server.kill()
             await calling
-            await system.server.start()
+            await asyncio.to_thread(system.server.start)
             assert await end_leases(store) == 1
 
             async def lease_ended():

@@ -325,7 +325,7 @@ async def test_unusable_tls_files_of_a_handler_stop_the_start(authority, tmp_pat
     server = Process("callback_server", tmp_path / "log", CALLBACK_CONFIG=str(config), CALLBACK_GRPC_BIND="127.0.0.1:0",
                      CALLBACK_ADMIN_BIND="127.0.0.1:0", CALLBACK_STORE_URL="redis://127.0.0.1:1")  # fmt: skip
     with pytest.raises(LaunchError):
-        await server.start()
+        await asyncio.to_thread(server.start)
     assert server.process.returncode == 1
     (line,) = server.log.read_text().splitlines()
     assert line.startswith("callback server: activities.orders.tls.")

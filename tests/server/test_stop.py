@@ -63,7 +63,7 @@ async def system(tmp_path, store, handler, interpreter):
         made.append(system)
         for process in (system.server, system.edge):
             process.interpreter = interpreter
-            await process.start()
+            await asyncio.to_thread(process.start)
         system.http = await stack.enter_async_context(httpx.AsyncClient(base_url=system.url, timeout=DEADLINE_S))
         system.client = await stack.enter_async_context(AsyncCallbackClient(system.grpc, retry=False))
         return system
@@ -191,7 +191,7 @@ async def test_a_call_whose_caller_has_gone_is_waited_for(system, handler):
     await wait_until(lambda: system.server.events("stopping"), what="the stop")
     handler.gate.set()
     assert await exit_of(system.server) == 0
-    await system.server.start()
+    await asyncio.to_thread(system.server.start)
     (call,) = (await system.client.list_calls_page(case.case_id)).items
     assert call.status is CallStatus.SUCCEEDED
 
@@ -244,7 +244,7 @@ async def test_it_stops_well_at_any_moment_after_its_start(tmp_path, store, inte
             CALLBACK_GRACE_S="5", CALLBACK_GRPC_BIND=f"127.0.0.1:{free_port()}", CALLBACK_ADMIN_BIND="127.0.0.1:0",
         )  # fmt: skip
         try:
-            await server.start()  # the sweeper is in its first round
+            await asyncio.to_thread(server.start)  # the sweeper is in its first round
             server.signal(signal.SIGTERM)
             assert await exit_of(server) == 0
             assert server.events("stopped")[0]["clean"]

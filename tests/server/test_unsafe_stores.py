@@ -47,7 +47,7 @@ def server(tmp_path, store):
 async def refusal(server):
     """Start a server that must refuse its store, and return its output after it exits with 1."""
     with pytest.raises(LaunchError):  # the server ended before it was ready
-        await server.start()
+        await asyncio.to_thread(server.start)
     assert await asyncio.to_thread(server.process.wait, 60) == 1
     (line,) = [line for line in server.log.read_text().splitlines() if not line.startswith("{")]
     return line
@@ -180,7 +180,7 @@ async def test_a_store_that_hides_its_settings_needs_the_operators_word(store):
 
 async def test_a_server_that_waits_for_its_store_can_be_stopped(server):
     waiting = server(CALLBACK_STORE_URL=f"redis://127.0.0.1:{free_port()}")
-    starting = asyncio.create_task(waiting.start())
+    starting = asyncio.create_task(asyncio.to_thread(waiting.start))
     await wait_until(lambda: waiting.process and waiting.events("waiting_for_store"), what="a server that waits")
     waiting.signal(signal.SIGTERM)
     with pytest.raises(LaunchError):  # the server ended before it was ready
@@ -201,7 +201,7 @@ async def test_a_store_that_comes_late_is_found(tmp_path, server):
     home.mkdir()
     late = StoreProcess(home)
     waiting = server(CALLBACK_STORE_URL=late.url)
-    starting = asyncio.create_task(waiting.start())
+    starting = asyncio.create_task(asyncio.to_thread(waiting.start))
     try:
         await wait_until(lambda: waiting.process and waiting.events("waiting_for_store"), what="a server that waits")
         await asyncio.to_thread(late.start)

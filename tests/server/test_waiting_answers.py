@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 from support.handler import handler_service
-from support.system import running_system, start_ready
+from support.system import running_system
 from support.wait import wait_until
 
 from callback import CallStatus, GetGuard, Redirect, Reject, Response
@@ -240,7 +240,7 @@ async def test_a_stopping_edge_tells_the_callers_of_held_calls_to_wait_and_the_c
     await asyncio.to_thread(own_system.edge.stop)
     told = await caller
     assert told.status_code == 202
-    await start_ready(own_system.edge)
+    await asyncio.to_thread(own_system.edge.start)
     waiting = asyncio.create_task(own_system.http.get(told.headers["location"]))
     await own_system.client.answer_call(call)
     assert (await waiting).text == "welcome"

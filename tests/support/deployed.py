@@ -15,7 +15,7 @@ import httpx
 import trustme
 import yaml
 from support.store import free_port
-from support.system import SystemLauncher, processes_of, start_ready
+from support.system import SystemLauncher
 from support.tools import require
 from support.tree import ROOT
 
@@ -92,7 +92,7 @@ class Fleet(System):
     async def restart(self, process):
         """Restart a process by the steps of the operations page, and return its exit code."""
         code = await asyncio.to_thread(process.stop)
-        await start_ready(process)
+        await asyncio.to_thread(process.start)
         await asyncio.sleep(PAUSE_S)  # a fixed pause: from outside one cannot see whether edges have found a server
         return code
 
@@ -108,7 +108,7 @@ async def running_fleet(directory, store, **options):
     """
     fleet = Fleet(directory, store, **options)
     async with (
-        processes_of(fleet),
+        fleet.running(),
         AsyncCallbackClient(fleet.target, token=fleet.tokens["orders"]) as fleet.client,
         AsyncCallbackClient(fleet.target, token=fleet.tokens["operator"]) as fleet.operator,
     ):

@@ -586,7 +586,7 @@ class EdgeProcess(Reachable, Process):
         super().__init__("callback_edge", Path(log), interpreter=interpreter, **variables("edge", **settings))
 
     async def __aenter__(self):
-        await self.start()
+        await asyncio.to_thread(self.start)
         self.port, self.admin_port = (parse_bind(self.facts[each]).port for each in ("edge", "admin"))
         if self._is_to_be_ready:
             await self.until_logged("server_ready")

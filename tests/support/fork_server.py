@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 _READ_BY_PYTHON = ("PYTHON", "LC_", "LANG", "TZ")
@@ -27,6 +28,7 @@ _ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.st
 """Environment of all fork servers, whatever a test sets when the first program is started."""
 _MAX_REQUEST_BYTES = 1 << 20
 _servers = {}
+_creating = threading.Lock()
 
 
 class ForkServer:
@@ -129,8 +131,9 @@ def start(
     # Popen raises this event too: conftest.py watches what quick tests start.
     sys.audit("subprocess.Popen", sys.executable, ["-m", package, *arguments], None, env)
     key = (package, *preloaded)
-    if key not in _servers:
-        _servers[key] = ForkServer(*key)
+    with _creating:
+        if key not in _servers:
+            _servers[key] = ForkServer(*key)
     with open(os.devnull, "r+b", buffering=0) as nothing:  # noqa: PTH123  # a device, not a file
         streams = [
             nothing.fileno() if stream == subprocess.DEVNULL

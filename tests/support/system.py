@@ -14,13 +14,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.fork_server import start
 from support.services import services_at
 from support.store import Launcher, StoreProcess, free_port
-from support.wait import DEADLINE_S, wait_until
+from support.wait import DEADLINE_S
 
 from callback import AsyncCallbackClient
 from callback_launcher import launcher
 from callback_launcher.child import Child
 from callback_launcher.programs import is_ready, variables
-from callback_process.addresses import parse_bind
 
 
 def assert_events(lines):
@@ -55,25 +54,10 @@ class Process(Child):
             )  # fmt: skip
         return self
 
-    async def start(self):
-        """Start it, and wait until it logs that it is ready."""
-        self.spawn()
-        await wait_until(self._ready, what=f"ready in {self.log}")
-        return self
-
     def _ready(self):
-        self.require_running()
+        """Return whether it has logged that it is ready."""
         self.facts = next(iter(self.events("ready")), None)
-        return self.facts
-
-    async def until_ready(self):
-        """Wait until its probe says that it is ready. An edge then reaches a server."""
-
-        async def is_ready_now():
-            with contextlib.suppress(OSError):
-                return await asyncio.to_thread(is_ready, parse_bind(self.facts["admin"]))
-
-        await wait_until(is_ready_now, what=f"{self.name} that is ready")
+        return self.facts is not None
 
     async def admin(self, path, method="GET"):
         """Return the answer of its admin port."""
@@ -109,8 +93,12 @@ class SystemLauncher(Launcher):
 
     def serving(self, kind, name, **settings):
         """Return a server or an edge, a `Process`."""
-        environment = variables(kind, ADMIN_BIND=self.take(), **settings) | self._environment[kind]
-        return Process(f"callback_{kind}", self.log(name), interpreter=self._interpreter, **environment)
+        admin = self.take()
+        environment = variables(kind, ADMIN_BIND=admin, **settings) | self._environment[kind]
+        process = Process(f"callback_{kind}", self.log(name), interpreter=self._interpreter, **environment)
+        has_logged = process.is_healthy
+        process.is_healthy = lambda: has_logged() and is_ready(admin)
+        return process
 
 
 class System(launcher.System):
@@ -131,27 +119,8 @@ class System(launcher.System):
 
     async def start_server(self):
         """Start the server, and wait until the edge can call it: a call waits for only a second for that."""
-        await self.server.start()
-        await self.edge.until_ready()
-
-
-async def start_ready(process):
-    """Start a server or an edge, and wait until its probe says that it is ready."""
-    await process.start()
-    await process.until_ready()
-
-
-@contextlib.asynccontextmanager
-async def processes_of(system):
-    """Run the servers and edges of a system in the body."""
-    try:
-        for processes in (system.servers, system.edges):
-            await asyncio.gather(*map(start_ready, processes))
-        yield
-    finally:
-        # Use other threads: handlers of a failed test may still have calls to answer before these can end.
-        for processes in (system.edges, system.servers):
-            await asyncio.gather(*(asyncio.to_thread(process.stop) for process in processes))
+        await asyncio.to_thread(self.server.start)
+        await asyncio.to_thread(self.edge.require_healthy)
 
 
 @contextlib.asynccontextmanager
@@ -167,7 +136,7 @@ async def running_system(directory, store, **options):
     # Idle connections expire before the edge closes them: a request on a closing connection fails.
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=2)
     async with (
-        processes_of(system),
+        system.running(),
         httpx.AsyncClient(base_url=system.url, timeout=60, limits=limits) as system.http,
         AsyncCallbackClient(system.grpc, retry=False) as system.client,
     ):
@@ -185,7 +154,7 @@ async def running_server(store, log, **environment):
     process = Process("callback_server", log, **common, CALLBACK_STORE_URL=store.url, **environment)
     reconnects = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
     try:
-        await process.start()
+        await asyncio.to_thread(process.start)
         async with services_at(address, options=reconnects, process=process, store=store) as services:
             yield services
     finally:

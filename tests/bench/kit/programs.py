@@ -17,7 +17,7 @@ from bench.baselines.chain_server import CASES
 from support.installed import build_node, install_go, install_node
 from support.languages import language_problem
 from support.store import StoreProcess, free_port
-from support.system import SystemLauncher, processes_of
+from support.system import SystemLauncher
 from support.wait import wait_until
 
 from callback import AsyncCallbackClient, Response
@@ -273,7 +273,7 @@ async def running_deployment(directory, store, **options):
     directory.mkdir()
     deployment = Deployment(directory, store, **options)
     async with (
-        processes_of(deployment),
+        deployment.running(),
         AsyncCallbackClient(deployment.target, token=deployment.tokens["service"]) as deployment.client,
     ):
         yield deployment
