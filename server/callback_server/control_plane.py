@@ -336,6 +336,7 @@ class ControlPlane:
             StopRequestedError: A stop was requested before the store was ready.
         """
         async with contextlib.AsyncExitStack() as stack:
+            stack.callback(self._epoch_keeper.close)
             if self._tracing is not None:
                 tracing = self._tracing
                 stack.push_async_callback(lambda: tracing.stop(self._flush_s))
@@ -345,7 +346,6 @@ class ControlPlane:
             for handler in self._push_handlers.values():
                 await stack.enter_async_context(handler)
             self._bind()
-            stack.callback(self._epoch_keeper.write)
             stack.push_async_callback(self._cancel_work)
             await stack.enter_async_context(self._tasks)
             self._tasks.start(self._epoch_keeper.run(self.scripts, self._epoch_exchange.notify))

@@ -61,7 +61,7 @@ async def test_a_key_of_a_wrong_type_is_named_and_not_mended(store):
 async def test_an_old_primary_that_the_server_has_seen_to_be_one_is_left_alone(store, tmp_path):
     keeper = EpochKeeper(tmp_path / "epochs")
     keeper.epochs.remember(3, Epoch(2, "ab", ""))
-    keeper.write()
+    keeper.close()
     ran = await repair(store.url, CALLBACK_STORE_EPOCHS_FILE=str(tmp_path / "epochs"))
     assert ran.code == 1
     assert "Error: 1 of 64 partitions are older than the server has seen; the store is an old primary" in ran.errors

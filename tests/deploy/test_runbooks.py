@@ -128,7 +128,7 @@ async def CallbackStoreUnavailable(world):
 async def CallbackStoreRefused(world):
     keeper = EpochKeeper(world.directory / "epochs")
     keeper.epochs.remember(1, Epoch(2, "ab", ""))
-    keeper.write()
+    keeper.close()
     settings = {"CALLBACK_STORE_EPOCHS_FILE": str(world.directory / "epochs")}
     return Fault({"doctor": "1 of 64 partitions are older than what this server has seen"}, settings=settings)
 

@@ -173,7 +173,7 @@ async def test_a_store_without_the_epochs_that_the_server_knows_is_a_problem(sto
     keeper = EpochKeeper(file)
     for partition, number in ((1, 2), (2, 3), (3, 4), (4, 5)):
         keeper.epochs.remember(partition, Epoch(number, "ab", ""))
-    keeper.write()
+    keeper.close()
     with redis.Redis(port=store.port) as client:
         client.hset(keys.key(1, "epochs"), "2", "ab:17")
         client.hset(keys.key(2, "epochs"), "3", "cd:17")

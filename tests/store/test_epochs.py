@@ -404,12 +404,13 @@ async def test_the_file_keeps_what_is_known_across_a_restart(connected, plain, t
             tasks.start(keeper.run(server.cases.scripts, lambda: None))
             await wait_until(file.exists, what="the file")
         await server.new(2)
-    keeper.write()
+    keeper.close()
     again = EpochKeeper(file)
     assert again.epochs.known == keeper.epochs.known
     again.epochs.known[TAG].is_found = True
-    again.write()
-    assert EpochKeeper(file).epochs.known[TAG].is_found
+    again.close()
+    again = EpochKeeper(file)
+    assert again.epochs.known[TAG].is_found
     await plain.flushall()
     async with connected(again.epochs) as server:
         await refused(server.new(), "epoch 0 in place of 1")
@@ -420,33 +421,60 @@ async def test_the_file_keeps_what_is_known_across_a_restart(connected, plain, t
             await wait_until(lambda: plain.exists(keys.key(PARTITION, "losses")), what="a recorded loss")
         (value,) = (await plain.hgetall(keys.key(PARTITION, "losses"))).values()
         assert value.split(b":")[:2] == [b"5", b"1"]
+    again.close()
 
 
 @pytest.mark.parametrize("contents", [b"", b"{}", b'{"partitions": {"0": [1]}}'])
 def test_a_damaged_file_stops_the_start_and_says_what_to_do(tmp_path, contents):
     file = tmp_path / "epochs"
     file.write_bytes(contents)
-    with pytest.raises(ValueError, match=r"is damaged .*; delete it to start without what this server knew"):
-        EpochKeeper(file)
+    for _ in range(2):  # it releases its lock
+        with pytest.raises(ValueError, match=r"is damaged .*; delete it to start without what this server knew"):
+            EpochKeeper(file)
 
 
 def test_a_file_that_is_written_at_the_stop_while_it_is_written_has_what_is_known_then(tmp_path):
-    keeper = EpochKeeper(tmp_path / "epochs")
     with structlog.testing.capture_logs() as log:
         for number in range(1, 101):
+            keeper = EpochKeeper(tmp_path / "epochs")
             keeper.epochs.remember(PARTITION, Epoch(2 * number, "a", "a"))
             writing = threading.Thread(target=keeper.write)
             writing.start()
             keeper.epochs.remember(PARTITION, Epoch(2 * number + 1, "b", "b"))
-            keeper.write()
+            keeper.close()
             writing.join()
-            assert EpochKeeper(tmp_path / "epochs").epochs.known == keeper.epochs.known
+            assert EpochKeeper(tmp_path / "epochs", writes=False).epochs.known == keeper.epochs.known
     assert log == []
 
 
-def test_a_file_in_a_folder_that_does_not_exist_stops_the_start(tmp_path):
+@pytest.mark.parametrize("writes", [False, True])
+def test_a_file_in_a_folder_that_does_not_exist_stops_the_start(tmp_path, writes):
     with pytest.raises(ValueError, match="its folder does not exist"):
-        EpochKeeper(tmp_path / "nowhere" / "epochs")
+        EpochKeeper(tmp_path / "nowhere" / "epochs", writes=writes)
+
+
+def test_a_file_has_one_server_at_a_time_and_others_can_read_it(tmp_path):
+    file = tmp_path / "epochs"
+    keeper = EpochKeeper(file)
+    keeper.epochs.remember(PARTITION, Epoch(1, "a", "a"))
+    keeper.write()
+    with pytest.raises(ValueError, match="another server uses it; each server has its own"):
+        EpochKeeper(file)
+    reader = EpochKeeper(file, writes=False)
+    assert reader.epochs.known[TAG].epoch.id == "a"
+    reader.close()
+    keeper.close()
+    keeper.epochs.remember(PARTITION, Epoch(2, "b", "b"))
+    keeper.write()  # the thread of a server that has stopped
+    next_one = EpochKeeper(file)
+    assert next_one.epochs.known[TAG].epoch.id == "a"
+    next_one.close()
+
+
+def test_a_file_that_cannot_be_written_stops_the_start(tmp_path):
+    (tmp_path / "epochs.lock").mkdir()
+    with pytest.raises(ValueError, match="its folder cannot be written"):
+        EpochKeeper(tmp_path / "epochs")
 
 
 async def test_a_partition_whose_slot_moves_to_another_node_and_back_continues(tmp_path_factory):

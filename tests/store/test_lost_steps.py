@@ -9,6 +9,7 @@ import shutil
 
 import pytest
 import redis.asyncio
+import structlog
 from soak.counts import count
 from support.cases import Cases
 from support.replicas import running_stores
@@ -32,11 +33,11 @@ USED = range(5)
 class Server:
     """What a server has of the store: a memory of the epochs with its file, and an address that can lead elsewhere."""
 
-    def __init__(self, keeper, tunnel, client):
+    def __init__(self, keeper, tunnel, client, **options):
         self._tunnel = tunnel
         self.keeper = keeper
         self.exchange = EpochExchange(keeper.epochs, b"key")
-        self.cases = Cases(client, epochs=keeper.epochs)
+        self.cases = Cases(client, epochs=keeper.epochs, **options)
         self.acknowledged = {partition: set() for partition in USED}
 
     def lead_to(self, store):
@@ -56,14 +57,14 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def server_at(store, file):
+async def server_at(store, file, **options):
     """Run a server at a store, until it stops and writes its file."""
     keeper = EpochKeeper(file)
     async with Tunnel(str(store.address)) as tunnel, connect(f"redis://{tunnel.address}") as client, TaskSet() as tasks:
-        server = Server(keeper, tunnel, client)
+        server = Server(keeper, tunnel, client, **options)
         tasks.start(keeper.run(server.cases.scripts, lambda: None))
         yield server
-    keeper.write()
+    keeper.close()
 
 
 @contextlib.asynccontextmanager
@@ -215,3 +216,37 @@ async def test_an_older_dump_that_is_loaded_serves_nothing_and_what_it_lacks_is_
             lost, reported = await lost_and_reported(store, one, two)
             assert sum(lost.values()) == number
             assert lost == reported
+
+
+@pytest.mark.parametrize("ends", ["by a kill", "by a stop"])
+async def test_a_server_that_was_killed_says_that_it_does_not_remember_its_last_steps(tmp_path, ends):
+    """They are lost with the primary, whose replica is behind. A server that has stopped counts them."""
+    with running_stores(tmp_path, 2) as (old, new):
+        await follow(new, old)
+        async with server_at(old, tmp_path / "one") as one:
+            assert await one.steps(10) == 10
+            await promote(new)
+            one.keeper.write()
+            shutil.copy(tmp_path / "one", tmp_path / "killed")
+            assert await one.steps(10) == 10
+        with structlog.testing.capture_logs() as log:
+            async with server_at(new, tmp_path / ("killed" if ends == "by a kill" else "one")) as again:
+                await wait_until(lambda: serves(again), what="a server at the promoted replica")
+                await again.step(0)
+    events = [each["event"] for each in log]
+    assert events.count("steps_not_counted") == (ends == "by a kill")
+    assert ("steps_lost" in events) == (ends == "by a stop")
+
+
+@pytest.mark.parametrize("never_loses", [True, False])
+async def test_after_a_restart_of_the_store_steps_are_not_counted_only_where_it_can_lose_some(tmp_path, never_loses):
+    with StoreProcess(tmp_path / "store") as store:
+        async with server_at(store, tmp_path / "one") as one:
+            assert await one.steps(10) == 10
+            one.keeper.write()
+            shutil.copy(tmp_path / "one", tmp_path / "killed")
+        await restart(store)
+        with structlog.testing.capture_logs() as log:
+            async with server_at(store, tmp_path / "killed", never_loses=never_loses) as again:
+                assert await serves(again)
+    assert ["steps_not_counted" in [each["event"] for each in log]] == [not never_loses]

@@ -445,7 +445,7 @@ async def _check_epochs(client: StoreClient, settings: ServerSettings) -> AsyncI
         yield Finding.ok(check, "no store_epochs_file: after a restart the server does not recognize an old primary")
         return
     try:
-        known = EpochKeeper(file).epochs.known
+        known = EpochKeeper(file, writes=False).epochs.known
     except ValueError as error:
         yield Finding.problem(check, str(error), "delete it, or correct its permissions")
         return

@@ -81,6 +81,6 @@ def _remembered(file: Path | None) -> Mapping[str, Known]:
         ValueError: The file is damaged or cannot be read.
     """
     try:
-        return EpochKeeper(file).epochs.known if file is not None and file.exists() else {}
+        return EpochKeeper(file, writes=False).epochs.known if file is not None and file.exists() else {}
     except OSError as error:
         raise ValueError(f"store_epochs_file {file}: {error.strerror}") from error

@@ -82,6 +82,7 @@ class EpochGuard:
                 ids=ids.decode(),
                 steps_left=steps_left,
                 of_ids=of_ids.decode(),
+                restarts_lose=not self._never_loses,
             )
         if asked is not self.current(tag) or asked is None:
             return None

@@ -1,7 +1,8 @@
 """Keeps what this process knows of the store's epochs: in a file across restarts, and what was lost in the store.
 
 The file is small JSON, replaced atomically. It is written when an epoch becomes known, at the end of the process, and
-now and then for the count of the steps.
+every second for the count of the steps. Its server holds a lock beside it, because two that wrote it would each forget
+what the other has seen.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import fcntl
 import functools
 import os
 import threading
@@ -23,14 +25,14 @@ from callback_server import metrics
 from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
-from callback_server.store.epochs.known import Epoch, Epochs, Known, Loss, PrimaryChanged
+from callback_server.store.epochs.known import Epoch, Epochs, Known, Loss, PrimaryChanged, StepsNotCounted
 from callback_server.store.failure_log import log_store_error
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.record_loss import record_loss
 
 log = get_logger()
 
-WRITE_INTERVAL_S: Final = 10.0
+WRITE_INTERVAL_S: Final = 1.0
 """How old the count of the steps in the file may be, in seconds."""
 COLLECT_S: Final = 0.2
 """How long the changes of other partitions are waited for before the file is written, in seconds."""
@@ -48,6 +50,7 @@ class _Partition(msgspec.Struct, frozen=True, array_like=True):
     steps: int
     counted_ids: str = ""
     is_found: bool = False
+    is_behind: bool = False
 
 
 class _Contents(msgspec.Struct, frozen=True):
@@ -59,20 +62,31 @@ class _Contents(msgspec.Struct, frozen=True):
 class EpochKeeper:
     """The memory of the epochs, its file, and the losses that are to be recorded."""
 
-    def __init__(self, file: Path | None) -> None:
+    def __init__(self, file: Path | None, *, writes: bool = True) -> None:
         """Create a memory with what the file has.
 
+        Args:
+            file: The file. None: there is none.
+            writes: Whether it is also written, until `close`. Only one process can do that.
+
         Raises:
-            ValueError: The file is damaged or cannot be read, or its folder does not exist.
+            ValueError: The file is damaged, cannot be read or written, or is written by another process.
         """
         self.epochs: Final = Epochs(self._on_report)
         self._file = file
+        if file is not None and not file.parent.is_dir():
+            raise ValueError(f"store_epochs_file {file}: its folder does not exist")
+        self._lock = _lock(file) if file is not None and writes else None
         self._written = b""
         self._writing = threading.Lock()
         """Held while the file is written: a stop writes it while the thread of `run` may not have ended."""
         self._losses: list[Loss] = []
         if file is not None:
-            self._read(file)
+            try:
+                self._read(file)
+            except ValueError:
+                self._release()
+                raise
 
     async def run(self, scripts: Scripts, on_change: Callable[[], None]) -> None:
         """Write the file and record losses until cancelled. Call `on_change` after newer epochs became known."""
@@ -88,12 +102,24 @@ class EpochKeeper:
             await self._record_losses(scripts)
 
     def write(self) -> None:
-        """Write the file, unless it has everything."""
-        if self._file is not None:
-            with self._writing:
-                self._write(self._file)
+        """Write the file, unless it has everything. More steps are seen before it is written again."""
+        with self._writing:
+            if self._file is not None and self._lock is not None:
+                self._write(self._file, is_last=False)
 
-    def _write(self, file: Path) -> None:
+    def close(self) -> None:
+        """Write the file for the last time, and let another process write it."""
+        with self._writing:
+            if self._file is not None and self._lock is not None:
+                self._write(self._file, is_last=True)
+            self._release()
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _write(self, file: Path, *, is_last: bool) -> None:
         contents = msgspec.json.encode(
             _Contents(
                 {
@@ -105,6 +131,7 @@ class EpochKeeper:
                         known.steps,
                         known.counted_ids,
                         known.is_found,
+                        known.is_behind or not is_last,
                     )
                     for tag, known in [*self.epochs.known.items()]
                 }
@@ -123,8 +150,6 @@ class EpochKeeper:
         try:
             contents = msgspec.json.decode(file.read_bytes(), type=_Contents)
         except FileNotFoundError:
-            if not file.parent.is_dir():
-                raise ValueError(f"store_epochs_file {file}: its folder does not exist") from None
             return
         except OSError as error:
             raise ValueError(f"store_epochs_file {file}: {error.strerror}") from error
@@ -137,11 +162,13 @@ class EpochKeeper:
             # A release that counted by the number alone has written no ids. Its count is of the newest epoch, mostly.
             ids = each.counted_ids or (each.id if each.counted_number == each.number else "")
             steps = each.steps if ids else 0
-            self.epochs.restore(partition, Known(epoch, each.counted_number, steps, ids, each.is_found))
+            self.epochs.restore(partition, Known(epoch, each.counted_number, steps, ids, each.is_found, each.is_behind))
 
-    def _on_report(self, report: Loss | PrimaryChanged) -> None:
+    def _on_report(self, report: Loss | PrimaryChanged | StepsNotCounted) -> None:
         if isinstance(report, Loss):
             self._on_loss(report)
+        elif isinstance(report, StepsNotCounted):
+            log.error("steps_not_counted", epoch=report.epoch)
         elif report.was_known:
             log.info("store_primary_changed", epoch=report.epoch)
         else:
@@ -163,6 +190,25 @@ class EpochKeeper:
                 log_store_error("loss_not_recorded", error)
                 return
             self._losses.remove(loss)
+
+
+def _lock(file: Path) -> int:
+    """Lock a file that this process writes, and return the descriptor that holds the lock.
+
+    The file itself is replaced, so the lock is on another one beside it.
+    """
+    try:
+        lock = os.open(f"{file}.lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ValueError(f"store_epochs_file {file}: its folder cannot be written ({error.strerror})") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        if isinstance(error, BlockingIOError):
+            raise ValueError(f"store_epochs_file {file}: another server uses it; each server has its own") from None
+        raise ValueError(f"store_epochs_file {file}: it cannot be locked ({error.strerror})") from error
+    return lock
 
 
 def _replace(file: Path, contents: bytes) -> None:

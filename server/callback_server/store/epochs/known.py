@@ -100,6 +100,8 @@ class Known:
     """The ids of that epoch and of those before it in the same store, the last ones. Empty: nothing is counted yet."""
     is_found: bool = False
     """Whether the store was taken as it was found, and nothing that was known before has confirmed it."""
+    is_behind: bool = False
+    """Whether more steps may have been seen: the server was killed before it could write the last ones to its file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,17 @@ class PrimaryChanged:
     """The number of its epoch."""
     was_known: bool
     """Whether anything was known of the primaries before. Otherwise this one is taken as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepsNotCounted:
+    """Steps may be lost that this server has seen acknowledged, but does not remember, because it was killed."""
+
+    epoch: int
+    """The number of the epoch that may have begun without them."""
+
+
+Report = Loss | PrimaryChanged | StepsNotCounted
 
 
 class OtherEpochError(NotSentError):
@@ -123,11 +136,11 @@ class EpochChangedError(RedisConnectionError):
 class Epochs:
     """The newest known epoch of each partition, by its tag."""
 
-    def __init__(self, on_report: Callable[[Loss | PrimaryChanged], None] = lambda _report: None) -> None:
+    def __init__(self, on_report: Callable[[Report], None] = lambda _report: None) -> None:
         """Create a memory that knows nothing.
 
         Args:
-            on_report: Called with what is noticed here: each loss, and once for all partitions of a primary its change.
+            on_report: Called with what is noticed here: each loss, and the rest once for all partitions of a primary.
         """
         self._on_report = on_report
         self._known: dict[str, Known] = {}
@@ -177,7 +190,16 @@ class Epochs:
         self._note_change()
 
     def adopt(
-        self, tag: str, asked: Epoch | None, epoch: Epoch, *, newest_before: int, ids: str, steps_left: int, of_ids: str
+        self,
+        tag: str,
+        asked: Epoch | None,
+        epoch: Epoch,
+        *,
+        newest_before: int,
+        ids: str,
+        steps_left: int,
+        of_ids: str,
+        restarts_lose: bool,
     ) -> Epoch | None:
         """Take the epoch that the store shows.
 
@@ -189,6 +211,7 @@ class Epochs:
             ids: The ids of its last epochs.
             steps_left: How many of the steps that were counted it has, or more. -1: all, in the same epoch.
             of_ids: The ids of the epochs that were counted when the store was asked.
+            restarts_lose: Whether a primary that restarts can lose steps. A promotion always can.
 
         Returns:
             The newest known epoch, which the store has. None: another one became known meanwhile; ask again.
@@ -215,6 +238,9 @@ class Epochs:
                 self.unseen.update(other for other, each in self._known.items() if each.epoch.primary != epoch.primary)
             if is_new and is_next:
                 self._on_report(PrimaryChanged(epoch.number, was_known=True))
+                if ours.is_behind and (restarts_lose or _has_promotion(ids, since=ours.counted_ids)):
+                    self._on_report(StepsNotCounted(epoch.number))
+        ours.is_behind = False
         if steps_left >= 0 and of_ids == ours.counted_ids:
             lost = Loss(keys.partition_of_tag(tag), epoch.number, ours.counted_number, ours.steps - steps_left)
             ours.counted_number, ours.counted_ids = epoch.number, ids
@@ -261,3 +287,8 @@ class Epochs:
             self._note_change()
             raise OtherEpochError(f"the store has {steps} steps where it had {seen[1]}")
         known.steps = max(known.steps, steps)
+
+
+def _has_promotion(ids: str, *, since: str) -> bool:
+    """Return whether one of these epochs began with a promotion, of those that `since` does not have."""
+    return any(id_.startswith("f") and id_ not in since for id_ in ids.split(","))
