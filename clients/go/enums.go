@@ -124,7 +124,8 @@ const (
 	// FailureNoHandler: no handler of the activity takes notifications. Only an attempt to deliver one fails so.
 	FailureNoHandler CallFailure = "NO_HANDLER"
 	// FailureTooLarge: workers serve the activity, and none that is connected takes a message as large as the call
-	// (MaxMessageBytes of Hello), so the handler never started. The caller gets a 503 with Retry-After.
+	// (MaxMessageBytes of Hello); or the handler is a URL, and what it is told in a header is too large. The handler
+	// never started. The caller gets a 503 with Retry-After.
 	FailureTooLarge CallFailure = "TOO_LARGE"
 	// FailureWorkersLost: the streams of two workers were lost while the call was offered to them, before it began. It
 	// is offered to no other worker: it may be the cause. The caller gets a 503. A delivery is DEAD at once.

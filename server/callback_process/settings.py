@@ -338,6 +338,7 @@ _PLAIN = {
     "model_type": "must be a table",
     "model_attributes_type": "must be a table",
     "too_short": "must have at least {min_length} of them",
+    "too_long": "must have at most {max_length} of them",
     "union_tag_invalid": "must have a kind that is one of {expected_tags}",
     "union_tag_not_found": "must have a kind",
     "path_type": "must be the path of a file",

@@ -59,6 +59,7 @@ from callback_server.domain.rendering import ResponseRenderer
 from callback_server.domain.reports import AwaitedCallEnded, LoggedReport
 from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.handlers.handler import Handler
+from callback_server.handlers.http.handler import HttpHandler
 from callback_server.handlers.push import PushHandler
 from callback_server.handlers.served import ServedActivities
 from callback_server.handlers.workers.pool import WorkerPool
@@ -78,7 +79,7 @@ from callback_server.rpc.paging import ListQueue
 from callback_server.rpc.server import make_server
 from callback_server.rpc.tls import server_credentials
 from callback_server.rpc.worker_service import WorkerServicer
-from callback_server.settings import ServerSettings
+from callback_server.settings import ActivitySettings, ServerSettings
 from callback_server.store.connection.client import connect
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
@@ -469,7 +470,7 @@ class _Files:
     issuers: Issuers | None
     profiles: Profiles
     credentials: Callable[[], grpc.ServerCredentials] | None
-    push_handlers: dict[str, PushHandler]
+    push_handlers: dict[str, PushHandler | HttpHandler]
     store_url: str = field(repr=False)
     epoch_keeper: EpochKeeper
 
@@ -485,7 +486,7 @@ def _read_files(settings: ServerSettings) -> _Files:
             profiles=Profiles(settings.profiles, fetcher=Fetcher(settings.key_proxy)),
             credentials=server_credentials(settings),
             push_handlers={
-                name: PushHandler(name, activity)
+                name: _push_handler(name, activity)
                 for name, activity in settings.activities.items()
                 if activity.target is not None
             },
@@ -494,6 +495,10 @@ def _read_files(settings: ServerSettings) -> _Files:
         )
     except (SettingsError, CredentialsError, ValueError) as error:
         raise StartError(str(error)) from error
+
+
+def _push_handler(name: str, activity: ActivitySettings) -> PushHandler | HttpHandler:
+    return PushHandler(name, activity) if activity.http is None else HttpHandler(name, activity, activity.http)
 
 
 def _load_tracing() -> type[Tracing]:

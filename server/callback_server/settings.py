@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic_settings import SettingsConfigDict
 
+from callback.v1 import callback_pb2
 from callback_process.addresses import parse_bind
 from callback_process.settings import (
     Bind,
@@ -30,9 +31,11 @@ from callback_process.settings import (
     parsed_by,
 )
 from callback_server.contract.converters import content_attributes
+from callback_server.contract.validation import violations
 from callback_server.domain.activity import Activity
 from callback_server.domain.case import FORM, RECORD
 from callback_server.domain.cookies import CookieDomains
+from callback_server.domain.http_target import is_url, parse_http_target
 from callback_server.domain.retries import Retries
 from callback_server.domain.url import host_of, normalize_origin
 from callback_server.limits.quotas import Quota
@@ -98,10 +101,48 @@ PlatformUrl = Annotated[
 ]
 
 
-def _grpc_target(text: str) -> str:
-    if problem := target_problem(text):
+def _handler_target(text: str) -> str:
+    if is_url(text):
+        parse_http_target(text)
+    elif problem := target_problem(text):
         raise ValueError(problem)
     return text
+
+
+_OURS: Final = re.compile(r"callback-.*|webhook-.*|traceparent")
+"""Headers of a request to an HTTP handler that only the server sets."""
+_OF_THE_EXCHANGE: Final = frozenset((
+    *("host", "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te"),
+    *("trailer", "transfer-encoding", "upgrade", "content-length", "content-type", "expect", "accept-encoding"),
+    "user-agent",
+))  # fmt: skip
+"""Headers that each request to an HTTP handler has, or that belong to a connection."""
+
+
+def _request_header(text: str) -> str:
+    name = _header_name(text)
+    if name in _OF_THE_EXCHANGE or _OURS.fullmatch(name):
+        raise ValueError("is a header that the server sets itself, or that belongs to a connection")
+    return name
+
+
+def _response_header(text: str) -> str:
+    name = _header_name(text)
+    if name.startswith("callback-"):
+        raise ValueError("is a header for the server, which no caller gets")
+    if broken := violations(callback_pb2.ResponseHeader(name=name)):
+        raise ValueError(broken[0].message)
+    return name
+
+
+def _header_name(text: str) -> str:
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}", text):
+        raise ValueError("must be the name of a header, as in x-request-id")
+    return text.lower()
+
+
+RequestHeader = Annotated[str, AfterValidator(_request_header)]
+ResponseHeader = Annotated[str, AfterValidator(_response_header)]
 
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -133,22 +174,47 @@ class RetrySettings(BaseModel):
         )
 
 
+class HttpSettings(BaseModel):
+    """An [HTTP handler](http-handlers.md): the server sends each call to the URL that is the `target`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    secret_files: list[Path] = Field(min_length=1, max_length=2)
+    """Files with the secrets that sign each request (`whsec_…`, Standard Webhooks); read again when they change. Two
+    while the secret is changed: the handler accepts a request if it knows one of them."""
+    request_headers: list[RequestHeader] = []
+    """Headers of the caller that the handler gets, besides `content-type`."""
+    response_headers: list[ResponseHeader] = []
+    """Headers of the handler's answer that the caller gets, besides `content-type`."""
+    notifications: bool = False
+    """Whether the handler takes reminders and expiries. Otherwise they wait, with the failure `NO_HANDLER`."""
+    max_in_flight: int = Field(default=100, ge=1, le=10_000)
+    """Maximum number of requests of this process to the handler at a time. Further ones wait, for at most
+    `connect_timeout_s`."""
+    private_networks: list[Network] = []
+    """Networks that are not public and in which the host of the target may be, as in `10.20.0.0/16`. Empty: only public
+    addresses are reached."""
+
+
 class ActivitySettings(BaseModel):
     """An activity, with its push handler if it has one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    target: Annotated[str, AfterValidator(_grpc_target)] | None = None
+    target: Annotated[str, AfterValidator(_handler_target)] | None = None
     """The address of the handler: `host:port`, several as `host:port,host:port`, or a gRPC target
     (`dns:///orders:50051`). The server spreads calls over all addresses that can be reached, and looks the names up
-    every 5 seconds. None: workers serve it."""
+    every 5 seconds. Or the URL of an [HTTP handler](http-handlers.md), `https://orders.example/callback`; `http://` is
+    only for a handler on this machine. None: workers serve it."""
     deadline_s: float | None = Field(default=None, gt=0, le=300)
     """The deadline of the handler, in seconds. None: 8."""
     connect_timeout_s: float = Field(default=2, gt=0, le=60)
     """The longest wait for a connection, in seconds; after it the handler counts as not started."""
     tls: TlsSettings | None = None
     """TLS to the handler; `{}` trusts the system's authorities. When its files change, a new connection is made with
-    them, which takes over once it is ready. None: plain text."""
+    them, which takes over once it is ready. None: plain text, or for an `https` URL as `{}`."""
+    http: HttpSettings | None = None
+    """What a `target` that is a URL needs. None: it is none."""
     retry: RetrySettings = RetrySettings()
     """The retries of a failed delivery."""
 
@@ -161,8 +227,21 @@ class ActivitySettings(BaseModel):
     def _tls_of_target(self) -> ActivitySettings:
         if self.tls is not None and self.target is None:
             raise ValueError("tls needs target: it is for the connection to the handler; workers connect to the server")
-        if self.tls is not None and self.tls.server_name is None and has_several(self.target or ""):
+        target = self.target or ""
+        has_one = is_url(target) or not has_several(target)
+        if self.tls is not None and self.tls.server_name is None and not has_one:
             raise ValueError("tls needs a server_name, because target has several addresses")
+        return self
+
+    @model_validator(mode="after")
+    def _http_of_target(self) -> ActivitySettings:
+        target = self.target or ""
+        if is_url(target) and self.http is None:
+            raise ValueError("a target that is a URL needs http.secret_files, with the secret that signs each request")
+        if self.http is not None and not is_url(target):
+            raise ValueError("http needs a target that is a URL, as in https://orders.example/callback")
+        if self.tls is not None and target.lower().startswith("http:"):
+            raise ValueError("tls needs an https target")
         return self
 
 

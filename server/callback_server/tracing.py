@@ -38,6 +38,7 @@ from callback_process.traces import (
 from callback_server import errors
 from callback_server.calls.active_call import ActiveCall, CallAnswer
 from callback_server.domain.call import Grant, Outcome, Request
+from callback_server.domain.http_target import is_url, parse_http_target
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.notification import CallReason
 from callback_server.handlers.dispatch import HandlerResult
@@ -88,6 +89,9 @@ class Tracing(Traces):
         target = self._targets.get(grant.activity)
         if target is None:
             name, kind, attributes = f"send {grant.activity}", SpanKind.PRODUCER, _message(grant)
+        elif is_url(target):
+            method = request.method.upper() if grant.reason is CallReason.CALL else "POST"
+            name, kind, attributes = method, SpanKind.CLIENT, {"http.request.method": method, **_of_url(target)}
         else:
             method = _HANDLE if grant.reason is CallReason.CALL else _NOTIFY
             name, kind, attributes = method, SpanKind.CLIENT, {**_rpc(method), **_of_target(target)}
@@ -168,6 +172,12 @@ def _of_target(target: str) -> dict[str, str | int | bool]:
     if not port.isdecimal():
         return {"server.address": target}
     return {"server.address": host.strip("[]"), "server.port": int(port)}
+
+
+def _of_url(target: str) -> dict[str, str | int | bool]:
+    """Return the address of an HTTP handler. Its path and query are left out: they may be a secret."""
+    parsed = parse_http_target(target)
+    return {"server.address": parsed.host, "server.port": parsed.port}
 
 
 def _message(grant: Grant) -> dict[str, str | int | bool]:

@@ -60,6 +60,7 @@ MAY_IMPORT = as_sets({
     "callback_prove": "callback callback_launcher callback_process httpcore msgspec redis",
     "callback_server": f"{RPC} {SETTINGS} {SHARED} grpc_reflection msgspec prometheus_client protovalidate tomlkit",
     "callback_server.access": f"{SETTINGS} callback_server callback_shared.certificate_names grpc msgspec tomlkit",
+    "callback_server.handlers.http": f"{SETTINGS} callback.v1 callback_server h11 msgspec",
     "callback_server.rpc": (
         f"{RPC} {SETTINGS} callback_server callback_shared.wire_fields grpc_reflection protovalidate"
     ),
@@ -174,7 +175,7 @@ ROOMS_OF_SERVER = as_sets({
     "limits": "errors metrics",
     "settings": "contract domain limits store verification",
     "access": "domain errors limits metrics settings store verification",
-    "handlers": "contract domain limits metrics settings store",
+    "handlers": "contract domain limits metrics settings store verification",
     "operations": "access handlers settings store verification",
     "calls": "access domain errors handlers limits metrics operations store verification",
     "rpc": "access calls contract domain errors handlers limits metrics operations settings store",

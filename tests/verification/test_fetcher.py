@@ -10,7 +10,8 @@ import pytest
 from support.key_source import HOST, PUBLIC, KeySource, fetcher_to, resolver, trust
 from support.wait import DEADLINE_S, wait_until
 
-from callback_server.verification.fetcher import MAX_BYTES, Fetcher, FetchError, is_public
+from callback_process.public_addresses import is_public
+from callback_server.verification.fetcher import MAX_BYTES, Fetcher, FetchError
 
 URL = f"https://{HOST}/keys"
 

@@ -226,7 +226,8 @@ class CallFailure(StrEnum):
     """No handler of the activity takes notifications. Only an attempt to deliver one fails so."""
     TOO_LARGE = "TOO_LARGE"
     """Workers serve the activity, and none that is connected takes a message as large as the call (`max_message_bytes`
-    of Hello), so the handler never started. The caller gets a 503 with `Retry-After`."""
+    of Hello); or the handler is a URL, and what it is told in a header is too large. The handler never started. The
+    caller gets a 503 with `Retry-After`."""
     WORKERS_LOST = "WORKERS_LOST"
     """The streams of two workers were lost while the call was offered to them, before it began. It is offered to no
     other worker: it may be the cause. The caller gets a 503. A delivery is DEAD at once."""

@@ -29,9 +29,10 @@ from callback_process.settings import SettingsError, config_path
 from callback_server.access.issuers import Issuers
 from callback_server.access.principals import PrincipalEntry, read_principals
 from callback_server.access.roles import Role
+from callback_server.handlers.http.handler import HttpHandler
 from callback_server.handlers.push import credentials, make_channel
 from callback_server.operations.store_access import unreachable_store
-from callback_server.settings import ActivitySettings, ServerSettings
+from callback_server.settings import ActivitySettings, HttpSettings, ServerSettings
 from callback_server.store.connection.client import StoreClient, connect
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.disk import DISK_FULL, local_directories, why_full
@@ -588,6 +589,8 @@ async def check_handlers(settings: ServerSettings) -> AsyncIterator[Finding]:
 
 async def _check_handler(name: str, activity: ActivitySettings) -> Finding:
     check = f"activities.{name}"
+    if activity.http is not None:
+        return await _check_http_handler(check, name, activity, activity.http)
     try:
         addresses = Addresses(str(activity.target))
         await addresses.look_up_within(activity.connect_timeout_s)
@@ -605,6 +608,17 @@ async def _check_handler(name: str, activity: ActivitySettings) -> Finding:
                     check, str(activity.target), error.details(), "start the handler, or set its target and tls"
                 )
     return Finding.ok(check, f"{mask_url(str(activity.target))} can be reached")
+
+
+async def _check_http_handler(check: str, name: str, activity: ActivitySettings, http: HttpSettings) -> Finding:
+    try:
+        problem = await HttpHandler(name, activity, http).check()
+    except CredentialsError as error:
+        return Finding.problem(check, str(error), "correct that file")
+    shown = mask_url(str(activity.target))
+    if problem:
+        return unreachable(check, shown, problem, "start the handler, or set its target, its tls or private_networks")
+    return Finding.ok(check, f"{shown} can be reached")
 
 
 CHECKS: Final[tuple[Callable[[ServerSettings], AsyncIterator[Finding]], ...]] = (

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import ipaddress
 import re
-import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import httpcore
 
 from callback_process.addresses import IPNetwork
+from callback_process.public_addresses import AddressError, Resolve, checked_addresses, resolve
 
 MAX_BYTES: Final = 256 * 1024
 """Size limit of an answer, in bytes."""
@@ -28,26 +27,6 @@ TIME_LIMIT_S: Final = 10.0
 """Time limit of a fetch, from the look-up of the name to the last byte, in seconds."""
 CONNECT_TIMEOUT_S: Final = 3.0
 """Time limit of a connection to one address, in seconds."""
-MAX_ADDRESSES: Final = 3
-"""Number of addresses of a host that are tried."""
-
-_NOT_PUBLIC: Final = [
-    ipaddress.ip_network(each)
-    for each in (
-        "192.0.0.0/24",  # for protocols, RFC 6890
-        "192.88.99.0/24",  # 6to4 relays, RFC 7526
-        "::/96",  # addresses that contain an IPv4 address: compatible, RFC 4291
-        "::ffff:0:0/96",  # mapped, RFC 4291
-        "64:ff9b::/96",  # NAT64, RFC 6052
-        "64:ff9b:1::/48",  # NAT64, RFC 8215
-        "2001::/32",  # Teredo, RFC 4380
-        "2002::/16",  # 6to4, RFC 3056
-        "3fff::/20",  # documentation, RFC 9637
-        "5f00::/16",  # segment routing, RFC 9602
-        "fec0::/10",  # site-local, RFC 3879
-    )
-]
-"""Networks that reach other addresses, or that Python 3.11 counts as global."""
 _MAX_AGE: Final = re.compile(r"(?:^|[,\s])max-age=\"?([0-9]{1,9})")
 _NOT_FRESH: Final = re.compile(r"(?:^|[,\s])no-(?:cache|store)\b")
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
@@ -64,25 +43,6 @@ class Fetched:
     content: bytes
     fresh_s: float | None
     """Time for which the answer is fresh, by its Cache-Control, in seconds. None: the source does not say."""
-
-
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-"""Returns the addresses of a host and port; raises OSError."""
-
-
-def is_public(address: str) -> bool:
-    """Return whether an address is one of the public internet, for a single host."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return found.is_global and not found.is_multicast and not any(found in network for network in _NOT_PUBLIC)
-
-
-async def resolve(host: str, port: int) -> Sequence[str]:
-    """Return the addresses of a host, as the system resolves it."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
 
 
 class Fetcher:
@@ -174,8 +134,8 @@ class _Network(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         """Connect to a host, by one of its addresses if all of them are public."""
         addresses = [host] if self._resolve is None else await self._checked_addresses(self._resolve, host, port)
-        problem: Exception = FetchError(f"{host} has no address")
-        for address in addresses[:MAX_ADDRESSES]:
+        problem = FetchError(f"{host} has no address")
+        for address in addresses:
             wait_s = timeout if self._resolve is None else CONNECT_TIMEOUT_S
             try:
                 # An address is not resolved again.
@@ -189,24 +149,13 @@ class _Network(httpcore.AsyncNetworkBackend):
 
     async def _checked_addresses(self, resolve: Resolve, host: str, port: int) -> list[str]:
         try:
-            addresses = list(dict.fromkeys(await resolve(host, port)))
-        except OSError as error:
-            raise FetchError(f"{host} cannot be resolved: {error.strerror or 'no answer'}") from None
-        for address in addresses:
-            if not is_public(address) and not _is_within(address, self._private_networks):
-                raise FetchError(f"{host} has the address {address}, which is not public")
-        return addresses
+            return await checked_addresses(host, port, resolve=resolve, private_networks=self._private_networks)
+        except AddressError as error:
+            raise FetchError(str(error)) from None
 
     async def close(self) -> None:
         for stream in self._streams:
             await stream.aclose()
-
-
-def _is_within(address: str, networks: Sequence[IPNetwork]) -> bool:
-    try:
-        return any(ipaddress.ip_address(address) in network for network in networks)
-    except ValueError:
-        return False
 
 
 async def _read(answer: httpcore.Response) -> Fetched:

@@ -6,6 +6,7 @@ It is a signature like any other, except that secrets (`v1`) and Ed25519 keys (`
 from __future__ import annotations
 
 import base64
+import hmac
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,8 @@ from callback_server.verification.signature import (
     keys_of_files,
 )
 
+MIN_SECRET_BYTES: Final = 24
+"""The shortest secret, in bytes."""
 _SECRET: Final = b"whsec_"
 _PUBLIC_KEY: Final = b"whpk_"
 _PRIVATE_KEY: Final = b"whsk_"
@@ -76,21 +79,41 @@ def standard_webhooks(credentials: Iterable[Credential], tolerance_s: int) -> Si
     return Signature(settings, _Checker([_checker(each) for each in credentials]), V1.algorithm)
 
 
+def signing_secret(credential: Credential) -> bytes:
+    """Return the bytes of a secret with the prefix `whsec_`. Raise CredentialsError if it is none, or too short."""
+    if not credential.secret().startswith(_SECRET):
+        raise credential.error("does not start with whsec_")
+    decoded = _decoded(credential)
+    if len(decoded) < MIN_SECRET_BYTES:
+        raise credential.error(f"has {len(decoded)} bytes, needs at least {MIN_SECRET_BYTES}")
+    return decoded
+
+
+def signature(secret: bytes, message_id: str, timestamp: int, content: bytes) -> str:
+    """Return a signature `v1` of a message, as the header `webhook-signature` has it."""
+    code = hmac.new(secret, f"{message_id}.{timestamp}.".encode(), "sha256")
+    code.update(content)
+    return "v1," + base64.b64encode(code.digest()).decode()
+
+
+def _decoded(credential: Credential) -> bytes:
+    """Return what is behind the prefix of a secret or key. Raise CredentialsError if it is not base64."""
+    try:
+        return base64.b64decode(credential.secret().partition(b"_")[2], validate=True)
+    except ValueError:
+        raise credential.error("is not base64 after its prefix") from None
+
+
 def _checker(credential: Credential) -> SignatureChecker:
     secret = credential.secret()
     if secret.startswith(_PRIVATE_KEY):
         raise credential.error("is a private key (whsk_); use the public key (whpk_)")
     if not secret.startswith((_SECRET, _PUBLIC_KEY)):
         raise credential.error("starts with neither whsec_ nor whpk_")
-    encoded = secret.partition(b"_")[2]
-    try:
-        decoded = base64.b64decode(encoded, validate=True)
-    except ValueError:
-        raise credential.error("is not base64 after its prefix") from None
     if secret.startswith(_SECRET):
-        if len(decoded) < 24:
-            raise credential.error(f"has {len(decoded)} bytes, needs at least 24")
+        signing_secret(credential)
         return HmacChecker(V1, [credential])
+    decoded = _decoded(credential)
     if len(decoded) != 32:
         raise credential.error(f"has {len(decoded)} bytes; an Ed25519 key has 32")
-    return PublicKeyChecker(_V1A, keys_of_files(_V1A, [Credential(credential.file, encoded)]))
+    return PublicKeyChecker(_V1A, keys_of_files(_V1A, [Credential(credential.file, secret.removeprefix(_PUBLIC_KEY))]))

@@ -337,7 +337,8 @@ class _CallFailureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallFailu
     """CALL_FAILURE_NO_HANDLER: no handler of the activity takes notifications. Only an attempt to deliver one fails so."""
     CALL_FAILURE_TOO_LARGE: _CallFailure.ValueType  # 7
     """CALL_FAILURE_TOO_LARGE: workers serve the activity, and none that is connected takes a message as large as the call
-    (`max_message_bytes` of Hello), so the handler never started. The caller gets a 503 with `Retry-After`.
+    (`max_message_bytes` of Hello); or the handler is a URL, and what it is told in a header is too large. The handler
+    never started. The caller gets a 503 with `Retry-After`.
     """
     CALL_FAILURE_WORKERS_LOST: _CallFailure.ValueType  # 8
     """CALL_FAILURE_WORKERS_LOST: the streams of two workers were lost while the call was offered to them, before it
@@ -365,7 +366,8 @@ CALL_FAILURE_NO_HANDLER: CallFailure.ValueType  # 6
 """CALL_FAILURE_NO_HANDLER: no handler of the activity takes notifications. Only an attempt to deliver one fails so."""
 CALL_FAILURE_TOO_LARGE: CallFailure.ValueType  # 7
 """CALL_FAILURE_TOO_LARGE: workers serve the activity, and none that is connected takes a message as large as the call
-(`max_message_bytes` of Hello), so the handler never started. The caller gets a 503 with `Retry-After`.
+(`max_message_bytes` of Hello); or the handler is a URL, and what it is told in a header is too large. The handler
+never started. The caller gets a 503 with `Retry-After`.
 """
 CALL_FAILURE_WORKERS_LOST: CallFailure.ValueType  # 8
 """CALL_FAILURE_WORKERS_LOST: the streams of two workers were lost while the call was offered to them, before it

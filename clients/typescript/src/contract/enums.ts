@@ -227,7 +227,8 @@ export const CallFailure = {
   NO_HANDLER: "NO_HANDLER",
   /**
    * Workers serve the activity, and none that is connected takes a message as large as the call (`max_message_bytes`
-   * of Hello), so the handler never started. The caller gets a 503 with `Retry-After`.
+   * of Hello); or the handler is a URL, and what it is told in a header is too large. The handler never started. The
+   * caller gets a 503 with `Retry-After`.
    */
   TOO_LARGE: "TOO_LARGE",
   /**
