@@ -76,6 +76,7 @@ var optionsOf = map[string]GenerateOption{
 	"no_repeat":              WithNoRepeat(),
 	"remind_after":           WithRemindAfter(1),
 	"notify":                 WithNotify("a"),
+	"allowed_origins":        WithAllowedOrigins("a"),
 }
 
 // secretFields are the fields that debug output does not show.

@@ -109,6 +109,7 @@ func callbackOf(message *v1.Callback) *Callback {
 		RemindAfter:         each(message.GetRemindAfter(), (*durationpb.Duration).AsDuration),
 		Notify:              each(message.GetNotify(), wordOf[CallReason]),
 		Notifications:       each(message.GetNotifications(), recordedCallOf),
+		AllowedOrigins:      message.GetAllowedOrigins(),
 	}
 }
 

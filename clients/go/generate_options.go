@@ -223,3 +223,14 @@ func WithNotify(values ...CallReason) GenerateOption {
 		return nil
 	})
 }
+
+// WithAllowedOrigins sets the origins whose pages may call the URL by a script, and read what it is answered (CORS).
+// Each is scheme://host or scheme://host:port, as a browser sends it in Origin; upper case and the default port are
+// normalized. * alone allows the pages of every origin. No page can call with the credentials of the browser, such
+// as cookies. Default empty: none; at most 20. Refused with the WithGetGuard CONFIRM.
+func WithAllowedOrigins(values ...string) GenerateOption {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) *Error {
+		request.AllowedOrigins = append(request.AllowedOrigins, values...)
+		return nil
+	})
+}

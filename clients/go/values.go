@@ -254,6 +254,9 @@ type Callback struct {
 	// Notifications are the deliveries of reminders, oldest first, and then that of the expiry: each with CallID,
 	// reason, StartTime and delivery. A reminder that was dropped is not among them. ListCallbacks omits them.
 	Notifications []*RecordedCall
+	// AllowedOrigins are the origins whose pages may call the URL by a script, and read what it is answered. * is every
+	// origin.
+	AllowedOrigins []string
 }
 
 // RecordedCall is one HTTP request to a case, and its result. With the reason REMINDER or EXPIRY it is a

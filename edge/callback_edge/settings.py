@@ -106,8 +106,9 @@ class EdgeSettings(ProcessSettings):
     unknown_states_per_minute_per_address: Annotated[int, Field(ge=0, le=1_000_000)] = 600
     """Maximum unknown states per minute of one caller (an IPv4 address or a /64 of IPv6). The limit of a /48
     of IPv6 is 16 times as high. A caller beyond it gets a 429 for every call until some time has passed. A WebHook
-    handshake (`OPTIONS` with `WebHook-Request-Origin`) counts too, for any state. A state cannot be guessed; this limit
-    protects the store from load. Applies only if `trusted_proxies` is set. 0: no limit."""
+    handshake (`OPTIONS` with `WebHook-Request-Origin`) counts too, for any state, and so does a preflight that is not
+    permitted. A state cannot be guessed; this limit protects the store from load. Applies only if `trusted_proxies` is
+    set. 0: no limit."""
     access_log_sample: Annotated[float, Field(ge=0, le=1)] = 0
     """Fraction of requests to log, from 0 to 1. Unless it is 0, the edge logs every 5xx too. The log has the client's
     address and the reference of an error, and never a path or a query."""

@@ -47,6 +47,7 @@ async def test_generate_sends_every_option(server, callback, generated):
         *("--prompt-title", "Go on?", "--prompt-text", "Sure?", "--choice", "yes=Yes, I do", "--choice", "no=No"),
         *("--closed-redirect-url", "/done", "--repeat-window", "5m", "--no-repeat"),
         *("--remind-after", "3d", "--remind-after", "6d", "--notify", "reminder", "--notify", "expiry"),
+        *("--allowed-origin", "https://shop.example", "--allowed-origin", "http://localhost:3000"),
     )
     assert ran.json == {"callbackUrl": URL, "callbackState": STATE, "callbackCaseId": CASE, "warnings": []}
     expected = messages.GenerateCallbackUrlRequest(
@@ -56,6 +57,7 @@ async def test_generate_sends_every_option(server, callback, generated):
         retryable_after_error=True,
         allow_multiple_calls=True,
         alternative_domain="https://pay.example",
+        allowed_origins=["https://shop.example", "http://localhost:3000"],
         response=resources.Response(
             response_type=resources.RESPONSE_TYPE_RESPONSE,
             response_redirect_url="/later",

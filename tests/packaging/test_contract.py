@@ -108,12 +108,13 @@ def test_each_shared_rule_reaches_the_generated_stubs():
         state_query_parameter="1",
         verification_profile="A",
         labels={"": "x" * 201},
+        allowed_origins=["null"],
         response=response,
     )
     found = {each.rule: each.message for each in violations(fields)}
     found |= {each.rule: each.message for each in violations(callbacks_service_pb2.GetCallRequest())}
     found |= {each.rule: each.message for each in violations(callbacks_service_pb2.GetCallbackRequest())}
-    assert len(rules) == 10
+    assert len(rules) == 11
     assert {name: found.get(name) for name in rules} == rules
 
 

@@ -338,6 +338,7 @@ CALLBACK_JSON = {
     "remindAfter": [],
     "notify": [],
     "notifications": [],
+    "allowedOrigins": [],
 }
 
 CALL_JSON = {

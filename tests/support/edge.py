@@ -177,6 +177,10 @@ class ScriptedEdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
         """Refusal of each request that is looked up; None refuses none."""
         self.look_up_gate = None
         """Event before which no look-up has a result; None is open."""
+        self.origins = edge_service_pb2.CaseOrigins()
+        """Origins that may use every case, or the refusal of each request that asks for them."""
+        self.asked_origins = []
+        """Requests for the origins that may use a case."""
         self.requests = []
         self.looked_up = []
         """Requests that were looked up."""
@@ -233,6 +237,15 @@ class ScriptedEdgeService(edge_service_pb2_grpc.EdgeServiceServicer):
 
     async def _answer(self, invocation, context, writing):
         answer = edge_service_pb2.InvocationResult(number=invocation.number)
+        if invocation.HasField("origins"):
+            self.asked_origins.append(invocation.origins)
+            if isinstance(self.origins, Refused):
+                answer.status.CopyFrom(self.origins.status)
+            else:
+                answer.origins.CopyFrom(self.origins)
+            async with writing:
+                await context.write(edge_service_pb2.StreamInvocationsResponse(results=[answer]))
+            return
         if invocation.look_up:
             self.looked_up.append(invocation.request)
             if self.look_up_gate is not None:

@@ -32,6 +32,11 @@ class EdgeCalls:
             response_of(result)
             raise AssertionError("a look-up has no response")
 
+    async def origins(self, request, *, metadata=()):
+        """Return the origins that may use a case, or raise the refusal."""
+        result = await self._ask(edge.Invocation(number=1, origins=request), metadata)
+        return result.origins if result.HasField("origins") else response_of(result)
+
     async def wait(self, request, *, metadata=()):
         """Return the answer to an earlier call, whose caller was told to wait, or raise its refusal."""
         return response_of(await self._ask(edge.Invocation(number=1, wait=request), metadata))

@@ -174,6 +174,13 @@ MESSAGES = {
             words=("call", "reminder", "expiry"),
             help="Selects the notifications that the handler of the activity gets.",
         ),
+        Field(
+            "allowed_origins",
+            "allowed_origins",
+            "text",
+            is_repeated=True,
+            help="The origins whose pages may call the URL by a script, and read what it is answered (CORS).",
+        ),
     ),
     "SetResponseRequest": (
         Field(
@@ -1042,6 +1049,12 @@ MESSAGES = {
             "notifications",
             "message",
             of="Call",
+            is_repeated=True,
+        ),
+        Field(
+            "allowed_origins",
+            "allowed_origins",
+            "text",
             is_repeated=True,
         ),
     ),

@@ -48,6 +48,11 @@ _BETTER: Mapping[str, _Better] = {
     ),
     "allow_multiple_calls": _Better("multiple", "Accept any number of calls, until the callback is closed or expires."),
     "alternative_domain": _Better("domain", "Use this origin in the URL.", "https://…"),
+    "allowed_origins": _Better(
+        "allowed-origin",
+        "An origin whose pages may call the URL by a script, and read the answer (CORS). *: every origin.",
+        "https://…",
+    ),
     "request_id": _Better(help="An id that makes retries safe: the same id returns the same URL."),
     "time_to_live": _Better("ttl", "Close the callback after this time."),
     "GenerateCallbackUrlRequest.labels": _Better("label", "A label by which to find the callback."),

@@ -217,6 +217,7 @@ type GenerateCallbackUrlRequest struct {
 	NoRepeat             bool                   `protobuf:"varint,24,opt,name=no_repeat,json=noRepeat,proto3" json:"no_repeat,omitempty"`
 	RemindAfter          []*durationpb.Duration `protobuf:"bytes,18,rep,name=remind_after,json=remindAfter,proto3" json:"remind_after,omitempty"`
 	Notify               []CallReason           `protobuf:"varint,19,rep,packed,name=notify,proto3,enum=callback.v1.CallReason" json:"notify,omitempty"`
+	AllowedOrigins       []string               `protobuf:"bytes,29,rep,name=allowed_origins,json=allowedOrigins,proto3" json:"allowed_origins,omitempty"`
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
 }
@@ -408,6 +409,13 @@ func (x *GenerateCallbackUrlRequest) GetRemindAfter() []*durationpb.Duration {
 func (x *GenerateCallbackUrlRequest) GetNotify() []CallReason {
 	if x != nil {
 		return x.Notify
+	}
+	return nil
+}
+
+func (x *GenerateCallbackUrlRequest) GetAllowedOrigins() []string {
+	if x != nil {
+		return x.AllowedOrigins
 	}
 	return nil
 }
@@ -2116,7 +2124,7 @@ var File_callback_v1_callbacks_service_proto protoreflect.FileDescriptor
 
 const file_callback_v1_callbacks_service_proto_rawDesc = "" +
 	"\n" +
-	"#callback/v1/callbacks_service.proto\x12\vcallback.v1\x1a\x1acallback/v1/callback.proto\x1a*callback/v1/callback_handler_service.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x82\n" +
+	"#callback/v1/callbacks_service.proto\x12\vcallback.v1\x1a\x1acallback/v1/callback.proto\x1a*callback/v1/callback_handler_service.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xab\n" +
 	"\n" +
 	"\x1aGenerateCallbackUrlRequest\x12+\n" +
 	"\x11callback_activity\x18\x01 \x01(\tR\x10callbackActivity\x124\n" +
@@ -2145,7 +2153,8 @@ const file_callback_v1_callbacks_service_proto_rawDesc = "" +
 	"\rrepeat_window\x18\x17 \x01(\v2\x19.google.protobuf.DurationR\frepeatWindow\x12\x1b\n" +
 	"\tno_repeat\x18\x18 \x01(\bR\bnoRepeat\x12<\n" +
 	"\fremind_after\x18\x12 \x03(\v2\x19.google.protobuf.DurationR\vremindAfter\x12/\n" +
-	"\x06notify\x18\x13 \x03(\x0e2\x17.callback.v1.CallReasonR\x06notify\x1a9\n" +
+	"\x06notify\x18\x13 \x03(\x0e2\x17.callback.v1.CallReasonR\x06notify\x12'\n" +
+	"\x0fallowed_origins\x18\x1d \x03(\tR\x0eallowedOrigins\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x80\x02\n" +

@@ -513,6 +513,7 @@ def callback_from_proto(message: callback_pb2.Callback) -> Callback:
         remind_after=tuple(each.ToTimedelta() for each in message.remind_after),
         notify=tuple(CALL_REASON.member(each) or CallReason.UNKNOWN for each in message.notify),
         notifications=tuple(call_from_proto(each) for each in message.notifications),
+        allowed_origins=tuple(each for each in message.allowed_origins),
     )
 
 
@@ -550,6 +551,7 @@ def callback_to_proto(value: Callback) -> callback_pb2.Callback:
         remind_after=[to_duration(each) for each in value.remind_after],
         notify=[CALL_REASON.number(each) for each in value.notify],
         notifications=[call_to_proto(each) for each in value.notifications],
+        allowed_origins=value.allowed_origins,
     )
 
 

@@ -512,6 +512,8 @@ class Callback(Value):
     notifications: tuple[Call, ...] = ()
     """The deliveries of reminders, oldest first, and then that of the expiry: each with `call_id`, `reason`,
     `start_time` and `delivery`. A reminder that was dropped is not among them. `list_callbacks` omits them."""
+    allowed_origins: tuple[str, ...] = ()
+    """The origins whose pages may call the URL by a script, and read what it is answered. `*` is every origin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

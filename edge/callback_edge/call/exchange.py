@@ -26,6 +26,7 @@ from quart import Quart
 from callback.v1 import edge_service_pb2
 from callback_edge import metrics, problems
 from callback_edge.call.answer import FIXED_HEADERS, render
+from callback_edge.call.cross_origin import is_of_script, is_preflight, permission, shared
 from callback_edge.call.request import (
     ALLOW,
     CALL_METHODS,
@@ -183,6 +184,10 @@ class Exchange:
         self._opens_again = scope["method"] == "GET"
         """Whether opening the address again makes the same request, or shows the confirmation page again."""
         headers = dict(self._headers)
+        self._asks_origins = is_of_script(self._headers)
+        """Whether a server is still to be asked which origins may use the case."""
+        self._origins = edge_service_pb2.CaseOrigins()
+        """The origins that may use the case, where a server was asked."""
         self._is_service_worker_script = is_service_worker_script(headers)
         self._declared_bytes = int(headers.get(b"content-length", b"0"))  # h11 ensures that it has only digits
         self._is_complete = not self._declared_bytes and b"transfer-encoding" not in headers
@@ -192,6 +197,9 @@ class Exchange:
 
     async def answer(self) -> HttpAnswer:
         """Return the answer. Call `end` once it is sent, or will not be."""
+        return shared(await self._answer(), self._origins.allowed_origins, self._headers)
+
+    async def _answer(self) -> HttpAnswer:
         if not self._is_counted:
             return self._answer_problem(problems.TOO_MANY_REQUESTS, retry_after_s=BUSY_RETRY_S)
         try:
@@ -234,7 +242,8 @@ class Exchange:
         if method == "HEAD":
             return HttpAnswer(200)
         if method == "OPTIONS" and not is_handshake(headers):
-            return HttpAnswer(204, [("allow", ALLOW)])
+            fields = await self._preflight(CALL_METHODS, lambda: _origins_of(self._message(target)))
+            return HttpAnswer(204, [("allow", ALLOW), *fields])
         if method not in _METHODS:
             return self._answer_problem(problems.METHOD_NOT_ALLOWED, headers=[("allow", ALLOW)])
         if is_prefetch(headers):
@@ -264,6 +273,8 @@ class Exchange:
         if method == "HEAD":
             return HttpAnswer(200)
         if method != "GET":
+            if fields := await self._preflight(["GET"], lambda: edge_service_pb2.OriginsRequest(wait=waited)):
+                return HttpAnswer(204, fields)
             return self._answer_problem(problems.METHOD_NOT_ALLOWED, headers=[("allow", "GET, HEAD")])
         if is_prefetch(self._headers):
             raise problems.ProblemError(problems.PREFETCH_REFUSED)
@@ -275,6 +286,8 @@ class Exchange:
         message = edge_service_pb2.StreamInvocationsRequest()
         message.invocations.add(wait=waited)
         try:
+            if self._asks_origins:
+                self._origins = await self._ask_origins(edge_service_pb2.OriginsRequest(wait=waited))
             invoked = (await self._shared.upstream.invoke(message)).response
             if waited.without_answer and not invoked.wait_path:
                 return HttpAnswer(204, [("preference-applied", "return=minimal")])
@@ -306,6 +319,40 @@ class Exchange:
             # as without a handshake: it does not reveal whether the state exists
             return HttpAnswer(204, [("allow", ALLOW)])
 
+    async def _preflight(
+        self, methods: Sequence[str], address: Callable[[], edge_service_pb2.OriginsRequest]
+    ) -> list[tuple[str, str]]:
+        """Return the fields that permit the request for which a preflight asks. It makes no call.
+
+        They are empty where the request is no preflight or is not permitted, for a state that exists as for one that
+        does not.
+
+        Args:
+            methods: The methods that a request can have.
+            address: Returns the question which origins may use the case.
+        """
+        limits, caller = self._shared.limits, self._record.caller
+        if not is_preflight(self._scope["method"], self._headers):
+            return []
+        try:
+            limits.check_unknown_states(caller)
+            origins = await self._ask_origins(address())
+        except problems.ProblemError as error:
+            if error.problem is problems.STATE_UNKNOWN:
+                limits.count_unknown_state(caller)
+            return []
+        fields = permission(origins.allowed_origins, self._headers, methods)
+        if not fields:
+            limits.count_unknown_state(caller)  # as for one, so that a later 429 does not reveal whether it exists
+        return fields
+
+    async def _ask_origins(self, address: edge_service_pb2.OriginsRequest) -> edge_service_pb2.CaseOrigins:
+        """Ask a server which origins may use a case."""
+        self._asks_origins = False
+        message = edge_service_pb2.StreamInvocationsRequest()
+        message.invocations.add(origins=address)
+        return (await self._shared.upstream.invoke(message)).origins
+
     async def _read_request(self, target: Target) -> edge_service_pb2.StreamInvocationsRequest:
         """Read the body, and return the request as a message for a server (rule 5)."""
         if self._declared_bytes <= _LARGE_BODY_BYTES and not self._sender.awaits_continue:
@@ -317,12 +364,18 @@ class Exchange:
                 await self._look_up(target)
             self._body.grow(self._declared_bytes)
             await self._read_parts(self._shared.body_limit_bytes)
-        return self._message(target)
+        message = self._message(target)
+        if self._asks_origins:
+            self._origins = await self._ask_origins(_origins_of(message))
+        return message
 
     async def _look_up(self, target: Target) -> None:
         """Let a server refuse the request before the rest of its body is read. Discard the body if it does."""
         try:
-            await self._shared.upstream.invoke(self._message(target, look_up=True))
+            message = self._message(target, look_up=True)
+            if self._asks_origins:
+                self._origins = await self._ask_origins(_origins_of(message))
+            await self._shared.upstream.invoke(message)
         except problems.ProblemError:
             self._drop_body()
             if not self._sender.awaits_continue:
@@ -437,6 +490,12 @@ class Exchange:
     def _drop_body(self) -> None:
         self._received.clear()
         self._body.free()
+
+
+def _origins_of(message: edge_service_pb2.StreamInvocationsRequest) -> edge_service_pb2.OriginsRequest:
+    """Return the question which origins may use the case of a request."""
+    request = message.invocations[0].request
+    return edge_service_pb2.OriginsRequest(state=request.state, state_query_parameter=request.state_query_parameter)
 
 
 def _handshake_answer(invoked: edge_service_pb2.InvokeResponse) -> HttpAnswer:

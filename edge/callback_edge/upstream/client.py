@@ -114,7 +114,7 @@ class ServerClient:
             body: The reservation of its body, which the client frees once it needs the body no more. None: it has none.
 
         Returns:
-            The result. It has a response, unless the message is a look-up.
+            The result. It has a response, unless the message is a look-up, or asks for origins.
 
         Raises:
             ProblemError: The server refused, is unreachable, or returned no result.
@@ -218,7 +218,7 @@ class ServerClient:
         seconds.observe(asyncio.get_running_loop().time() - call.added_at)
         if result is None:
             self._end(call, _no_result(call))
-        elif result.HasField("response") or (call.is_look_up and result.HasField("send_body")):
+        elif result.HasField("response") or (call.is_look_up and _is_looked_up(result)):
             self._end(call, result, is_gone_known=result.caller_gone)
         else:
             if result.status.code in REFUSAL_CODES:
@@ -313,6 +313,10 @@ def _no_result(call: UnansweredCall) -> problems.ProblemError:
     if call.is_look_up:
         return problems.ProblemError(problems.SERVER_UNREACHABLE, retry_after_s=UNREACHABLE_RETRY_S)
     return problems.ProblemError(problems.OUTCOME_UNKNOWN)
+
+
+def _is_looked_up(result: edge_service_pb2.InvocationResult) -> bool:
+    return result.HasField("send_body") or result.HasField("origins")
 
 
 def _call_id_of(outcome: edge_service_pb2.InvocationResult | BaseException) -> str:

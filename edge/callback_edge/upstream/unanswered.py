@@ -30,7 +30,7 @@ class UnansweredCall:
         self.number = number
         (invocation,) = message.invocations
         invocation.number = number
-        self.is_look_up = invocation.look_up
+        self.is_look_up = invocation.look_up or invocation.HasField("origins")
         """Whether this is no call, and may have happened or not."""
         self.is_wait = invocation.HasField("wait")
         """Whether this is no call, and only waits for the answer to an earlier one."""

@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, assert_never
 
 from callback_process.logs import get_logger
 from callback_server import errors, metrics
 from callback_server.calls.pending_call import PendingCall
 from callback_server.calls.preconditions import PreconditionChecker
+from callback_server.calls.waiting import wait_hash
 from callback_server.domain.activity import Leases
+from callback_server.domain.case import Settings
+from callback_server.domain.ids import state_hash
 from callback_server.limits.body_bytes import BodyBytes
 from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.limits.places import Places, refusal_by
@@ -26,6 +29,7 @@ from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
 from callback_server.store.failure_log import log_store_error
 from callback_server.store.queries.look_up_request import look_up_request
+from callback_server.store.queries.read import read_settings, read_settings_of_wait
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import (
@@ -133,6 +137,22 @@ class Claims:
             log_store_error("request_not_looked_up", error, call_id=pending.call_id)
             raise errors.StoreUnavailableError(is_full=error.is_full) from error
 
+    async def settings(self, state: str, parameter: str) -> Settings:
+        """Return the settings of the case that `state` reaches, whatever its status.
+
+        Raises:
+            CallbackError: There is no such case, or the store did not reply.
+        """
+        return await _read(lambda: read_settings(self._scripts, state_hash(state), parameter))
+
+    async def settings_of_wait(self, call_id: str, token: str) -> Settings:
+        """Return the settings of the case of a call, for a caller at the address of the call.
+
+        Raises:
+            CallbackError: The call has no such address, its case is deleted, or the store did not reply.
+        """
+        return await _read(lambda: read_settings_of_wait(self._scripts, call_id, wait_hash(token)))
+
     def _limited_owners(self, *, has_body: bool) -> Sequence[LimitedOwner]:
         """Return the owners over a limit. One that has used its share of bytes still gets requests without a body."""
         of_rate = self._owner_rate.limited()
@@ -197,6 +217,17 @@ class Claims:
             raise errors.StoreUnavailableError(is_full=error.is_full) from error
         finally:
             metrics.CLAIM_SECONDS.observe(time.perf_counter() - began)
+
+
+async def _read(read: Callable[[], Awaitable[Settings | None]]) -> Settings:
+    try:
+        settings = await resend(read, unsent_s=UNSENT_S, unsure_s=UNSENT_S)
+    except StoreError as error:
+        log_store_error("settings_not_read", error)
+        raise errors.StoreUnavailableError(is_full=error.is_full) from error
+    if settings is None:
+        raise errors.StateUnknownError
+    return settings
 
 
 def refusal_of(

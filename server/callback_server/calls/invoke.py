@@ -25,7 +25,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
@@ -43,7 +43,7 @@ from callback_server.calls.repeats import Repeats
 from callback_server.calls.transition_log import log_call_ended
 from callback_server.calls.waiting import first_of, told_to_wait_after_ms
 from callback_server.domain.call import CallStatus, DeliveryStatus, Grant, Outcome, Request
-from callback_server.domain.case import AnswerMode
+from callback_server.domain.case import AnswerMode, Settings
 from callback_server.domain.delivery_attempt import DeliveryAttempt
 from callback_server.domain.ids import case_id_of_call, is_state
 from callback_server.domain.rendering import ResponseRenderer
@@ -66,6 +66,7 @@ from callback_server.store.transitions.claim_call import (
 
 log = get_logger()
 
+T = TypeVar("T")
 _Running = dict[asyncio.Task[CallAnswer], ActiveCall]
 AroundCall = Callable[..., ActiveCall]
 """Starts a call. Its arguments are the method `invoke`, and the arguments of that method."""
@@ -134,7 +135,7 @@ class CallInvoker:
         self._running: _Running = {}
         """The calls, and the requests that wait for the answers of calls."""
         self._large_cases = LargeCases()
-        self._look_ups: set[asyncio.Task[None]] = set()
+        self._look_ups: set[asyncio.Task[Any]] = set()
         self._decisions: set[asyncio.Task[Outcome]] = set()
         """The decisions of handlers on calls whose callers get something before: each continues after that."""
         for gauge, places in (
@@ -206,7 +207,33 @@ class CallInvoker:
             CallbackError: The look-up was not started.
         """
         place = self._reserve(state)
-        task = asyncio.create_task(self._claims.look_up(pending_call(state, parameter, request)))
+        return self._start_look_up(self._claims.look_up(pending_call(state, parameter, request)), place)
+
+    def settings(self, state: str, parameter: str) -> asyncio.Future[Settings]:
+        """Start to read the settings of the case that `state` reaches.
+
+        Returns:
+            A future with them. It fails with a CallbackError if there is no such case.
+
+        Raises:
+            CallbackError: The read was not started.
+        """
+        place = self._reserve(state)
+        return self._start_look_up(self._claims.settings(state, parameter), place)
+
+    def settings_of_wait(self, call_id: str, token: str) -> asyncio.Future[Settings]:
+        """Start to read the settings of the case of a call as `settings` does, for a caller at the address of the call.
+
+        Args:
+            call_id: The call.
+            token: The token in the address of the call.
+        """
+        self._check_running()
+        place = self._call_places.reserve()
+        return self._start_look_up(self._claims.settings_of_wait(call_id, token), place)
+
+    def _start_look_up(self, work: Coroutine[Any, Any, T], place: Place) -> asyncio.Future[T]:
+        task = asyncio.create_task(work)
         self._look_ups.add(task)
         task.add_done_callback(self._look_ups.discard)
         task.add_done_callback(lambda _: place.free())

@@ -128,6 +128,8 @@ class Settings(msgspec.Struct, frozen=True, array_like=True):
     """How long after its creation the handler is reminded of the case, ascending."""
     traceparent: str = ""
     """The W3C trace context that generated the case, for links to it. Empty: none."""
+    allowed_origins: tuple[str, ...] = ()
+    """The origins whose pages may call the case by a script, each in its one spelling. `*`: every origin."""
 
 
 class NewCase(msgspec.Struct, frozen=True, kw_only=True):

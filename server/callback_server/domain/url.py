@@ -9,11 +9,13 @@ from callback_server.domain.ids import is_state
 
 _HANDED_OUT: Final = re.compile(r"[^?]*/(?:cb/([^/?]+)|cbq/([^/?]+)\?\2=(.+))")
 
+_DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
+
 
 def normalize_origin(origin: str) -> str:
     """Return an origin in its one spelling: in lower case, and without the default port of its scheme."""
     origin = origin.lower()
-    return origin.removesuffix(":443" if origin.startswith("https:") else ":80")
+    return origin.removesuffix(_DEFAULT_PORTS.get(origin.partition(":")[0], ""))
 
 
 def host_of(origin: str) -> str:

@@ -7,7 +7,7 @@ import functools
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
-from typing import Final
+from typing import Final, TypeAlias
 
 from google.rpc import status_pb2
 
@@ -19,8 +19,9 @@ from callback_server.access.roles import Principal, Role
 from callback_server.calls.active_call import ActiveCall, CallAnswer
 from callback_server.calls.invoke import CallInvoker
 from callback_server.calls.marks import CallerMarks
-from callback_server.contract.conversion import content, from_message
+from callback_server.contract.conversion import content, from_message, to_message
 from callback_server.domain.call import Request
+from callback_server.domain.case import Settings
 from callback_server.errors import CallbackError, RevokedError
 from callback_server.limits.large_turns import LARGE_BYTES, LargeReader, LargeTurn, LargeTurns
 from callback_server.rpc.grpc_aio.stream_reading import StreamReading
@@ -35,6 +36,9 @@ MAX_UNSENT_BYTES: Final = 16 * 1024 * 1024
 """How many bytes of bodies may wait for an edge that does not read. Beyond it, the server does not read from it."""
 CHECK_S: Final = 1.0
 """How often the server checks whether the credential of a connected edge is revoked, in seconds."""
+
+_Answer: TypeAlias = asyncio.Future[CallAnswer] | asyncio.Future[Settings] | asyncio.Future[None]
+_Outcome: TypeAlias = CallAnswer | Settings | status_pb2.Status | None
 
 _observe_call = metrics.REQUEST_SECONDS.labels(metrics.INVOKE_METHOD).observe
 _observe_look_up = metrics.LOOK_UP_SECONDS.observe
@@ -121,7 +125,7 @@ class _InvocationStream:
         self._unsent_readiness = edge_pb2.READINESS_READY if is_ready else edge_pb2.READINESS_NOT_READY
         self._calls: dict[int, ActiveCall | None] = {}
         """The calls whose results were not sent, by number. None: a look-up, or a call that was not started."""
-        self._unsent: deque[tuple[int, CallAnswer | status_pb2.Status | None]] = deque()
+        self._unsent: deque[tuple[int, _Outcome]] = deque()
         """The results to send, with the numbers of their calls. None: send the body."""
         self._unsent_bytes = 0
         self._unsent_waiting: list[int] = []
@@ -209,7 +213,8 @@ class _InvocationStream:
         began = time.perf_counter()
         refusal = self._refusal()  # once for the whole batch
         for invocation in invocations:
-            observe = _observe_look_up if invocation.look_up else _observe_call
+            is_look_up = invocation.look_up or invocation.HasField("origins")
+            observe = _observe_look_up if is_look_up else _observe_call
             self._calls[invocation.number] = None
             try:
                 if refusal is not None:
@@ -230,7 +235,9 @@ class _InvocationStream:
             return error
         return None
 
-    def _invoke(self, invocation: edge_pb2.Invocation) -> asyncio.Future[CallAnswer] | asyncio.Future[None]:
+    def _invoke(self, invocation: edge_pb2.Invocation) -> _Answer:
+        if invocation.HasField("origins"):
+            return self._read_origins(invocation.origins)
         if invocation.HasField("wait"):
             require_valid(invocation.wait)
             wait = invocation.wait
@@ -248,6 +255,12 @@ class _InvocationStream:
         call.on_waiting = functools.partial(self._on_waiting, invocation.number)
         return call.answer
 
+    def _read_origins(self, request: edge_pb2.OriginsRequest) -> asyncio.Future[Settings]:
+        require_valid(request)
+        if request.HasField("wait"):
+            return self._invoker.settings_of_wait(request.wait.call_id, request.wait.token)
+        return self._invoker.settings(request.state, request.state_query_parameter)
+
     def _on_waiting(self, number: int) -> None:
         self._unsent_waiting.append(number)
         self._changed.set()
@@ -257,7 +270,7 @@ class _InvocationStream:
         number: int,
         observe: Callable[[float], None],
         began: float,
-        answer: asyncio.Future[CallAnswer] | asyncio.Future[None],
+        answer: _Answer,
     ) -> None:
         if not answer.cancelled():  # cancelled: the process ends, and its streams with it
             observe(time.perf_counter() - began)
@@ -267,7 +280,7 @@ class _InvocationStream:
                 _free_turn(self._calls.get(number))
             self._add_result(number, result)
 
-    def _add_result(self, number: int, outcome: CallAnswer | status_pb2.Status | None) -> None:
+    def _add_result(self, number: int, outcome: _Outcome) -> None:
         if self._is_closed:
             return
         self._unsent.append((number, outcome))
@@ -307,6 +320,8 @@ class _InvocationStream:
                 result.creator_traceparent = call.creator_traceparent
             if outcome is None:
                 result.send_body.SetInParent()
+            elif isinstance(outcome, Settings):
+                result.origins.CopyFrom(to_message(edge_pb2.CaseOrigins, outcome))
             elif isinstance(outcome, status_pb2.Status):
                 result.status.CopyFrom(outcome)
         if self._unsent_bytes <= MAX_UNSENT_BYTES:
@@ -319,5 +334,5 @@ def _free_turn(call: ActiveCall | None) -> None:
         call.turn.free()
 
 
-def _body_size(outcome: CallAnswer | status_pb2.Status | None) -> int:
+def _body_size(outcome: _Outcome) -> int:
     return len(outcome.response.body or b"") if isinstance(outcome, CallAnswer) else 0

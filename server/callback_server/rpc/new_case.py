@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -78,6 +78,7 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
     notify, remind_after = request.notify, request.remind_after  # each look at them makes an object
     found = [
         *_guard_problems(request),
+        *(_origin_problems(request) if request.allowed_origins else ()),
         *_policy_problems(request, policy),
         *_domain_problems(domain, policy, owner),
         *_answer_problems(request, answer_mode),
@@ -125,6 +126,7 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
             Settings,
             request,
             alternative_domain=domain,
+            allowed_origins=_normalized(request.allowed_origins),
             traceparent=creator_traceparent.get(),
             answer_deadline_ms=answer_deadline_ms if fallback is None else None,
             remind_after_ms=tuple(sorted(each.ToMilliseconds() for each in remind_after)) if remind_after else (),
@@ -180,6 +182,14 @@ def _guard_problems(request: pb2.GenerateCallbackUrlRequest) -> Iterator[Violati
         yield Violation("verification_profile", "exclusive", "cannot be combined with the get_guard CONFIRM")
     if request.state_query_parameter in (CONFIRM_PARAMETER, CHOICE_PARAMETER):
         yield Violation("state_query_parameter", "reserved", "is reserved for the confirmation page")
+
+
+def _origin_problems(request: pb2.GenerateCallbackUrlRequest) -> Iterator[Violation]:
+    if "*" in request.allowed_origins and len(request.allowed_origins) > 1:
+        yield Violation("allowed_origins", "any_origin", "cannot have other origins beside *, which is every origin")
+    if request.get_guard == pb.GET_GUARD_CONFIRM:
+        problem = "cannot be combined with the get_guard CONFIRM: a script cannot confirm for a person"
+        yield Violation("allowed_origins", "get_guard", problem)
 
 
 def _answer_problems(request: pb2.GenerateCallbackUrlRequest, answer_mode: AnswerMode) -> Iterator[Violation]:
@@ -281,6 +291,7 @@ def _fingerprint(
     content.CopyFrom(request)
     content.ClearField("request_id")
     content.alternative_domain = domain  # another spelling is the same content
+    content.allowed_origins[:] = _normalized(request.allowed_origins)
     # An explicit default is the same content as no value.
     if content.get_guard == pb.GET_GUARD_OFF:
         content.ClearField("get_guard")
@@ -292,6 +303,11 @@ def _fingerprint(
     if _repeat_window_ms(request) != _repeat_window_ms(content):
         content.repeat_window.CopyFrom(request.repeat_window)
     return hashlib.sha256(content.SerializeToString(deterministic=True)).digest()
+
+
+def _normalized(origins: Iterable[str]) -> tuple[str, ...]:
+    """Return each origin once, in its one spelling."""
+    return tuple(dict.fromkeys(map(normalize_origin, origins)))
 
 
 def _time_to_live_ms(request: pb2.GenerateCallbackUrlRequest, policy: Policy) -> int | None:

@@ -85,6 +85,7 @@ class Methods(Transport):
         no_repeat: bool = False,
         remind_after: Collection[timedelta] = (),
         notify: Collection[CallReason] = (),
+        allowed_origins: Collection[str] = (),
         traceparent: str = "",
         timeout: float | None = None,
     ) -> GeneratedCallback:
@@ -167,6 +168,11 @@ class Methods(Transport):
                 delivery is PENDING with the failure NO_HANDLER. A REMINDER is dropped when its case closes or is
                 resolved. Default: none. REMINDER and EXPIRY, each once; refused for the activities `record` and `form`,
                 which have no handler.
+            allowed_origins: The origins whose pages may call the URL by a script, and read what it is answered
+                (CORS). Each is `scheme://host` or `scheme://host:port`, as a browser sends it in `Origin`; upper case
+                and the default port are normalized. `*` alone allows the pages of every origin. No page can call with
+                the credentials of the browser, such as cookies. Default empty: none; at most 20. Refused with the
+                `get_guard` CONFIRM.
             traceparent: The W3C trace context of your program, as the header `traceparent` has it. A server that
                 traces keeps it, and links the calls to it. Default: none.
             timeout: Timeout in seconds. Default: that of the client.
@@ -213,6 +219,9 @@ class Methods(Transport):
                 for each in checks.several("remind_after", remind_after)
             ],
             notify=[CALL_REASON.argument("notify", each) for each in checks.several("notify", notify)],
+            allowed_origins=[
+                checks.text("allowed_origins", each) for each in checks.several("allowed_origins", allowed_origins)
+            ],
         )
         return self._generate(request, traceparent, timeout)
 

@@ -434,6 +434,7 @@ class Callback(_message.Message):
     REMIND_AFTER_FIELD_NUMBER: _builtins.int
     NOTIFY_FIELD_NUMBER: _builtins.int
     NOTIFICATIONS_FIELD_NUMBER: _builtins.int
+    ALLOWED_ORIGINS_FIELD_NUMBER: _builtins.int
     callback_case_id: _builtins.str
     """callback_case_id is the public id of the case: 32 lower-case hexadecimal digits. It gives no access."""
     owner: _builtins.str
@@ -538,6 +539,12 @@ class Callback(_message.Message):
         `reason`, `start_time` and `delivery`. A reminder that was dropped is not among them. ListCallbacks omits them.
         """
 
+    @_builtins.property
+    def allowed_origins(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """allowed_origins are the origins whose pages may call the URL by a script, and read what it is answered. `*` is every
+        origin.
+        """
+
     def __init__(
         self,
         *,
@@ -572,10 +579,11 @@ class Callback(_message.Message):
         remind_after: _abc.Iterable[_duration_pb2.Duration] | None = ...,
         notify: _abc.Iterable[Global___CallReason.ValueType] | None = ...,
         notifications: _abc.Iterable[Global___Call] | None = ...,
+        allowed_origins: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer_deadline", b"answer_deadline", "close_time", b"close_time", "closed_response", b"closed_response", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "hold_time", b"hold_time", "prompt", b"prompt", "repeat_window", b"repeat_window", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "call_count", b"call_count", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_case_id", b"callback_case_id", "close_reason", b"close_reason", "close_time", b"close_time", "closed_response", b"closed_response", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "no_repeat", b"no_repeat", "notifications", b"notifications", "notify", b"notify", "ordered", b"ordered", "owner", b"owner", "prompt", b"prompt", "remind_after", b"remind_after", "repeat_window", b"repeat_window", "resolved", b"resolved", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "allowed_origins", b"allowed_origins", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "call_count", b"call_count", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_case_id", b"callback_case_id", "close_reason", b"close_reason", "close_time", b"close_time", "closed_response", b"closed_response", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "no_repeat", b"no_repeat", "notifications", b"notifications", "notify", b"notify", "ordered", b"ordered", "owner", b"owner", "prompt", b"prompt", "remind_after", b"remind_after", "repeat_window", b"repeat_window", "resolved", b"resolved", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -201,6 +201,7 @@ class GenerateCallbackUrlRequest(_message.Message):
     NO_REPEAT_FIELD_NUMBER: _builtins.int
     REMIND_AFTER_FIELD_NUMBER: _builtins.int
     NOTIFY_FIELD_NUMBER: _builtins.int
+    ALLOWED_ORIGINS_FIELD_NUMBER: _builtins.int
     callback_activity: _builtins.str
     """callback_activity names the activity that decides on a call: `record` (store the call, send the response of the
     case), `form` (hold the call for a person), an activity with a push handler that the configuration of the server
@@ -335,6 +336,14 @@ class GenerateCallbackUrlRequest(_message.Message):
         activities `record` and `form`, which have no handler.
         """
 
+    @_builtins.property
+    def allowed_origins(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """allowed_origins are the origins whose pages may call the URL by a script, and read what it is answered (CORS). Each
+        is `scheme://host` or `scheme://host:port`, as a browser sends it in `Origin`; upper case and the default port are
+        normalized. `*` alone allows the pages of every origin. No page can call with the credentials of the browser, such
+        as cookies. Default empty: none; at most 20. Refused with the `get_guard` CONFIRM.
+        """
+
     def __init__(
         self,
         *,
@@ -361,10 +370,11 @@ class GenerateCallbackUrlRequest(_message.Message):
         no_repeat: _builtins.bool = ...,
         remind_after: _abc.Iterable[_duration_pb2.Duration] | None = ...,
         notify: _abc.Iterable[_callback_pb2.CallReason.ValueType] | None = ...,
+        allowed_origins: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer_deadline", b"answer_deadline", "closed_response", b"closed_response", "fallback", b"fallback", "hold_time", b"hold_time", "prompt", b"prompt", "repeat_window", b"repeat_window", "response", b"response", "time_to_live", b"time_to_live"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "closed_response", b"closed_response", "fallback", b"fallback", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "no_repeat", b"no_repeat", "notify", b"notify", "ordered", b"ordered", "prompt", b"prompt", "remind_after", b"remind_after", "repeat_window", b"repeat_window", "request_id", b"request_id", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "time_to_live", b"time_to_live", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "allowed_origins", b"allowed_origins", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "closed_response", b"closed_response", "fallback", b"fallback", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "no_repeat", b"no_repeat", "notify", b"notify", "ordered", b"ordered", "prompt", b"prompt", "remind_after", b"remind_after", "repeat_window", b"repeat_window", "request_id", b"request_id", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "time_to_live", b"time_to_live", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -105,6 +105,7 @@ class Invocation(_message.Message):
     REQUEST_FIELD_NUMBER: _builtins.int
     LOOK_UP_FIELD_NUMBER: _builtins.int
     WAIT_FIELD_NUMBER: _builtins.int
+    ORIGINS_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """number identifies the invocation in its stream. The edge chooses it; each invocation of a stream has another number."""
     look_up: _builtins.bool
@@ -120,6 +121,10 @@ class Invocation(_message.Message):
     def wait(self) -> Global___WaitRequest:
         """wait asks for the answer to an earlier call whose caller was told to wait. It is no call, and `request` is unset."""
 
+    @_builtins.property
+    def origins(self) -> Global___OriginsRequest:
+        """origins asks which origins may use a case. It is no call, and `request` is unset."""
+
     def __init__(
         self,
         *,
@@ -127,14 +132,49 @@ class Invocation(_message.Message):
         request: Global___InvokeRequest | None = ...,
         look_up: _builtins.bool = ...,
         wait: Global___WaitRequest | None = ...,
+        origins: Global___OriginsRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "wait", b"wait"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["origins", b"origins", "request", b"request", "wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["look_up", b"look_up", "number", b"number", "request", b"request", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["look_up", b"look_up", "number", b"number", "origins", b"origins", "request", b"request", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Invocation: _TypeAlias = Invocation  # noqa: Y015
+
+@_typing.final
+class OriginsRequest(_message.Message):
+    """OriginsRequest names the case by its state, or by the address of a call on it. It fails with STATE_UNKNOWN where a
+    request there would. The status of the case does not matter.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    STATE_QUERY_PARAMETER_FIELD_NUMBER: _builtins.int
+    WAIT_FIELD_NUMBER: _builtins.int
+    state: _builtins.str
+    """state is the state of the case, as in InvokeRequest. Empty if `wait` is set."""
+    state_query_parameter: _builtins.str
+    """state_query_parameter is the parameter of a `/cbq/` URL, as in InvokeRequest."""
+    @_builtins.property
+    def wait(self) -> Global___WaitRequest:
+        """wait is the address of a call on the case."""
+
+    def __init__(
+        self,
+        *,
+        state: _builtins.str = ...,
+        state_query_parameter: _builtins.str = ...,
+        wait: Global___WaitRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["wait", b"wait"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state", "state_query_parameter", b"state_query_parameter", "wait", b"wait"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OriginsRequest: _TypeAlias = OriginsRequest  # noqa: Y015
 
 @_typing.final
 class WaitRequest(_message.Message):
@@ -222,6 +262,7 @@ class InvocationResult(_message.Message):
     RESPONSE_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     SEND_BODY_FIELD_NUMBER: _builtins.int
+    ORIGINS_FIELD_NUMBER: _builtins.int
     CALLER_GONE_FIELD_NUMBER: _builtins.int
     CREATOR_TRACEPARENT_FIELD_NUMBER: _builtins.int
     number: _builtins.int
@@ -251,6 +292,10 @@ class InvocationResult(_message.Message):
     def send_body(self) -> Global___SendBody:
         """send_body says that the request that was looked up is not refused yet. The edge sends it as a call, with its body."""
 
+    @_builtins.property
+    def origins(self) -> Global___CaseOrigins:
+        """origins are the origins that may use the case."""
+
     def __init__(
         self,
         *,
@@ -258,14 +303,15 @@ class InvocationResult(_message.Message):
         response: Global___InvokeResponse | None = ...,
         status: _status_pb2.Status | None = ...,
         send_body: Global___SendBody | None = ...,
+        origins: Global___CaseOrigins | None = ...,
         caller_gone: _builtins.bool = ...,
         creator_traceparent: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "response", b"response", "send_body", b"send_body", "status", b"status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["origins", b"origins", "outcome", b"outcome", "response", b"response", "send_body", b"send_body", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller_gone", b"caller_gone", "creator_traceparent", b"creator_traceparent", "number", b"number", "outcome", b"outcome", "response", b"response", "send_body", b"send_body", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller_gone", b"caller_gone", "creator_traceparent", b"creator_traceparent", "number", b"number", "origins", b"origins", "outcome", b"outcome", "response", b"response", "send_body", b"send_body", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["response", "status", "send_body"]  # noqa: Y015
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["response", "status", "send_body", "origins"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
 
@@ -287,6 +333,30 @@ class SendBody(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SendBody: _TypeAlias = SendBody  # noqa: Y015
+
+@_typing.final
+class CaseOrigins(_message.Message):
+    """CaseOrigins are the origins whose pages may use a case."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOWED_ORIGINS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def allowed_origins(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """allowed_origins are those whose pages may call it by a script, as in Callback."""
+
+    def __init__(
+        self,
+        *,
+        allowed_origins: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_origins", b"allowed_origins"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CaseOrigins: _TypeAlias = CaseOrigins  # noqa: Y015
 
 @_typing.final
 class ReportCallerGoneRequest(_message.Message):

@@ -115,6 +115,7 @@ export function callbackFrom(message: callback.Callback): Callback {
     remindAfterMs: message.remindAfter.map(durationMs),
     notify: message.notify.map((each) => wordOf(callback.CallReason, each) ?? "UNKNOWN"),
     notifications: message.notifications.map(callFrom),
+    allowedOrigins: message.allowedOrigins,
   };
 }
 

@@ -130,6 +130,13 @@ export interface GenerateOptions extends RequestOptions {
    * for the activities `record` and `form`, which have no handler.
    */
   readonly notify?: readonly Exclude<CallReason, "UNKNOWN">[] | undefined;
+  /**
+   * The origins whose pages may call the URL by a script, and read what it is answered (CORS). Each is
+   * `scheme://host` or `scheme://host:port`, as a browser sends it in `Origin`; upper case and the default port are
+   * normalized. `*` alone allows the pages of every origin. No page can call with the credentials of the browser,
+   * such as cookies. Default empty: none; at most 20. Refused with the `getGuard` CONFIRM.
+   */
+  readonly allowedOrigins?: readonly string[] | undefined;
 }
 
 /** The options of `listCallbacks`. */

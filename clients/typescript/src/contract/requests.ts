@@ -66,6 +66,7 @@ const GENERATE_CALLBACK_URL = {
   noRepeat: checks.boolean,
   remindAfterMs: checks.arrayOf(checks.someMs),
   notify: checks.arrayOf(checks.wordOf(enums.CallReason)),
+  allowedOrigins: checks.arrayOf(checks.text),
 } satisfies checks.Checks<GenerateOptions>;
 
 export function generateCallbackUrlRequest(
@@ -100,6 +101,7 @@ export function generateCallbackUrlRequest(
     noRepeat: options.noRepeat,
     remindAfter: options.remindAfterMs?.map(durationFromMs),
     notify: options.notify?.map((each) => numberOf(callback.CallReason, each)),
+    allowedOrigins: options.allowedOrigins && [...options.allowedOrigins],
   });
 }
 

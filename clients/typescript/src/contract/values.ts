@@ -186,6 +186,10 @@ export interface Callback {
    * and `delivery`. A reminder that was dropped is not among them. `listCallbacks` omits them.
    */
   readonly notifications: readonly Call[];
+  /**
+   * The origins whose pages may call the URL by a script, and read what it is answered. `*` is every origin.
+   */
+  readonly allowedOrigins: readonly string[];
 }
 
 /** What the page of a CONFIRM case asks. All of it is shown as text, not HTML. */

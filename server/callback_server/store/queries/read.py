@@ -9,8 +9,8 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from callback_server.domain.call import Call, CallFailure, CallStatus, Delivery, DeliveryStatus, Outcome, Request
-from callback_server.domain.case import Case, CaseStatus, CloseReason, GetGuard
-from callback_server.domain.ids import case_id_of_call
+from callback_server.domain.case import Case, CaseStatus, CloseReason, GetGuard, Settings
+from callback_server.domain.ids import case_id_of, case_id_of_call
 from callback_server.domain.notification import CallReason, expiry_id, reminder_id
 from callback_server.domain.response import Response, complete
 from callback_server.store import keys
@@ -85,6 +85,41 @@ async def read_case(scripts: Scripts, case_id: str) -> Case | None:
         StoreError: The store did not answer.
     """
     return (await read_cases(scripts, [case_id], bodies=True))[0]
+
+
+async def read_settings(scripts: Scripts, state_sha256: bytes, parameter: str) -> Settings | None:
+    """Return the settings of the case that this state reaches with this parameter. None: there is no such case.
+
+    Raises:
+        StoreError: The store did not answer.
+    """
+    case_id = case_id_of(state_sha256)
+    partition = keys.partition_of(case_id)
+    (half, found_parameter), content = await scripts.read_together(
+        [
+            ("HMGET", keys.key(partition, "case", case_id), "sha", "parameter"),
+            ("GET", keys.key(partition, "content", case_id)),
+        ]
+    )
+    is_reached = half == state_sha256[16:] and (found_parameter or b"").decode() == parameter
+    return unpack_content(content, None)[0] if is_reached and content else None
+
+
+async def read_settings_of_wait(scripts: Scripts, call_id: str, wait_hash: str) -> Settings | None:
+    """Return the settings of the case of a call. None: the call has no address with this token, or its case is deleted.
+
+    Raises:
+        StoreError: The store did not answer.
+    """
+    case_id = case_id_of_call(call_id)
+    partition = keys.partition_of(case_id)
+    found_hash, content = await scripts.read_together(
+        [
+            ("HGET", keys.key(partition, "call", call_id), "wait_hash"),
+            ("GET", keys.key(partition, "content", case_id)),
+        ]
+    )
+    return unpack_content(content, None)[0] if content and found_hash == wait_hash.encode() else None
 
 
 def _case(

@@ -1,0 +1,81 @@
+"""Requests of scripts on pages of other origins: the CORS protocol of the Fetch standard. Pure.
+
+1. A browser lets such a script read an answer only if the answer names the origin of the page. Before a request that no
+   form could make, it asks for permission first: a preflight, which is no call.
+2. A case has the origins that are allowed. The answers of a case without any are as its handler made them.
+3. The credentials of the browser are never allowed. They would be those of all callbacks on this host.
+"""
+
+import dataclasses
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from callback_process.http.answer import HttpAnswer
+
+_ANY: Final = "*"
+_PERMISSIONS: Final = "access-control-allow-"
+"""The start of the names of the fields that a handler cannot set on such a case: its case decides."""
+_EXPOSED: Final = "location, retry-after"
+"""The fields that a script needs of a caller that is told to wait, beside those that it can always read."""
+_REQUEST_HEADERS: Final = "*, authorization"
+"""The star stands for every other field."""
+_MAX_AGE_S: Final = 600
+"""How long a browser uses a permission, in seconds. The allowed origins of a case never change."""
+
+_Headers = Sequence[tuple[bytes, bytes]]
+"""Headers of a request, with names in lower case."""
+
+
+def is_of_script(headers: _Headers) -> bool:
+    """Return whether the request can be that of a script on a page of another origin."""
+    fields = dict(headers)
+    return b"origin" in fields and fields.get(b"sec-fetch-mode", b"").strip().lower() != b"navigate"
+
+
+def is_preflight(method: str, headers: _Headers) -> bool:
+    """Return whether a browser asks whether a script may make a request."""
+    fields = dict(headers)
+    return method == "OPTIONS" and b"origin" in fields and b"access-control-request-method" in fields
+
+
+def permission(allowed: Collection[str], headers: _Headers, methods: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the fields that answer a preflight. Empty: no script of its origin may make a request.
+
+    Args:
+        allowed: The allowed origins.
+        headers: Headers of the preflight.
+        methods: The methods that a request can have.
+    """
+    if not (origin := _allowed_origin(allowed, headers)):
+        return []
+    return [
+        ("vary", "origin"),
+        ("access-control-allow-origin", origin),
+        ("access-control-allow-methods", ", ".join(methods)),
+        ("access-control-allow-headers", _REQUEST_HEADERS),
+        ("access-control-max-age", str(_MAX_AGE_S)),
+    ]
+
+
+def shared(answer: HttpAnswer, allowed: Collection[str], headers: _Headers) -> HttpAnswer:
+    """Return the answer as a script of an allowed origin can read it.
+
+    Args:
+        answer: The answer.
+        allowed: The allowed origins. Empty: the answer stays as it is.
+        headers: Headers of the request.
+    """
+    if not allowed:
+        return answer
+    fields = [field for field in answer.headers if not field[0].startswith(_PERMISSIONS)]
+    fields.append(("vary", "origin"))
+    if origin := _allowed_origin(allowed, headers):
+        fields += [("access-control-allow-origin", origin), ("access-control-expose-headers", _EXPOSED)]
+    return dataclasses.replace(answer, headers=fields)
+
+
+def _allowed_origin(allowed: Collection[str], headers: _Headers) -> str:
+    if _ANY in allowed:
+        return _ANY
+    origins = [value.decode("latin-1") for name, value in headers if name == b"origin"]
+    return origins[0] if len(origins) == 1 and origins[0] in allowed else ""

@@ -1,0 +1,177 @@
+"""Scripts on pages of other origins: a preflight is no call, and an allowed origin can read every answer."""
+
+import pytest
+from support.edge import (
+    BROWSER,
+    answering,
+    ask,
+    new_state,
+    plain,
+    redirect,
+    refusal,
+    refusing,
+    running_edge,
+    seconds,
+)
+
+from callback.v1.edge_service_pb2 import CaseOrigins, InvokeResponse
+
+SHOP, OTHER = "https://shop.example", "https://other.example"
+ALLOW = "GET, POST, PUT, DELETE, PATCH, HEAD, OPTIONS"
+WAIT_PATH = f"/wait/{'0' * 32}-{'1' * 16}/{'2' * 64}"
+LARGE = b"x" * (64 * 1024 + 1)
+
+
+def of(origin, *more):
+    """Return the headers of a request of a script on a page of an origin."""
+    return [("Origin", origin), ("Sec-Fetch-Mode", "cors"), *more]
+
+
+async def preflight(edge, origin=SHOP, path=None):
+    headers = of(origin, ("Access-Control-Request-Method", "PUT"), ("Access-Control-Request-Headers", "x-own"))
+    return await ask(edge, path, "OPTIONS", headers)
+
+
+def cors(answer):
+    """Return the fields of an answer that say which scripts can read it."""
+    assert answer.all("access-control-allow-credentials") == []
+    return {name: value for name, value in answer.headers if name.startswith("access-control-")}
+
+
+def readable(origin=SHOP):
+    return {"access-control-allow-origin": origin, "access-control-expose-headers": "location, retry-after"}
+
+
+@pytest.fixture
+def allowing(plane):
+    plane.origins = CaseOrigins(allowed_origins=[SHOP])
+    return plane
+
+
+@pytest.mark.parametrize(("allowed", "named"), [([OTHER, SHOP], SHOP), (["*"], "*")])
+@pytest.mark.parametrize("path", ["/cb/{}", "/cbq/state?state={}"])
+async def test_a_preflight_is_permitted_without_a_call(plane, edge, path, allowed, named):
+    plane.origins, state = CaseOrigins(allowed_origins=allowed), new_state()
+    answer = await preflight(edge, path=path.format(state))
+    assert (answer.status, answer["allow"], answer["vary"], answer.body) == (204, ALLOW, "origin", b"")
+    assert cors(answer) == {
+        "access-control-allow-origin": named,
+        "access-control-allow-methods": "GET, POST, PUT, DELETE, PATCH",
+        "access-control-allow-headers": "*, authorization",
+        "access-control-max-age": "600",
+    }
+    answer.assert_fixed_headers()
+    (asked,) = plane.asked_origins
+    assert (asked.state, asked.state_query_parameter) == (state, "state" if "cbq" in path else "")
+    assert (plane.requests, plane.looked_up) == ([], [])
+
+
+async def test_a_preflight_that_is_not_permitted_is_answered_as_one_for_an_unknown_state(plane, edge):
+    expected = await ask(edge, f"/cb/{new_state()}", "OPTIONS")
+    answers = [await preflight(edge, path=path) for path in ("/cb/x", "/cbq/state", f"/cb/{new_state()}")]
+    for reason in ("STATE_UNKNOWN", "STORE_UNAVAILABLE", "TOO_MANY_CALLS", "INTERNAL"):
+        plane.origins = refusal(reason)
+        answers.append(await preflight(edge))
+    plane.origins = CaseOrigins(allowed_origins=[SHOP])
+    answers += [await preflight(edge, origin) for origin in (OTHER, "null", "", f"{SHOP}.evil.example", f"{SHOP}:8443")]
+    without_method = await ask(edge, None, "OPTIONS", of(SHOP))
+
+    def seen(answer):
+        return answer.status, answer.body, [field for field in answer.headers if field[0] != "date"]
+
+    assert [seen(each) for each in [*answers, without_method]] == [seen(expected)] * (len(answers) + 1)
+    assert plane.requests == []
+
+
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        (answering(plain(b"ok", 201)), 201),
+        (answering(redirect("https://a.example/")), 303),
+        (answering(InvokeResponse(wait_path=WAIT_PATH)), 202),
+        (refusing("CALLBACK_CLOSED"), 410),
+        (refusing("CALL_IN_PROGRESS", retry_after=seconds(1)), 409),
+        (refusing("VERIFICATION_FAILED"), 401),
+        (refusing("HANDLER_FAILED"), 502),
+        (answering(plain(b"", 999)), 502),
+    ],
+)
+@pytest.mark.parametrize("body", [b"{}", LARGE], ids=["small", "large"])
+async def test_a_script_of_an_allowed_origin_can_read_every_answer(allowing, edge, script, status, body):
+    allowing.script = script
+    allowed, other = [await ask(edge, None, "POST", of(origin), body) for origin in (SHOP, OTHER)]
+    assert (allowed.status, other.status) == (status, status)
+    assert (cors(allowed), cors(other)) == (readable(), {})
+    assert all("origin" in each.all("vary") for each in (allowed, other))
+    assert len(allowing.requests) == len(allowing.asked_origins) == 2
+
+
+async def test_a_request_that_is_refused_before_its_body_is_read_can_be_read(allowing, edge):
+    allowing.look_up = refusal("CALLBACK_CLOSED")
+    answer = await ask(edge, None, "POST", of(SHOP), LARGE)
+    assert (answer.problem, cors(answer)) == ((410, "callback_closed"), readable())
+    assert allowing.requests == []
+
+
+async def test_an_unknown_state_is_answered_without_a_call_and_cannot_be_read(plane, edge):
+    plane.origins = refusal("STATE_UNKNOWN")
+    answer = await ask(edge, None, "POST", of(SHOP), b"{}")
+    assert (answer.problem, cors(answer)) == ((404, "state_unknown"), {})
+    assert plane.requests == []
+
+
+async def test_a_script_can_read_what_comes_at_the_address_of_a_call(allowing, edge):
+    allowing.script = answering(plain(b"ok"))
+    answer = await ask(edge, WAIT_PATH, headers=of(SHOP))
+    assert (answer.body, cors(answer)) == (b"ok", readable())
+    allowing.script = refusing("HANDLER_FAILED")
+    answer = await ask(edge, WAIT_PATH, headers=of(SHOP, ("Prefer", "return=minimal")))
+    assert (answer.problem, cors(answer)) == ((502, "handler_failed"), readable())
+    permitted = await preflight(edge, path=WAIT_PATH)
+    assert (permitted.status, cors(permitted)["access-control-allow-methods"]) == (204, "GET")
+    assert {each.wait.call_id for each in allowing.asked_origins} == {WAIT_PATH.split("/")[2]}
+    refused = await preflight(edge, OTHER, WAIT_PATH)
+    assert refused.problem == (405, "method_not_allowed")
+    assert cors(refused) == {}
+
+
+async def test_the_case_decides_and_not_the_headers_of_its_handler(allowing, edge):
+    own = [
+        ("Access-Control-Allow-Origin", "*"),
+        ("Access-Control-Allow-Credentials", "true"),
+        ("Access-Control-Expose-Headers", "x-own"),
+        ("Vary", "x-own"),
+    ]
+    allowing.script = answering(plain(b"ok", headers=own))
+    allowed, other = [await ask(edge, headers=of(origin)) for origin in (SHOP, OTHER)]
+    assert allowed["access-control-allow-origin"] == SHOP
+    assert allowed.all("access-control-expose-headers") == ["x-own", "location, retry-after"]
+    assert cors(other) == {"access-control-expose-headers": "x-own"}
+    assert allowed.all("vary") == other.all("vary") == ["x-own", "origin"]
+    allowing.origins = CaseOrigins()
+    assert (await ask(edge, headers=of(OTHER)))["access-control-allow-credentials"] == "true"
+
+
+@pytest.mark.parametrize("headers", [[], [BROWSER], [("Origin", "null"), ("Sec-Fetch-Mode", "navigate")]])
+async def test_other_requests_cost_no_question(allowing, edge, headers):
+    assert (await ask(edge, None, "POST", headers)).status == 200
+    assert allowing.asked_origins == []
+
+
+async def test_two_origins_are_none(allowing, edge):
+    assert cors(await ask(edge, headers=[*of(SHOP), ("Origin", SHOP)])) == {}
+
+
+@pytest.mark.parametrize("origins", [CaseOrigins(allowed_origins=[OTHER]), refusal("STATE_UNKNOWN")])
+async def test_a_preflight_that_is_not_permitted_counts_as_one_for_an_unknown_state(plane, origins):
+    """Otherwise a charge for some states only would reveal them."""
+    async with running_edge(plane.target, unknown_states_per_minute_per_address=2, trusted_proxies=[]) as edge:
+        plane.origins = origins
+        assert [(await preflight(edge)).status for _ in range(3)] == [204] * 3
+        assert len(plane.asked_origins) == 2
+        assert (await ask(edge)).problem == (429, "too_many_requests")
+
+
+async def test_permitted_preflights_do_not_count(allowing):
+    async with running_edge(allowing.target, unknown_states_per_minute_per_address=1, trusted_proxies=[]) as edge:
+        assert [bool(cors(await preflight(edge))) for _ in range(3)] == [True] * 3

@@ -1,0 +1,90 @@
+"""The origins whose pages may call a callback by a script: what is stored of them, and who learns them."""
+
+import pytest
+from google.protobuf import duration_pb2
+from support.services import refusal
+
+from callback.v1 import callback_pb2 as pb
+from callback.v1 import edge_service_pb2 as edge
+
+SHOP, OTHER = "https://shop.example", "http://localhost:3000"
+
+
+def asked(made, **more):
+    return edge.OriginsRequest(state=made.callback_state, **more)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ([SHOP, OTHER], [SHOP, OTHER]),
+        (["HTTPS://Shop.example:443", SHOP, "http://a:80", "http://a:443"], [SHOP, "http://a", "http://a:443"]),
+        (["capacitor://localhost", "chrome-extension://abcdefghijklmnop"], None),
+        (["http://[::1]:3000", "https://192.0.2.1"], None),
+        (["*"], None),
+        ([f"https://a{number}.example" for number in range(20)], None),
+    ],
+)
+async def test_an_owner_sees_the_allowed_origins_in_their_one_spelling(services, given, kept):
+    made = await services.generate(allowed_origins=given)
+    assert (await services.case_of(made)).allowed_origins == (kept or given)
+    assert (await services.cases())[0].allowed_origins == (kept or given)
+    assert (await services.edge.origins(asked(made))).allowed_origins == (kept or given)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "null", "", "shop.example", "https://", "https://shop.example/", "https://shop.example/page", "//shop.example",
+        "https://user@shop.example", "https://*.shop.example", "https://shop.example:65536", "https://shop.example?a",
+        "https://shop.example; sandbox", "https://a https://b", "https://shöp.example",
+        f"https://{'a' * 63}.{'b.' * 99}c",
+    ],
+)  # fmt: skip
+async def test_what_is_no_origin_is_refused(services, origin):
+    refused = await refusal(services.generate(allowed_origins=[SHOP, origin]))
+    assert (refused.reason, refused.rules) == ("INVALID_REQUEST", {"allowed_origins[1]": "origin"})
+
+
+async def test_any_origin_stands_alone_and_there_are_at_most_20(services):
+    assert (await refusal(services.generate(allowed_origins=["*", SHOP]))).rules == {"allowed_origins": "any_origin"}
+    many = [f"https://a{number}.example" for number in range(21)]
+    assert (await refusal(services.generate(allowed_origins=many))).rules == {"allowed_origins": "repeated.max_items"}
+
+
+async def test_a_script_cannot_confirm(services):
+    refused = await refusal(services.generate(allowed_origins=[SHOP], get_guard=pb.GET_GUARD_CONFIRM))
+    assert refused.rules == {"allowed_origins": "get_guard"}
+
+
+async def test_the_same_origins_in_another_spelling_are_the_same_request(services):
+    first = await services.generate(allowed_origins=[SHOP], request_id="one")
+    again = await services.generate(allowed_origins=["https://SHOP.example:443"], request_id="one")
+    assert again.callback_url == first.callback_url
+    assert (await refusal(services.generate(request_id="one"))).reason == "REQUEST_ID_REUSED"
+
+
+async def test_the_origins_are_told_whatever_the_status_and_only_to_those_who_reach_the_case(services):
+    made = await services.generate(allowed_origins=[SHOP])
+    assert await services.list_calls(made) == []
+    await services.close(made)
+    assert (await services.edge.origins(asked(made))).allowed_origins == [SHOP]
+    unknown = [
+        asked(made, state_query_parameter="state"),
+        edge.OriginsRequest(state="00000000-0000-4000-8000-000000000000"),
+        edge.OriginsRequest(state="x"),
+        edge.OriginsRequest(),
+    ]
+    for each in unknown:
+        assert (await refusal(services.edge.origins(each))).reason == "STATE_UNKNOWN"
+
+
+async def test_the_address_of_a_call_tells_the_origins_of_its_case(services):
+    made = await services.generate("form", allowed_origins=[SHOP], answer_deadline=duration_pb2.Duration(nanos=10**8))
+    _, call_id, token = (await services.call(made)).wait_path.strip("/").split("/")
+    wait = edge.WaitRequest(call_id=call_id, token=token)
+    assert (await services.edge.origins(edge.OriginsRequest(wait=wait))).allowed_origins == [SHOP]
+    wait.token = "0" * 64
+    assert (await refusal(services.edge.origins(edge.OriginsRequest(wait=wait)))).reason == "STATE_UNKNOWN"
+    wait.call_id = "x"
+    assert (await refusal(services.edge.origins(edge.OriginsRequest(wait=wait)))).reason == "INVALID_REQUEST"
