@@ -37,15 +37,15 @@ A new provider is one file in `server/callback_server/verification/provider_file
 """
 
 
-_SENT_ONCE: Final = """\
+_SENT: Final = """\
 ## Messages of callback send
 
-The tests give what `callback send` makes to the profile of each provider, and to the libraries of providers. Those of
-Apple and AWS do not run in them. Each accepted a message of `callback send` once, and refused it after a change:
-app-store-server-library 3.1.2 (PyPI), and for Amazon SNS aws-java-sdk-sns 1.12.797 and sns-message-manager 2.47.4
-(Maven). They got the public key in place of a certificate, which only Apple and AWS can have made. Twitch and Atlassian
-publish no library that verifies: @twurple/eventsub-http 8.1.4 (npm), of the users of Twitch, and x-hub-signature 2.1.3
-(npm) did the same once.
+The tests give what `callback send` makes to the profile of each provider, and to the libraries named above, to
+@octokit/webhooks-methods 6.0.0 (npm), boxsdk 3.14.0 (PyPI), app-store-server-library 3.1.2 (PyPI) and
+software.amazon.awssdk:sns-message-manager 2.47.4 (Maven). Each accepts the message, and refuses it after a change.
+Those of Apple and AWS get certificates of the tests in place of those that only Apple and AWS can have made. Twitch and
+Atlassian publish no library that verifies: those of others take its place, @twurple/eventsub-http 8.1.4 (npm) and
+x-hub-signature 2.1.3 (npm).
 """
 
 
@@ -82,7 +82,7 @@ def _notes() -> Iterator[str]:
         proof = each.sample.proof or "from the documentation, signed by the test"
         yield f"- `{name}`: {proof}"
     yield ""
-    yield from _SENT_ONCE.splitlines()
+    yield from _SENT.splitlines()
 
 
 def _signed(provider: Provider) -> str:

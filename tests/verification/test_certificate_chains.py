@@ -31,7 +31,7 @@ PAYLOAD = {"notificationType": "TEST", "notificationUUID": "9ad56bd2", "data": {
 class Issued:
     """A certificate with its private key. Without an issuer, it is a root."""
 
-    def __init__(self, name, issuer=None, *, oid=None, is_authority=True, days=10):
+    def __init__(self, name, issuer=None, *, oid=None, is_authority=True, start=START, days=10):
         self.key = ec.generate_private_key(ec.SECP256R1())
         issuer = issuer or self
         self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
@@ -41,8 +41,8 @@ class Issued:
             .issuer_name(issuer.name)
             .public_key(self.key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(START)
-            .not_valid_after(START + days * DAY)
+            .not_valid_before(start)
+            .not_valid_after(start + days * DAY)
             .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key()), critical=False)

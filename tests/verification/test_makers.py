@@ -179,8 +179,8 @@ def other(secret):
 
 def altered(body):
     """Return a body with another character in what is signed: a member, where it is not the whole body."""
-    index = body.find("Merchant")
-    index = index if index >= 0 else max(at for at, each in enumerate(body) if each.isalnum())
+    member = re.search(r'Merchant|This message|(?<=\.)[\w-]+(?="}$)', body)  # the last one: the signature of a token
+    index = member.start() if member else max(at for at, each in enumerate(body) if each.isalnum())
     return body[:index] + ("8" if body[index] != "8" else "9") + body[index + 1 :]
 
 
@@ -250,7 +250,7 @@ def with_body(changed_body):
 
 
 FULLWIDTH = {ord("0") + digit: 0xFF10 + digit for digit in range(10)}
-ODD_FORMS = {
+HEADER_FORMS = {
     "upper case": in_each(str.upper),
     "lower case": in_each(str.lower),
     "other case": in_each(str.swapcase),
@@ -275,13 +275,16 @@ ODD_FORMS = {
     "a field more": in_each(lambda value: f"{value},v9=0"),
     "fields in another order": in_each(lambda value: ",".join(reversed(value.split(",")))),
     "no headers": lambda sent: replace(sent, headers={}),
+}
+BODY_FORMS = {
     "a line break behind the body": with_body(lambda body: f"{body}\n"),
     "a byte order mark": with_body(lambda body: f"\ufeff{body}"),
     "an empty body": with_body(lambda _body: ""),
     "the body twice": with_body(lambda body: body * 2),
     "other white space in the body": with_body(lambda body: body.replace(": ", ":")),
-    "a query in the URL": lambda sent: replace(sent, url=f"{sent.url}?a=b"),
 }
+URL_FORMS = {"a query in the URL": lambda sent: replace(sent, url=f"{sent.url}?a=b")}
+ODD_FORMS = HEADER_FORMS | BODY_FORMS | URL_FORMS
 """Messages that a sender could have meant, or that an attacker could make of one that is valid."""
 SIGNS_ONLY = {"hubspot", "standard-webhooks", "svix"}
 """Providers whose library signs here and does not verify, because it verifies by the machine's clock."""
@@ -306,9 +309,25 @@ def compare(name, folder, are_accepted):
     assert found["as it is"] == (True, True)
     assert [form for form, verdicts in found.items() if verdicts == (False, True)] == []
     stricter = [form for form, verdicts in found.items() if verdicts == (True, False) and form not in NEVER_ARRIVES]
-    assert bool(stricter) == bool(PROVIDERS[name].stricter), stricter
+    said = {words: forms for words, forms in WORDS.items() if re.search(words, PROVIDERS[name].stricter)}
+    assert set(stricter) <= set().union(*said.values()), "the page does not name a form"
+    assert [words for words, forms in said.items() if forms.isdisjoint(stricter)] == [], "the page names other forms"
+    assert bool(stricter) == bool(PROVIDERS[name].stricter)
 
 
+WORDS = {
+    "content type": HEADER_FORMS.keys(),
+    "twice": {"twice, with a comma", "twice, with a space", "the body twice"},
+    "upper case": {"upper case", "lower case", "other case"},
+    "base64url": {"base64url"},
+    "padding": {"more padding"},
+    "zero before": {"a zero before", "a zero before each number"},
+    "another order": {"fields in another order"},
+    "[Bb]yte order mark": {"a byte order mark"},
+    "White space": {"a line break behind the body", "other white space in the body"},
+    "^A body, which|^Another body": BODY_FORMS.keys(),
+}
+"""Words by which a text on what a profile refuses names odd forms."""
 NEVER_ARRIVES = {"a space before", "a space behind", "a tab behind"}
 """Forms that HTTP takes away: white space around the value of a header (RFC 9110, section 5.5)."""
 

@@ -6,6 +6,7 @@ The standard input is a JSON list of objects with `secret`, `body`, `url`, `meth
 import json
 import re
 import sys
+from base64 import b64decode
 from importlib import import_module
 from urllib.parse import parse_qsl, urlsplit
 
@@ -25,6 +26,13 @@ def alipay(sent):
 def anthropic(sent):
     webhooks = import_module("anthropic").Anthropic(api_key="k").beta.webhooks
     return webhooks.unwrap(sent["body"], headers=sent["headers"], key=sent["secret"])
+
+
+def apple_app_store(sent):
+    library = import_module("appstoreserverlibrary.signed_data_verifier")
+    sandbox = import_module("appstoreserverlibrary.models.Environment").Environment.SANDBOX
+    verifier = library.SignedDataVerifier([b64decode(sent["secret"])], False, sandbox, "com.example")
+    return verifier.verify_and_decode_notification(json.loads(sent["body"])["signedPayload"])
 
 
 def box(sent):
