@@ -546,3 +546,17 @@ def test_a_token_by_a_shared_secret_can_be_for_the_url_alone(tmp_path):
     assert profile.verify(sent(), URL) == VerifiedMessage()
     assert "Audience" in refused(profile, sent(aud="https://box.example/cb/other"))
     assert refused(profile, sent(exp=NOW - 300)) == "the token has expired"
+
+
+def test_a_token_of_netlify_needs_its_issuer_and_the_hash_of_the_body_and_no_times(tmp_path):
+    """The token is that of https://docs.netlify.com/deploy/deploy-notifications/#payload-signature."""
+    secret = "netlify-secret-of-at-least-32-bytes!"
+    profile = profile_of(tmp_path, secret, kind="provider:netlify")
+
+    def sent(**claims):
+        claims = {"iss": "netlify", "sha256": hashlib.sha256(b"{}").hexdigest()} | claims
+        return request(("x-webhook-signature", jwt.encode(claims, secret)), body=b"{}")
+
+    assert profile.verify(sent(), URL) == VerifiedMessage()
+    assert "Issuer" in refused(profile, sent(iss="another"))
+    assert refused(profile, sent(sha256=hashlib.sha256(b"").hexdigest())) == "the token is for another body"

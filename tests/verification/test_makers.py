@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl
 import pytest
 from support.keys import ED25519, P256, der, private_pem
 from support.tree import ROOT
-from support.verification import KINDS_WITH_KEYS, NOW, URL, Clock, changed, profile_of, refused, request
+from support.verification import KINDS_WITH_KEYS, NOW, URL, Clock, changed, profile_of, refused, request, with_header
 
 from callback_cli.verification.sample_message import sample_message
 from callback_server.verification.profile import VerificationError
@@ -473,3 +473,14 @@ def test_a_message_of_plivo_is_read_in_one_way(tmp_path):
     assert "must end it" in refused(profile, sent, f"{sample.url}?a=1")
     assert "not signed" in refused(profile, changed(sent, headers=sent.headers[1:]), sample.url)
     refused(profile, changed(sent, body=sent.body + b"&A=1"), sample.url)
+
+
+def test_a_message_of_plivo_can_have_a_signature_by_each_of_two_secrets(tmp_path):
+    sample = PROVIDERS["plivo"].sample
+    profile = profile_of(tmp_path, sample.secret, kind="provider:plivo")
+    other = base64.b64encode(bytes(32)).decode()
+    signature = dict(sample.headers)["x-plivo-signature-v3"]
+    sent = request(*map(tuple, sample.headers), body=sample.body.encode())
+    for both in (f"{other},{signature}", f"{signature},{other}"):
+        profile.verify(with_header(sent, "x-plivo-signature-v3", both), sample.url)
+    refused(profile, with_header(sent, "x-plivo-signature-v3", f"{other},{other}"), sample.url)
