@@ -13,6 +13,7 @@ import redis
 import trustme
 from pydantic import ValidationError
 from support.handler import handler_service
+from support.http_handlers import HttpHandlerServer, http_activity
 from support.store import StoreProcess, free_port, set_up
 from support.tools import require
 from support.wait import wait_until
@@ -498,6 +499,26 @@ async def test_each_handler_is_reached_or_has_a_finding():
     assert level is Level.PROBLEM
     assert text.startswith(f"127.0.0.1:{port} cannot be reached: ")
     assert "Connection refused" in text
+
+
+async def test_an_http_handler_is_reached_without_a_request_or_has_a_finding(tmp_path):
+    async with HttpHandlerServer() as server:
+        lost, hidden = f"http://127.0.0.1:{free_port()}/hook", "https://127.0.0.1/hook?code=hunter2"
+        seen = await found(
+            doctor.check_handlers,
+            activities={
+                name: http_activity(target, tmp_path).model_dump()
+                for name, target in (("paid", server.url), ("lost", lost), ("hidden", hidden))
+            }
+            | {"keyless": {"target": server.url, "http": {"secret_files": [tmp_path / "none"]}}},
+        )
+    assert server.requests == []
+    assert seen["activities.paid"] == (Level.OK, f"{server.url} can be reached")
+    assert seen["activities.lost"][0] is Level.PROBLEM
+    assert seen["activities.lost"][1].startswith(f"{lost} cannot be reached: 127.0.0.1: Connect")
+    assert seen["activities.hidden"][0] is Level.PROBLEM
+    assert "hunter2" not in seen["activities.hidden"][1]
+    assert seen["activities.keyless"][0] is Level.PROBLEM
 
 
 async def test_a_handler_that_speaks_no_tls_is_not_reached_over_it(tmp_path):

@@ -53,7 +53,8 @@ class HttpHandlerServer:
     `connections` counts.
     """
 
-    def __init__(self, *answers):
+    def __init__(self, *answers, tls=None):
+        self._tls = tls
         self.answers = list(answers or [answer()])
         self.requests = []
         self.connections = 0
@@ -61,7 +62,7 @@ class HttpHandlerServer:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}/hook"
+        return f"http{'' if self._tls is None else 's'}://127.0.0.1:{self.port}/hook"
 
     async def _serve(self, reader, writer):
         self.connections += 1
@@ -87,7 +88,7 @@ class HttpHandlerServer:
                 http = h11.Connection(h11.SERVER)
 
     async def __aenter__(self):
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

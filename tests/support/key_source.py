@@ -19,6 +19,15 @@ from callback_server.verification.fetcher import Fetcher
 
 PUBLIC = "93.184.215.14"
 """A public address, which no test connects to: the network below leads to loopback."""
+NOT_PUBLIC = [
+    "127.0.0.1", "127.8.8.8", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
+    "192.0.0.8", "192.0.2.1", "198.18.0.1", "198.51.100.1", "192.88.99.1", "224.0.0.1", "239.255.255.250",
+    "240.0.0.1", "255.255.255.255", "::1", "::", "::127.0.0.1", "::8.8.8.8", "::ffff:127.0.0.1", "::ffff:8.8.8.8",
+    "fe80::1", "fe80::1%eth0", "fec0::1", "fc00::1", "fd00:ec2::254", "ff02::1", "2001:db8::1", "3fff::1",
+    "5f00::1", "2001::1", "2002:7f00:1::", "64:ff9b::7f00:1", "64:ff9b::808:808", "64:ff9b:1::1", "",
+    "keys.example.com",
+]  # fmt: skip
+"""Addresses that are not public, in every form that a resolver can return."""
 AUTHORITY = trustme.CA()
 HOST = "keys.example.com"
 SNS = "sns.eu-west-1.amazonaws.com"

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Sequence
 from typing import Final, cast
 
@@ -83,7 +84,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Implement `asyncio.Protocol`. The transport then closes itself."""
-        self._is_ended = True
+        self._is_ended = _is_end_of_tls(self._transport)
         self._woken.set()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -179,3 +180,12 @@ class Connection(asyncio.Protocol):
         received = bytes(self._received)
         self._received.clear()
         return received
+
+
+def _is_end_of_tls(transport: asyncio.Transport) -> bool:
+    """Return whether TLS, if there is any, has ended in order too: anyone on the way can end a connection of TCP."""
+    of_tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+    try:
+        return of_tls is None or of_tls.read(1) == b""
+    except ssl.SSLError:  # it waits for more
+        return False
