@@ -557,6 +557,6 @@ def test_a_token_of_netlify_needs_its_issuer_and_the_hash_of_the_body_and_no_tim
         claims = {"iss": "netlify", "sha256": hashlib.sha256(b"{}").hexdigest()} | claims
         return request(("x-webhook-signature", jwt.encode(claims, secret)), body=b"{}")
 
-    assert profile.verify(sent(), URL) == VerifiedMessage()
+    assert profile.verify(sent(), URL).message_id == ""
     assert "Issuer" in refused(profile, sent(iss="another"))
     assert refused(profile, sent(sha256=hashlib.sha256(b"").hexdigest())) == "the token is for another body"
