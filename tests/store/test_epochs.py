@@ -126,6 +126,28 @@ async def test_another_primary_with_the_same_data_begins_an_epoch_and_nothing_is
     assert server.steps == 5
 
 
+async def test_the_epochs_of_one_store_have_one_origin_also_after_those_that_a_release_before_has_begun(
+    connected, plain, server
+):
+    await server.new()
+    first = server.epochs.current(TAG)
+    await change_primary(plain)
+    async with connected(server.epochs) as again:
+        await again.new()
+    assert again.epochs.current(TAG).origin == first.origin != ""
+    for name in (b"1", b"2"):
+        value = await plain.hget(EPOCHS, name)
+        await plain.hset(EPOCHS, name, value[:17] + value[value.index(b":") :])
+    before = Epochs()
+    before.restore(PARTITION, replace(server.epochs.known[TAG], epoch=Epoch(2, again.epochs.current(TAG).id[:17], "")))
+    for _ in range(2):
+        await change_primary(plain)
+        async with connected(before) as later:
+            await later.new()
+        assert before.current(TAG).origin == first.id[1:9]
+    assert (later.number, before.problem) == (4, "")
+
+
 async def test_keys_of_no_partition_have_no_epoch(plain, server):
     await write_statistics(server.cases.scripts, "replica", minute=1, counts={"calls": 1})
     await server.new()

@@ -22,7 +22,9 @@ from callback_server.store import keys
 from callback_server.store.connection.client import connect
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.epochs.exchange import EpochExchange
+from callback_server.store.epochs.guard import EpochGuard
 from callback_server.store.epochs.keeper import EpochKeeper
+from callback_server.store.epochs.known import Epochs
 from callback_server.store.epochs.losses import accept_store, read_losses
 from callback_server.store.scripts import Scripts
 
@@ -250,3 +252,56 @@ async def test_after_a_restart_of_the_store_steps_are_not_counted_only_where_it_
             async with server_at(store, tmp_path / "killed", never_loses=never_loses) as again:
                 assert await serves(again)
     assert ["steps_not_counted" in [each["event"] for each in log]] == [not never_loses]
+
+
+@pytest.mark.parametrize("restarts", [0, 2])
+@pytest.mark.parametrize("knows", ["nothing", "its own store"])
+async def test_a_server_at_the_store_of_another_system_excludes_no_server_from_its_own(tmp_path, restarts, knows):
+    """A new server is led to a wrong store, which can also have restarted more often. An edge is connected to both."""
+    with running_stores(tmp_path, 2) as (right, wrong):
+        for _ in range(restarts):
+            async with server_at(wrong, tmp_path / "other") as other:
+                assert await serves(other)
+            await restart(wrong)
+        async with (
+            server_at(right, tmp_path / "one") as one,
+            server_at(wrong, tmp_path / ("other" if knows == "its own store" else "new")) as other,
+        ):
+            for server in (one, other):
+                await wait_until(lambda server=server: serves(server), what="a server at each store")
+            with structlog.testing.capture_logs() as log:
+                tell_each_other(one, other)
+            assert await serves(one)
+            if restarts and knows == "nothing":  # it has taken what it found, until another server tells it better
+                assert not await serves(other)
+            else:
+                reasons = [each.get("reason") for each in log]
+                assert reasons == ["the server that sent them has another store than this one"] * 2
+
+
+async def test_a_server_is_refused_by_the_store_of_another_system_that_was_restarted_and_promoted_more_often(tmp_path):
+    with running_stores(tmp_path, 2) as (right, wrong):
+        async with plain(wrong) as client, connect(wrong.url) as direct:
+            other = Cases(direct)
+            for partition in USED:
+                for number in range(1, 70):
+                    await client.hset(keys.key(partition, "epochs"), "primary", f"another {number}")
+                    packed = EpochGuard(Epochs()).question(keys.tag(partition))
+                    await client.execute_command(*packed)
+                for _ in range(20):
+                    await other.new(partition=partition)
+        async with server_at(right, tmp_path / "one") as one:
+            assert await one.steps(10) == 10
+            one.lead_to(wrong)
+            await restart(right)
+            assert not await one.steps(10)
+            assert "are older than what servers have seen" in one.keeper.epochs.problem
+            one.lead_to(right)
+            await wait_until(lambda: serves(one), what="a server at its own store")
+            one.lead_to(wrong)
+            await restart(right)
+            async with connect(wrong.url) as operator:
+                await accept_store(Scripts(operator))
+            lost, reported = await lost_and_reported(wrong, one)
+            assert sum(lost.values()) >= 15
+            assert lost == reported

@@ -69,8 +69,10 @@ class EpochExchange:
             return
         if not content.startswith(_VERSION):
             return
-        for partition, (number, id_, replication_ids, *_counted) in _decode(content[1:]).items():
-            self._epochs.remember(partition, Epoch(number, id_, replication_ids))
+        known = _decode(content[1:]).items()
+        taken = [self._epochs.remember(partition, Epoch(*epoch[:3])) for partition, epoch in known]
+        if not all(taken):
+            log.error("store_epochs_not_taken", reason="the server that sent them has another store than this one")
 
     @contextlib.contextmanager
     def listening(self, listener: Callable[[], None]) -> Iterator[None]:

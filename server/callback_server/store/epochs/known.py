@@ -33,8 +33,11 @@ event. So the number of the newest event counts the steps, and the reply to each
 5. A command has the number of steps that its server has seen. A store with fewer does nothing, and is asked again for
    all partitions. Each server sweeps each partition every second, so it knows the steps of the others too. A reply to a
    command that was sent in an earlier epoch acknowledges nothing: the step may be lost.
+6. All epochs of one store end in the same letters, its origin, and numbers of two stores are not compared. A server
+   that is led to the store of another system excludes no other server from its own.
 
-Some steps cannot be reported: those that only servers without a file saw, which have stopped.
+Some steps cannot be reported: those that only servers without a file saw, which have stopped, and
+those of the last second before the kill of the only server that saw them, which says so.
 """
 
 from __future__ import annotations
@@ -50,9 +53,11 @@ from callback_server import metrics
 from callback_server.store import keys
 from callback_server.store.connection.errors import NotSentError
 
+ACCEPTED: Final = 10**12
+"""The least number of an epoch that an operator has begun: that of open_epoch.lua."""
 ADVICE: Final = (
-    "the store is an old primary that came back, or a backup: lead the servers to the present primary, or accept what "
-    "it has with callback losses --accept"
+    "the store is an old primary that came back, a backup, or another store: lead the servers to the present primary, "
+    "or accept what it has with callback losses --accept"
 )
 
 
@@ -66,6 +71,20 @@ class Epoch:
     """Random: the same number with another id is another epoch."""
     replication_ids: str
     """The last replication ids of the primary, which takes another one when it restarts, the present one first."""
+
+    @property
+    def origin(self) -> str:
+        """What all epochs of one store have in common. Empty: unknown, because a release before has begun the epoch."""
+        return self.id[17:]
+
+    def is_of_other_store(self, other: Epoch) -> bool:
+        """Return whether another epoch is of a store that has nothing in common with the one of this epoch."""
+        return "" not in (self.origin, other.origin) and self.origin != other.origin
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether an operator has accepted what the store has, then or before."""
+        return self.number >= ACCEPTED
 
     @property
     def primary(self) -> str:
@@ -171,18 +190,21 @@ class Epochs:
         shown = next(iter(self._refused.values()))
         return f"{len(self._refused)} of {keys.PARTITIONS} partitions {shown}"
 
-    def remember(self, partition: int, epoch: Epoch) -> None:
-        """Take the newest epoch that another server knew of a partition, if it is newer."""
+    def remember(self, partition: int, epoch: Epoch) -> bool:
+        """Take the newest epoch that another server knew of a partition, if it is newer. Return whether it is ours."""
         tag = keys.tag(partition)
         ours = self._known.get(tag)
         if ours is None:
             self.restore(partition, Known(epoch, epoch.number, 0, ""))
-            return
+            return True
+        if ours.epoch.is_of_other_store(epoch) and not (ours.is_found or epoch.is_accepted):
+            return False
         is_newer = (epoch.number, epoch.id) > (ours.epoch.number, ours.epoch.id)
         if is_newer or (ours.is_found and epoch.id != ours.epoch.id):
             ours.epoch = epoch  # the steps that are counted here are compared when the store shows it
             self._note_change()
         ours.is_found = False
+        return True
 
     def restore(self, partition: int, known: Known) -> None:
         """Take what this server knew of a partition before its restart."""

@@ -23,6 +23,8 @@
 local KEPT, TOLD = 64, 8
 -- By how much the number grows with another primary: more often the former one does not restart meanwhile.
 local PROMOTION = 1000
+-- From which number on an operator has accepted what the store has.
+local ACCEPTED = 1000000000 * PROMOTION
 
 local replication = redis.call('INFO', 'replication')
 local replication_id = string.match(replication, 'master_replid:(%x+)') or ''
@@ -48,6 +50,14 @@ local last = numbers[#numbers] or 0
 
 local function was_promoted(id) return string.sub(id, 1, 1) == 'f' end
 
+-- Returns what all epochs of one store have at the end of their ids. Empty: a release before has begun the epoch.
+local function origin_of(id) return string.sub(id, 18) end
+
+local known_origin = origin_of(known_id)
+local origin = known_origin
+if numbers[1] then origin = origin_of(ids[last]) end
+local is_other_store = origin ~= known_origin and origin ~= '' and known_origin ~= ''
+
 -- A primary that gets its first replica takes another replication id, and has no second one. It goes on as before: no
 -- connection to it ends, and steps that servers make meanwhile are not lost.
 local goes_on = run_id ~= '' and former_id == ''
@@ -60,6 +70,7 @@ for _, number in ipairs(numbers) do
   local id = ids[number]
   is_newer = is_newer or was_promoted(id) and (number > known_number or number == known_number and id > known_id)
 end
+if is_other_store then is_newer = last >= ACCEPTED and last > known_number end
 if not (is_newer or accepts or is_promoted and string.find(known_replication_ids, former_id, 1, true)) then
   return {'OTHER', last}
 end
@@ -92,7 +103,8 @@ if begins then
   -- There is less than one promotion a second. So the time is higher than all that any server knows.
   if accepts then number = math.max(number, redis.call('TIME')[1] * PROMOTION) end
   local name = string.format('%.0f', number)
-  numbers[#numbers + 1], ids[number] = number, (is_promoted and 'f' or '0') .. epoch_id
+  if origin == '' then origin = string.sub(numbers[1] and ids[numbers[1]] or epoch_id, 2, 9) end
+  numbers[#numbers + 1], ids[number] = number, (is_promoted and 'f' or '0') .. epoch_id .. origin
   redis.call('HSET', epochs_key(), 'primary', primary, 'number', name, name, ids[number] .. ':' .. events)
   if #numbers > KEPT then
     redis.call('HDEL', epochs_key(), string.format('%.0f', numbers[1]))

@@ -13,7 +13,7 @@ from callback_server.store import keys
 from callback_server.store.connection.client import StoreClient
 from callback_server.store.connection.nodes import NodeCommand, attached_replicas, primaries
 from callback_server.store.engines import product_of, read_server_info, service_of
-from callback_server.store.epochs.known import Known
+from callback_server.store.epochs.known import Epoch, Known
 
 _PROBE_MS: Final = 1000
 """How long the key of a measurement may stay if it is not deleted, in milliseconds."""
@@ -106,11 +106,14 @@ async def count_older(client: StoreClient, known: Mapping[str, Known]) -> int:
 def _is_older(known: Known, epochs: Mapping[bytes, bytes], newest_event: Sequence[tuple[bytes, object]]) -> bool:
     begun = {int(name): value.partition(b":")[0].decode() for name, value in epochs.items() if name.isdigit()}
     ours = known.epoch
+    last = Epoch(max(begun, default=0), begun.get(max(begun, default=0), ""), "")
+    if ours.is_of_other_store(last):
+        return not (last.is_accepted and last.number > ours.number)
     if begun.get(ours.number) != ours.id:
         is_newer = any(id_[0] == "f" and (number, id_) > (ours.number, ours.id) for number, id_ in begun.items())
         return not is_newer and ours.number >= int(epochs.get(b"first", 0))
     events = int(newest_event[0][0].partition(b"-")[2]) if newest_event else 0
-    return ours.number == max(begun) and known.counted_ids.endswith(ours.id) and events < known.steps
+    return ours.number == last.number and known.counted_ids.endswith(ours.id) and events < known.steps
 
 
 async def _read_status(name: str, ask: NodeCommand) -> NodeStatus:
