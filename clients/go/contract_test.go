@@ -77,6 +77,7 @@ var optionsOf = map[string]GenerateOption{
 	"remind_after":           WithRemindAfter(1),
 	"notify":                 WithNotify("a"),
 	"allowed_origins":        WithAllowedOrigins("a"),
+	"frame_origins":          WithFrameOrigins("a"),
 }
 
 // secretFields are the fields that debug output does not show.

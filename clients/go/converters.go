@@ -110,6 +110,7 @@ func callbackOf(message *v1.Callback) *Callback {
 		Notify:              each(message.GetNotify(), wordOf[CallReason]),
 		Notifications:       each(message.GetNotifications(), recordedCallOf),
 		AllowedOrigins:      message.GetAllowedOrigins(),
+		FrameOrigins:        message.GetFrameOrigins(),
 	}
 }
 

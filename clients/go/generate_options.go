@@ -234,3 +234,14 @@ func WithAllowedOrigins(values ...string) GenerateOption {
 		return nil
 	})
 }
+
+// WithFrameOrigins sets the origins whose pages may show the URL in a frame: its answers, its errors, and the page
+// that waits. The page of the WithGetGuard CONFIRM can be in no frame. Each is an origin as in WithAllowedOrigins,
+// but not *. Default empty: a request from a frame gets no page that waits, but the answer, within the deadline; at
+// most 20.
+func WithFrameOrigins(values ...string) GenerateOption {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) *Error {
+		request.FrameOrigins = append(request.FrameOrigins, values...)
+		return nil
+	})
+}

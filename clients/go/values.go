@@ -257,6 +257,8 @@ type Callback struct {
 	// AllowedOrigins are the origins whose pages may call the URL by a script, and read what it is answered. * is every
 	// origin.
 	AllowedOrigins []string
+	// FrameOrigins are the origins whose pages may show the URL in a frame.
+	FrameOrigins []string
 }
 
 // RecordedCall is one HTTP request to a case, and its result. With the reason REMINDER or EXPIRY it is a

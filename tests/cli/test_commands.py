@@ -48,6 +48,7 @@ async def test_generate_sends_every_option(server, callback, generated):
         *("--closed-redirect-url", "/done", "--repeat-window", "5m", "--no-repeat"),
         *("--remind-after", "3d", "--remind-after", "6d", "--notify", "reminder", "--notify", "expiry"),
         *("--allowed-origin", "https://shop.example", "--allowed-origin", "http://localhost:3000"),
+        *("--frame-origin", "https://shop.example"),
     )
     assert ran.json == {"callbackUrl": URL, "callbackState": STATE, "callbackCaseId": CASE, "warnings": []}
     expected = messages.GenerateCallbackUrlRequest(
@@ -58,6 +59,7 @@ async def test_generate_sends_every_option(server, callback, generated):
         allow_multiple_calls=True,
         alternative_domain="https://pay.example",
         allowed_origins=["https://shop.example", "http://localhost:3000"],
+        frame_origins=["https://shop.example"],
         response=resources.Response(
             response_type=resources.RESPONSE_TYPE_RESPONSE,
             response_redirect_url="/later",

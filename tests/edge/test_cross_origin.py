@@ -1,4 +1,4 @@
-"""Scripts on pages of other origins: a preflight is no call, and an allowed origin can read every answer."""
+"""Pages of other origins: a preflight is no call, an allowed origin can read every answer, and some can frame it."""
 
 import pytest
 from support.edge import (
@@ -7,6 +7,7 @@ from support.edge import (
     ask,
     new_state,
     plain,
+    prompting,
     redirect,
     refusal,
     refusing,
@@ -14,6 +15,7 @@ from support.edge import (
     seconds,
 )
 
+from callback.v1.callback_pb2 import RESPONSE_TYPE_PAGE, Response
 from callback.v1.edge_service_pb2 import CaseOrigins, InvokeResponse
 
 SHOP, OTHER = "https://shop.example", "https://other.example"
@@ -152,7 +154,10 @@ async def test_the_case_decides_and_not_the_headers_of_its_handler(allowing, edg
     assert (await ask(edge, headers=of(OTHER)))["access-control-allow-credentials"] == "true"
 
 
-@pytest.mark.parametrize("headers", [[], [BROWSER], [("Origin", "null"), ("Sec-Fetch-Mode", "navigate")]])
+NAVIGATION = [BROWSER, ("Origin", "null"), ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "document")]
+
+
+@pytest.mark.parametrize("headers", [[], [("Sec-Fetch-Dest", "iframe")], NAVIGATION])
 async def test_other_requests_cost_no_question(allowing, edge, headers):
     assert (await ask(edge, None, "POST", headers)).status == 200
     assert allowing.asked_origins == []
@@ -175,3 +180,58 @@ async def test_a_preflight_that_is_not_permitted_counts_as_one_for_an_unknown_st
 async def test_permitted_preflights_do_not_count(allowing):
     async with running_edge(allowing.target, unknown_states_per_minute_per_address=1, trusted_proxies=[]) as edge:
         assert [bool(cors(await preflight(edge))) for _ in range(3)] == [True] * 3
+
+
+FRAME = [BROWSER, ("Sec-Fetch-Mode", "navigate"), ("Sec-Fetch-Dest", "iframe")]
+PAGE = InvokeResponse(response=Response(response_type=RESPONSE_TYPE_PAGE, response_code=200, response_heading="Paid"))
+
+
+def frame_ancestors(answer):
+    """Return the origins whose frames can show an answer, of each policy that it has."""
+    return [part.strip() for policy in answer.all("content-security-policy") for part in policy.split(";")
+            if "frame-ancestors" in part]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", [None, WAIT_PATH], ids=["callback", "wait"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        answering(plain(b"<p>Paid", headers=[("content-type", "text/html")])),
+        answering(PAGE),
+        answering(InvokeResponse(wait_path=WAIT_PATH)),
+        refusing("CALLBACK_CLOSED"),
+        refusing("HANDLER_FAILED"),
+    ],
+    ids=["response", "page", "waiting", "closed", "failed"],
+)
+async def test_frames_of_the_named_origins_can_show_every_answer(plane, edge, script, path):
+    plane.origins, plane.script = CaseOrigins(frame_origins=[SHOP, OTHER]), script
+    for headers in (FRAME, [BROWSER]):  # an older browser does not say what it asks for
+        answer = await ask(edge, path, headers=headers)
+        assert frame_ancestors(answer) == [f"frame-ancestors {SHOP} {OTHER}"]
+    assert len(plane.asked_origins) == 2
+
+
+async def test_a_frame_waits_by_a_page_only_where_its_callback_names_origins(plane, edge):
+    seen = []
+    for origins in (CaseOrigins(frame_origins=[SHOP]), CaseOrigins()):
+        plane.origins = origins
+        for body in (b"id=7", LARGE):
+            await ask(edge, None, "POST", FRAME, body)
+            seen.append(plane.requests[-1].prefers_page)
+    assert seen == [True, True, False, False]
+
+
+async def test_no_frame_can_show_a_page_with_a_button_that_confirms(plane, edge):
+    plane.origins = CaseOrigins(frame_origins=[SHOP])
+    for script in (refusing("CONFIRMATION_REQUIRED"), prompting(approve="Approve")):
+        plane.script = script
+        assert frame_ancestors(await ask(edge, headers=FRAME)) == ["frame-ancestors 'none'"]
+
+
+async def test_the_policy_of_a_handler_holds_too(plane, edge):
+    plane.script = answering(plain(b"ok", headers=[("Content-Security-Policy", "default-src 'none'")]))
+    assert (await ask(edge, headers=FRAME))["content-security-policy"] == "default-src 'none'"
+    plane.origins = CaseOrigins(frame_origins=[SHOP])
+    answer = await ask(edge, headers=FRAME)
+    assert answer.all("content-security-policy") == ["default-src 'none'", f"frame-ancestors {SHOP}"]

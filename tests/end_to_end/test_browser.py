@@ -1,10 +1,12 @@
 """Callbacks in a real browser: redirected by a bank, or posted by another origin, it lands on the right page."""
 
 import asyncio
+import contextlib
 import datetime
 import json
 
 import pytest
+from playwright.async_api import Error as PlaywrightError
 from soak.counts import combinations
 from support.browser import lands_at, site, visitor
 from support.handlers import accept, answering, override, reject
@@ -39,7 +41,7 @@ async def running_sites():
 async def around(running_sites, world, tmp_path_factory):
     """Run a system whose platform is one of these sites, with the handler of `world`."""
     config = f'activities.push = {{ target = "{world.handler.target}", deadline_s = 30 }}'
-    server = {"CALLBACK_PLATFORM_URL": running_sites[1].origin}
+    server = {"CALLBACK_PLATFORM_URL": running_sites[1].origin, "CALLBACK_REDIRECT_SCHEMES": "shopapp"}
     async with system_of_its_own(tmp_path_factory.mktemp("browser"), config=config, server=server) as system:
         yield type(world)(system, world.handler, world.mortal)
 
@@ -232,6 +234,27 @@ async def test_a_hostile_redirect_never_leads_a_browser_anywhere(page, sites, ar
         assert [each for each in left if not each.endswith("/favicon.ico")] == [f"{bank.origin}/pay", case.url], url
         assert (await around.last_call(case)).status is CallStatus.FAILED, url
     assert platform.visits() == []
+
+
+@pytest.mark.parametrize("how", ["at once", "after it has waited", "by the button that confirms"])
+async def test_a_browser_is_sent_into_an_app_that_the_operator_lists(page, around, how):
+    """No app is installed here: Chromium asks for the URL of the app, and stays where it is."""
+    into = {
+        "at once": {"activity": "record"},
+        "after it has waited": {"activity": "form", "answer_deadline": datetime.timedelta(seconds=0.1)},
+        "by the button that confirms": {"activity": "record", "get_guard": GetGuard.CONFIRM},
+    }[how]
+    case = await around.client.generate_callback_url(response=Redirect("shopapp://paid?order=5"), **into)
+    async with page.expect_event("requestfailed", lambda request: request.url == "shopapp://paid?order=5") as asked:
+        with contextlib.suppress(PlaywrightError):  # the navigation ends at the app
+            await page.goto(case.url)
+        if "waited" in how:
+            await around.client.resolve_callback(case.case_id)
+        elif "confirms" in how:
+            await page.get_by_role("button").click(no_wait_after=True)
+    request = await asked.value
+    assert request.failure == "net::ERR_ABORTED"
+    assert request.redirected_from.url.startswith(around.system.url)
 
 
 async def test_a_path_stays_on_the_platform(page, sites, around):

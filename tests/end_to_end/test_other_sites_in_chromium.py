@@ -98,3 +98,38 @@ async def test_a_script_of_every_site_reads_where_all_are_allowed_and_of_none_wh
         # A request that a form could make is made without asking, as ever: only its answer cannot be read.
         assert await fetch(page, no_one.url, method="POST", body="id=7") == NOT_ALLOWED
         await wait_until(lambda: call_count(world, no_one), what="the call")
+
+
+def checkout(url):
+    """Return a page that posts a form into a frame, as 3-D Secure does."""
+    return f"""<title>Checkout</title><iframe name="step"></iframe>
+        <form method="post" action="{url}" target="step"><input name="id" value="7"></form>
+        <script>document.forms[0].submit()</script>"""
+
+
+async def test_a_frame_of_a_named_site_waits_and_shows_the_answer_and_no_other_frame_does(
+    browser, world, shop, stranger
+):
+    case = await world.client.generate_callback_url(
+        "form",
+        Response("<p>Paid", headers={"Content-Type": "text/html"}),
+        answer_deadline=SOON,
+        frame_origins=[shop.origin],
+    )
+    shop.pages["/checkout"] = stranger.pages["/checkout"] = checkout(case.url)
+
+    def is_refusal(message):
+        return f"frame-ancestors {shop.origin}" in message.text
+
+    async with visitor(browser, locale="en") as at_shop, visitor(browser, locale="en") as elsewhere:
+        await at_shop.goto(f"{shop.origin}/checkout")
+        frame = at_shop.frame_locator("iframe")
+        await frame.get_by_role("heading", name="One moment, please").wait_for()
+        async with elsewhere.expect_console_message(is_refusal):
+            await elsewhere.goto(f"{stranger.origin}/checkout")
+        await world.client.resolve_callback(case.case_id)
+        await frame.get_by_text("Paid").wait_for()
+        async with elsewhere.expect_console_message(is_refusal):
+            await elsewhere.reload()  # there is an answer now, for the same request
+        assert await elsewhere.frame_locator("iframe").get_by_text("Paid").count() == 0
+    assert await call_count(world, case) == 1

@@ -339,6 +339,7 @@ CALLBACK_JSON = {
     "notify": [],
     "notifications": [],
     "allowedOrigins": [],
+    "frameOrigins": [],
 }
 
 CALL_JSON = {

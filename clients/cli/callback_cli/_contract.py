@@ -181,6 +181,14 @@ MESSAGES = {
             is_repeated=True,
             help="The origins whose pages may call the URL by a script, and read what it is answered (CORS).",
         ),
+        Field(
+            "frame_origins",
+            "frame_origins",
+            "text",
+            is_repeated=True,
+            help="The origins whose pages may show the URL in a frame: its answers, its errors, and the page that "
+            "waits.",
+        ),
     ),
     "SetResponseRequest": (
         Field(
@@ -1054,6 +1062,12 @@ MESSAGES = {
         Field(
             "allowed_origins",
             "allowed_origins",
+            "text",
+            is_repeated=True,
+        ),
+        Field(
+            "frame_origins",
+            "frame_origins",
             "text",
             is_repeated=True,
         ),

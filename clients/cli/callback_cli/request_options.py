@@ -53,6 +53,7 @@ _BETTER: Mapping[str, _Better] = {
         "An origin whose pages may call the URL by a script, and read the answer (CORS). *: every origin.",
         "https://…",
     ),
+    "frame_origins": _Better("frame-origin", "An origin whose pages may show the URL in a frame.", "https://…"),
     "request_id": _Better(help="An id that makes retries safe: the same id returns the same URL."),
     "time_to_live": _Better("ttl", "Close the callback after this time."),
     "GenerateCallbackUrlRequest.labels": _Better("label", "A label by which to find the callback."),

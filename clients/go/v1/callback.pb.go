@@ -558,6 +558,7 @@ type Callback struct {
 	Notify               []CallReason           `protobuf:"varint,30,rep,packed,name=notify,proto3,enum=callback.v1.CallReason" json:"notify,omitempty"`
 	Notifications        []*Call                `protobuf:"bytes,31,rep,name=notifications,proto3" json:"notifications,omitempty"`
 	AllowedOrigins       []string               `protobuf:"bytes,32,rep,name=allowed_origins,json=allowedOrigins,proto3" json:"allowed_origins,omitempty"`
+	FrameOrigins         []string               `protobuf:"bytes,33,rep,name=frame_origins,json=frameOrigins,proto3" json:"frame_origins,omitempty"`
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
 }
@@ -812,6 +813,13 @@ func (x *Callback) GetNotifications() []*Call {
 func (x *Callback) GetAllowedOrigins() []string {
 	if x != nil {
 		return x.AllowedOrigins
+	}
+	return nil
+}
+
+func (x *Callback) GetFrameOrigins() []string {
+	if x != nil {
+		return x.FrameOrigins
 	}
 	return nil
 }
@@ -1616,7 +1624,7 @@ var File_callback_v1_callback_proto protoreflect.FileDescriptor
 
 const file_callback_v1_callback_proto_rawDesc = "" +
 	"\n" +
-	"\x1acallback/v1/callback.proto\x12\vcallback.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86\r\n" +
+	"\x1acallback/v1/callback.proto\x12\vcallback.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xab\r\n" +
 	"\bCallback\x12(\n" +
 	"\x10callback_case_id\x18\x01 \x01(\tR\x0ecallbackCaseId\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\tR\x05owner\x123\n" +
@@ -1655,7 +1663,8 @@ const file_callback_v1_callback_proto_rawDesc = "" +
 	"\fremind_after\x18\x1b \x03(\v2\x19.google.protobuf.DurationR\vremindAfter\x12/\n" +
 	"\x06notify\x18\x1e \x03(\x0e2\x17.callback.v1.CallReasonR\x06notify\x127\n" +
 	"\rnotifications\x18\x1f \x03(\v2\x11.callback.v1.CallR\rnotifications\x12'\n" +
-	"\x0fallowed_origins\x18  \x03(\tR\x0eallowedOrigins\x1a9\n" +
+	"\x0fallowed_origins\x18  \x03(\tR\x0eallowedOrigins\x12#\n" +
+	"\rframe_origins\x18! \x03(\tR\fframeOrigins\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x83\x01\n" +

@@ -218,6 +218,7 @@ type GenerateCallbackUrlRequest struct {
 	RemindAfter          []*durationpb.Duration `protobuf:"bytes,18,rep,name=remind_after,json=remindAfter,proto3" json:"remind_after,omitempty"`
 	Notify               []CallReason           `protobuf:"varint,19,rep,packed,name=notify,proto3,enum=callback.v1.CallReason" json:"notify,omitempty"`
 	AllowedOrigins       []string               `protobuf:"bytes,29,rep,name=allowed_origins,json=allowedOrigins,proto3" json:"allowed_origins,omitempty"`
+	FrameOrigins         []string               `protobuf:"bytes,30,rep,name=frame_origins,json=frameOrigins,proto3" json:"frame_origins,omitempty"`
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
 }
@@ -416,6 +417,13 @@ func (x *GenerateCallbackUrlRequest) GetNotify() []CallReason {
 func (x *GenerateCallbackUrlRequest) GetAllowedOrigins() []string {
 	if x != nil {
 		return x.AllowedOrigins
+	}
+	return nil
+}
+
+func (x *GenerateCallbackUrlRequest) GetFrameOrigins() []string {
+	if x != nil {
+		return x.FrameOrigins
 	}
 	return nil
 }
@@ -2124,7 +2132,7 @@ var File_callback_v1_callbacks_service_proto protoreflect.FileDescriptor
 
 const file_callback_v1_callbacks_service_proto_rawDesc = "" +
 	"\n" +
-	"#callback/v1/callbacks_service.proto\x12\vcallback.v1\x1a\x1acallback/v1/callback.proto\x1a*callback/v1/callback_handler_service.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xab\n" +
+	"#callback/v1/callbacks_service.proto\x12\vcallback.v1\x1a\x1acallback/v1/callback.proto\x1a*callback/v1/callback_handler_service.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\n" +
 	"\n" +
 	"\x1aGenerateCallbackUrlRequest\x12+\n" +
 	"\x11callback_activity\x18\x01 \x01(\tR\x10callbackActivity\x124\n" +
@@ -2154,7 +2162,8 @@ const file_callback_v1_callbacks_service_proto_rawDesc = "" +
 	"\tno_repeat\x18\x18 \x01(\bR\bnoRepeat\x12<\n" +
 	"\fremind_after\x18\x12 \x03(\v2\x19.google.protobuf.DurationR\vremindAfter\x12/\n" +
 	"\x06notify\x18\x13 \x03(\x0e2\x17.callback.v1.CallReasonR\x06notify\x12'\n" +
-	"\x0fallowed_origins\x18\x1d \x03(\tR\x0eallowedOrigins\x1a9\n" +
+	"\x0fallowed_origins\x18\x1d \x03(\tR\x0eallowedOrigins\x12#\n" +
+	"\rframe_origins\x18\x1e \x03(\tR\fframeOrigins\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x80\x02\n" +

@@ -514,6 +514,7 @@ def callback_from_proto(message: callback_pb2.Callback) -> Callback:
         notify=tuple(CALL_REASON.member(each) or CallReason.UNKNOWN for each in message.notify),
         notifications=tuple(call_from_proto(each) for each in message.notifications),
         allowed_origins=tuple(each for each in message.allowed_origins),
+        frame_origins=tuple(each for each in message.frame_origins),
     )
 
 
@@ -552,6 +553,7 @@ def callback_to_proto(value: Callback) -> callback_pb2.Callback:
         notify=[CALL_REASON.number(each) for each in value.notify],
         notifications=[call_to_proto(each) for each in value.notifications],
         allowed_origins=value.allowed_origins,
+        frame_origins=value.frame_origins,
     )
 
 

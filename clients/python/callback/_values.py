@@ -514,6 +514,8 @@ class Callback(Value):
     `start_time` and `delivery`. A reminder that was dropped is not among them. `list_callbacks` omits them."""
     allowed_origins: tuple[str, ...] = ()
     """The origins whose pages may call the URL by a script, and read what it is answered. `*` is every origin."""
+    frame_origins: tuple[str, ...] = ()
+    """The origins whose pages may show the URL in a frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,10 @@
-"""Requests of scripts on pages of other origins: the CORS protocol of the Fetch standard. Pure.
+"""Requests of pages of other origins: of their scripts, by the CORS protocol of the Fetch standard, and frames. Pure.
 
 1. A browser lets such a script read an answer only if the answer names the origin of the page. Before a request that no
    form could make, it asks for permission first: a preflight, which is no call.
 2. A case has the origins that are allowed. The answers of a case without any are as its handler made them.
 3. The credentials of the browser are never allowed. They would be those of all callbacks on this host.
+4. A case also has the origins whose frames can show it. The pages of the edge can be in no other frame.
 """
 
 import dataclasses
@@ -22,6 +23,9 @@ _REQUEST_HEADERS: Final = "*, authorization"
 _MAX_AGE_S: Final = 600
 """How long a browser uses a permission, in seconds. The allowed origins of a case never change."""
 
+_FRAMES: Final = frozenset((b"iframe", b"frame", b"embed", b"object"))
+"""The values of `Sec-Fetch-Dest` of frames."""
+
 _Headers = Sequence[tuple[bytes, bytes]]
 """Headers of a request, with names in lower case."""
 
@@ -36,6 +40,20 @@ def is_preflight(method: str, headers: _Headers) -> bool:
     """Return whether a browser asks whether a script may make a request."""
     fields = dict(headers)
     return method == "OPTIONS" and b"origin" in fields and b"access-control-request-method" in fields
+
+
+def is_in_frame(headers: _Headers) -> bool:
+    """Return whether a browser asks for the content of a frame."""
+    return _destination(headers) in _FRAMES
+
+
+def may_be_in_frame(headers: _Headers) -> bool:
+    """Return whether a browser can have asked for the content of a frame: it does so, or does not say for what."""
+    return _destination(headers) in (b"", *_FRAMES)
+
+
+def _destination(headers: _Headers) -> bytes:
+    return next((value.strip().lower() for name, value in headers if name == b"sec-fetch-dest"), b"")
 
 
 def permission(allowed: Collection[str], headers: _Headers, methods: Sequence[str]) -> list[tuple[str, str]]:
@@ -72,6 +90,14 @@ def shared(answer: HttpAnswer, allowed: Collection[str], headers: _Headers) -> H
     if origin := _allowed_origin(allowed, headers):
         fields += [("access-control-allow-origin", origin), ("access-control-expose-headers", _EXPOSED)]
     return dataclasses.replace(answer, headers=fields)
+
+
+def framed(answer: HttpAnswer, frame_origins: Collection[str]) -> HttpAnswer:
+    """Return the answer of a handler as a frame of these origins, and of no other, can show it. Empty: as it is."""
+    if not frame_origins:
+        return answer
+    policy = ("content-security-policy", f"frame-ancestors {' '.join(frame_origins)}")
+    return dataclasses.replace(answer, headers=[*answer.headers, policy])
 
 
 def _allowed_origin(allowed: Collection[str], headers: _Headers) -> str:

@@ -26,7 +26,15 @@ from quart import Quart
 from callback.v1 import edge_service_pb2
 from callback_edge import metrics, problems
 from callback_edge.call.answer import FIXED_HEADERS, render
-from callback_edge.call.cross_origin import is_of_script, is_preflight, permission, shared
+from callback_edge.call.cross_origin import (
+    framed,
+    is_in_frame,
+    is_of_script,
+    is_preflight,
+    may_be_in_frame,
+    permission,
+    shared,
+)
 from callback_edge.call.request import (
     ALLOW,
     CALL_METHODS,
@@ -34,7 +42,6 @@ from callback_edge.call.request import (
     can_look_up,
     is_confirmation,
     is_handshake,
-    is_in_frame,
     is_navigation,
     is_prefetch,
     is_service_worker_script,
@@ -184,7 +191,9 @@ class Exchange:
         self._opens_again = scope["method"] == "GET"
         """Whether opening the address again makes the same request, or shows the confirmation page again."""
         headers = dict(self._headers)
-        self._asks_origins = is_of_script(self._headers)
+        self._asks_origins = is_of_script(self._headers) or (
+            may_be_in_frame(self._headers) and prefers_page(self._headers)
+        )
         """Whether a server is still to be asked which origins may use the case."""
         self._origins = edge_service_pb2.CaseOrigins()
         """The origins that may use the case, where a server was asked."""
@@ -300,9 +309,11 @@ class Exchange:
 
     async def _render(self, invoked: edge_service_pb2.InvokeResponse) -> HttpAnswer:
         if invoked.wait_path:
-            return self._shared.pages.wait(invoked.wait_path, self._headers)
+            return self._shared.pages.wait(invoked.wait_path, self._headers, self._origins.frame_origins)
         answer = render(invoked, self._scope["method"], self._headers)
-        return await self._shared.pages.respond(answer, self._headers) if isinstance(answer, PageContent) else answer
+        if isinstance(answer, PageContent):
+            return await self._shared.pages.respond(answer, self._headers, self._origins.frame_origins)
+        return framed(answer, self._origins.frame_origins)
 
     async def _handshake(self, target: Target) -> HttpAnswer:
         """Answer an OPTIONS that asks for permission to call, as one that does not if the server refuses it."""
@@ -367,6 +378,7 @@ class Exchange:
         message = self._message(target)
         if self._asks_origins:
             self._origins = await self._ask_origins(_origins_of(message))
+            message.invocations[0].request.prefers_page = self._shows_page
         return message
 
     async def _look_up(self, target: Target) -> None:
@@ -409,8 +421,14 @@ class Exchange:
             client_address=self._record.caller.address,
             traceparent=self._record.traceparent,
             look_up=look_up,
-            prefers_page=prefers_page(self._headers) and not is_in_frame(self._headers),
+            prefers_page=self._shows_page,
         )
+
+    @property
+    def _shows_page(self) -> bool:
+        """Whether the caller is a browser that shows a page while it waits."""
+        can_show = bool(self._origins.frame_origins) or not is_in_frame(self._headers)
+        return can_show and prefers_page(self._headers)
 
     async def _read_parts(self, until_bytes: int, *, keep: bool = True) -> None:
         """Read the body until it is complete, or until more than so many of its bytes were read."""
@@ -463,6 +481,7 @@ class Exchange:
             retry_after_s=error.retry_after_s,
             headers=headers,
             reference=reference,
+            frame_origins=self._origins.frame_origins,
             again=self._again(error.retry_after_s, callback_open=error.callback_open),
         )
 
@@ -484,6 +503,7 @@ class Exchange:
             retry_after_s=retry_after_s,
             headers=headers,
             reference=reference,
+            frame_origins=self._origins.frame_origins,
             again=self._again(retry_after_s),
         )
 

@@ -33,7 +33,6 @@ _VISIBLE: Final = re.compile(rb"[!-~]+")
 _FORM: Final = b"application/x-www-form-urlencoded"
 _CONFIRMATIONS: Final = (b"callback_confirm=", b"callback_choice=")
 """What the form of the confirmation page posts."""
-_FRAMES: Final = frozenset((b"iframe", b"frame", b"embed", b"object"))
 _PREFETCH_HEADERS: Final = frozenset((b"sec-purpose", b"purpose", b"x-moz"))
 
 
@@ -94,11 +93,6 @@ def is_service_worker_script(headers: Mapping[bytes, bytes]) -> bool:
         headers.get(b"service-worker", b"").strip().lower() == b"script"
         or headers.get(b"sec-fetch-dest", b"").strip().lower() == b"serviceworker"
     )
-
-
-def is_in_frame(headers: Sequence[tuple[bytes, bytes]]) -> bool:
-    """Return whether a browser asks for the content of a frame. Pages of the edge cannot be framed."""
-    return any(name == b"sec-fetch-dest" and value.strip().lower() in _FRAMES for name, value in headers)
 
 
 def is_navigation(headers: Sequence[tuple[bytes, bytes]]) -> bool:

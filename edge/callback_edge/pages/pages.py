@@ -89,6 +89,7 @@ _DONE: Final = frozenset(("answer_not_repeated",))
 
 _JSON: Final = "application/problem+json"
 _HTML: Final = "text/html"
+_NO_ORIGIN: Final = "'none'"
 _MAX_ACCEPT_CHARS: Final = 1024
 """How many characters of an accept header are parsed. Browsers send fewer, and each entry costs time."""
 _OFFERED: Final = (_JSON, "application/json", _HTML)  # a client that accepts any JSON gets the problem
@@ -192,6 +193,7 @@ class Pages:
         headers: Sequence[tuple[str, str]] = (),
         reference: str = "",
         again: Again | None = None,
+        frame_origins: Sequence[str] = (),
     ) -> HttpAnswer:
         """Return the answer to a problem.
 
@@ -206,14 +208,20 @@ class Pages:
             reference: Reference of an error, by which it is found. It has only letters, digits and `-`. A page has the
                 first digits of an id.
             again: How a person can try again. None: that makes no sense.
+            frame_origins: Origins whose pages may show a page in a frame.
         """
         if retry_after_s is not None:
             headers = [*headers, ("retry-after", str(retry_after_s))]
         if problem.status < 400:
-            return self._page(problem, request_headers, headers, vary="accept-language")
+            return self._page(problem, request_headers, headers, frame_origins, vary="accept-language")
         if prefers_page(request_headers):
             answer = self._page(
-                problem, request_headers, headers, vary="accept, accept-language", has_reference=bool(reference)
+                problem,
+                request_headers,
+                headers,
+                frame_origins,
+                vary="accept, accept-language",
+                has_reference=bool(reference),
             )
             part = b"" if again is None else self._again[again, self._language(request_headers)]
             body = answer.body.replace(_REFERENCE.encode(), _short(reference).encode())
@@ -222,7 +230,7 @@ class Pages:
         document = self._documents[problem, bool(reference)].replace(_REFERENCE.encode(), reference.encode())
         return HttpAnswer(problem.status, [*own, *headers], document)
 
-    def wait(self, wait_path: str, request_headers: _Headers) -> HttpAnswer:
+    def wait(self, wait_path: str, request_headers: _Headers, frame_origins: Sequence[str] = ()) -> HttpAnswer:
         """Return the answer to a caller that waits at the address of its call: a page that becomes the answer, or 202.
 
         The page asks at the address by itself: with a script, or without one by a refresh. Each request there waits, so
@@ -232,18 +240,20 @@ class Pages:
         if not prefers_page(request_headers):
             own = [("content-type", "application/json"), ("vary", "accept")]
             return HttpAnswer(problems.WAITING.status, [*own, *headers], self._documents[problems.WAITING, False])
-        answer = self._page(problems.WAITING, request_headers, headers, vary="accept, accept-language")
+        answer = self._page(problems.WAITING, request_headers, headers, frame_origins, vary="accept, accept-language")
         body = answer.body.replace(_WAIT_PATH.encode(), wait_path.encode())
         reference = _short(wait_path.split("/")[2])
         return dataclasses.replace(answer, body=body.replace(_REFERENCE.encode(), reference.encode()))
 
-    async def respond(self, content: PageContent, request_headers: _Headers) -> HttpAnswer:
+    async def respond(
+        self, content: PageContent, request_headers: _Headers, frame_origins: Sequence[str] = ()
+    ) -> HttpAnswer:
         """Return the answer with this content: a page for a client that prefers HTML, text for the rest."""
         said = [("content-language", content.language)] if content.language else []
         if not prefers_page(request_headers):
             headers = [("content-type", "text/plain; charset=utf-8"), ("vary", "accept"), *said]
             return HttpAnswer(content.status, headers, content.as_text())
-        language, headers = self._head(request_headers, "accept, accept-language", self._policy())
+        language, headers = self._head(request_headers, "accept, accept-language", self._policy(frame_origins))
         # A handler that does not say the language, but knows its caller, writes in the caller's language.
         page = await _render_answer(self._answer_template, content, content.language or language)
         return HttpAnswer(content.status, [*headers, *said], page.encode())
@@ -262,7 +272,7 @@ class Pages:
         """Return the page of a problem."""
         return self._pages[problem, language, False].replace(_HOW_TO_TRY_AGAIN.encode(), b"")
 
-    def policy(self, problem: Problem) -> str:
+    def policy(self, problem: Problem, frame_origins: Sequence[str] = ()) -> str:
         """Return the `Content-Security-Policy` of a problem's page.
 
         Only a person who has the link can press the button: no site can frame the page, and no cache keeps it
@@ -270,15 +280,17 @@ class Pages:
         makes a browser post needs the case's secret URL, and a caller who knows it needs no browser of another person.
         """
         if problem is problems.WAITING:
-            return f"{self._policy()}; script-src 'sha256-{self._script_hash}'; connect-src 'self'"
-        return self._policy(has_form=problem is problems.CONFIRMATION_REQUIRED)
+            return f"{self._policy(frame_origins)}; script-src 'sha256-{self._script_hash}'; connect-src 'self'"
+        if problem is problems.CONFIRMATION_REQUIRED:
+            return self._policy(has_form=True)
+        return self._policy(frame_origins)
 
-    def _policy(self, *, has_form: bool = False) -> str:
+    def _policy(self, frame_origins: Sequence[str] = (), *, has_form: bool = False) -> str:
         directives = [
             "default-src 'none'",
             f"style-src 'sha256-{self._style_hash}'",
             "base-uri 'none'",
-            "frame-ancestors 'none'",
+            f"frame-ancestors {' '.join(frame_origins) or _NO_ORIGIN}",
         ]
         if self._has_images:
             directives.append("img-src data:")
@@ -293,11 +305,12 @@ class Pages:
         problem: Problem,
         request_headers: _Headers,
         headers: Sequence[tuple[str, str]],
+        frame_origins: Sequence[str],
         *,
         vary: str,
         has_reference: bool = False,
     ) -> HttpAnswer:
-        language, own = self._head(request_headers, vary, self.policy(problem))
+        language, own = self._head(request_headers, vary, self.policy(problem, frame_origins))
         own.append(("content-language", language))
         return HttpAnswer(problem.status, [*own, *headers], self._pages[problem, language, has_reference])
 

@@ -130,6 +130,8 @@ class Settings(msgspec.Struct, frozen=True, array_like=True):
     """The W3C trace context that generated the case, for links to it. Empty: none."""
     allowed_origins: tuple[str, ...] = ()
     """The origins whose pages may call the case by a script, each in its one spelling. `*`: every origin."""
+    frame_origins: tuple[str, ...] = ()
+    """The origins whose pages may show the case in a frame, each in its one spelling."""
 
 
 class NewCase(msgspec.Struct, frozen=True, kw_only=True):

@@ -78,7 +78,7 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
     notify, remind_after = request.notify, request.remind_after  # each look at them makes an object
     found = [
         *_guard_problems(request),
-        *(_origin_problems(request) if request.allowed_origins else ()),
+        *(_origin_problems(request) if request.allowed_origins or request.frame_origins else ()),
         *_policy_problems(request, policy),
         *_domain_problems(domain, policy, owner),
         *_answer_problems(request, answer_mode),
@@ -127,6 +127,7 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
             request,
             alternative_domain=domain,
             allowed_origins=_normalized(request.allowed_origins),
+            frame_origins=_normalized(request.frame_origins),
             traceparent=creator_traceparent.get(),
             answer_deadline_ms=answer_deadline_ms if fallback is None else None,
             remind_after_ms=tuple(sorted(each.ToMilliseconds() for each in remind_after)) if remind_after else (),
@@ -187,7 +188,9 @@ def _guard_problems(request: pb2.GenerateCallbackUrlRequest) -> Iterator[Violati
 def _origin_problems(request: pb2.GenerateCallbackUrlRequest) -> Iterator[Violation]:
     if "*" in request.allowed_origins and len(request.allowed_origins) > 1:
         yield Violation("allowed_origins", "any_origin", "cannot have other origins beside *, which is every origin")
-    if request.get_guard == pb.GET_GUARD_CONFIRM:
+    if "*" in request.frame_origins:
+        yield Violation("frame_origins", "any_origin", "cannot have *: name each site that shows the URL in a frame")
+    if request.allowed_origins and request.get_guard == pb.GET_GUARD_CONFIRM:
         problem = "cannot be combined with the get_guard CONFIRM: a script cannot confirm for a person"
         yield Violation("allowed_origins", "get_guard", problem)
 
@@ -292,6 +295,7 @@ def _fingerprint(
     content.ClearField("request_id")
     content.alternative_domain = domain  # another spelling is the same content
     content.allowed_origins[:] = _normalized(request.allowed_origins)
+    content.frame_origins[:] = _normalized(request.frame_origins)
     # An explicit default is the same content as no value.
     if content.get_guard == pb.GET_GUARD_OFF:
         content.ClearField("get_guard")

@@ -86,6 +86,7 @@ class AsyncMethods(AsyncTransport):
         remind_after: Collection[timedelta] = (),
         notify: Collection[CallReason] = (),
         allowed_origins: Collection[str] = (),
+        frame_origins: Collection[str] = (),
         traceparent: str = "",
         timeout: float | None = None,
     ) -> GeneratedCallback:
@@ -173,6 +174,10 @@ class AsyncMethods(AsyncTransport):
                 and the default port are normalized. `*` alone allows the pages of every origin. No page can call with
                 the credentials of the browser, such as cookies. Default empty: none; at most 20. Refused with the
                 `get_guard` CONFIRM.
+            frame_origins: The origins whose pages may show the URL in a frame: its answers, its errors, and the
+                page that waits. The page of the `get_guard` CONFIRM can be in no frame. Each is an origin as in
+                `allowed_origins`, but not `*`. Default empty: a request from a frame gets no page that waits, but the
+                answer, within the deadline; at most 20.
             traceparent: The W3C trace context of your program, as the header `traceparent` has it. A server that
                 traces keeps it, and links the calls to it. Default: none.
             timeout: Timeout in seconds. Default: that of the client.
@@ -221,6 +226,9 @@ class AsyncMethods(AsyncTransport):
             notify=[CALL_REASON.argument("notify", each) for each in checks.several("notify", notify)],
             allowed_origins=[
                 checks.text("allowed_origins", each) for each in checks.several("allowed_origins", allowed_origins)
+            ],
+            frame_origins=[
+                checks.text("frame_origins", each) for each in checks.several("frame_origins", frame_origins)
             ],
         )
         return await self._generate(request, traceparent, timeout)

@@ -435,6 +435,7 @@ class Callback(_message.Message):
     NOTIFY_FIELD_NUMBER: _builtins.int
     NOTIFICATIONS_FIELD_NUMBER: _builtins.int
     ALLOWED_ORIGINS_FIELD_NUMBER: _builtins.int
+    FRAME_ORIGINS_FIELD_NUMBER: _builtins.int
     callback_case_id: _builtins.str
     """callback_case_id is the public id of the case: 32 lower-case hexadecimal digits. It gives no access."""
     owner: _builtins.str
@@ -545,6 +546,10 @@ class Callback(_message.Message):
         origin.
         """
 
+    @_builtins.property
+    def frame_origins(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """frame_origins are the origins whose pages may show the URL in a frame."""
+
     def __init__(
         self,
         *,
@@ -580,10 +585,11 @@ class Callback(_message.Message):
         notify: _abc.Iterable[Global___CallReason.ValueType] | None = ...,
         notifications: _abc.Iterable[Global___Call] | None = ...,
         allowed_origins: _abc.Iterable[_builtins.str] | None = ...,
+        frame_origins: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer_deadline", b"answer_deadline", "close_time", b"close_time", "closed_response", b"closed_response", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "hold_time", b"hold_time", "prompt", b"prompt", "repeat_window", b"repeat_window", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "allowed_origins", b"allowed_origins", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "call_count", b"call_count", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_case_id", b"callback_case_id", "close_reason", b"close_reason", "close_time", b"close_time", "closed_response", b"closed_response", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "no_repeat", b"no_repeat", "notifications", b"notifications", "notify", b"notify", "ordered", b"ordered", "owner", b"owner", "prompt", b"prompt", "remind_after", b"remind_after", "repeat_window", b"repeat_window", "resolved", b"resolved", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "allowed_origins", b"allowed_origins", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "call_count", b"call_count", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_case_id", b"callback_case_id", "close_reason", b"close_reason", "close_time", b"close_time", "closed_response", b"closed_response", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "frame_origins", b"frame_origins", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "no_repeat", b"no_repeat", "notifications", b"notifications", "notify", b"notify", "ordered", b"ordered", "owner", b"owner", "prompt", b"prompt", "remind_after", b"remind_after", "repeat_window", b"repeat_window", "resolved", b"resolved", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -202,6 +202,7 @@ class GenerateCallbackUrlRequest(_message.Message):
     REMIND_AFTER_FIELD_NUMBER: _builtins.int
     NOTIFY_FIELD_NUMBER: _builtins.int
     ALLOWED_ORIGINS_FIELD_NUMBER: _builtins.int
+    FRAME_ORIGINS_FIELD_NUMBER: _builtins.int
     callback_activity: _builtins.str
     """callback_activity names the activity that decides on a call: `record` (store the call, send the response of the
     case), `form` (hold the call for a person), an activity with a push handler that the configuration of the server
@@ -344,6 +345,13 @@ class GenerateCallbackUrlRequest(_message.Message):
         as cookies. Default empty: none; at most 20. Refused with the `get_guard` CONFIRM.
         """
 
+    @_builtins.property
+    def frame_origins(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """frame_origins are the origins whose pages may show the URL in a frame: its answers, its errors, and the page that
+        waits. The page of the `get_guard` CONFIRM can be in no frame. Each is an origin as in `allowed_origins`, but not
+        `*`. Default empty: a request from a frame gets no page that waits, but the answer, within the deadline; at most 20.
+        """
+
     def __init__(
         self,
         *,
@@ -371,10 +379,11 @@ class GenerateCallbackUrlRequest(_message.Message):
         remind_after: _abc.Iterable[_duration_pb2.Duration] | None = ...,
         notify: _abc.Iterable[_callback_pb2.CallReason.ValueType] | None = ...,
         allowed_origins: _abc.Iterable[_builtins.str] | None = ...,
+        frame_origins: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer_deadline", b"answer_deadline", "closed_response", b"closed_response", "fallback", b"fallback", "hold_time", b"hold_time", "prompt", b"prompt", "repeat_window", b"repeat_window", "response", b"response", "time_to_live", b"time_to_live"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "allowed_origins", b"allowed_origins", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "closed_response", b"closed_response", "fallback", b"fallback", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "no_repeat", b"no_repeat", "notify", b"notify", "ordered", b"ordered", "prompt", b"prompt", "remind_after", b"remind_after", "repeat_window", b"repeat_window", "request_id", b"request_id", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "time_to_live", b"time_to_live", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "allowed_origins", b"allowed_origins", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "closed_response", b"closed_response", "fallback", b"fallback", "frame_origins", b"frame_origins", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "no_repeat", b"no_repeat", "notify", b"notify", "ordered", b"ordered", "prompt", b"prompt", "remind_after", b"remind_after", "repeat_window", b"repeat_window", "request_id", b"request_id", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "time_to_live", b"time_to_live", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -341,18 +341,24 @@ class CaseOrigins(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ALLOWED_ORIGINS_FIELD_NUMBER: _builtins.int
+    FRAME_ORIGINS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def allowed_origins(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """allowed_origins are those whose pages may call it by a script, as in Callback."""
+
+    @_builtins.property
+    def frame_origins(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """frame_origins are those whose pages may show it in a frame, as in Callback."""
 
     def __init__(
         self,
         *,
         allowed_origins: _abc.Iterable[_builtins.str] | None = ...,
+        frame_origins: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_origins", b"allowed_origins"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_origins", b"allowed_origins", "frame_origins", b"frame_origins"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -430,7 +436,8 @@ class InvokeRequest(_message.Message):
     client_address: _builtins.str
     """client_address is the address of the client. Empty if unknown. At most 200 characters."""
     prefers_page: _builtins.bool
-    """prefers_page says that the caller is a browser, which shows a page while it waits. Where the case has no
+    """prefers_page says that the caller is a browser, which shows a page while it waits: not in a frame, unless the case
+    has `frame_origins`. Where the case has no
     `answer_deadline`, such a caller is told to wait after 2 seconds.
     """
     traceparent: _builtins.str

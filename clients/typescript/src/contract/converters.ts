@@ -116,6 +116,7 @@ export function callbackFrom(message: callback.Callback): Callback {
     notify: message.notify.map((each) => wordOf(callback.CallReason, each) ?? "UNKNOWN"),
     notifications: message.notifications.map(callFrom),
     allowedOrigins: message.allowedOrigins,
+    frameOrigins: message.frameOrigins,
   };
 }
 

@@ -137,6 +137,12 @@ export interface GenerateOptions extends RequestOptions {
    * such as cookies. Default empty: none; at most 20. Refused with the `getGuard` CONFIRM.
    */
   readonly allowedOrigins?: readonly string[] | undefined;
+  /**
+   * The origins whose pages may show the URL in a frame: its answers, its errors, and the page that waits. The page
+   * of the `getGuard` CONFIRM can be in no frame. Each is an origin as in `allowedOrigins`, but not `*`. Default
+   * empty: a request from a frame gets no page that waits, but the answer, within the deadline; at most 20.
+   */
+  readonly frameOrigins?: readonly string[] | undefined;
 }
 
 /** The options of `listCallbacks`. */

@@ -67,6 +67,7 @@ const GENERATE_CALLBACK_URL = {
   remindAfterMs: checks.arrayOf(checks.someMs),
   notify: checks.arrayOf(checks.wordOf(enums.CallReason)),
   allowedOrigins: checks.arrayOf(checks.text),
+  frameOrigins: checks.arrayOf(checks.text),
 } satisfies checks.Checks<GenerateOptions>;
 
 export function generateCallbackUrlRequest(
@@ -102,6 +103,7 @@ export function generateCallbackUrlRequest(
     remindAfter: options.remindAfterMs?.map(durationFromMs),
     notify: options.notify?.map((each) => numberOf(callback.CallReason, each)),
     allowedOrigins: options.allowedOrigins && [...options.allowedOrigins],
+    frameOrigins: options.frameOrigins && [...options.frameOrigins],
   });
 }
 

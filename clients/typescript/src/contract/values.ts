@@ -190,6 +190,8 @@ export interface Callback {
    * The origins whose pages may call the URL by a script, and read what it is answered. `*` is every origin.
    */
   readonly allowedOrigins: readonly string[];
+  /** The origins whose pages may show the URL in a frame. */
+  readonly frameOrigins: readonly string[];
 }
 
 /** What the page of a CONFIRM case asks. All of it is shown as text, not HTML. */

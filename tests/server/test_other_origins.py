@@ -1,4 +1,4 @@
-"""The origins whose pages may call a callback by a script: what is stored of them, and who learns them."""
+"""The origins whose pages may use a callback, by a script or in a frame: what is stored, and who learns them."""
 
 import pytest
 from google.protobuf import duration_pb2
@@ -26,10 +26,15 @@ def asked(made, **more):
     ],
 )
 async def test_an_owner_sees_the_allowed_origins_in_their_one_spelling(services, given, kept):
-    made = await services.generate(allowed_origins=given)
-    assert (await services.case_of(made)).allowed_origins == (kept or given)
-    assert (await services.cases())[0].allowed_origins == (kept or given)
-    assert (await services.edge.origins(asked(made))).allowed_origins == (kept or given)
+    in_frames = [] if given == ["*"] else given
+    made = await services.generate(allowed_origins=given, frame_origins=in_frames)
+    expected = (kept or given, in_frames and (kept or given))
+    for seen in (
+        await services.case_of(made),
+        (await services.cases())[0],
+        await services.edge.origins(asked(made)),
+    ):
+        assert (seen.allowed_origins, seen.frame_origins) == expected
 
 
 @pytest.mark.parametrize(
@@ -44,22 +49,31 @@ async def test_an_owner_sees_the_allowed_origins_in_their_one_spelling(services,
 async def test_what_is_no_origin_is_refused(services, origin):
     refused = await refusal(services.generate(allowed_origins=[SHOP, origin]))
     assert (refused.reason, refused.rules) == ("INVALID_REQUEST", {"allowed_origins[1]": "origin"})
+    assert (await refusal(services.generate(frame_origins=[origin]))).rules == {"frame_origins[0]": "origin"}
 
 
 async def test_any_origin_stands_alone_and_there_are_at_most_20(services):
     assert (await refusal(services.generate(allowed_origins=["*", SHOP]))).rules == {"allowed_origins": "any_origin"}
     many = [f"https://a{number}.example" for number in range(21)]
     assert (await refusal(services.generate(allowed_origins=many))).rules == {"allowed_origins": "repeated.max_items"}
+    assert (await refusal(services.generate(frame_origins=many))).rules == {"frame_origins": "repeated.max_items"}
 
 
-async def test_a_script_cannot_confirm(services):
-    refused = await refusal(services.generate(allowed_origins=[SHOP], get_guard=pb.GET_GUARD_CONFIRM))
+async def test_no_frame_is_of_any_origin(services):
+    assert (await refusal(services.generate(frame_origins=["*"]))).rules == {"frame_origins": "any_origin"}
+
+
+async def test_a_script_cannot_confirm_but_what_follows_a_confirmation_can_be_in_a_frame(services):
+    confirm = {"get_guard": pb.GET_GUARD_CONFIRM}
+    refused = await refusal(services.generate(allowed_origins=[SHOP], **confirm))
     assert refused.rules == {"allowed_origins": "get_guard"}
+    await services.generate(frame_origins=[SHOP], **confirm)
 
 
 async def test_the_same_origins_in_another_spelling_are_the_same_request(services):
-    first = await services.generate(allowed_origins=[SHOP], request_id="one")
-    again = await services.generate(allowed_origins=["https://SHOP.example:443"], request_id="one")
+    other = ["https://SHOP.example:443"]
+    first = await services.generate(allowed_origins=[SHOP], frame_origins=[SHOP], request_id="one")
+    again = await services.generate(allowed_origins=other, frame_origins=other, request_id="one")
     assert again.callback_url == first.callback_url
     assert (await refusal(services.generate(request_id="one"))).reason == "REQUEST_ID_REUSED"
 
