@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from support.edge import BROWSER, FIXED, answering, ask, new_state, plain, redirect, refusing, seconds
+from support.edge import BROWSER, FIXED, answering, ask, plain, redirect, refusing, seconds
 
 from callback.v1 import callback_pb2, edge_service_pb2
 from callback_edge import problems
@@ -30,6 +30,9 @@ EVERY_BYTE = bytes(range(256))
         ("SERVER_STOPPING", "UNAVAILABLE", seconds(3), 503, "3"),
         ("VERIFICATION_FAILED", "FAILED_PRECONDITION", None, 401, None),
         ("VERIFICATION_UNAVAILABLE", "UNAVAILABLE", seconds(60), 503, "60"),
+        ("ANSWER_NOT_REPEATED", "FAILED_PRECONDITION", None, 410, None),
+        ("CHOICE_REQUIRED", "INVALID_ARGUMENT", None, 400, None),
+        ("CALL_NOT_ANSWERED", "DEADLINE_EXCEEDED", None, 504, None),
         ("TOO_MANY_REQUESTS", "RESOURCE_EXHAUSTED", seconds(7), 429, "7"),
         ("INTERNAL", "INTERNAL", None, 500, None),
     ],
@@ -74,19 +77,6 @@ async def test_a_caller_that_is_not_verified_gets_a_well_formed_challenge(plane,
 async def test_only_a_401_has_a_challenge(plane, edge):
     plane.script = refusing("CALLBACK_CLOSED", "FAILED_PRECONDITION", challenge="Bearer")
     assert (await ask(edge)).all("www-authenticate") == []
-
-
-async def test_a_closed_case_looks_like_an_unknown_one_on_a_shared_address(plane, edge):
-    path = f"/cbq/state?state={new_state()}"
-    answers = []
-    for reason in ("CALLBACK_CLOSED", "STATE_UNKNOWN"):
-        plane.script = refusing(reason)
-        answers += [await ask(edge, path), await ask(edge, path, headers=[BROWSER])]
-    answers.append(await ask(edge, "/cbq/state?state=nonsense"))
-    without_date = [(a.status, [h for h in a.headers if h[0] != "date"], a.body) for a in answers]
-    assert without_date[0] == without_date[2] == without_date[4]
-    assert without_date[1] == without_date[3]
-    assert answers[0].status == 404
 
 
 @pytest.mark.parametrize(

@@ -206,6 +206,7 @@ REFUSED = {
     "of another method": (post(10).replace(b"POST", b"BREW"), 405),
     "of a HEAD": (post(10).replace(b"POST", b"HEAD"), 200),
     "too late": (post(10, sent=9), 408),
+    "too late, in chunks": (chunked(1), 408),
     "too large": (chunked(4096, 4096, 4096), 413),
     "wrong half-way": (raw_request(CHUNKED, body=chunk(b"abc") + b"zz\r\n"), 400),
 }

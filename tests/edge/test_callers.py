@@ -4,7 +4,8 @@ from support.edge import ask, http_request, running_edge, send_raw
 
 
 async def test_the_server_gets_the_caller_and_the_handler_gets_the_original_headers(plane):
-    fields = [("X-Forwarded-For", "6.6.6.6"), ("X-Forwarded-For", "198.51.100.7:80"), ("X-Forwarded-Proto", "https")]
+    fields = [("X-Forwarded-For", "6.6.6.6"), ("X-Forwarded-For", "198.51.100.7:80"), ("X-Forwarded-Proto", "https"),
+              ("Remote-Addr", "6.6.6.6"), ("Forwarded", "for=6.6.6.6")]  # fmt: skip
     for trusted, address in (
         (["127.0.0.0/8"], "198.51.100.7"),
         (["::ffff:127.0.0.1"], "198.51.100.7"),

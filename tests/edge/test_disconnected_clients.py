@@ -158,16 +158,6 @@ async def test_a_caller_that_hangs_up_is_reported_while_its_call_runs_also_on_a_
     assert (len(plane.gone_numbers), plane.gone) == (1, [])
 
 
-async def test_the_callers_of_an_edge_that_gives_up_are_reported(plane, edge):
-    gate = plane.hold()
-    waiting = asyncio.create_task(ask(edge))
-    await plane.until(lambda: plane.started)
-    edge.upstream.give_up()
-    assert (await waiting).status == 503
-    await wait_until(lambda: plane.gone_numbers)
-    gate.set()
-
-
 async def test_a_caller_that_gets_its_answer_is_not_reported(plane, edge):
     plane.script = answering(plain(b"ok", call_id="call-1"))
     assert (await ask(edge)).body == b"ok"

@@ -107,14 +107,3 @@ async def test_a_call_that_is_made_during_the_stop_has_its_caller_released_too(p
         assert parse_answers(await edge.rest(*late))[0].status == 200
         assert sum(plane.released) == 1  # the other streams have none
         await stop
-
-
-async def test_a_connection_without_a_request_does_not_delay_the_stop(plane):
-    async with running_edge(plane.target, grace_s=FOR_EVER) as edge:
-        silent, half = await edge.connect(), await edge.connect()
-        half[1].write(b"GET /cb/")
-        async with asyncio.timeout(DEADLINE_S):
-            await edge.stop()
-        for reader, writer in (silent, half):
-            (answer,) = parse_answers(await edge.rest(reader, writer))
-            assert (answer.status, answer["connection"]) == (408, "close")

@@ -53,15 +53,6 @@ async def test_a_refusal_by_the_edge(plane, small_edge, what):
     assert code == code_of(what)
 
 
-@pytest.mark.parametrize("accept", ["*/*", "text/html"])
-@pytest.mark.parametrize("reason", problems.BY_REASON)
-async def test_a_refusal_by_the_server(plane, edge, reason, accept):
-    plane.script = refusing(reason)
-    answer = await ask(edge, headers=[("Accept", accept)])
-    assert answer.status == problems.BY_REASON[reason].status
-    answer.assert_fixed_headers()
-
-
 async def test_a_repeat_without_an_answer_at_an_address_that_many_cases_share(plane, edge):
     plane.script = refusing("ANSWER_NOT_REPEATED", "FAILED_PRECONDITION")
     answer = await ask(edge, f"/cbq/state?state={new_state()}")

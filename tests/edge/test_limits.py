@@ -153,24 +153,6 @@ async def test_a_browser_gets_a_page_for_a_body_that_is_too_large(plane, edge):
     assert (answer.status, answer["content-type"]) == (413, "text/html; charset=utf-8")
 
 
-@pytest.mark.parametrize("framing", ["Content-Length: 10", "Transfer-Encoding: chunked"])
-async def test_a_body_that_does_not_arrive_in_time_is_no_call(plane, framing):
-    async with running_edge(plane.target, body_timeout_s=0.2) as edge:
-        answer = await answer_to(edge, raw_request(framing, body=b"1"))
-        assert answer.problem == (408, "body_timeout")
-        assert plane.requests == []
-
-
-async def test_a_client_that_leaves_within_its_body_makes_no_call(plane, edge):
-    _, writer = await edge.connect()
-    writer.write(raw_request("Content-Length: 10", body=b"123"))
-    await writer.drain()
-    writer.close()
-    await ask(edge)
-    await edge.until_disconnected()
-    assert len(plane.requests) == 1
-
-
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [("HEAD", "/cb/x", 200), ("OPTIONS", "/cb/x", 204), ("FOO", "/cb/x", 405), ("POST", "/nowhere", 404)],
@@ -228,12 +210,6 @@ async def test_a_stop_cuts_a_client_that_does_not_read(plane):
             await plane.until(lambda: plane.ended)
             await edge.stop()
             assert not edge.listener.connections
-
-
-async def test_a_connection_that_its_client_closes_is_not_kept(plane, edge):
-    _, writer = await edge.kept()
-    writer.close()
-    await edge.until_disconnected()
 
 
 async def test_a_reader_that_is_slow_but_reads_gets_all_of_it(plane, edge, limits):

@@ -110,7 +110,9 @@ async def test_a_body_that_a_client_offers_is_invited_once_it_is_known_that_the_
     writer.write(raw_request(EXPECTING, "Connection: close", "Content-Length: 3"))
     await wait_until(lambda: plane.looked_up)
     plane.look_up_gate.set()
-    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+    (interim,) = parse_answers(await reader.readuntil(b"\r\n\r\n"), keep_informational=True)
+    assert interim.status == 100
+    interim.assert_fixed_headers()
     writer.write(b"abc")
     (answer,) = parse_answers(await edge.rest(reader, writer), keep_informational=True)
     assert answer.status == 200

@@ -161,53 +161,6 @@ async def elsewhere(running_sites):
     return running_sites
 
 
-async def by_mouse(page):
-    await page.get_by_role("button", name="Continue").click()
-
-
-def by_key(key):
-    async def press(page):
-        await page.keyboard.press("Tab")
-        await page.keyboard.press(key)
-
-    return press
-
-
-@pytest.mark.parametrize(
-    ("press", "scripts"), combinations([by_mouse, by_key("Enter"), by_key("Space")], [True, False])
-)
-async def test_the_button_sends_the_confirmation_and_the_browser_follows_its_answer(
-    browser, plane, edge, elsewhere, press, scripts
-):
-    bank, shop = elsewhere
-
-    async def script(request, context):
-        if request.request_method == "get":
-            return await refusing("CONFIRMATION_REQUIRED", "FAILED_PRECONDITION")(request, context)
-        return redirect(f"{shop.origin}/thankyou?from=callback")
-
-    plane.script = script
-    url = f"http://127.0.0.1:{edge.port}/cb/{new_state()}?trxid=5&a=%20b&&c"
-    bank.pages["/mail"] = f'<a id="link" href="{url.replace("&", "&amp;")}">Confirm your order</a>'
-    async with visitor(browser, java_script_enabled=scripts) as page:
-        await page.goto(f"{bank.origin}/mail")
-        await page.click("#link")
-        await lands_at(page, url)
-        assert [each.request_method for each in plane.requests] == ["get"]
-
-        await press(page)
-        await lands_at(page, f"{shop.origin}/thankyou?from=callback")
-        assert await page.title() == "Thank you"
-        got, confirmed = plane.requests
-        assert (confirmed.request_method, confirmed.request_body) == ("post", b"callback_confirm=1")
-        assert confirmed.request_query_string == got.request_query_string == "trxid=5&a=%20b&&c"
-        headers = {field.name: field.value for field in confirmed.request_headers}
-        assert headers["content-type"] == "application/x-www-form-urlencoded"
-        ((method, target, sent),) = shop.visits()
-        assert (method, target) == ("GET", "/thankyou?from=callback")
-        assert "referer" not in sent
-
-
 async def test_a_choice_is_posted_by_its_button(browser, plane, edge, elsewhere):
     _, shop = elsewhere
 

@@ -95,8 +95,10 @@ async def test_an_idle_process_stops_at_once(plane, loop, number):
         half[1].write(b"GET / HTTP/1.1\r\n")
         edge.process.send_signal(number)
         assert await edge.end() == 0
-        for _, writer in (idle, half, silent):
-            writer.close()
+        assert await edge.rest(*idle) == b""
+        for each in (half, silent):
+            (answer,) = parse_answers(await edge.rest(*each))
+            assert (answer.status, answer["connection"]) == (408, "close")
 
 
 async def test_a_stop_waits_for_running_calls_and_accepts_no_more(plane, loop):

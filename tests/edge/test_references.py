@@ -9,20 +9,10 @@ from support.edge import (
     answer_to,
     ask,
     http_request,
-    new_state,
     refusing,
 )
 
 DUTCH = ("Accept-Language", "nl")
-
-
-async def test_an_error_of_a_call_has_the_id_of_the_call(plane, edge):
-    plane.script = refusing("HANDLER_FAILED")
-    path = f"/cb/{new_state()}"
-    assert json.loads((await ask(edge, path)).body)["reference"] == "the-call"
-    for language, label in (("en", "Reference"), ("nl", "Referentie")):
-        page = (await ask(edge, path, headers=[BROWSER, ("Accept-Language", language)])).text
-        assert f'<p class="code">502 · handler_failed<br>{label} the-call</p>' in page
 
 
 async def test_a_request_that_is_no_call_has_a_reference_in_the_access_log(plane):

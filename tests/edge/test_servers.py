@@ -45,11 +45,6 @@ async def both_are_called(edge, planes):
     await wait_until(called)
 
 
-async def test_calls_are_spread_over_all_servers():
-    async with two_servers() as (planes, edge):
-        await both_are_called(edge, planes)
-
-
 async def test_a_draining_server_returns_its_results_and_gets_no_more_calls():
     async with two_servers() as (planes, edge):
         await both_are_called(edge, planes)

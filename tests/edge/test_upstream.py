@@ -42,22 +42,17 @@ async def never(_request, _context):
     await asyncio.Event().wait()
 
 
-async def test_without_a_listening_server_nothing_is_sent_and_the_caller_may_try_again():
-    async with running_edge(f"127.0.0.1:{free_port()}", ready=False) as edge:
-        assert_unreachable(await ask(edge))
-        assert edge.upstream.why_not_ready()
-
-
 async def test_a_peer_that_accepts_connections_but_does_not_use_grpc_is_unreachable():
     with socket.create_server(("127.0.0.1", 0)) as mute:
         async with running_edge(f"127.0.0.1:{mute.getsockname()[1]}", ready=False) as edge:
             assert_unreachable(await ask(edge))
 
 
-async def test_the_edge_reconnects_to_a_restarted_server():
+async def test_the_edge_connects_to_a_server_that_starts_later_or_again():
     port = free_port()
     async with running_edge(f"127.0.0.1:{port}", ready=False) as edge:
         assert_unreachable(await ask(edge))
+        assert edge.upstream.why_not_ready()
         plane = ScriptedEdgeService()
         for _ in range(2):
             await plane.start(port)
@@ -147,7 +142,7 @@ async def test_the_largest_request_and_answer_fit_in_a_message(plane):
         assert answer.body == body
 
 
-async def test_give_up_answers_the_waiting_callers_and_does_not_cancel_the_calls(plane):
+async def test_give_up_answers_the_waiting_callers_reports_them_and_does_not_cancel_the_calls(plane):
     gate = plane.hold(plain(b"late"))
     async with running_edge(plane.target) as edge:
         callers = [asyncio.create_task(ask(edge)) for _ in range(5)]
@@ -156,6 +151,7 @@ async def test_give_up_answers_the_waiting_callers_and_does_not_cancel_the_calls
         edge.upstream.give_up()
         for answer in await asyncio.gather(*callers):
             assert_unknown(answer)
+        await wait_until(lambda: len(plane.gone_numbers) == 5, what="the report of the callers")
         gate.set()
         await edge.upstream.wait_idle(timeout_s=10)
         await plane.until(lambda: plane.ended == 5)

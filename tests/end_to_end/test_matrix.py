@@ -27,11 +27,9 @@ from model.life import (
 )
 from soak.counts import count
 from support.handlers import accept, answering, override, reject
-from support.leases import end_leases
-from support.system import system_of_its_own
-from support.wait import DEADLINE_S, wait_until
+from support.wait import DEADLINE_S
 
-from callback import CallbackStatus, CallFailure, CallStatus, Redirect, Response
+from callback import CallbackStatus, CallFailure, Redirect, Response
 from callback.v1 import callback_handler_service_pb2 as messages
 from callback.v1 import callback_pb2 as resources
 from callback_server.domain.life import OF_SUCCESS, CallEnd
@@ -435,35 +433,6 @@ async def test_a_handler_that_is_killed_in_the_middle_of_its_calls_fails_them(wo
         program.kill()
         started, _ = await program.communicate()
     assert started.count(b"started") == sum(life(tried.mode, FAILED)[0] == OPEN for tried in tries)
-
-
-async def test_a_server_that_is_killed_in_the_middle_of_its_calls_interrupts_them(world, tmp_path):
-    config = f'activities.push = {{ target = "{world.handler.target}", deadline_s = 30 }}'
-    async with system_of_its_own(tmp_path, config=config) as system:
-        here = type(world)(system, world.handler, world.mortal)
-        outcome = Outcome(
-            "server killed", INTERRUPTED, Http(503, problem="outcome_unknown"), hang, combinations=COMBINATIONS
-        )
-        tries = all_combinations(here, outcome)
-        await asyncio.gather(*(tried.generate() for tried in tries))
-        calls = [asyncio.create_task(tried.call()) for tried in tries]
-        await wait_until(lambda: all(here.handler.requests(tried.script) for tried in tries), what="all calls")
-        system.server.kill()
-        for answer, tried in zip(await asyncio.gather(*calls), tries, strict=True):
-            assert_answer(answer, outcome.http, tried.method, tried.where)
-        await system.start_server()
-        assert await end_leases(system.store) == len(tries)
-        for tried in tries:
-            await tried.assert_called_again(life(tried.mode, INTERRUPTED)[0])
-            await wait_until(lambda each=tried: interrupted(here, each), what="the end of the call")
-            assert (await here.client.get_callback(tried.case.case_id)).close_reason == (
-                "INTERRUPTED" if tried.mode == SINGLE else "CONSUMED" if tried.mode == RETRYABLE else None
-            )
-
-
-async def interrupted(world, tried):
-    calls = (await world.client.list_calls_page(tried.case.case_id)).items
-    return calls[-1].status is CallStatus.INTERRUPTED
 
 
 async def test_a_reply_of_a_hundred_megabytes_is_refused_and_harms_nothing(world):

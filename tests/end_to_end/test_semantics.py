@@ -131,14 +131,6 @@ async def test_a_case_expires_and_what_runs_is_answered(world, gate, parameter, 
     assert (await world.ask(case.url)).status == then
 
 
-async def test_a_call_that_arrives_at_once_finds_its_case(world):
-    async def at_once():
-        case = await world.client.generate_callback_url("record", Response(b"here"))
-        return (await world.ask(case.url)).body
-
-    assert await asyncio.gather(*(at_once() for _ in range(50))) == [b"here"] * 50
-
-
 async def test_a_case_is_reached_by_its_own_form_and_parameter_only(world):
     plain = await world.client.generate_callback_url("record", Response(b"plain"))
     query = await world.client.generate_callback_url("record", Response(b"query"), state_query_parameter="state")

@@ -12,10 +12,8 @@ import grpc
 import pytest
 import redis
 from google.protobuf.message_factory import GetMessageClass
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 from support.edge_calls import answers_of, response_of
-from support.services import pages, response, running_services
+from support.services import pages, refusal_of, response, running_services
 from support.stored import is_of_callers
 from support.wait import wait_until
 
@@ -117,14 +115,6 @@ async def case(services):
     return await replayable_case(services)
 
 
-async def held_call(services):
-    """Make a case of `mine` that holds calls, and a call. Return the case and the future of the answer."""
-    made = await services.generate("form", allow_multiple_calls=True, metadata=token("mine"))
-    reply = services.call(made, metadata=token("edge"))
-    await services.running(made, metadata=token("mine"))
-    return made, reply
-
-
 def request(method, case):
     """Return a request about a case, as every client that knows its id can send it."""
     fields = {
@@ -180,10 +170,8 @@ async def ask(services, method, message, metadata=()):
         else:
             await asked
     except grpc.aio.AioRpcError as error:
-        info = error_details_pb2.ErrorInfo()
-        for detail in rpc_status.from_call(error).details:
-            detail.Unpack(info)
-        return error.code(), info.reason, dict(info.metadata), error.details()
+        said = refusal_of(error)
+        return said.code, said.reason, said.metadata, said.text
     return grpc.StatusCode.OK, "", {}, ""
 
 
@@ -296,24 +284,13 @@ async def test_the_error_for_a_foreign_case_is_the_same_as_for_an_unknown_one(se
     )
 
 
-async def test_a_worker_that_answers_reads_sets_answers_resolves_and_closes_the_cases_of_its_activities(services):
-    made, reply = await held_call(services)
-    answerer = {"metadata": token("answerer")}
-    assert (await services.case_of(made, **answerer)).owner == "mine"
-    await services.set_response(made, response_code=202, **answerer)
-    (call,) = await services.list_calls(made, **answerer)
-    assert [each.call_id for each in await services.waiting(owner="mine", **answerer)] == [call.call_id]
-    assert not await services.waiting(owner="mine", metadata=token("elsewhere"))
-    await services.answer(call.call_id, **answerer)
-    assert (await reply).response.response_code == 202
-    await services.resolve(made, **answerer)
-    closed = await services.close(made, **answerer)
-    assert closed.callback.close_reason == pb.CLOSE_REASON_CLOSED_BY_OWNER
-
-
 async def test_who_answered_is_recorded_with_each_call_that_the_answer_ends(services):
-    made, first = await held_call(services)
-    (call,) = await services.list_calls(made, metadata=token("mine"))
+    """Workers that answer, too: a call of a callback of their activities waits for them, and for no others."""
+    made = await services.generate("form", allow_multiple_calls=True, metadata=token("mine"))
+    first = services.call(made, metadata=token("edge"))
+    (call,) = await services.running(made, metadata=token("mine"))
+    assert not await services.waiting(owner="mine", metadata=token("elsewhere"))
+    assert [each.call_id for each in await services.waiting(owner="mine", metadata=token("answerer"))] == [call.call_id]
     await services.answer(call.call_id, metadata=token("answerer"))
     await services.answer(call.call_id, metadata=token("admin"))  # the same again: the first one has answered
     await first

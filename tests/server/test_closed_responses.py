@@ -2,9 +2,8 @@
 
 import grpc
 import pytest
-import redis.asyncio
 from support.services import redirect, refusal, response, running_services
-from support.stored import dumped
+from support.stored import content_of
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
@@ -64,12 +63,12 @@ async def test_a_request_after_the_last_call_gets_the_response_of_the_closed_cas
 
 async def test_a_closed_case_changes_nothing_by_its_response(store_of):
     store = store_of()
-    async with running_services(store) as services, redis.asyncio.Redis(port=store.port) as client:
+    async with running_services(store) as services:
         made = await generate(services)
         await services.close(made)
-        before = await dumped(client, 0)
+        before = await content_of(store)
         assert (await visit(services, made)).response.response_heading == "Already done"
-        assert await dumped(client, 0) == before
+        assert await content_of(store) == before
 
 
 async def test_it_is_sent_whatever_closed_the_case(services):

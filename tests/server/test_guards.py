@@ -5,10 +5,9 @@ from types import SimpleNamespace
 
 import grpc
 import pytest
-import redis.asyncio
 from support.handlers import accept, stub_handler
 from support.services import refusal, running_services
-from support.stored import dumped
+from support.stored import content_of
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
@@ -33,42 +32,27 @@ async def ask(services, made, method="get", agent=PERSON, body=b"", **headers):
     )  # fmt: skip
 
 
-async def dump(store):
-    async with redis.asyncio.Redis(port=store.port) as client:
-        return await dumped(client, 0)
-
-
-async def test_without_a_guard_every_get_is_a_call(services):
-    made = await generate(services, pb.GET_GUARD_UNSPECIFIED)
-    assert (await ask(services, made, agent=SLACK)).call_id
-
-
 async def test_a_known_agent_makes_no_call_where_it_is_detected_and_a_person_does(store_of):
     store = store_of()
     async with running_services(store) as services:
         made = await generate(services, pb.GET_GUARD_DETECT)
-        before = await dump(store)
+        before = await content_of(store)
         for agent in (SLACK, f"{PERSON} (compatible; Discordbot/2.0)", "facebookexternalhit/1.1"):
             said = await refusal(ask(services, made, agent=agent))
             assert (said.code, said.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "AGENT_DETECTED")
-        assert await dump(store) == before
+        assert await content_of(store) == before
         assert (await ask(services, made)).call_id
-
-
-async def test_a_post_of_a_known_agent_is_a_call(services):
-    made = await generate(services, pb.GET_GUARD_DETECT)
-    assert (await ask(services, made, method="post", agent=SLACK)).call_id
 
 
 async def test_any_get_must_be_confirmed_where_the_case_says_so(store_of):
     store = store_of()
     async with running_services(store) as services:
         made = await generate(services, pb.GET_GUARD_CONFIRM)
-        before = await dump(store)
+        before = await content_of(store)
         for agent in (PERSON, SLACK, ""):
             said = await refusal(ask(services, made, agent=agent))
             assert (said.code, said.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "CONFIRMATION_REQUIRED")
-        assert await dump(store) == before
+        assert await content_of(store) == before
 
 
 @pytest.fixture
@@ -170,7 +154,7 @@ async def test_any_other_request_on_a_case_with_choices_is_refused_and_no_call(s
     store = store_of()
     async with running_services(store) as services:
         made = await generate(services, pb.GET_GUARD_CONFIRM, prompt=APPROVAL, allow_multiple_calls=multiple)
-        before = await dump(store)
+        before = await content_of(store)
         for method, body, type_ in (
             ("post", b"callback_choice=reject", FORM),
             ("post", b"callback_choice=approve&callback_choice=approve", FORM),
@@ -182,7 +166,7 @@ async def test_any_other_request_on_a_case_with_choices_is_refused_and_no_call(s
         ):
             said = await refusal(ask(services, made, method, body=body, content_type=type_))
             assert (said.code, said.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "CHOICE_REQUIRED")
-        assert await dump(store) == before
+        assert await content_of(store) == before
         assert (await ask(services, made, "post", body=b"callback_choice=approve", content_type=FORM)).call_id
 
 

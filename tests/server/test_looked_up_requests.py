@@ -4,7 +4,7 @@ import grpc
 import pytest
 import redis.asyncio
 from support.services import refusal, running_services
-from support.stored import dumped
+from support.stored import content_of
 from support.verification import ById
 
 from callback.v1 import callback_pb2 as pb
@@ -105,13 +105,12 @@ async def test_a_look_up_changes_nothing(store_of, profiles):
     async with running_services(store, profiles=profiles, max_calls_per_minute_per_case=1) as services:
         made = await services.generate(allow_multiple_calls=True)
         verified = await services.generate(verification_profile="header")
-        async with redis.asyncio.Redis(port=store.port) as client:
-            before = await dumped(client, 0)
-            for _ in range(3):
-                await look_up(services, made)
-                await look_up(services, verified, [("x-secret", SECRET)])
-                await refusal(look_up(services, verified))
-            assert await dumped(client, 0) == before
+        before = await content_of(store)
+        for _ in range(3):
+            await look_up(services, made)
+            await look_up(services, verified, [("x-secret", SECRET)])
+            await refusal(look_up(services, verified))
+        assert await content_of(store) == before
 
 
 @pytest.mark.parametrize("name", ["header", "address", "basic"])

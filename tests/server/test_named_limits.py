@@ -32,7 +32,8 @@ async def test_a_refusal_is_counted_by_the_limit_and_the_log_has_one_line_of_it_
         with structlog.testing.capture_logs() as log:
             for log_again_s in (0, 0, 3600, 3600):
                 limits(limits_log, LOG_AGAIN_S=log_again_s)
-                assert (await refusal(services.call(made, body=b"x"))).reason == LIMITS[limit]
+                said = await refusal(services.call(made, body=b"x"))
+                assert (said.reason, said.retry_after_s > 0) == (LIMITS[limit], True)
         handler.gate.set()
         await running
     assert refused() == before + 4

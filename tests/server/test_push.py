@@ -134,24 +134,6 @@ async def test_an_answer_that_cannot_be_rendered_fails_the_call(store_of, answer
     assert ended.failure_detail
 
 
-async def test_no_more_calls_run_than_may(store_of):
-    gate = asyncio.Event()
-
-    async def wait(_request, _context):
-        await gate.wait()
-        return ACCEPTED
-
-    async with pushing(store_of(), wait, server={"max_in_flight_calls": 1}) as services:
-        first, second = [await services.generate("act") for _ in range(2)]
-        caller = services.call(first)
-        await services.running(first)
-        said = await refusal(services.call(second))
-        gate.set()
-        await caller
-    assert (said.code, said.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS")
-    assert said.retry_after_s > 0
-
-
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory):
     """Create a certificate authority, with files of its own certificate, of ours, and of one of another authority."""

@@ -123,15 +123,16 @@ async def test_a_quota_in_the_principals_file_limits_the_calls_of_its_owner_alon
         await asyncio.gather(*calls)
 
 
-async def test_a_quota_limits_the_calls_of_a_minute(store_of):
+async def test_a_quota_limits_the_calls_of_a_minute_of_all_cases_of_an_owner(store_of):
     shop = OWNER | {"quota": {"max_calls_per_minute": 1}}
     async with services(store_of(), shop=shop, max_calls_per_minute_per_owner=2) as running:
         for owner, allowed in (("shop", 1), ("bank", 2)):
-            made = await running.generate("record", metadata=by(owner), allow_multiple_calls=True)
-            for _ in range(allowed):
+            *cases, last = [await running.generate("record", metadata=by(owner)) for _ in range(allowed + 1)]
+            for made in cases:
                 await call(running, made)
             with structlog.testing.capture_logs() as log:
-                assert (await refusal(call(running, made))).reason == "TOO_MANY_REQUESTS"
+                said = await refusal(call(running, last))
+            assert (said.reason, 1 <= said.retry_after_s <= 60 // allowed) == ("TOO_MANY_REQUESTS", True)
             assert exceeded(log) == {("max_calls_per_minute_per_owner", owner)}
 
 

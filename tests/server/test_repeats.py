@@ -15,7 +15,7 @@ from soak.counts import count
 from support.handlers import accept, override, reject
 from support.leases import end_leases
 from support.proxy import StoreProxy
-from support.services import redirect, refusal, response, running_services
+from support.services import redirect, refusal, refusal_of, response, running_services
 from support.verification import ById
 from support.wait import wait_until
 
@@ -445,7 +445,7 @@ async def test_each_pair_of_requests_has_its_row_of_the_table(one, case, first, 
     try:
         got = await send(one.services, made, **sent(second))
     except grpc.aio.AioRpcError as error:
-        outcome = (await refusal(_raise(error))).reason
+        outcome = refusal_of(error).reason
     else:
         outcome = "another call" if got.response.response_body == b"another" else "the answer again"
         if outcome == "the answer again":
@@ -454,7 +454,3 @@ async def test_each_pair_of_requests_has_its_row_of_the_table(one, case, first, 
     assert len(one.handler.got) == 1 + (outcome == "another call")
     caller.cancel()
     await asyncio.gather(caller, return_exceptions=True)
-
-
-async def _raise(error):
-    raise error

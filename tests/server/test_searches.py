@@ -1,9 +1,9 @@
-"""Searches for callbacks by their newest call and by the time of their creation, page by page."""
+"""Lists of callbacks, and searches by their newest call, by their id and by the time of their creation."""
 
 import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
-from support.services import pages, refusal, running_services
+from support.services import pages, refusal, response, running_services
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
@@ -32,9 +32,45 @@ async def searched(store_of):
         yield services, cases
 
 
+OPEN, CLOSED, TILL = pb.CALLBACK_STATUS_OPEN, pb.CALLBACK_STATUS_CLOSED, {"shop/till": "no. 3: ü"}
+FILTERS = [
+    {}, {"status": OPEN}, {"status": CLOSED}, {"status": pb.CALLBACK_STATUS_IN_PROGRESS}, {"callback_activity": "push"},
+    {"callback_activity": "nobody"}, {"status": CLOSED, "callback_activity": "record"}, {"labels": TILL},
+    {"labels": {"number": ""}}, {"labels": TILL | {"number": "17"}}, {"labels": TILL | {"number": "18"}},
+    {"labels": TILL, "status": CLOSED},
+]  # fmt: skip
+
+
+async def test_callbacks_are_listed_by_status_activity_and_labels_without_the_bodies_of_their_responses(services):
+    every = []  # newest first
+    for number in range(60):
+        made = await services.generate(
+            "record" if number % 2 else "push",
+            labels={"number": str(number), "shop/till": f"no. {number % 7}: ü"},
+            callback_activity_case=f"case {number}",
+            response=response(response_body=b"x"),
+        )
+        if number % 3 == 0:
+            await (services.call(made) if number % 2 else services.close(made))
+        every.insert(0, await services.case_of(made))
+        every[0].response.ClearField("response_body")
+    assert [len(page.callbacks) for page in await all_pages(services)] == [50, 10]
+    for chosen in FILTERS:
+        labels = chosen.get("labels", {}).items()
+        fitting = [each for each in every if labels <= dict(each.labels).items() and all(
+            getattr(each, name) == value for name, value in chosen.items() if name != "labels"
+        )]  # fmt: skip
+        found = [each for page in await all_pages(services, page_size=7, **chosen) for each in page.callbacks]
+        assert found == fitting, chosen
+
+
+def all_pages(services, **filters):
+    return pages(services.callbacks.ListCallbacks, rpc.ListCallbacksRequest(**filters))
+
+
 async def searched_pages(services, **filters):
     """Return the ids of each page, and how far the search had come after each."""
-    found = await pages(services.callbacks.ListCallbacks, rpc.ListCallbacksRequest(page_size=3, **filters))
+    found = await all_pages(services, page_size=3, **filters)
     assert [page.HasField("searched_to") for page in found] == [bool(page.next_page_token) for page in found]
     return [([each.callback_case_id for each in page.callbacks], page.searched_to.ToNanoseconds()) for page in found]
 

@@ -10,7 +10,6 @@ from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import operations_service_pb2 as operations
 from callback_server.rpc import callbacks_service
 
-UNKNOWN_CASE = "0" * 32
 HEADERS = pb.ResponseHeaders(headers=[pb.ResponseHeader(name="x-a", value="1")])
 
 
@@ -66,23 +65,6 @@ async def test_closing_a_closed_case_returns_it_unchanged(services, made):
     first = await services.callbacks.CloseCallback(asked)
     assert (first.callback.status, first.callback.close_reason) == (pb.CALLBACK_STATUS_CLOSED, 4)
     assert await services.callbacks.CloseCallback(asked) == rpc.CloseCallbackResponse(callback=first.callback)
-
-
-async def test_an_unknown_case_is_not_found_by_any_method(services):
-    callbacks = services.callbacks
-    for asked in (
-        callbacks.GetCallback(rpc.GetCallbackRequest(callback_case_id=UNKNOWN_CASE)),
-        callbacks.CloseCallback(rpc.CloseCallbackRequest(callback_case_id=UNKNOWN_CASE)),
-        callbacks.ListCalls(rpc.ListCallsRequest(callback_case_id=UNKNOWN_CASE)),
-        callbacks.SetResponse(rpc.SetResponseRequest(callback_case_id=UNKNOWN_CASE, response=response())),
-    ):
-        said = await refusal(asked)
-        assert (said.code, said.reason) == (grpc.StatusCode.NOT_FOUND, "CALLBACK_NOT_FOUND")
-
-
-async def test_an_unknown_call_is_not_found(services, made):
-    said = await refusal(services.callbacks.GetCall(rpc.GetCallRequest(call_id=f"{made.callback_case_id}-{'0' * 16}")))
-    assert (said.code, said.reason) == (grpc.StatusCode.NOT_FOUND, "CALL_NOT_FOUND")
 
 
 @pytest.mark.parametrize("token", ["nonsense", "AA==", "\u20ac", "AQAAAAAAAAAA_w=="])

@@ -20,7 +20,7 @@ from support.proxy import StoreProxy, each_once
 from support.senders import ID as MESSAGE_ID
 from support.senders import by_standard_webhooks, whsec
 from support.services import refusal, response, running_services
-from support.stored import dumped
+from support.stored import content_of
 from support.verification import NOW, profile_of, profiles_of
 from support.wait import wait_until
 
@@ -96,12 +96,6 @@ async def deliver(up, made, secret=SECRET, **changes):
     return await up.services.call(made, **{"request_headers": headers, "body": signed.body} | changes)
 
 
-async def dump(store):
-    """Return all data of a store."""
-    async with redis.asyncio.Redis(port=store.port) as client:
-        return await dumped(client, 0)
-
-
 async def test_a_verified_request_is_a_call_that_names_its_profile(up):
     made = await generate(up)
     answer = await deliver(up, made)
@@ -150,7 +144,7 @@ async def test_the_case_shows_its_profile_and_guard_wherever_it_is_shown(up):
 @pytest.mark.parametrize("multiple", [False, True])
 async def test_a_forged_request_changes_nothing(up, activity, multiple):
     made = await generate(up, activity=activity, allow_multiple_calls=multiple)
-    before = await dump(up.store)
+    before = await content_of(up.store)
     failed = _failed()
     forged = [
         {"secret": whsec(b"2")},
@@ -164,7 +158,7 @@ async def test_a_forged_request_changes_nothing(up, activity, multiple):
             assert (said.code, said.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "VERIFICATION_FAILED")
             assert said.metadata == {"challenge": up.profiles["it"].challenge}
             assert said.retry_after_s == 0
-    assert await dump(up.store) == before
+    assert await content_of(up.store) == before
     assert up.asked == []
     assert _failed() == failed + len(forged)
     told = [entry for entry in logs if entry["event"] == "verification_failed"]
@@ -184,11 +178,11 @@ async def test_a_forged_request_does_not_learn_that_a_case_is_closed(up):
 
 async def test_a_profile_that_this_server_does_not_know_is_no_call_and_no_refusal_for_good(up):
     made = await generate(up)
-    before = await dump(up.store)
+    before = await content_of(up.store)
     del up.profiles["it"]
     said = await refusal(deliver(up, made))
     assert (said.reason, said.retry_after_s) == ("VERIFICATION_UNAVAILABLE", 60)
-    assert await dump(up.store) == before
+    assert await content_of(up.store) == before
 
 
 class Broken:
@@ -222,7 +216,7 @@ class Broken:
 
 async def test_a_profile_without_its_keys_is_no_call_and_no_refusal_for_good(up):
     made = await generate(up)
-    before = await dump(up.store)
+    before = await content_of(up.store)
     error = VerificationError("not fetched yet", FailureReason.KEYS)
     up.profiles["it"] = Broken("verify", error)
     with capture_logs() as logs:
@@ -231,7 +225,7 @@ async def test_a_profile_without_its_keys_is_no_call_and_no_refusal_for_good(up)
     assert {*up.profiles["it"].wanted} == {(error, "local", made.callback_url)}
     (told,) = [entry for entry in logs if entry["event"] == "verification_failed"]
     assert (told["why"], told["reason"]) == ("not fetched yet", "keys")
-    assert await dump(up.store) == before
+    assert await content_of(up.store) == before
 
 
 @pytest.mark.parametrize(
@@ -248,7 +242,7 @@ async def test_a_profile_without_its_keys_is_no_call_and_no_refusal_for_good(up)
 )
 async def test_a_bug_in_a_profile_refuses_the_request_and_is_logged_without_its_content(up, broken):
     made = await generate(up)
-    before = await dump(up.store)
+    before = await content_of(up.store)
     up.profiles["it"] = broken
     with capture_logs() as logs:
         said = await refusal(deliver(up, made))
@@ -257,7 +251,7 @@ async def test_a_bug_in_a_profile_refuses_the_request_and_is_logged_without_its_
     assert (told["log_level"], told["profile"]) == ("error", "it")
     assert re.fullmatch(r".+\.py:[1-9][0-9]*", told["at"])
     assert "secret" not in str(logs)
-    assert await dump(up.store) == before
+    assert await content_of(up.store) == before
 
 
 async def test_each_claim_and_each_verification_is_timed_and_a_repeated_message_counted(up):
@@ -413,7 +407,7 @@ async def test_the_id_of_a_message_is_in_no_key_and_says_nothing_to_another_case
     for made in (first, second):
         await deliver(up, made)
     assert len(up.asked) == 2
-    assert not [line for line in await dump(up.store) if "msg_" in json.loads(line)["key"]]
+    assert not [line for line in await content_of(up.store) if "msg_" in json.loads(line)["key"]]
 
 
 async def test_a_lost_reply_makes_no_second_call_of_a_verified_message(store_of, tmp_path):
@@ -469,13 +463,13 @@ async def test_a_profile_sees_the_url_that_the_sender_called(up, fields, query_s
 async def test_a_handshake_is_answered_and_is_no_call(up, method):
     up.profiles["it"] = Seen()
     made = await generate(up, get_guard=pb.GET_GUARD_DETECT)
-    before = await dump(up.store)
+    before = await content_of(up.store)
     counted = REGISTRY.get_sample_value("callback_handshakes_total", {"profile": "it"}) or 0
     for _ in range(5):
         answer = await deliver(up, made, method=method, request_query_string="hello")
         assert (answer.response.response_code, answer.response.response_body) == (200, b"hello back")
         assert answer.call_id == ""
-    assert await dump(up.store) == before
+    assert await content_of(up.store) == before
     assert REGISTRY.get_sample_value("callback_handshakes_total", {"profile": "it"}) == counted + 5
     assert up.asked == []
 
@@ -494,11 +488,11 @@ async def test_a_handshake_is_answered_on_an_open_case_only(up):
 
 async def test_an_options_is_never_a_call_and_never_a_forged_one(up):
     with_profile, without = await generate(up), await generate(up, profile="")
-    before, failed = await dump(up.store), _failed()
+    before, failed = await content_of(up.store), _failed()
     for made in (with_profile, without):
         for secret in (SECRET, whsec(b"2")):
             assert (await refusal(deliver(up, made, secret, method="options"))).reason == "STATE_UNKNOWN"
-    assert (await dump(up.store), _failed()) == (before, failed)
+    assert (await content_of(up.store), _failed()) == (before, failed)
 
 
 def _failed(**labels):
@@ -547,7 +541,7 @@ async def test_a_secret_that_was_sent_as_it_is_reaches_neither_handler_nor_store
     (asked,) = up.asked
     assert sent not in str(asked)
     assert ("x-other", "1") in [(each.name, each.value) for each in asked.request_headers]
-    assert sent not in "".join(await dump(up.store))
+    assert sent not in "".join(await content_of(up.store))
 
 
 async def test_a_secret_in_a_body_that_is_no_json_reaches_neither_handler_nor_store(up, tmp_path):
@@ -556,7 +550,7 @@ async def test_a_secret_in_a_body_that_is_no_json_reaches_neither_handler_nor_st
     await up.services.call(await generate(up), body=b'{"passcode": "hunter22", ')
     (asked,) = up.asked
     assert (asked.verified, asked.request_body) == (False, b"")
-    assert "hunter22" not in "".join(await dump(up.store))
+    assert "hunter22" not in "".join(await content_of(up.store))
 
 
 async def test_a_form_that_a_provider_sends_again_gets_the_same_answer_and_runs_no_handler(up, tmp_path):

@@ -210,14 +210,15 @@ async def test_the_number_of_callers_that_wait_is_limited(tmp_path, store_of, se
         assert (await system.http.get(path)).text == "welcome"
 
 
-async def test_a_stopping_server_tells_the_callers_of_held_calls_to_wait_and_another_process_answers(own_system):
+@pytest.mark.parametrize("stops", ["server", "edge"])
+async def test_a_process_that_stops_tells_the_callers_of_held_calls_to_wait_and_another_one_answers(own_system, stops):
     case = await own_system.client.generate_callback_url("form", Response("welcome"))
     caller = asyncio.create_task(own_system.http.post(case.url))
     call = await held_call(own_system, case)
-    await asyncio.to_thread(own_system.server.stop)
+    await asyncio.to_thread(getattr(own_system, stops).stop)
     told = await caller
     assert told.status_code == 202
-    await own_system.start_server()
+    await (own_system.start_server() if stops == "server" else asyncio.to_thread(own_system.edge.start))
     assert not (await own_system.client.get_call(call)).caller_gone
     waiting = asyncio.create_task(own_system.http.get(told.headers["location"]))
     await own_system.client.answer_call(call)
@@ -231,19 +232,6 @@ async def test_a_browser_without_a_script_asks_again_while_no_server_is_there(ow
     answer = await own_system.http.get(path, headers=BROWSER)
     assert (answer.status_code, answer.headers["refresh"]) == (503, answer.headers["retry-after"])
     assert "refresh" not in (await own_system.http.get(case.url, headers=BROWSER)).headers
-
-
-async def test_a_stopping_edge_tells_the_callers_of_held_calls_to_wait_and_the_calls_wait_on(own_system):
-    case = await own_system.client.generate_callback_url("form", Response("welcome"))
-    caller = asyncio.create_task(own_system.http.post(case.url))
-    call = await held_call(own_system, case)
-    await asyncio.to_thread(own_system.edge.stop)
-    told = await caller
-    assert told.status_code == 202
-    await asyncio.to_thread(own_system.edge.start)
-    waiting = asyncio.create_task(own_system.http.get(told.headers["location"]))
-    await own_system.client.answer_call(call)
-    assert (await waiting).text == "welcome"
 
 
 async def test_the_call_of_a_killed_server_waits_on_and_its_caller_comes_back_with_the_same_request(own_system):

@@ -322,11 +322,6 @@ async def test_an_owner_gets_its_own_events_and_an_administrator_all(store_of):
             await foreign.read()
 
 
-async def test_a_watch_of_a_case_that_is_not_there_is_refused(services):
-    error = await refusal(Watch(services.callbacks, callback_case_id="0" * 32).read())
-    assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "CALLBACK_NOT_FOUND")
-
-
 async def test_a_resumed_watch_gets_the_last_events_of_a_deleted_case(store_of):
     store = store_of()
     async with running_services(store) as services, plain(store) as client:

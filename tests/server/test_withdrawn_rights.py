@@ -10,8 +10,10 @@ from types import SimpleNamespace
 import grpc
 import pytest
 import trustme
+from prometheus_client import REGISTRY
+from support.edge_calls import answers_of, response_of
 from support.principals import by, principals_of
-from support.services import refusal, running_services, services_at
+from support.services import refusal, response, running_services, services_at
 from support.watching import Watch
 from support.workers import raw_worker
 
@@ -137,21 +139,38 @@ async def test_a_watch_that_pauses_after_its_latest_event_ends_when_its_rights_c
         await watching.read()
 
 
-async def test_an_edge_gets_nothing_more_by_its_open_stream(rights):
+async def test_an_edge_gets_the_results_of_its_calls_by_its_open_stream_and_nothing_more(rights):
+    def refused():
+        labels = {"method": "StreamInvocations", "reason": "ROLE_MISSING", "limit": ""}
+        return REGISTRY.get_sample_value("callback_refused_total", labels) or 0
+
     services = rights.services
-    made = await services.generate(metadata=by("shop"))
-    request = edge_pb2.InvokeRequest(state=made.callback_state, request_method="post")
+    held, made = [await services.generate(activity, metadata=by("shop")) for activity in ("form", "record")]
     stream = services.edge.StreamInvocations(metadata=by("edge"))
     await stream.read()
+
+    async def send(*asked, first):
+        invocations = [edge_pb2.Invocation(number=number, **each) for number, each in enumerate(asked, first)]
+        await stream.write(edge_pb2.StreamInvocationsRequest(invocations=invocations))
+
+    await send({"request": {"state": held.callback_state, "request_method": "post"}}, first=1)
+    (call,) = await services.running(metadata=by("shop"))
     rights.change("edge", {"roles": {"owner"}})
-    wait = edge_pb2.WaitRequest(call_id=f"{made.callback_case_id}-1", token="0" * 64)
-    asked = [{"request": request}, {"request": request, "look_up": True}, {"wait": wait}]
-    invocations = [edge_pb2.Invocation(number=number, **each) for number, each in enumerate(asked)]
-    await stream.write(edge_pb2.StreamInvocationsRequest(invocations=invocations))
+    request = {"state": made.callback_state, "request_method": "post"}
+    wait = {"call_id": call.call_id, "token": "0" * 64}
+    before = refused()
+    await send({"request": request}, {"request": request, "look_up": True}, {"wait": wait}, first=2)
     message = await stream.read()
     assert message.readiness == edge_pb2.READINESS_NOT_READY
-    assert {each.status.code for each in message.results} == {grpc.StatusCode.PERMISSION_DENIED.value[0]}
-    assert len(message.results) == len(asked)
+    codes = [each.status.code for each in message.results]
+    assert codes == [grpc.StatusCode.PERMISSION_DENIED.value[0]] * 3
+    assert refused() == before + 3
+    await stream.done_writing()
+    await services.answer(call.call_id, response=response(response_body=b"as asked"), metadata=by("shop"))
+    (answer,) = [answer async for answer in answers_of(stream)]
+    assert response_of(answer).response.response_body == b"as asked"
+    assert (await refusal(services.edge.StreamInvocations(metadata=by("edge")).read())).reason == "ROLE_MISSING"
+    assert (await services.case_of(made, metadata=by("shop"))).call_count == 0
 
 
 async def test_a_request_that_is_not_a_stream_has_the_rights_of_its_moment(rights):

@@ -244,7 +244,12 @@ async def refusal(awaitable):
     `prompt`."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await awaitable
-    status = rpc_status.from_call(caught.value)
+    return refusal_of(caught.value)
+
+
+def refusal_of(error):
+    """Return the refusal that an error is."""
+    status = rpc_status.from_call(error)
     info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
     prompt = pb.Prompt()
     for detail in status.details:
@@ -252,7 +257,7 @@ async def refusal(awaitable):
             if detail.Is(message.DESCRIPTOR):
                 detail.Unpack(message)
     return Refusal(
-        code=caught.value.code(),
+        code=error.code(),
         reason=info.reason,
         domain=info.domain,
         metadata=dict(info.metadata),
@@ -260,7 +265,7 @@ async def refusal(awaitable):
         rules={violation.field: violation.reason for violation in bad.field_violations},
         retry_after_s=retry.retry_delay.seconds,
         prompt=prompt,
-        text=caught.value.details(),
+        text=error.details(),
     )
 
 

@@ -9,6 +9,8 @@ import json
 import re
 from datetime import datetime
 
+import redis.asyncio
+
 from callback_server.store import keys
 
 YEARS_MS = 11 * 366 * 24 * 3600 * 1000
@@ -90,6 +92,12 @@ async def dumped(client, now_ms):
             line["ttl_ms"] = left_ms
         lines.append(json.dumps(line))
     return lines
+
+
+async def content_of(store):
+    """Return the lines of a dump of a store process, to compare them."""
+    async with redis.asyncio.Redis(port=store.port) as client:
+        return await dumped(client, 0)
 
 
 async def load(client, directory):

@@ -1,17 +1,18 @@
-"""One table for every kind of handler: its decisions have the same outcome for callers, calls and cases."""
+"""One table for every kind of worker: its decisions have the same outcome for callers, calls and cases.
+
+`end_to_end/test_matrix.py` has the decisions of push handlers.
+"""
 
 import asyncio
 import contextlib
 from dataclasses import dataclass
 
-import grpc
 import pytest
 from support.calls import Called
 from support.handlers import accept as accepted
-from support.handlers import override, stub_handler
+from support.handlers import override
 from support.handlers import reject as rejected
 from support.services import refusal, running_services
-from support.store import free_port
 from support.workers import raw_worker
 
 from callback import Accept, Handlers, Reject, Worker
@@ -21,8 +22,6 @@ from callback.v1 import callback_pb2 as pb
 from callback_server.domain.activity import Activity
 from callback_server.domain.case import CallMode, CaseEffect, CaseStatus
 from callback_server.domain.life import LIFE, OF_SUCCESS, CallEnd
-from callback_server.handlers.push import PushHandler
-from callback_server.settings import ActivitySettings
 
 ERROR, LOST, HANG, NOBODY = "an error", "lost after it began", "no answer", "nobody there"
 
@@ -114,32 +113,6 @@ ACTIVITIES = {
 
 
 @contextlib.asynccontextmanager
-async def pushed(store):
-    """Run the services with push handlers."""
-
-    async def script(request, context):
-        does = [*SCENARIOS.values()][int(request.callback_activity.partition("-")[0])].does
-        if does == ERROR:
-            await context.abort(grpc.StatusCode.INTERNAL, "broke")
-        if does == LOST:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")  # as if the connection broke
-        if does == HANG:
-            await asyncio.Event().wait()
-        return does
-
-    async with stub_handler() as served, contextlib.AsyncExitStack() as stack:
-        handlers = {}
-        for name, scenario in SCENARIOS.items():
-            settings = ActivitySettings(target=served.target, deadline_s=deadline_s(name), connect_timeout_s=60)
-            if scenario.does == NOBODY:
-                settings = settings.model_copy(update={"target": f"127.0.0.1:{free_port()}", "connect_timeout_s": 0.3})
-            for activity in activities_of(name):
-                handlers[activity] = await stack.enter_async_context(PushHandler(activity, settings))
-        services = running_services(store, handlers=handlers, activities=ACTIVITIES)
-        yield await stack.enter_async_context(services), served.play(script)
-
-
-@contextlib.asynccontextmanager
 async def worked(store, *, at_other_replica=False):
     """Run the services with a worker for each scenario, at another replica if it is `at_other_replica`."""
 
@@ -161,7 +134,7 @@ async def worked(store, *, at_other_replica=False):
                 worker = raw_worker(at.worker_stub, *activities_of(name), max_calls=len(MODES))
                 working.append(work(await stack.enter_async_context(worker), scenario.does))
         tasks = asyncio.gather(*working)
-        yield up, ""
+        yield up
         await tasks
 
 
@@ -195,14 +168,13 @@ async def client(store):
                 for activity in activities_of(name):
                     handlers.activity(activity)(handler)
                 working[name] = asyncio.create_task(Worker(handlers, up.address).serve())
-        yield up, ""
+        yield up
         for each in working.values():
             each.cancel()
         await asyncio.gather(*working.values(), return_exceptions=True)
 
 
 KINDS = {
-    "push": pushed,
     "a worker here": worked,
     "the client's worker": client,
     "a worker at another replica": lambda store: worked(store, at_other_replica=True),
@@ -210,12 +182,12 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_decision_has_the_same_outcome_for_each_kind_of_handler(store_of, kind):
+async def test_a_decision_has_the_same_outcome_for_each_kind_of_worker(store_of, kind):
     names = SCENARIOS.keys() - (NOT_OF_THE_CLIENT if kind == "the client's worker" else ())
-    async with KINDS[kind](store_of()) as (up, activity_case):
+    async with KINDS[kind](store_of()) as up:
 
         async def check(name):
-            await asyncio.gather(*(check_outcome(up, name, mode, activity_case) for mode in MODES))
+            await asyncio.gather(*(check_outcome(up, name, mode) for mode in MODES))
 
         async with asyncio.TaskGroup() as lasting:
             for name in LASTING:
@@ -224,10 +196,10 @@ async def test_a_decision_has_the_same_outcome_for_each_kind_of_handler(store_of
                 await check(name)
 
 
-async def check_outcome(up, name, mode, activity_case):
+async def check_outcome(up, name, mode):
     """Make a call of a scenario in a mode, and compare the answer, the recorded call and the case with the scenario."""
     scenario, what = SCENARIOS[name], (name, mode)
-    called = await Called.make(up, activity_of(*what), callback_activity_case=activity_case, **MODES[mode])
+    called = await Called.make(up, activity_of(*what), **MODES[mode])
     if isinstance(scenario.gets, str):
         said = await refusal(called.answer)
         assert (what, said.reason) == (what, scenario.gets)
