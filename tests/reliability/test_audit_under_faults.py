@@ -16,7 +16,7 @@ import msgspec
 import redis.asyncio
 from soak.counts import count
 from support.proxy import StoreProxy, script_of
-from support.replicas import running_stores
+from support.replicas import running_stores, until_replicated
 from support.services import SETTINGS, running_services
 from support.system import running_server
 from support.wait import DEADLINE_S, wait_until
@@ -156,7 +156,6 @@ async def test_a_failover_that_loses_the_newest_entries_is_told(tmp_path):
         async with (
             Tunnel(f"127.0.0.1:{old.port}") as tunnel,
             running_services(SimpleNamespace(url=f"redis://{tunnel.address}")) as services,
-            redis.asyncio.Redis(port=old.port) as primary,
             redis.asyncio.Redis(port=new.port) as replica,
         ):
             case_id = (await services.generate()).callback_case_id
@@ -168,9 +167,8 @@ async def test_a_failover_that_loses_the_newest_entries_is_told(tmp_path):
                 await again(lambda: services.callbacks.ExtendCallback(request))
 
             await extend(1)
-            await primary.set("last", "step")
-            assert await primary.wait(1, 30_000) == 1
-            await replica.replicaof("NO", "ONE")
+            await until_replicated(old)
+            new.promote()
             await extend(2)
             assert await problems_of(services) == []
             tunnel.lead_to(f"127.0.0.1:{new.port}")

@@ -6,9 +6,8 @@ from types import SimpleNamespace
 
 import grpc
 import pytest
-import redis.asyncio
 from support.edge import running_edge
-from support.replicas import running_stores
+from support.replicas import running_stores, until_replicated
 from support.services import running_services
 from support.wait import DEADLINE_S, wait_until
 from support.workers import connected, handlers_of
@@ -26,11 +25,9 @@ async def stores(tmp_path_factory):
     file = tmp_path_factory.mktemp("server") / "epochs"
     with running_stores(tmp_path_factory.mktemp("stores"), 2) as (old, new):
         await new.follow(str(old.address))
-        async with running_services(old, store_epochs_file=file), redis.asyncio.Redis(port=new.port) as plain:
-            async with redis.asyncio.Redis(port=old.port) as primary:
-                await primary.set("last", "step")
-                assert await primary.wait(1, 30_000) == 1
-            await plain.replicaof("NO", "ONE")
+        async with running_services(old, store_epochs_file=file):
+            await until_replicated(old)
+            new.promote()
         yield old, new, file
 
 
@@ -79,13 +76,10 @@ async def test_a_server_that_refuses_its_store_learns_from_an_edge_that_it_is_th
         await new.follow(str(old.address))
         async with running_services(old, store_epochs_file=file) as before:
             await before.generate()
-            async with redis.asyncio.Redis(port=old.port) as plain:
-                await plain.wait(1, 30_000)
-        async with redis.asyncio.Redis(port=new.port) as plain:
-            await plain.replicaof("NO", "ONE")
+            await until_replicated(old)
+        new.promote()
         for store in (old, new):
-            store.kill()
-            await asyncio.to_thread(store.start)
+            await asyncio.to_thread(store.restart)
         async with (
             Tunnel(f"127.0.0.1:{old.port}") as tunnel,
             running_services(new, store_epochs_file=file) as informed,

@@ -47,7 +47,7 @@ async def test_a_failover_that_loses_steps_says_how_many_and_the_old_primary_is_
                 link.is_losing_answers = True
                 lost = [await generate() for _ in range(LOST)]
                 first.kill()
-                await plain.replicaof("NO", "ONE")
+                second.promote()
                 address.lead_to(f"127.0.0.1:{second.port}")
                 await wait_until(generate, what="a primary that accepts steps")
 

@@ -225,28 +225,6 @@ async def test_a_position_that_the_store_lost_ends_running_watches_too(lossy_sto
             assert cases(await anew.events(1)) == [made.callback_case_id]
 
 
-async def test_a_position_is_lost_if_the_store_was_reset_to_an_earlier_state(store_of):
-    """As after a failover or a restored backup: the store gives the same numbers to other events."""
-    store = store_of()
-    async with running_services(store) as services, plain(store) as client:
-        made = await services.generate(allow_multiple_calls=True)
-        key = keys.key(keys.partition_of(made.callback_case_id), "events")
-        backup = await client.dump(key)
-        async with watch(services.callbacks) as watching:
-            await services.call(made)
-            (event,) = await watching.events(1)
-            pipeline = client.pipeline()
-            pipeline.restore(key, 0, backup, replace=True)
-            for number in range(3):
-                pipeline.xadd(key, packed(number), id="0-*")
-            await pipeline.execute()
-            error = await refusal(watching.end_of())
-            assert (error.code, error.reason) == (grpc.StatusCode.OUT_OF_RANGE, "WATCH_POSITION_LOST")
-        for token in (event.resume_token, watching.token):
-            error = await refusal(Watch(services.callbacks, resume_token=token).end_of())
-            assert (error.code, error.reason) == (grpc.StatusCode.OUT_OF_RANGE, "WATCH_POSITION_LOST")
-
-
 def text(*form):
     return base64.urlsafe_b64encode(msgspec.msgpack.encode(form)).decode()
 
@@ -332,16 +310,6 @@ async def test_a_resumed_watch_gets_the_last_events_of_a_deleted_case(store_of):
         assert await client.delete(keys.key(keys.partition_of(made.callback_case_id), "case", made.callback_case_id))
         async with watch(services.callbacks, callback_case_id=made.callback_case_id, resume_token=token) as watching:
             assert cases(await watching.events(2)) == [made.callback_case_id] * 2
-
-
-async def test_a_watch_of_a_former_administrator_ends_and_can_start_again(store_of):
-    known = KnownRoles(shop={Role.OWNER}, admin={Role.ADMIN})
-    async with running_services(store_of(), principals=lambda: known) as services:
-        watching = await Watch(services.callbacks, metadata=by("admin")).begin()
-        known.roles["admin"] = {Role.OWNER}
-        await services.generate(metadata=by("shop"))
-        with pytest.raises(EOFError):
-            await watching.read()
 
 
 def packed(number):

@@ -280,10 +280,29 @@ async def test_what_has_not_the_form_of_an_entry_is_altered(world, how):
     assert await world.retention(world.server()) == 0
 
 
+@pytest.fixture
+def at_each_read(monkeypatch, limits):
+    """Let something happen after each read of two entries. Return a list of where the reads began."""
+    limits(audit_log_module, LIMIT=2)
+
+    def do(act):
+        reads = []
+
+        async def read(scripts, chain, after, *, limit=2):
+            part = await read_audit(scripts, chain, after, limit=limit)
+            reads.append(after)
+            await act()
+            return part
+
+        monkeypatch.setattr(audit_log_module, "read_audit", read)
+        return reads
+
+    return do
+
+
 @row("changes a chain again and again while it is verified")
 @pytest.mark.parametrize("other", ["made up", "an older one"])
-async def test_a_verification_ends_although_somebody_changes_the_start_at_each_read(world, monkeypatch, limits, other):
-    limits(audit_log_module, LIMIT=2)
+async def test_a_verification_ends_although_somebody_changes_the_start_at_each_read(world, at_each_read, other):
     server, starts = world.server(), []
     for _ in range(2):
         await world.change(server, 2)
@@ -293,56 +312,38 @@ async def test_a_verification_ends_although_somebody_changes_the_start_at_each_r
         starts.append((await world.saved()).start)
     await world.change(server, 6)
     others = [starts[1], starts[0] if other == "an older one" else world.made_up_start(NO_ENTRIES)]
-    reads = []
-
-    async def read(scripts, chain, after, *, limit=2):
-        part = await read_audit(scripts, chain, after, limit=limit)
-        reads.append(after)
-        await world.client.set(START_KEY, others[len(reads) % 2])
-        return part
-
-    monkeypatch.setattr(audit_log_module, "read_audit", read)
+    reads = at_each_read(lambda: world.client.set(START_KEY, others[len(reads) % 2]))
     assert "ALTERED" in await world.found(world.server())
     assert len(reads) < 20
 
 
-async def test_a_verification_ends_although_somebody_adds_entries_at_each_read(world, monkeypatch, limits):
-    limits(audit_log_module, LIMIT=2)
+async def test_a_verification_ends_although_somebody_adds_entries_at_each_read(world, at_each_read):
     server = world.server()
     await world.change(server, 5)
-    reads = []
 
-    async def read(scripts, chain, after, *, limit=2):
-        part = await read_audit(scripts, chain, after, limit=limit)
-        reads.append(after)
+    async def add():
         for _ in range(2):
             await world.client.xadd(ENTRIES_KEY, {"entry": "{}", "mac": "-"})
-        return part
 
-    monkeypatch.setattr(audit_log_module, "read_audit", read)
+    reads = at_each_read(add)
     await world.server().verify(CHAIN, ())
     assert len(reads) == 3
     assert await world.found(world.server()) == {"ALTERED"}
 
 
-async def test_a_verification_goes_on_behind_what_retention_deletes_meanwhile(world, monkeypatch, limits):
-    limits(audit_log_module, LIMIT=2)
+async def test_a_verification_goes_on_behind_what_retention_deletes_meanwhile(world, at_each_read):
     server = world.server()
     await world.change(server, 4)
     world.wait(days=RETENTION_DAYS + 1)
     await world.change(server, 5)
-    reads = []
+    deleted = []
 
-    async def read(scripts, chain, after, *, limit=2):
-        part = await read_audit(scripts, chain, after, limit=limit)
-        reads.append(after)
-        if len(reads) == 1:
-            monkeypatch.setattr(audit_log_module, "read_audit", read_audit)
+    async def delete():
+        if not deleted:
+            deleted.append(None)
             await world.retention(server)
-            monkeypatch.setattr(audit_log_module, "read_audit", read)
-        return part
 
-    monkeypatch.setattr(audit_log_module, "read_audit", read)
+    reads = at_each_read(delete)
     assert await world.found(world.server()) == set()
     assert reads.count(None) > 1  # it began again
 

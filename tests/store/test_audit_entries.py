@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from structlog.testing import capture_logs
 from support.cases import cases_on
 from support.pages import pages
 from support.store import KINDS
@@ -101,22 +100,6 @@ async def test_two_servers_that_change_one_partition_make_one_chain_with_one_ent
             assert found(await audit.verify(chain, ())) == []
 
 
-async def test_what_changes_nothing_has_no_entry(cases):
-    audit = audit_of(cases)
-    (case_id,) = await closed_cases(audit, cases, 1)
-    assert await close(audit, cases, case_id) is CloseResult.ALREADY
-    assert await close(audit, cases, case_id[:-1] + "x") is CloseResult.UNKNOWN
-    assert len(await entries_of(cases, PARTITION)) == 1
-
-    async def resumed(*, audit):
-        return await change_pauses(cases.scripts, "push", is_paused=False, audit=audit)
-
-    change = Change(AuditAction.ACTIVITY_RESUMED, "boss", activity="push")
-    result = await audit.record(change, resumed, is_recorded=lambda result: result is PauseResult.OK)
-    assert result is PauseResult.SAME
-    assert await entries_of(cases, keys.STORE_CHAIN) == []
-
-
 @on_each_kind
 async def test_entries_of_all_chains_are_listed_newest_first_in_pages(cases):
     audit = audit_of(cases)
@@ -145,23 +128,6 @@ async def stored_ids(cases):
     return [id_ for id_, _ in await cases.client.xrange(keys.audit_key(PARTITION))]
 
 
-async def test_removed_newest_entries_are_noticed_by_a_running_server_and_by_a_head_that_was_kept(cases):
-    audit = audit_of(cases)
-    await closed_cases(audit, cases, 4)
-    head = (await audit.verify(PARTITION, ())).head
-    kept = KnownHead(head.sequence, head.digest, head.place_ms, is_kept=True)
-    for id_ in (await stored_ids(cases))[2:]:
-        await cases.client.xdel(keys.audit_key(PARTITION), id_)
-    assert found(await audit_of(cases).verify(PARTITION, ())) == []  # another server does not know
-    assert found(await audit_of(cases).verify(PARTITION, [kept])) == [("TRUNCATED", 4)]
-    assert found(await audit.verify(PARTITION, ())) == [("TRUNCATED", 4)]
-    with capture_logs() as logs:
-        await closed_cases(audit, cases, 1)
-    assert [(each["event"], each["known"], each["found"]) for each in logs] == [("audit_entries_missing", 4, 2)]
-    assert found(await audit.verify(PARTITION, ())) == [("TRUNCATED", 4)]
-    assert [each.sequence for each in await entries_of(cases, PARTITION)] == [1, 2, 3]
-
-
 @on_each_kind
 async def test_retention_deletes_the_oldest_entries_but_never_the_newest_and_the_chain_goes_on(cases, limits):
     audit = audit_of(cases, retention_ms=-DAY_MS)  # everything is past it
@@ -177,20 +143,6 @@ async def test_retention_deletes_the_oldest_entries_but_never_the_newest_and_the
     await audit.trim(PARTITION)
     result = await audit.verify(PARTITION, [KnownHead(5, before.head.digest, before.head.place_ms, is_kept=True)])
     assert (found(result), result.first_sequence) == ([], 7)
-
-
-async def test_entries_that_retention_has_not_deleted_are_missing_and_retention_hides_nothing(cases):
-    audit = audit_of(cases, retention_ms=-DAY_MS)
-    await closed_cases(audit, cases, 3)
-    await audit.trim(PARTITION)
-    await closed_cases(audit, cases, 3)
-    ids = await stored_ids(cases)
-    await cases.client.xdel(keys.audit_key(PARTITION), ids[0])
-    assert found(await audit.verify(PARTITION, ())) == [("MISSING", 4)]
-    assert await audit.trim(PARTITION) is False
-    assert await stored_ids(cases) == ids[1:]
-    await cases.client.delete(keys.key(PARTITION, "audit_start"))
-    assert found(await audit.verify(PARTITION, ())) == [("MISSING", 4)]
 
 
 async def test_two_servers_delete_what_is_past_its_retention_once(cases):

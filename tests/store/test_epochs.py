@@ -78,6 +78,14 @@ async def server(store):
         yield server
 
 
+@pytest.fixture
+async def pair(tmp_path):
+    """Run a primary and its replica."""
+    with running_stores(tmp_path, 2) as (first, second):
+        await second.follow(str(first.address))
+        yield first, second
+
+
 async def refused(step, why=r"epoch 1 in place of (2|1001)"):
     """Await a step that the server refuses to send, and return the error."""
     with pytest.raises(StoreError, match=why) as caught:
@@ -538,124 +546,113 @@ async def test_an_old_primary_of_a_cluster_is_refused_although_another_node_has_
         assert await cluster.source.execute("XLEN", keys.key(STAYING, "events")) == 1
 
 
-async def test_a_replica_that_was_promoted_before_it_had_the_newest_epoch_is_no_old_primary(tmp_path):
-    with running_stores(tmp_path, 2) as (first, second):
-        await second.follow(str(first.address))
-        async with connect(first.url) as client, redis.asyncio.Redis(port=second.port) as plain:
-            server = Server(client)
-            await plain.execute_command("REPLICAOF", "NO", "ONE")
-            await server.new(3)
-            async with connect(second.url) as other:
-                promoted = Server(other, server.epochs)
-                await promoted.new()
-                assert (promoted.number, promoted.steps) == (1001, 1)
-                assert [loss.steps for loss in server.losses] == [3]
-            await refused(server.new())
-
-
-async def test_an_old_primary_is_refused_everywhere_although_the_connection_to_the_next_one_broke_at_once(tmp_path):
-    with running_stores(tmp_path, 2) as (first, second):
-        await second.follow(str(first.address))
-        async with (
-            Tunnel(f"127.0.0.1:{second.port}") as tunnel,
-            connect(first.url) as client,
-            connect(f"redis://{tunnel.address}") as broken,
-            connect(first.url) as again,
-            redis.asyncio.Redis(port=second.port) as plain,
-        ):
-            server = Server(client, Epochs(lambda _report: tunnel.cut()))  # when it notices the next primary
-            for partition in range(4):
-                await server.cases.new(partition=partition)
-            await client.wait(1, 0)
-            await plain.execute_command("REPLICAOF", "NO", "ONE")
-            with pytest.raises(StoreError):
-                await Server(broken, server.epochs).cases.new(partition=0)
-            assert [server.epochs.current(keys.tag(partition)).number for partition in range(4)] == [1001, 1, 1, 1]
-            for each in (server, Server(again, server.epochs)):  # with a connection to the old one, and without
-                for partition in (1, 2):
-                    await refused(each.cases.new(partition=partition))
-            assert await client.xlen(keys.key(1, "events")) == 1
-            kept = Epochs()
-            for partition in range(4):
-                kept.restore(partition, replace(server.epochs.known[keys.tag(partition)]))
-            async with connect(first.url) as later:
-                await refused(Server(later, kept).cases.new(partition=3))
-
-
-async def test_of_two_primaries_that_servers_have_met_at_the_same_time_the_promoted_replica_counts(tmp_path):
-    with running_stores(tmp_path, 2) as (first, second):
-        await second.follow(str(first.address))
-        async with connect(first.url) as client:
-            server = Server(client)
-            await server.new()
-            await client.wait(1, 0)
-            first.kill()
-        async with redis.asyncio.Redis(port=second.port) as plain:
-            await plain.execute_command("REPLICAOF", "NO", "ONE")
-        first.start()
-        async with connect(first.url) as client, connect(second.url) as other:
-            old, promoted = Server(client), Server(other)
-            for each in (old, promoted):
-                each.epochs.restore(PARTITION, replace(server.epochs.known[TAG]))
-                await each.new()
-            assert (old.number, promoted.number) == (2, 1001)
-            exchanges = [EpochExchange(each.epochs, b"k" * 32) for each in (old, promoted)]
-            messages = [exchange.message() for exchange in exchanges]
-            for exchange, message in zip(exchanges, reversed(messages), strict=True):
-                exchange.receive(message)
-            await refused(old.new(), "epoch 2 in place of 1001")
+async def test_a_replica_that_was_promoted_before_it_had_the_newest_epoch_is_no_old_primary(pair):
+    first, second = pair
+    async with connect(first.url) as client:
+        server = Server(client)
+        second.promote()
+        await server.new(3)
+        async with connect(second.url) as other:
+            promoted = Server(other, server.epochs)
             await promoted.new()
-            assert (bool(old.epochs.problem), promoted.epochs.problem) == (True, "")
+            assert (promoted.number, promoted.steps) == (1001, 1)
+            assert [loss.steps for loss in server.losses] == [3]
+        await refused(server.new())
 
 
-async def test_what_was_acknowledged_at_the_primary_that_loses_is_reported_however_often_it_restarted(tmp_path):
+async def test_an_old_primary_is_refused_everywhere_although_the_connection_to_the_next_one_broke_at_once(pair):
+    first, second = pair
+    async with (
+        Tunnel(f"127.0.0.1:{second.port}") as tunnel,
+        connect(first.url) as client,
+        connect(f"redis://{tunnel.address}") as broken,
+        connect(first.url) as again,
+    ):
+        server = Server(client, Epochs(lambda _report: tunnel.cut()))  # when it notices the next primary
+        for partition in range(4):
+            await server.cases.new(partition=partition)
+        await client.wait(1, 0)
+        second.promote()
+        with pytest.raises(StoreError):
+            await Server(broken, server.epochs).cases.new(partition=0)
+        assert [server.epochs.current(keys.tag(partition)).number for partition in range(4)] == [1001, 1, 1, 1]
+        for each in (server, Server(again, server.epochs)):  # with a connection to the old one, and without
+            for partition in (1, 2):
+                await refused(each.cases.new(partition=partition))
+        assert await client.xlen(keys.key(1, "events")) == 1
+        kept = Epochs()
+        for partition in range(4):
+            kept.restore(partition, replace(server.epochs.known[keys.tag(partition)]))
+        async with connect(first.url) as later:
+            await refused(Server(later, kept).cases.new(partition=3))
+
+
+async def test_of_two_primaries_that_servers_have_met_at_the_same_time_the_promoted_replica_counts(pair):
+    first, second = pair
+    async with connect(first.url) as client:
+        server = Server(client)
+        await server.new()
+        await client.wait(1, 0)
+        first.kill()
+    second.promote()
+    first.start()
+    async with connect(first.url) as client, connect(second.url) as other:
+        old, promoted = Server(client), Server(other)
+        for each in (old, promoted):
+            each.epochs.restore(PARTITION, replace(server.epochs.known[TAG]))
+            await each.new()
+        assert (old.number, promoted.number) == (2, 1001)
+        exchanges = [EpochExchange(each.epochs, b"k" * 32) for each in (old, promoted)]
+        messages = [exchange.message() for exchange in exchanges]
+        for exchange, message in zip(exchanges, reversed(messages), strict=True):
+            exchange.receive(message)
+        await refused(old.new(), "epoch 2 in place of 1001")
+        await promoted.new()
+        assert (bool(old.epochs.problem), promoted.epochs.problem) == (True, "")
+
+
+async def test_what_was_acknowledged_at_the_primary_that_loses_is_reported_however_often_it_restarted(pair):
     """Each of two servers knows one primary, and both begin an epoch after the last one that both know."""
-    with running_stores(tmp_path, 2) as (first, second):
-        await second.follow(str(first.address))
+    first, second = pair
+    async with connect(first.url) as client:
+        before = Server(client)
+        await before.new(2)
+        await client.wait(1, 0)
+    second.promote()
+    told = []
+    later, new = Epochs(told.append), Epochs()
+    for epochs in (later, new):
+        epochs.restore(PARTITION, replace(before.epochs.known[TAG]))
+    for _ in range(3):
+        first.restart()
         async with connect(first.url) as client:
-            before = Server(client)
-            await before.new(2)
-            await client.wait(1, 0)
-        async with redis.asyncio.Redis(port=second.port) as plain:
-            await plain.execute_command("REPLICAOF", "NO", "ONE")
-        told = []
-        later, new = Epochs(told.append), Epochs()
-        for epochs in (later, new):
-            epochs.restore(PARTITION, replace(before.epochs.known[TAG]))
-        for _ in range(3):
-            first.kill()
-            first.start()
-            async with connect(first.url) as client:
-                await Server(client, later).new(10)
-        async with connect(second.url) as client:
-            await Server(client, new).new(50)
-        assert (later.current(TAG).number, new.current(TAG).number) == (4, 1001)
-        EpochExchange(later, b"key").receive(EpochExchange(new, b"key").message())
-        async with connect(first.url) as client:
-            await refused(Server(client, later).new(), "epoch 4 in place of 1001")
-        async with connect(second.url) as client:
-            await Server(client, later).new()
-        assert [report for report in told if isinstance(report, Loss)] == [Loss(PARTITION, 1001, 4, 30)]
+            await Server(client, later).new(10)
+    async with connect(second.url) as client:
+        await Server(client, new).new(50)
+    assert (later.current(TAG).number, new.current(TAG).number) == (4, 1001)
+    EpochExchange(later, b"key").receive(EpochExchange(new, b"key").message())
+    async with connect(first.url) as client:
+        await refused(Server(client, later).new(), "epoch 4 in place of 1001")
+    async with connect(second.url) as client:
+        await Server(client, later).new()
+    assert [report for report in told if isinstance(report, Loss)] == [Loss(PARTITION, 1001, 4, 30)]
 
 
-async def test_a_promoted_replica_is_taken_by_servers_that_only_know_its_primary_after_restarts(tmp_path):
-    with running_stores(tmp_path, 2) as (first, second):
-        await second.follow(str(first.address))
+async def test_a_promoted_replica_is_taken_by_servers_that_only_know_its_primary_after_restarts(pair):
+    first, second = pair
+    async with connect(first.url) as client:
+        server = Server(client)
+        await server.new()
+        await client.wait(1, 0)
+    second.promote()
+    for _ in range(2):
+        first.restart()
         async with connect(first.url) as client:
-            server = Server(client)
-            await server.new()
-            await client.wait(1, 0)
-        async with redis.asyncio.Redis(port=second.port) as plain:
-            await plain.execute_command("REPLICAOF", "NO", "ONE")
-        for _ in range(2):
-            first.kill()
-            first.start()
-            async with connect(first.url) as client:
-                await Server(client, server.epochs).new(10)
-        async with connect(second.url) as client, connect(first.url) as again:
-            await Server(client, server.epochs).new()
-            await refused(Server(again, server.epochs).new(), "epoch 3 in place of 1003")
-        assert [loss.steps for loss in server.losses] == [20]
+            await Server(client, server.epochs).new(10)
+    async with connect(second.url) as client, connect(first.url) as again:
+        await Server(client, server.epochs).new()
+        await refused(Server(again, server.epochs).new(), "epoch 3 in place of 1003")
+    assert [loss.steps for loss in server.losses] == [20]
 
 
 @contextlib.asynccontextmanager
@@ -684,39 +681,20 @@ async def _read_all(reader):
         pass
 
 
-async def test_an_epoch_that_no_replica_has_confirmed_excludes_no_promoted_replica(tmp_path):
-    with running_stores(tmp_path, 2) as (first, second):
-        await second.follow(str(first.address))
-        async with connect(first.url) as client:
-            server = Server(client, replicas=1)
-            await resend(server.new, unsent_s=60, unsure_s=60)
-            first.kill()
-        async with redis.asyncio.Redis(port=second.port) as plain:
-            await plain.execute_command("REPLICAOF", "NO", "ONE")
-        first.start()
-        async with replica_that_loads(first), connect(first.url) as client:
-            error = await refused(Server(client, server.epochs, replicas=1).new(), "0 of 1 replicas had the write")
-            assert not error.maybe_done
-        await first.follow(str(second.address))
-        async with connect(second.url) as client:
-            await resend(Server(client, server.epochs, replicas=1).new, unsent_s=60, unsure_s=60)
-        assert (server.number, server.losses, server.epochs.problem) == (1001, [], "")
-
-
-async def test_an_old_primary_that_comes_back_without_its_replicas_begins_no_epoch(tmp_path):
-    with running_stores(tmp_path, 2) as (first, second):
-        await second.follow(str(first.address))
-        async with connect(first.url) as client:
-            server = Server(client, replicas=1)
-            await resend(server.new, unsent_s=60, unsure_s=60)
-            first.kill()
-        async with redis.asyncio.Redis(port=second.port) as plain:
-            await plain.execute_command("REPLICAOF", "NO", "ONE")
-        first.start()
-        async with connect(first.url) as client:
-            error = await refused(Server(client, server.epochs, replicas=1).new(), "0 of 1 replicas had the write")
-            assert not error.maybe_done
-        await first.follow(str(second.address))
-        async with connect(second.url) as client:
-            await resend(Server(client, server.epochs, replicas=1).new, unsent_s=60, unsure_s=60)
-        assert (server.number, server.losses, server.epochs.problem) == (1001, [], "")
+@pytest.mark.parametrize("attached", [contextlib.nullcontext, replica_that_loads], ids=["no replica", "one that loads"])
+async def test_an_old_primary_whose_replicas_confirm_nothing_begins_no_epoch(pair, attached):
+    """The epoch would exclude the promoted replica."""
+    first, second = pair
+    async with connect(first.url) as client:
+        server = Server(client, replicas=1)
+        await resend(server.new, unsent_s=60, unsure_s=60)
+        first.kill()
+    second.promote()
+    first.start()
+    async with attached(first), connect(first.url) as client:
+        error = await refused(Server(client, server.epochs, replicas=1).new(), "0 of 1 replicas had the write")
+        assert not error.maybe_done
+    await first.follow(str(second.address))
+    async with connect(second.url) as client:
+        await resend(Server(client, server.epochs, replicas=1).new, unsent_s=60, unsure_s=60)
+    assert (server.number, server.losses, server.epochs.problem) == (1001, [], "")

@@ -12,7 +12,7 @@ import redis.asyncio
 import structlog
 from soak.counts import count
 from support.cases import Cases
-from support.replicas import running_stores
+from support.replicas import running_stores, until_replicated
 from support.store import StoreProcess
 from support.wait import wait_until
 
@@ -78,19 +78,7 @@ async def plain(store):
 async def follow(replica, primary):
     """Let a store be the replica of another one, with all that it has."""
     await replica.follow(str(primary.address))
-    async with plain(primary) as client:
-        await client.set("last", "step")
-        assert await client.wait(1, 30_000) == 1
-
-
-async def promote(replica):
-    async with plain(replica) as client:
-        await client.replicaof("NO", "ONE")
-
-
-async def restart(store):
-    store.kill()
-    await asyncio.to_thread(store.start)
+    await until_replicated(primary)
 
 
 def tell_each_other(*servers):
@@ -141,7 +129,7 @@ async def test_what_was_acknowledged_at_an_old_primary_is_reported(tmp_path, wha
                 assert await one.steps(10) == 10
             if what == "its file from a backup":
                 shutil.copy(files[0], tmp_path / "backup")
-                await promote(new)
+                new.promote()
                 await follow(old, new)
                 async with server_at(new, files[0]) as one:
                     assert await one.steps(10) == 10
@@ -151,13 +139,13 @@ async def test_what_was_acknowledged_at_an_old_primary_is_reported(tmp_path, wha
                 files[0].unlink()
             assert await two.steps(10) == 10
             await follow(new, old)
-            await promote(new)
+            new.promote()
             two.lead_to(new)
-            await restart(old)
+            old.restart()
             async with server_at(old, files[0]) as one:
                 if what == "restarts twice":
                     await wait_until(lambda: serves(one), what="a server at the old primary")
-                    await restart(old)
+                    old.restart()
                 for server in (one, two):
                     await wait_until(lambda server=server: serves(server), what="a server at each primary")
                     await server.steps(30)
@@ -180,7 +168,7 @@ async def test_no_step_is_lost_without_a_report_while_primaries_restart_and_repl
 
                 async def fail_over(old=old, new=new):
                     two.lead_to(new)
-                    await asyncio.gather(restart(old), promote(new))
+                    await asyncio.gather(asyncio.to_thread(old.restart), asyncio.to_thread(new.promote))
 
                 await asyncio.gather(one.steps(60), two.steps(60), fail_over())
                 await asyncio.gather(one.steps(30), two.steps(30))

@@ -299,8 +299,7 @@ async def test_a_primary_with_more_replicas_than_are_waited_for_is_refused(store
     seen = await refusal(stores[0].url, "replicated:1")
     with set_up(stores[2], replica_priority=0):  # no Sentinel elects it, but WAIT counts it
         assert await refusal(stores[0].url, "replicated:1") == seen
-    async with redis.asyncio.Redis(port=stores[2].port) as plain:
-        await plain.replicaof("NO", "ONE")
+    stores[2].promote()
     async with redis.asyncio.Redis(port=stores[0].port) as plain:
         await wait_until(lambda: has_replicas(plain, 1), what="a primary without the third")
     assert seen == (

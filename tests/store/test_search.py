@@ -8,7 +8,7 @@ import pytest
 from soak.counts import combinations
 from support.cases import Cases as StoredCases
 from support.pages import pages
-from support.store import StoreProcess
+from support.store import KINDS, StoreProcess
 
 from callback_server.domain.case import CaseStatus, Settings
 from callback_server.store import keys
@@ -91,7 +91,6 @@ async def many_on(tmp_path_factory):
         yield many_on
 
 
-KINDS = ["valkey", "redis", "valkey-cluster"]
 SEARCHES = [
     {}, {"parity": "0"}, {"team": "t1"}, {"team": "t1", "parity": "1"}, {"team": "t1", "parity": "0"},
     {"tier": "rare"}, {"tier": "rare", "parity": "1"}, {"older": "yes", "newer": "yes"},

@@ -139,6 +139,15 @@ class StoreProcess(Store):
     def _client(self):
         return redis.Redis(port=self.port)
 
+    def promote(self):
+        """Let it be no replica any more, but a primary."""
+        self._client.replicaof("NO", "ONE")
+
+    def restart(self):
+        """Kill it, and start it again with what it has on its disk."""
+        self.kill()
+        self.start()
+
     def flush(self):
         """Delete everything."""
         self._client.flushall()

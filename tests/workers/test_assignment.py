@@ -52,18 +52,6 @@ async def result_of(assignment):
         return await wait_for_result(assignment)
 
 
-async def test_a_call_that_the_coordinator_does_not_confirm_in_time_is_not_confirmed(set_step_timeout):
-    """The time for the confirmation begins with the accept."""
-    assignment = Recorded()
-    set_step_timeout(LONG_S)
-    assignment.offer(REQUEST, LONG_S * 2)
-    set_step_timeout(SHORT_S)
-    assignment.accept()
-    with pytest.raises(NotConfirmedError):
-        await result_of(assignment)
-    assert assignment.sent == ["offer", "request_confirm", "withdraw"]
-
-
 async def test_a_confirmed_call_has_time_until_its_deadline(set_step_timeout):
     assignment = Recorded()
     set_step_timeout(0)
@@ -131,17 +119,6 @@ def worker():
     made = Worker(["act"], 2, on_slot_free=lambda: made.notified.append(made.free_slots))
     made.notified = []
     return made
-
-
-async def test_a_worker_that_replies_to_a_withdrawn_offer_may_have_the_next_call_at_once(worker):
-    assignment = worker.assign("call")
-    assignment.offer(REQUEST, LONG_S)
-    assignment.withdraw()
-    assert worker.free_slots == 0
-    worker.receive(pb.WorkerMessage(accept=pb.Accept(call_id="call")))
-    assert worker.notified == [1]  # not two: the withdrawn call occupies a slot until its result
-    worker.receive(pb.WorkerMessage(result=pb.Result(call_id="call", declined=pb.Declined())))
-    assert worker.notified == [1, 2]
 
 
 async def test_a_worker_that_disconnects_before_the_offer_is_sent_nothing_and_the_call_is_not_confirmed(worker):
