@@ -215,7 +215,7 @@ async def test_a_server_that_was_killed_says_that_it_does_not_remember_its_last_
         await follow(new, old)
         async with server_at(old, tmp_path / "one") as one:
             assert await one.steps(10) == 10
-            await promote(new)
+            new.promote()
             one.keeper.write()
             shutil.copy(tmp_path / "one", tmp_path / "killed")
             assert await one.steps(10) == 10
@@ -235,7 +235,7 @@ async def test_after_a_restart_of_the_store_steps_are_not_counted_only_where_it_
             assert await one.steps(10) == 10
             one.keeper.write()
             shutil.copy(tmp_path / "one", tmp_path / "killed")
-        await restart(store)
+        store.restart()
         with structlog.testing.capture_logs() as log:
             async with server_at(store, tmp_path / "killed", never_loses=never_loses) as again:
                 assert await serves(again)
