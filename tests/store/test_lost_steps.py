@@ -81,6 +81,11 @@ async def follow(replica, primary):
     await until_replicated(primary)
 
 
+async def restart(store):
+    """Kill a store and start it again, while servers and their connections go on."""
+    await asyncio.to_thread(store.restart)
+
+
 def tell_each_other(*servers):
     """Pass on what each server knows, as an edge does that is connected to all."""
     messages = [server.exchange.message() for server in servers]
@@ -141,11 +146,11 @@ async def test_what_was_acknowledged_at_an_old_primary_is_reported(tmp_path, wha
             await follow(new, old)
             new.promote()
             two.lead_to(new)
-            old.restart()
+            await restart(old)
             async with server_at(old, files[0]) as one:
                 if what == "restarts twice":
                     await wait_until(lambda: serves(one), what="a server at the old primary")
-                    old.restart()
+                    await restart(old)
                 for server in (one, two):
                     await wait_until(lambda server=server: serves(server), what="a server at each primary")
                     await server.steps(30)
@@ -168,7 +173,7 @@ async def test_no_step_is_lost_without_a_report_while_primaries_restart_and_repl
 
                 async def fail_over(old=old, new=new):
                     two.lead_to(new)
-                    await asyncio.gather(asyncio.to_thread(old.restart), asyncio.to_thread(new.promote))
+                    await asyncio.gather(restart(old), asyncio.to_thread(new.promote))
 
                 await asyncio.gather(one.steps(60), two.steps(60), fail_over())
                 await asyncio.gather(one.steps(30), two.steps(30))
@@ -235,7 +240,7 @@ async def test_after_a_restart_of_the_store_steps_are_not_counted_only_where_it_
             assert await one.steps(10) == 10
             one.keeper.write()
             shutil.copy(tmp_path / "one", tmp_path / "killed")
-        store.restart()
+        await restart(store)
         with structlog.testing.capture_logs() as log:
             async with server_at(store, tmp_path / "killed", never_loses=never_loses) as again:
                 assert await serves(again)
