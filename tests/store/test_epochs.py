@@ -655,6 +655,37 @@ async def test_a_promoted_replica_is_taken_by_servers_that_only_know_its_primary
     assert [loss.steps for loss in server.losses] == [20]
 
 
+@pytest.mark.parametrize(("of_old", "of_new"), [(12, 0), (0, 70), (12, 70)])
+async def test_the_loss_is_exact_however_often_the_primaries_have_restarted(tmp_path, of_old, of_new):
+    """A server was at the primary that lost, and comes back after the promoted replica has restarted."""
+
+    async def restarts(store, number, epochs):
+        async with redis.asyncio.Redis(port=store.port) as plain:
+            for n in range(number):
+                await plain.hset(EPOCHS, "primary", f"another {n}")
+                async with connect(store.url) as client:
+                    await Server(client, epochs).new()
+
+    with running_stores(tmp_path, 2) as (first, second):
+        await second.follow(str(first.address))
+        async with connect(first.url) as client, redis.asyncio.Redis(port=second.port) as plain:
+            server = Server(client)
+            await server.new(5)
+            await client.wait(1, 0)
+            await plain.execute_command("REPLICAOF", "NO", "ONE")
+            await server.new(7)
+        await restarts(first, of_old, server.epochs)
+        async with connect(second.url) as client:
+            other = Server(client)
+            await other.new()
+            second.kill()
+            second.start()
+        await restarts(second, of_new, other.epochs)
+        async with connect(second.url) as client:
+            await Server(client, server.epochs).new()
+        assert [loss.steps for loss in server.losses] == [7 + of_old]
+
+
 @contextlib.asynccontextmanager
 async def replica_that_loads(store):
     """Attach a replica to a store that is listed as online, and has confirmed nothing yet."""

@@ -82,7 +82,7 @@ LAYOUT: Final = {
     "ended": "ended",  # zset: ended calls without a delivery to run, by when that was, in milliseconds
     "events": "events",  # stream: the last 10,000 events of the partition, numbered 0-1, 0-2 and so on
     "clock": "clock",  # string: the time of the partition, a colon, what the store's clock showed then (microseconds)
-    "epochs": "epochs",  # hash: by number the last 64 epochs, `{id}:{events}`, and four fields of open_epoch.lua
+    "epochs": "epochs",  # hash: by number 64 epochs, `{id}:{events}`, and four fields of open_epoch.lua
     "losses": "losses",  # hash: by the number of an epoch what was lost before it, `{steps}:{lost epoch}:{seconds}`
     "replicated": "replicated",  # string: empty, written behind a batch whose replicas are waited for (replication.py)
     "audit": "audit",  # stream: the entries of the audit, `{milliseconds}-{number}`: the entry as JSON, and its HMAC

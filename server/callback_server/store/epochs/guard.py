@@ -47,6 +47,7 @@ class EpochGuard:
             known_number=known.epoch.number,
             known_id=known.epoch.id,
             known_replication_ids=known.epoch.replication_ids,
+            counted_number=known.counted_number,
             counted_ids=known.counted_ids,
             counted_steps=known.steps,
             never_loses=self._never_loses,

@@ -2,11 +2,12 @@
 
 A partition begins a new epoch whenever it has another primary. This page says who remembers what, and until when.
 
-**The store**, each partition: its last 64 epochs. Each has a number, a random id, and how many events the partition
-had when it began. A server that connects to another primary than the last one (by run id and replication id) begins the
-next epoch in one script, before it does anything else there (see open_epoch.lua), and then on all other partitions.
-That happens after a restart, a failover, or a move of the slot. A step is a change of a case or call, and writes one
-event. So the number of the newest event counts the steps, and the reply to each step has it.
+**The store**, each partition: 64 epochs, the last ones, and promotions longer than restarts. Each has a number, a
+random id, and how many events the partition had when it began. A server that connects to another primary than the last
+one (by run id and replication id) begins the next epoch in one script, before it does anything else there (see
+open_epoch.lua), and then on all other partitions. That happens after a restart, a failover, or a move of the slot. A
+step is a change of a case or call, and writes one event. So the number of the newest event counts the steps, and the
+reply to each step has it.
 
 **A server**, each partition, in memory and in `store_epochs_file` (see keeper.py), until it knows a newer one:
 

@@ -8,7 +8,8 @@
 ---@param known_number number of the newest epoch that the sender knows, 0 = none
 ---@param known_id string its id
 ---@param known_replication_ids string of its primary and of the same one before its restarts
----@param counted_ids string the ids of the last epochs of the store that the sender has counted the steps of
+---@param counted_number number of the last epoch of the store that the sender has counted the steps of
+---@param counted_ids string the ids of that epoch and of those before it, the last ones
 ---@param counted_steps number how many it has seen there
 ---@param never_loses boolean whether a primary that restarts has every step
 ---@param accepts boolean whether the operator accepts what this store has
@@ -82,6 +83,11 @@ local function continued()
   for i, number in ipairs(numbers) do
     if string.find(counted_ids, ids[number], 1, true) then at = i end
   end
+  -- Of an old primary that has restarted often, the sender knows no epoch that this store has. A promotion has a higher
+  -- number than all of them.
+  if at == 0 then
+    while numbers[at + 1] and numbers[at + 1] < counted_number do at = at + 1 end
+  end
   local steps, is_given_up = tonumber(events), is_promoted
   if numbers[at + 1] then steps = tonumber(string.match(stored[string.format('%.0f', numbers[at + 1])], '%d+$')) end
   for i = at + 1, #numbers do is_given_up = is_given_up or was_promoted(ids[numbers[i]]) end
@@ -107,8 +113,12 @@ if begins then
   numbers[#numbers + 1], ids[number] = number, (is_promoted and 'f' or '0') .. epoch_id .. origin
   redis.call('HSET', epochs_key(), 'primary', primary, 'number', name, name, ids[number] .. ':' .. events)
   if #numbers > KEPT then
-    redis.call('HDEL', epochs_key(), string.format('%.0f', numbers[1]))
-    redis.call('HSET', epochs_key(), 'first', string.format('%.0f', numbers[2]))
+    -- A restart, if there is one: promotions are where steps were lost, also those of a server that comes back late.
+    local oldest = 1
+    while was_promoted(ids[numbers[oldest]]) and oldest < KEPT do oldest = oldest + 1 end
+    if was_promoted(ids[numbers[oldest]]) then oldest = 1 end
+    redis.call('HDEL', epochs_key(), string.format('%.0f', table.remove(numbers, oldest)))
+    redis.call('HSET', epochs_key(), 'first', string.format('%.0f', numbers[oldest]))
   end
 end
 

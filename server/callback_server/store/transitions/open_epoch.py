@@ -23,6 +23,7 @@ async def open_epoch(scripts: Scripts, partition: int) -> int:
         known_number=0,
         known_id="",
         known_replication_ids="",
+        counted_number=0,
         counted_ids="",
         counted_steps=0,
         never_loses=False,
