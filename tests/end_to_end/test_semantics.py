@@ -24,6 +24,14 @@ FORM = [("Content-Type", "application/x-www-form-urlencoded")]
 METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH"]
 FAMILIES = ["", "state"]
 
+NO_CALLS = {
+    "HEAD": ("HEAD", []),
+    "OPTIONS": ("OPTIONS", []),
+    "handshake": ("OPTIONS", [("WebHook-Request-Origin", "other.example")]),
+    "preflight": ("OPTIONS", [("Origin", "https://other.example"), ("Access-Control-Request-Method", "PUT")]),
+}
+"""Requests that are answered without a call, whatever the state: the method and the headers."""
+
 
 class HeldHandler:
     """Handler script that waits until the test opens it."""
@@ -177,3 +185,42 @@ async def closed_by(world, how):
         await world.client.close_callback(case.case_id)
     assert (await status_of(world, case))[0] is CallbackStatus.CLOSED
     return case.state
+
+
+@pytest.mark.parametrize("parameter", FAMILIES)
+async def test_no_request_without_a_call_tells_which_states_exist(world, gate, parameter):
+    name = world.handler.play(gate)
+    shop = {"allowed_origins": ["https://shop.example"]}
+    made = {
+        what: await world.client.generate_callback_url(
+            "push", Response(), activity_case=name, state_query_parameter=parameter, **options
+        )
+        for what, options in {
+            "open": {},
+            "of a site": shop,
+            "running": {},
+            "closed": {},
+            "closed of a site": shop,
+        }.items()
+    }
+    for what in ("closed", "closed of a site"):
+        await world.client.close_callback(made[what].case_id)
+    running = await start(world, made["running"], gate)
+    urls = {what: each.url for what, each in made.items()}
+    urls["unknown"] = made["open"].url.replace(made["open"].state, str(uuid4()))
+
+    async def seen(url, method, headers):
+        answer = await world.ask(url, method, headers)
+        # A reference is another one in each answer.
+        body = re.sub(rb'"reference": "[^"]*"', b"", answer.body)
+        return answer.status, body, tuple(each for each in answer.headers if each[0] != "date")
+
+    for kind, (method, headers) in NO_CALLS.items():
+        answers = {what: await seen(url, method, headers) for what, url in urls.items()}
+        assert set(answers.values()) == {answers["unknown"]}, kind
+    if parameter:  # on its own address a closed callback is a 410
+        found = [await seen(urls[what], "GET", []) for what in ("closed", "closed of a site", "unknown")]
+        assert found == [found[-1]] * 3
+        assert found[0][0] == 404
+    gate.opened.set()
+    await running

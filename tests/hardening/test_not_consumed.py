@@ -95,6 +95,8 @@ def knowing(profile):
 
 SIGNER = signer("sender")
 SHARED = {"options": {"state_query_parameter": "state"}}
+SITE = "https://shop.example"
+PREFLIGHT = [("Origin", SITE), ("Access-Control-Request-Method", "PUT")]
 TOPIC = "https://blog.example/feed"
 OTHER = "3f2b8c1e-9d4a-4b6f-8e21-7c5d0a9b1e34"
 CONFIRMED = {
@@ -106,6 +108,8 @@ KINDS = {
     "HEAD": asks("HEAD", status=200),
     "OPTIONS": asks("OPTIONS", status=204),
     "OPTIONS that asks for leave": asks("OPTIONS", ("WebHook-Request-Origin", "a.example"), status=204),
+    "preflight": asks("OPTIONS", *PREFLIGHT, status=204, options={"allowed_origins": [SITE]}),
+    "preflight of another site": asks("OPTIONS", *PREFLIGHT, status=204),
     "TRACE": asks("TRACE", status=405),
     "unknown method": asks("PROPFIND", status=405),
     "prefetch": asks("GET", ("Sec-Purpose", "prefetch"), status=503),

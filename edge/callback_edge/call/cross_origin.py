@@ -8,7 +8,7 @@
 """
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from callback_process.http.answer import HttpAnswer
@@ -30,10 +30,9 @@ _Headers = Sequence[tuple[bytes, bytes]]
 """Headers of a request, with names in lower case."""
 
 
-def is_of_script(headers: _Headers) -> bool:
+def is_of_script(headers: Mapping[bytes, bytes]) -> bool:
     """Return whether the request can be that of a script on a page of another origin."""
-    fields = dict(headers)
-    return b"origin" in fields and fields.get(b"sec-fetch-mode", b"").strip().lower() != b"navigate"
+    return b"origin" in headers and headers.get(b"sec-fetch-mode", b"").strip().lower() != b"navigate"
 
 
 def is_preflight(method: str, headers: _Headers) -> bool:
@@ -42,18 +41,18 @@ def is_preflight(method: str, headers: _Headers) -> bool:
     return method == "OPTIONS" and b"origin" in fields and b"access-control-request-method" in fields
 
 
-def is_in_frame(headers: _Headers) -> bool:
+def is_in_frame(headers: Mapping[bytes, bytes]) -> bool:
     """Return whether a browser asks for the content of a frame."""
     return _destination(headers) in _FRAMES
 
 
-def may_be_in_frame(headers: _Headers) -> bool:
+def may_be_in_frame(headers: Mapping[bytes, bytes]) -> bool:
     """Return whether a browser can have asked for the content of a frame: it does so, or does not say for what."""
     return _destination(headers) in (b"", *_FRAMES)
 
 
-def _destination(headers: _Headers) -> bytes:
-    return next((value.strip().lower() for name, value in headers if name == b"sec-fetch-dest"), b"")
+def _destination(headers: Mapping[bytes, bytes]) -> bytes:
+    return headers.get(b"sec-fetch-dest", b"").strip().lower()
 
 
 def permission(allowed: Collection[str], headers: _Headers, methods: Sequence[str]) -> list[tuple[str, str]]:

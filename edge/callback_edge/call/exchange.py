@@ -191,9 +191,8 @@ class Exchange:
         self._opens_again = scope["method"] == "GET"
         """Whether opening the address again makes the same request, or shows the confirmation page again."""
         headers = dict(self._headers)
-        self._asks_origins = is_of_script(self._headers) or (
-            may_be_in_frame(self._headers) and prefers_page(self._headers)
-        )
+        self._is_in_frame = is_in_frame(headers)
+        self._asks_origins = is_of_script(headers) or (may_be_in_frame(headers) and prefers_page(self._headers))
         """Whether a server is still to be asked which origins may use the case."""
         self._origins = edge_service_pb2.CaseOrigins()
         """The origins that may use the case, where a server was asked."""
@@ -427,7 +426,7 @@ class Exchange:
     @property
     def _shows_page(self) -> bool:
         """Whether the caller is a browser that shows a page while it waits."""
-        can_show = bool(self._origins.frame_origins) or not is_in_frame(self._headers)
+        can_show = bool(self._origins.frame_origins) or not self._is_in_frame
         return can_show and prefers_page(self._headers)
 
     async def _read_parts(self, until_bytes: int, *, keep: bool = True) -> None:
