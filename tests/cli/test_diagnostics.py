@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 from click.testing import CliRunner
-from support.clients import run_callback
+from support.clients import CHECKS, Ran, run_callback
 from support.system import running_system
 
 from callback_cli.main import cli
@@ -39,24 +39,28 @@ def write(tmp_path):
 
 
 async def run(*arguments, **environment):
-    """Run a command that imports the checks of both processes, which takes a second."""
-    return await run_callback(
-        *arguments,
-        preloaded=("callback_edge.doctor", "callback_server.operations.doctor", "callback_console.doctor"),
-        **environment,
-    )
+    """Run a command that checks a process."""
+    return await run_callback(*arguments, preloaded=CHECKS, **environment)
+
+
+def config(*arguments, **environment):
+    """Run `callback config`. It needs no process of its own, because it uses no gRPC."""
+    return run_here("config", *arguments, **environment)
+
+
+def run_here(*arguments, **environment):
+    ran = CliRunner().invoke(cli, arguments, env=environment, catch_exceptions=False)
+    return Ran(ran.exit_code, ran.stdout_bytes, ran.stderr_bytes)
 
 
 # ---- config ----
 
 
-async def test_config_prints_every_setting_as_equivalent_toml(write):
+def test_config_prints_every_setting_as_equivalent_toml(write):
     file = write(
         '[activities.order-paid]\ntarget = "orders:1"\n[activities."a b"]\ntarget = "x:1"\ntls.ca_file = "/ca"'
     )
-    ran = await run(
-        "config", "--config", str(file), CALLBACK_GRACE_S="3", CALLBACK_ALTERNATIVE_DOMAINS="https://a,https://b"
-    )
+    ran = config("--config", str(file), CALLBACK_GRACE_S="3", CALLBACK_ALTERNATIVE_DOMAINS="https://a,https://b")
     assert (ran.code, ran.errors) == (0, "")
     printed = tomllib.loads(ran.output)
     assert printed["server"]["grace_s"] == 3
@@ -72,40 +76,40 @@ async def test_config_prints_every_setting_as_equivalent_toml(write):
             assert any(line.startswith((f"{name} = ", f"# {name} is not set")) for line in lines), name
 
 
-async def test_config_in_json_is_a_list_of_all_with_table_value_and_origin():
-    ran = await run("config", "--json", CALLBACK_EDGE_BIND="127.0.0.1:1")
+def test_config_in_json_is_a_list_of_all_with_table_value_and_origin():
+    ran = config("--json", CALLBACK_EDGE_BIND="127.0.0.1:1")
     settings = {(*each["table"], each["key"]): (each["value"], each["origin"]) for each in json.loads(ran.output)}
     assert settings["edge", "bind"] == ("127.0.0.1:1", "CALLBACK_EDGE_BIND")
     assert settings["server", "platform_url"] == (None, "default")
 
 
-async def test_config_reads_the_file_of_the_process(write):
+def test_config_reads_the_file_of_the_process(write):
     file = write("[edge]\ngrace_s = 7")
-    assert f"# {file}" in (await run("config", CALLBACK_CONFIG=str(file))).output
+    assert f"# {file}" in config(CALLBACK_CONFIG=str(file)).output
 
 
 async def test_config_reports_invalid_settings_like_the_process(write):
     file = write('[server]\ngrace_s = "long"\n[edge]\ncolour = "red"\n')
-    ran = await run("config", "--config", str(file))
+    ran = config("--config", str(file))
     assert ran.code == 2
     of_server, of_edge = [await run(process, "--config", str(file)) for process in ("server", "edge")]
     assert ran.errors == of_server.errors + of_edge.errors.partition("\n")[2]
     assert of_server.code == of_edge.code == 2
 
 
-async def test_config_reports_a_shared_problem_once_and_shows_valid_settings(write):
-    ran = await run("config", "--config", str(write("[colours]\n")))
+def test_config_reports_a_shared_problem_once_and_shows_valid_settings(write):
+    ran = config("--config", str(write("[colours]\n")))
     assert ran.errors.count("colours") == 1
-    ran = await run("config", CALLBACK_EDGE_GRACE_S="long")
+    ran = config(CALLBACK_EDGE_GRACE_S="long")
     assert (ran.code, "[server]" in ran.output, "[edge]" in ran.output) == (2, True, False)
 
 
 # ---- profiles ----
 
 
-async def test_profiles_lists_every_provider_and_whether_it_is_proven():
-    ran = await run("profiles")
-    as_json = json.loads((await run("profiles", "--json")).output)
+def test_profiles_lists_every_provider_and_whether_it_is_proven():
+    ran = run_here("profiles")
+    as_json = json.loads(run_here("profiles", "--json").output)
     assert [line.split()[0] for line in ran.output.splitlines()] == [each["kind"] for each in as_json]
     assert [each["kind"] for each in as_json] == [f"provider:{name}" for name in PROVIDERS]
     (stripe,) = (line for line in ran.output.splitlines() if line.startswith("provider:stripe "))
@@ -265,9 +269,8 @@ async def test_a_file_that_everyone_can_read_is_a_warning(tmp_path):
 # ---- Secrets ----
 
 
-def planted(process, name, folder):
+def planted(name, schema, folder):
     """Return a value with a secret for a setting: in a URL, in the name of a file or folder, or as the value itself."""
-    schema = process.model_json_schema()["properties"][name]
     kinds = [schema, *schema.get("anyOf", ())]
     if any(kind.get("format") == "path" for kind in kinds):
         file = folder / name
@@ -288,7 +291,8 @@ def planted(process, name, folder):
 @pytest.mark.parametrize("origin", ["variable", "file"])
 @pytest.mark.parametrize("process", [ServerSettings, EdgeSettings], ids=lambda process: process.table)
 async def test_a_secret_in_a_setting_is_never_printed(process, origin, tmp_path, write):
-    values = {name: planted(process, name, tmp_path) for name in process.model_fields.keys() - process.shared_tables}
+    schemas = process.model_json_schema()["properties"]  # of all at once: it takes 20 ms
+    values = {name: planted(name, schemas[name], tmp_path) for name in schemas.keys() - process.shared_tables}
 
     def environment(names):
         """Return the environment in which these settings have their values, from this origin."""
@@ -301,16 +305,15 @@ async def test_a_secret_in_a_setting_is_never_printed(process, origin, tmp_path,
 
     def groups(names):
         """Return the names of settings in groups whose values are right together."""
-        if len(names) == 1 or CliRunner().invoke(cli, ["config"], env=environment(names)).exit_code == 0:
+        if len(names) == 1 or config("--json", **environment(names)).code == 0:
             return [names]
         return [*groups(names[::2]), *groups(names[1::2])]
 
     said, accepted, refused = {}, [], []
     for name in values:
-        for config in (["config"], ["config", "--json"]):  # these need no process: they use no gRPC
-            ran = CliRunner().invoke(cli, config, env=environment([name]))
-            said[name, *config] = ran.output
-        (refused if ran.exit_code else accepted).append(name)
+        ran = config("--json", **environment([name]))
+        said[name, "config", "--json"] = ran.output + ran.errors
+        (refused if ran.code else accepted).append(name)
     # Both forms of its output have the same findings, and these do not depend on the origin: one form for each origin.
     # One process finds all values that are wrong by themselves.
     command = ["doctor", "--json"] if origin == "file" else ["doctor"]
@@ -318,9 +321,13 @@ async def test_a_secret_in_a_setting_is_never_printed(process, origin, tmp_path,
     said["refused", *command] = ran.output + ran.errors
     unnamed = [name for name in refused if not re.search(rf"\b{name}(\.\d+)? \(", ran.output)]
     assert len(unnamed) < len(refused) / 4, unnamed
-    for names in [*groups(accepted), *([name] for name in unnamed)]:
+    apart = [*groups(accepted), *([name] for name in unnamed)]
+    for names in apart:
         ran = await run(*command, process.table, **environment(names))
         said[(*names, *command)] = ran.output + ran.errors
+    for names in (refused, *apart):
+        ran = config(**environment(names))
+        said[(*names, "config")] = ran.output + ran.errors
     assert all(said.values())
     assert [where for where, text in said.items() if SECRET in text] == []
 
@@ -330,6 +337,6 @@ async def test_a_secret_in_a_setting_is_never_printed(process, origin, tmp_path,
     "value", [SECRET, f'{{"{{": "{SECRET}"}}', f'{{"paid": {{"target": "dns://a:{SECRET}@b/c"}}}}']
 )
 async def test_a_secret_in_a_table_is_never_printed(variable, value):
-    for command in (["config"], ["config", "--json"], ["doctor"]):
-        ran = await run(*command, **(NOWHERE | {variable: value}))
+    environment = NOWHERE | {variable: value}
+    for ran in config(**environment), config("--json", **environment), await run("doctor", **environment):
         assert SECRET not in ran.output + ran.errors

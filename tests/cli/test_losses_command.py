@@ -1,13 +1,16 @@
 """`callback losses`: what it lists, how it accepts what a store has, and its exit codes."""
 
+import functools
 import json
 
 import pytest
 import redis
-from support.clients import run_callback
+from support.clients import CHECKS, run_callback
 from support.store import free_port
 
 from callback_server.store import keys
+
+losses = functools.partial(run_callback, "losses", preloaded=CHECKS)
 
 
 @pytest.fixture
@@ -21,7 +24,7 @@ def store(store_of):
 
 
 async def test_it_lists_what_was_lost_the_latest_first(store):
-    ran = await run_callback("losses", CALLBACK_STORE_URL=store.url)
+    ran = await losses(CALLBACK_STORE_URL=store.url)
     assert (ran.code, ran.errors) == (0, "")
     assert ran.output.splitlines() == [
         "2025-11-24 16:00:01Z  partition 9  2 steps lost",
@@ -29,7 +32,7 @@ async def test_it_lists_what_was_lost_the_latest_first(store):
         "2025-11-13 02:13:20Z  partition 3  1 steps lost",
         "15 steps lost",
     ]
-    ran = await run_callback("losses", "--json", CALLBACK_STORE_URL=store.url)
+    ran = await losses("--json", CALLBACK_STORE_URL=store.url)
     assert json.loads(ran.output)[1] == {
         "partition": 3, "steps": 12, "noticed": "2025-11-24T16:00:00+00:00", "epoch": 7, "lost_epoch": 5,
     }  # fmt: skip
@@ -37,7 +40,7 @@ async def test_it_lists_what_was_lost_the_latest_first(store):
 
 
 async def test_to_accept_begins_an_epoch_in_every_partition_and_says_what_is_given_up(store):
-    ran = await run_callback("losses", "--accept", CALLBACK_STORE_URL=store.url)
+    ran = await losses("--accept", CALLBACK_STORE_URL=store.url)
     assert (ran.code, ran.errors) == (0, "")
     assert ran.output.endswith("What the store has now is accepted. What it lacks is given up.\n")
     for partition in range(keys.PARTITIONS):
@@ -46,7 +49,7 @@ async def test_to_accept_begins_an_epoch_in_every_partition_and_says_what_is_giv
 
 
 async def test_a_store_that_cannot_be_reached_is_one_line():
-    ran = await run_callback("losses", CALLBACK_STORE_URL=f"redis://127.0.0.1:{free_port()}")
+    ran = await losses(CALLBACK_STORE_URL=f"redis://127.0.0.1:{free_port()}")
     assert ran.code == 1
     assert ran.errors.startswith("Error: the store redis://127.0.0.1:")
     assert "store_url in [server] or CALLBACK_STORE_URL" in ran.errors

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import redis
-from support.clients import run_callback
+from support.clients import CHECKS, run_callback
 
 from callback_server.store import keys
 from callback_server.store.epochs.keeper import EpochKeeper
@@ -24,7 +24,7 @@ def store(store_of):
 
 
 async def repair(url, *arguments, **environment):
-    return await run_callback("repair", *arguments, CALLBACK_STORE_URL=url, **environment)
+    return await run_callback("repair", *arguments, preloaded=CHECKS, CALLBACK_STORE_URL=url, **environment)
 
 
 async def test_a_check_reports_what_is_wrong_and_changes_nothing(store):
@@ -76,7 +76,7 @@ async def test_an_old_primary_that_the_server_has_seen_to_be_one_is_left_alone(s
     ],
 )
 async def test_a_store_that_cannot_be_examined_is_one_line(environment, text):
-    ran = await run_callback("repair", **environment)
+    ran = await run_callback("repair", preloaded=CHECKS, **environment)
     assert ran.code == 1
     assert text in ran.errors
     assert "Traceback" not in ran.errors

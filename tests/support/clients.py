@@ -296,6 +296,10 @@ class Ran:
         return f"exit code {self.code}\n{self.output}\n{self.errors}"
 
 
+CHECKS = ("callback_edge.doctor", "callback_server.operations.doctor", "callback_console.doctor")
+"""What `doctor` imports, and most of what `config`, `repair` and `losses` do: that takes a second in each process."""
+
+
 async def run_callback(*arguments, stdin=b"", preloaded=(), **environment):
     """Run the command line in a process of its own. `preloaded` are modules that only some commands import."""
     with tempfile.TemporaryFile() as typed, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:

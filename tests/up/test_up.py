@@ -16,7 +16,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 from soak.counts import combinations
-from support.clients import run_callback
+from support.clients import CHECKS, run_callback
 from support.examples import NEED_MORE, commands, examples, write_files
 from support.store import free_port
 from support.up import READY, is_running, serves_reflection
@@ -312,7 +312,6 @@ def test_one_port_for_two_addresses_is_refused_before_any_process_starts(make_up
 
 IN_A_PROCESS = {"doctor", "replay"}
 """Commands that use grpc.aio, which a test cannot."""
-CHECKS = ("callback_edge.doctor", "callback_server.operations.doctor", "callback_console.doctor")
 
 
 @pytest.fixture
