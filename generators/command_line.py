@@ -36,7 +36,7 @@ def client_files(contract: Contract) -> dict[Path, bytes]:
         if message and message.fields and name not in wrappers:
             fields = (_field(contract, field, has_help=name in requests) for field in message.fields)
             lines.append(f'    "{message.value_name}": ({", ".join(fields)},),')
-    return {PACKAGE / "_contract.py": formatted("\n".join([*lines, "}", ""]))}
+    return formatted({PACKAGE / "_contract.py": "\n".join([*lines, "}", ""])})
 
 
 def _field(contract: Contract, field: Field, *, has_help: bool) -> str:

@@ -82,16 +82,21 @@ def _import(path: str) -> str:
     return f'v1 "{path}"' if path.endswith(STUBS) else f'"{path}"'
 
 
+def _built(plugin: str) -> str:
+    """Return the path of a plugin of protoc. Go builds it once, and keeps it with what it has compiled."""
+    command = ["go", "tool", "-n", plugin]
+    tools = PACKAGE / "internal" / "tools"
+    return subprocess.run(command, cwd=tools, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+
 def _stubs(files: FileDescriptorSet, names: list[str]) -> dict[Path, bytes]:
     bare = bare_contract(files, names, go_package=f"callback.example/callback/{STUBS};v1")
     with tempfile.TemporaryDirectory() as folder:
-        made, plugins, described = Path(folder, "made"), Path(folder, "plugins"), Path(folder, "contract.binpb")
+        made, described = Path(folder, "made"), Path(folder, "contract.binpb")
         made.mkdir()
         described.write_bytes(bare.SerializeToString())
-        build = ["go", "build", "-o", f"{plugins}/", "tool"]
-        subprocess.run(build, cwd=PACKAGE / "internal" / "tools", check=True)
         options = [f"--descriptor_set_in={described}"]
-        options += [f"--plugin={plugins / plugin}" for plugin in ("protoc-gen-go", "protoc-gen-go-grpc")]
+        options += [f"--plugin={_built(plugin)}" for plugin in ("protoc-gen-go", "protoc-gen-go-grpc")]
         options += [f"--go_out={made}", "--go_opt=paths=source_relative"]
         options += [f"--go-grpc_out={made}", "--go-grpc_opt=paths=source_relative"]
         protoc(*options, *names)

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
@@ -30,33 +31,30 @@ def client_files(files: FileDescriptorSet, contract: Contract) -> dict[Path, byt
     values = Values(contract, set(re.findall(r"class (\w+)Behavior", (PACKAGE / "_behavior.py").read_text())))
     methods = methods_module(values)
     by_hand = ("transport", "client")
-    return {
-        **_stubs(files),
-        PACKAGE / "_reasons.py": formatted(_reasons(values)),
-        PACKAGE / "_reason_errors.py": formatted(_errors(values)),
-        PACKAGE / "_enums.py": formatted(values.enum_module()),
-        PACKAGE / "_values.py": formatted(values.value_module()),
-        PACKAGE / "_converters.py": formatted(values.conversion_module()),
-        client / "_async_methods.py": formatted(methods),
-        client / "_sync_methods.py": formatted(synchronous(methods)),
-        **{
-            client / f"_sync_{name}.py": formatted(synchronous((client / f"_async_{name}.py").read_text()))
-            for name in by_hand
-        },
+    modules = {
+        PACKAGE / "_reasons.py": _reasons(values),
+        PACKAGE / "_reason_errors.py": _errors(values),
+        PACKAGE / "_enums.py": values.enum_module(),
+        PACKAGE / "_values.py": values.value_module(),
+        PACKAGE / "_converters.py": values.conversion_module(),
+        client / "_async_methods.py": methods,
+        client / "_sync_methods.py": synchronous(methods),
+        **{client / f"_sync_{name}.py": synchronous((client / f"_async_{name}.py").read_text()) for name in by_hand},
     }
+    return {**_stubs(files), **formatted(modules)}
 
 
-def formatted(source: str) -> bytes:
-    """Return a module as ruff formats it, with sorted imports."""
+def formatted(modules: Mapping[Path, str]) -> dict[Path, bytes]:
+    """Return modules, whose names differ, as ruff formats them, with sorted imports."""
     with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder, "made.py")
-        made.write_text(source)
+        for path, source in modules.items():
+            Path(folder, path.name).write_text(source)
         ruff = [sys.executable, "-m", "ruff"]
         settings = ["--config", str(ROOT / "pyproject.toml"), "--quiet"]
         fixed = ["--select", "F401,I,UP028", "--fix", "--unsafe-fixes"]
-        subprocess.run([*ruff, "check", *settings, *fixed, str(made)], check=True)
-        subprocess.run([*ruff, "format", *settings, str(made)], check=True)
-        return made.read_bytes()
+        subprocess.run([*ruff, "check", *settings, *fixed, folder], check=True)
+        subprocess.run([*ruff, "format", *settings, folder], check=True)
+        return {path: Path(folder, path.name).read_bytes() for path in modules}
 
 
 def _reasons(values: Values) -> str:

@@ -69,13 +69,19 @@ def _contract(contract: Contract) -> dict[Path, bytes]:
     """Return the modules that have the contract as the rest of the client uses it, as biome formats them."""
     rules = ["correctness/noUnusedImports", "source/organizeImports", "style/useImportType"]
     biome = [str(PACKAGE / "node_modules" / ".bin" / "biome"), "check", "--write", "--unsafe"]
-    made = {}
-    for name, source in Modules(contract).modules(PACKAGE / "src").items():
-        path = PACKAGE / "src" / "contract" / f"{name}.ts"
-        command = [*biome, *(f"--only={rule}" for rule in rules), f"--stdin-file-path={path}"]
-        formatted = subprocess.run(command, input=source.encode(), check=True, cwd=PACKAGE, stdout=subprocess.PIPE)
-        made[path] = b"// Generated from the contract: `python3 tasks.py generate`.\n\n" + formatted.stdout
-    return made
+    place = Path("src", "contract")
+    head = b"// Generated from the contract: `python3 tasks.py generate`.\n\n"
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(PACKAGE / "biome.json", folder)
+        made = Path(folder, place)
+        made.mkdir(parents=True)
+        for name, source in Modules(contract).modules(PACKAGE / "src").items():
+            (made / f"{name}.ts").write_text(source)
+        command = [*biome, *(f"--only={rule}" for rule in rules), str(place)]
+        done = subprocess.run(command, check=False, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        if done.returncode:  # otherwise it says how many files it has read
+            raise RuntimeError(done.stderr.decode())
+        return {PACKAGE / place / path.name: head + path.read_bytes() for path in made.iterdir()}
 
 
 def _with_version(path: Path) -> bytes:
