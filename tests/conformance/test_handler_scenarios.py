@@ -2,14 +2,11 @@
 
 import asyncio
 import re
-import sys
-from pathlib import Path
 
-from support.conformance import failures, run
+from support.conformance import failures, launch_forked, run
 from support.faulty_handlers import FaultyHandlers
 from support.tree import ROOT
 
-from callback_conform.program import launch_command
 from callback_conform.scenarios import load
 
 SCENARIOS = {scenario.name: scenario for scenario in load("handlers")}
@@ -62,5 +59,5 @@ async def test_the_handler_server_with_planted_faults_passes_without_one():
 
 async def test_the_handler_server_of_the_python_package_passes_every_scenario(tmp_path):
     program = ROOT / "clients/conformance/python/worker.py"
-    launch = launch_command([sys.executable, str(program)], Path(tmp_path, "errors"))
+    launch = launch_forked(program, tmp_path / "errors")
     assert await failures(launch, [*SCENARIOS.values()], "handlers") == []

@@ -2,16 +2,13 @@
 
 import asyncio
 import re
-import sys
-from pathlib import Path
 
 import pytest
 from soak.counts import count
-from support.conformance import failures, is_long, run
+from support.conformance import failures, is_long, launch_forked, run
 from support.faulty_worker import FaultyWorker
 from support.tree import ROOT
 
-from callback_conform.program import launch_command
 from callback_conform.scenarios import load
 
 SCENARIOS = {scenario.name: scenario for scenario in load("worker")}
@@ -239,7 +236,7 @@ async def test_the_worker_with_planted_faults_passes_without_one():
 
 
 async def test_the_worker_of_the_python_package_passes_every_scenario(tmp_path):
-    launch = launch_command([sys.executable, str(WORKER)], Path(tmp_path, "errors"))
+    launch = launch_forked(WORKER, tmp_path / "errors")
     assert await failures(launch, [*SCENARIOS.values()]) == []
 
 

@@ -1,8 +1,12 @@
 """Runs of the conformance scenarios, for the workers and clients of every language."""
 
 import asyncio
+import os
+
+from support.fork_server import start
 
 from callback_conform.main import run_scenarios
+from callback_conform.program import Process
 
 LONG = (
     "a call that is confirmed only after", "a worker without a Welcome", "a connection that hangs",
@@ -10,6 +14,47 @@ LONG = (
     "a file with authorities that cannot",
 )  # fmt: skip
 """How the names of the scenarios begin that last for seconds by themselves."""
+
+
+def launch_forked(file, log):
+    """Return how to start a program of the Python package, as `launch_command` does, without its imports."""
+
+    async def launch(variables, changes):
+        reading, stdout = os.pipe()
+        stdin, writing = os.pipe()
+        with log.open("ab") as errors:
+            program = start(
+                str(file), env=os.environ | variables, stdin=stdin, stdout=stdout, stderr=errors, own_group=True,
+                preloaded=["callback"],
+            )  # fmt: skip
+        os.close(stdin)
+        os.close(stdout)
+        return Process(await Forked.of(program, reading, writing), changes)
+
+    return launch
+
+
+class Forked:
+    """A forked program, with what `Process` uses of a process of asyncio."""
+
+    def __init__(self, program, stdin, stdout):
+        self.pid, self.send_signal = program.pid, program.send_signal
+        self.stdin, self.stdout = stdin, stdout
+        self._program = program
+
+    @classmethod
+    async def of(cls, program, reading, writing):
+        """Open its streams."""
+        loop = asyncio.get_running_loop()
+        stdout = asyncio.StreamReader()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdout), os.fdopen(reading, "rb"))
+        stdin, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, os.fdopen(writing, "wb"))
+        return cls(program, stdin, stdout)
+
+    async def wait(self):
+        code = await asyncio.to_thread(self._program.wait)
+        self.stdin.close()
+        return code
 
 
 async def run(kind, scenarios, launch, **settings):

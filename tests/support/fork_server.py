@@ -1,10 +1,10 @@
 """Programs of the product that start in milliseconds: each is forked from a process that has imported it.
 
 The imports of a program take longer than most tests of it. A fork server imports one program, and forks for each start
-of it, before gRPC is used: gRPC does not survive a fork. The forked process then runs what `python -m` runs, with
+of it, before gRPC is used: gRPC does not survive a fork. The forked process then runs what Python runs, with
 arguments, environment, directory and streams of its own, and ends as Python ends.
 
-`start` runs `python -m` instead if an environment has other values for the variables that Python reads at its start.
+`start` starts Python instead if an environment has other values for the variables that Python reads at its start.
 """
 
 import contextlib
@@ -32,13 +32,13 @@ _creating = threading.Lock()
 
 
 class ForkServer:
-    """A process that has imported a program, a package with a module `main`, and other modules that it uses."""
+    """A process that has imported what a program imports."""
 
-    def __init__(self, package, *modules):
+    def __init__(self, program, *modules):
         self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "support.fork_server", str(theirs.fileno()), package, *modules],
+                [sys.executable, "-m", "support.fork_server", str(theirs.fileno()), program, *modules],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=[theirs.fileno()], process_group=0,
                 cwd=Path(__file__).parents[1], env=_ENVIRONMENT,
             )  # fmt: skip
@@ -104,33 +104,34 @@ class ForkedProgram:
 
 
 def start(
-    package, *arguments, env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=None, own_group=False,
+    program, *arguments, env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=None, own_group=False,
     preloaded=(), interpreter=None, inherit=(),
 ):  # fmt: skip
-    """Start `python -m package`, and return it. Each stream is a file, a descriptor, `DEVNULL`, or None to inherit it.
+    """Start a Python program, and return it. Each stream is a file, a descriptor, `DEVNULL`, or None to inherit it.
 
     Args:
-        package: The program, a package with a module `main`.
+        program: A package with a module `main`, or the path of a file.
         arguments: Its arguments.
         env: Its environment.
         stdin: Its standard input.
         stdout: Its standard output.
         stderr: Its standard error.
         own_group: Whether it gets a process group of its own, as a shell gives it.
-        preloaded: Modules to import before `main`: those that only this use of the program imports.
+        preloaded: Modules to import before `main`: those that only this use of the program imports. For a file, all.
         interpreter: The command of an interpreter to start, instead of a fork.
         inherit: File descriptors that this interpreter keeps open.
     """
+    command = [program] if is_file(program) else ["-m", program]
     names = [name for name in env.keys() | _ENVIRONMENT.keys() if name.startswith(_READ_BY_PYTHON)]
     if interpreter or any(env.get(name) != _ENVIRONMENT.get(name) for name in names):
         return subprocess.Popen(
-            [*(interpreter or [sys.executable]), "-m", package, *arguments],
+            [*(interpreter or [sys.executable]), *command, *arguments],
             stdin=stdin, stdout=stdout, stderr=stderr, env=env, process_group=0 if own_group else None,
             pass_fds=inherit,
         )  # fmt: skip
     # Popen raises this event too: conftest.py watches what quick tests start.
-    sys.audit("subprocess.Popen", sys.executable, ["-m", package, *arguments], None, env)
-    key = (package, *preloaded)
+    sys.audit("subprocess.Popen", sys.executable, [*command, *arguments], None, env)
+    key = (program, *preloaded)
     with _creating:
         if key not in _servers:
             _servers[key] = ForkServer(*key)
@@ -143,6 +144,10 @@ def start(
             for number, stream in enumerate((stdin, stdout, stderr))
         ]  # fmt: skip
         return ForkedProgram(key, _servers[key].fork(arguments, env, streams, own_group=own_group))
+
+
+def is_file(program):
+    return program.endswith(".py")
 
 
 def stop_all():
@@ -187,11 +192,11 @@ def serve(requests):
                         waiting.send(code.to_bytes(4, "little", signed=True))
 
 
-def main(requests, package, *modules):
+def main(requests, program, *modules):
     """Import a program, then serve. In each forked process, run the program."""
     before = dict(os.environ)
     gc.disable()
-    for module in (*modules, f"{package}.main"):
+    for module in (*modules, *([] if is_file(program) else [f"{program}.main"])):
         importlib.import_module(module)
     set_by_import = {name: value for name, value in os.environ.items() if name not in before}
     gc.freeze()  # otherwise each process copies all of it when it collects garbage at its end
@@ -211,7 +216,10 @@ def main(requests, package, *modules):
     os.environ.update(set_by_import | environment)
     os.chdir(directory)
     sys.argv[1:] = arguments
-    runpy.run_module(package, run_name="__main__", alter_sys=True)
+    if is_file(program):
+        runpy.run_path(program, run_name="__main__")
+    else:
+        runpy.run_module(program, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":
