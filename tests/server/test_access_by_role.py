@@ -13,6 +13,7 @@ import pytest
 import redis
 from google.protobuf.message_factory import GetMessageClass
 from support.edge_calls import answers_of, response_of
+from support.principals import principals_of, token_entry
 from support.services import pages, refusal_of, response, running_services
 from support.stored import is_of_callers
 from support.wait import wait_until
@@ -23,7 +24,7 @@ from callback.v1 import callbacks_service_pb2, edge_service_pb2
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import operations_service_pb2 as operations
 from callback_server.access.authenticator import Authenticator
-from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
+from callback_server.access.principals import Principals
 from callback_server.access.roles import Principal, Role
 from callback_server.rpc.method import require_roles
 from callback_server.rpc.paging import ListQueue
@@ -63,18 +64,16 @@ ANSWERS = ("answerer", "elsewhere", "colleague")
 
 
 def known():
-    def entry(token, expires=None):
-        return TokenEntry(sha256=hashlib.sha256(token.encode()).hexdigest(), expires=expires)
-
-    later, earlier = NOW + timedelta(days=1), NOW - timedelta(seconds=1)
-    return Principals(
-        {
-            name: PrincipalEntry(
-                roles=frozenset(map(Role, roles)),
-                activities=frozenset(ACTIVITIES.get(name, ())),
-                answers=name in ANSWERS,
-                tokens=(entry(f"callback_{name}", later), *((entry(EXPIRED, earlier),) if name == "admin" else ())),
-            )
+    earlier, later = NOW - timedelta(seconds=1), NOW + timedelta(days=1)
+    expired = token_entry(EXPIRED, expires=earlier)
+    return principals_of(
+        **{
+            name: {
+                "roles": roles,
+                "activities": ACTIVITIES.get(name, ()),
+                "answers": name in ANSWERS,
+                "tokens": (token_entry(f"callback_{name}", expires=later), *([expired] if name == "admin" else [])),
+            }
             for name, roles in TOKENS.items()
         }
     )

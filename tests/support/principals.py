@@ -1,4 +1,4 @@
-"""Principals whose token is their name."""
+"""Principals whose token is their name, unless a test gives them others."""
 
 import hashlib
 
@@ -11,13 +11,15 @@ def by(name):
     return (("authorization", f"Bearer {name}"),)
 
 
+def token_entry(token, **fields):
+    """Return the entry of a token."""
+    return TokenEntry(sha256=hashlib.sha256(token.encode()).hexdigest(), **fields)
+
+
 def principals_of(**entries):
     """Return principals by name, each with fields of its `PrincipalEntry`."""
     return Principals(
-        {
-            name: PrincipalEntry(tokens=(TokenEntry(sha256=hashlib.sha256(name.encode()).hexdigest()),), **entry)
-            for name, entry in entries.items()
-        }
+        {name: PrincipalEntry(**{"tokens": (token_entry(name),)} | entry) for name, entry in entries.items()}
     )
 
 

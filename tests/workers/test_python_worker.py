@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import signal
 import sys
@@ -14,6 +13,7 @@ import pytest
 import trustme
 from support.calls import Called
 from support.names import changing_names
+from support.principals import principals_of, token_entry
 from support.services import refusal, running_services
 from support.store import free_port
 from support.wait import DEADLINE_S, wait_until
@@ -25,8 +25,6 @@ from callback.v1 import worker_service_pb2 as pb_worker
 from callback.v1.worker_service_pb2_grpc import WorkerServiceServicer
 from callback.worker import _worker as module
 from callback_prove.tunnel import Tunnel
-from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
-from callback_server.access.roles import Role
 from callback_server.domain.activity import Activity
 from callback_server.handlers.push import PushHandler
 from callback_server.settings import ActivitySettings
@@ -241,13 +239,13 @@ async def test_a_worker_whose_activity_is_pushed_here_gets_the_calls_of_a_server
 
 def principals(**tokens):
     """Return principals that may serve `act`, by name and token."""
-    return Principals(
-        {
-            name: PrincipalEntry(
-                roles=frozenset({Role(name.partition("_")[0])}),
-                activities=frozenset({"act"} if name.startswith("worker") else ()),
-                tokens=(TokenEntry(sha256=hashlib.sha256(token.encode()).hexdigest()),),
-            )
+    return principals_of(
+        **{
+            name: {
+                "roles": {name.partition("_")[0]},
+                "activities": {"act"} if name.startswith("worker") else (),
+                "tokens": (token_entry(token),),
+            }
             for name, token in tokens.items()
         }
     )

@@ -2,18 +2,16 @@
 
 import asyncio
 import contextlib
-import hashlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.principals import by
+from support.principals import by, principals_of, token_entry
 from support.services import refusal, running_services
 from support.wait import wait_until
 from support.workers import connected, handlers_of, raw_worker
 
 from callback import Response, Worker
 from callback.v1 import callback_pb2 as pb
-from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
 from callback_server.domain.activity import Activity
 from callback_server.handlers.workers import assignment
 from callback_server.handlers.workers.pool import MAX_STREAMS_LOST
@@ -28,23 +26,12 @@ def principals(*tokens, activities=("act",), expires_in_s=None, revoked=()):
     The first token expires after `expires_in_s`, and some are revoked.
     """
     end = None if expires_in_s is None else datetime.now(UTC) + timedelta(seconds=expires_in_s)
-    return Principals(
-        {
-            "workers": PrincipalEntry(
-                roles={"worker"},
-                activities=activities,
-                tokens=[
-                    TokenEntry(sha256=hashed(each), revoked=each in revoked, expires=end if each == tokens[0] else None)
-                    for each in tokens
-                ],
-            ),
-            "owner": PrincipalEntry(roles={"owner", "edge"}, tokens=[TokenEntry(sha256=hashed("owner"))]),
-        }
+    entries = [
+        token_entry(each, revoked=each in revoked, expires=end if each == tokens[0] else None) for each in tokens
+    ]
+    return principals_of(
+        workers={"roles": {"worker"}, "activities": activities, "tokens": entries}, owner={"roles": {"owner", "edge"}}
     )
-
-
-def hashed(token):
-    return hashlib.sha256(token.encode()).hexdigest()
 
 
 class Rotated:

@@ -2,38 +2,23 @@
 
 import asyncio
 import contextlib
-import hashlib
 
 import grpc
 import pytest
-from support.services import refusal, running_services
+from support.principals import by, principals_of
+from support.services import refusal_of, running_services
 from support.wait import wait_until
 from support.workers import raw_worker
 
 from callback.v1 import worker_service_pb2 as pb
-from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
-from callback_server.access.roles import Role
 
-ROLES = {
-    "some": ({"worker"}, {"a", "b"}),
-    "every": ({"worker"}, {"*"}),
-    "owner": ({"owner"}, ()),
-    "edge": ({"edge"}, ()),
-    "admin": ({"admin"}, ()),
-}
-
-
-def entry(name):
-    roles, activities = ROLES[name]
-    return PrincipalEntry(
-        roles=frozenset(map(Role, roles)),
-        activities=frozenset(activities),
-        tokens=(TokenEntry(sha256=hashlib.sha256(name.encode()).hexdigest()),),
-    )
-
-
-def token(name):
-    return (("authorization", f"Bearer {name}"),)
+KNOWN = principals_of(
+    some={"roles": {"worker"}, "activities": {"a", "b"}},
+    every={"roles": {"worker"}, "activities": {"*"}},
+    owner={"roles": {"owner"}},
+    edge={"roles": {"edge"}},
+    admin={"roles": {"admin"}},
+)
 
 
 async def ended(services, metadata, *activities):
@@ -48,17 +33,12 @@ async def ended(services, metadata, *activities):
                 return None
             # INTERNAL: the stream ended while Hello was being sent, and gRPC does not report why.
             if worker.error.code() is not grpc.StatusCode.INTERNAL:
-                return await refusal(_raise(worker.error))
-
-
-async def _raise(error):
-    raise error
+                return refusal_of(worker.error)
 
 
 @pytest.fixture
 async def services(store_of):
-    known = Principals({name: entry(name) for name in ROLES})
-    async with running_services(store_of(), principals=lambda: known) as up:
+    async with running_services(store_of(), principals=lambda: KNOWN) as up:
         yield up
 
 
@@ -78,7 +58,7 @@ async def services(store_of):
     ],
 )
 async def test_a_worker_is_accepted_for_the_activities_that_its_entry_names(services, name, activities, reason):
-    said = await ended(services, name and token(name), *activities)
+    said = await ended(services, name and by(name), *activities)
     assert (said and said.reason) == reason
     if reason == "ACTIVITY_NOT_ALLOWED":
         assert said.metadata == {"activity": activities[-1]}
