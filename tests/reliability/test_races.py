@@ -3,9 +3,7 @@
 import asyncio
 from collections import Counter
 
-import pytest
 from soak.counts import count
-from support.handler import handler_service
 from support.system import running_system
 
 from callback import CallbackStatus, CallStatus, CloseReason, Response
@@ -14,13 +12,6 @@ CALLERS = 20
 AT_ONCE = 5
 """Cases: so few that their callers, all in this process, come round to each connection before the edge gives it up,
 which is after 5 s without a request; on a busy machine too."""
-
-
-@pytest.fixture
-async def handler():
-    """A handler with a long deadline: deadlines are not tested here, and it shares a busy process with the callers."""
-    async with handler_service("work", deadline_s=60) as service:
-        yield service
 
 
 async def test_of_many_simultaneous_callers_exactly_one_gets_through(tmp_path, store, handler):

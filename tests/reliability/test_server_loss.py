@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import pytest
 from soak.counts import count
-from support.handler import handler_service
 from support.leases import end_leases
 from support.system import running_system
 from support.wait import wait_until
@@ -28,14 +27,6 @@ class Running:
     mode: str
     case: GeneratedCallback
     answer: asyncio.Task
-
-
-@pytest.fixture
-async def handler():
-    """Run a handler service whose deadline is longer than the test."""
-    async with handler_service("work", deadline_s=200) as service:
-        yield service
-        service.gate.set()
 
 
 @pytest.fixture

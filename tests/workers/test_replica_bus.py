@@ -115,9 +115,9 @@ async def test_a_call_whose_worker_is_lost_between_accept_and_confirm_is_decline
     assert not worker.of("confirm")
 
 
-async def test_a_worker_that_gets_no_confirm_is_free_again_and_a_late_confirm_has_no_effect(up):
+async def test_a_worker_that_gets_no_confirm_is_free_long_before_the_deadline_and_a_late_confirm_has_no_effect(up):
     async with raw_worker(up.services.worker_stub, "act") as worker:
-        up.other.offer(up.ours, "assignment")
+        up.other.offer(up.ours, "assignment", timeout_ms=1_000_000)
         call = await worker.next("offer")
         with limited(assignment, STEP_TIMEOUT_S=SHORT_S):
             await worker.accept(call)
