@@ -126,6 +126,9 @@ const (
 	// ReasonCallNotAnswered (DEADLINE_EXCEEDED): a held call was not answered within the HoldTime of its callback.
 	// Facts: CallID, and callback_open as for HANDLER_FAILED. Returned by StreamInvocations.
 	ReasonCallNotAnswered Reason = "CALL_NOT_ANSWERED"
+	// ReasonQueryTooLong (INVALID_ARGUMENT): the handler of the activity is a URL, and gets the query in a header that
+	// has no room for this one. Nothing has changed. Returned by StreamInvocations.
+	ReasonQueryTooLong Reason = "QUERY_TOO_LONG"
 )
 
 var reasonFacts = map[Reason]reasonFact{
@@ -168,4 +171,5 @@ var reasonFacts = map[Reason]reasonFact{
 	ReasonSubjectUnknown:          {codes.Unauthenticated, "Subject unknown"},
 	ReasonIssuerUnavailable:       {codes.Unavailable, "Issuer unavailable"},
 	ReasonCallNotAnswered:         {codes.DeadlineExceeded, "Not answered in time"},
+	ReasonQueryTooLong:            {codes.InvalidArgument, "Address too long"},
 }

@@ -303,6 +303,13 @@ class ChoiceRequiredError(CallbackError):
     message = "a person must make a choice on the page of the callback"
 
 
+class QueryTooLongError(CallbackError):
+    """The handler of the activity is a URL, and this query is too long to be sent to it."""
+
+    reason = "QUERY_TOO_LONG"
+    message = "the query of the request is longer than its handler can get"
+
+
 class AgentDetectedError(CallbackError):
     """The request is from a program that opens links."""
 

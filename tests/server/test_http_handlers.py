@@ -14,7 +14,8 @@ from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
 from callback_server import control_plane
-from callback_server.handlers.http import pool
+from callback_server.handlers.http import pool, request
+from callback_server.handlers.http.request import MAX_METADATA_BYTES, MAX_QUERY_BYTES
 
 
 @contextlib.asynccontextmanager
@@ -75,6 +76,38 @@ async def test_the_handler_gets_method_body_named_headers_and_signed_metadata(sh
         "requestMethod": "put", "requestQuery": {"status": "paid", "id": ["5", "6"]}, "clientAddress": "192.0.2.1",
         "labels": {"order": "5"},
     }  # fmt: skip
+
+
+async def test_a_query_that_does_not_fit_is_no_call_and_what_is_not_needed_is_left_out(shared_store, tmp_path):
+    told = {"callback_activity_case": "\u00e9" * 200, "labels": {f"label-{n}": "v" * 200 for n in range(16)}}
+    longest = {"name": "a", "value": "v" * (MAX_QUERY_BYTES - len('{"a":""}'))}
+    async with asking(shared_store, tmp_path) as services:
+        for mode in (pb.ANSWER_MODE_HANDLER, pb.ANSWER_MODE_ACK):
+            made = await services.generate("act", answer_mode=mode, **told)
+            said = await refusal(services.call(made, request_query=[longest, {"name": "b", "value": ""}]))
+            assert (said.code, said.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "QUERY_TOO_LONG")
+            assert (await services.case_of(made)).call_count == 0
+            await services.call(made, request_query=[longest])
+        await wait_until(lambda: len(services.handler.requests) == 2)
+        for got in services.handler.requests:
+            got.verify()
+            assert len(got.headers["callback-metadata"]) <= MAX_METADATA_BYTES
+            assert (got.metadata["leftOut"], "labels" in got.metadata) == (["labels"], False)
+        held = await services.generate("act", answer_mode=pb.ANSWER_MODE_HOLD)
+        caller = services.call(held, request_query=[longest, longest])
+        await services.answer_running(held)
+        await caller
+
+
+async def test_a_call_whose_metadata_does_not_fit_was_not_started(shared_store, tmp_path, limits):
+    limits(request, MAX_METADATA_BYTES=100)
+    async with asking(shared_store, tmp_path) as services:
+        made = await services.generate("act")
+        assert (await refusal(services.call(made))).reason == "HANDLER_NOT_STARTED"
+        (call,) = await services.calls_of(made)
+        assert (call.status, call.failure) == (pb.CALL_STATUS_NOT_STARTED, pb.CALL_FAILURE_TOO_LARGE)
+        assert (await services.case_of(made)).status == pb.CALLBACK_STATUS_OPEN
+        assert services.handler.requests == []
 
 
 async def test_a_signature_of_another_secret_or_content_does_not_verify(shared_store, tmp_path):

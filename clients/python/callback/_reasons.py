@@ -122,3 +122,6 @@ class ErrorReason(StrEnum):
     CALL_NOT_ANSWERED = "CALL_NOT_ANSWERED"
     """A held call was not answered within the `hold_time` of its callback. Facts: `call_id`, and `callback_open` as for
     HANDLER_FAILED. Returned by StreamInvocations. (DEADLINE_EXCEEDED)"""
+    QUERY_TOO_LONG = "QUERY_TOO_LONG"
+    """The handler of the activity is a URL, and gets the query in a header that has no room for this one. Nothing has
+    changed. Returned by StreamInvocations. (INVALID_ARGUMENT)"""

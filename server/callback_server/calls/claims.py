@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final, assert_never
 
 from callback_process.logs import get_logger
@@ -22,6 +22,7 @@ from callback_server.calls.waiting import wait_hash
 from callback_server.domain.activity import Leases
 from callback_server.domain.case import Settings
 from callback_server.domain.ids import state_hash
+from callback_server.handlers.http.request import is_query_too_long
 from callback_server.limits.body_bytes import BodyBytes
 from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.limits.places import Places, refusal_by
@@ -55,6 +56,7 @@ _REFUSALS: Final[Mapping[ClaimRefusal, Callable[[], errors.CallbackError]]] = {
     ClaimRefusal.UNKNOWN: errors.StateUnknownError,
     ClaimRefusal.BUSY: errors.CallInProgressError,
     ClaimRefusal.AGENT: errors.AgentDetectedError,
+    ClaimRefusal.LONG_QUERY: errors.QueryTooLongError,
 }
 
 
@@ -76,6 +78,7 @@ class Claims:
         max_per_minute_per_case: int | None,
         replica: str,
         can_deliver: Callable[[], bool],
+        http_activities: Collection[str] = (),
     ) -> None:
         """Create the claims of a process.
 
@@ -92,6 +95,7 @@ class Claims:
             max_per_minute_per_case: Maximum number of calls on a case in a minute. None: no limit.
             replica: The id of this process, which gets a message at the end of each call that it waits for.
             can_deliver: Returns whether this process can run one more delivery.
+            http_activities: The activities whose handler is a URL.
         """
         self._scripts = scripts
         self._preconditions = preconditions
@@ -105,6 +109,7 @@ class Claims:
         self._max_per_minute_per_case = max_per_minute_per_case
         self._replica = replica
         self._can_deliver = can_deliver
+        self._http_activities = http_activities
 
     async def look_up(self, pending: PendingCall) -> None:
         """Look a request up whose body was not read.
@@ -186,6 +191,12 @@ class Claims:
                 return pending, result
             pending = checked
 
+    def _activities_refusing(self, pending: PendingCall) -> Collection[str]:
+        """Return the activities whose handlers cannot get the query of a request."""
+        if not self._http_activities or not is_query_too_long(pending.request, pending.case_id):
+            return ()
+        return self._http_activities
+
     async def _claim(self, pending: PendingCall) -> ClaimResult:
         began = time.perf_counter()
         try:
@@ -206,6 +217,7 @@ class Claims:
                     limited_owners=self._limited_owners(has_body=bool(pending.request.body)),
                     replica=self._replica,
                     can_deliver=self._can_deliver(),
+                    refused_activities=self._activities_refusing(pending),
                 ),
                 unsent_s=UNSENT_S,
                 unsure_s=self._leases.longest_ms / 1000,

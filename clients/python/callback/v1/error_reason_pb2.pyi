@@ -177,6 +177,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ERROR_REASON_CALL_NOT_ANSWERED: a held call was not answered within the `hold_time` of its callback. Metadata:
     `call_id`, and `callback_open` as for HANDLER_FAILED. Returned by StreamInvocations.
     """
+    ERROR_REASON_QUERY_TOO_LONG: _ErrorReason.ValueType  # 44
+    """ERROR_REASON_QUERY_TOO_LONG: the handler of the activity is a URL, and gets the query in a header that has no room
+    for this one. Nothing has changed. Returned by StreamInvocations.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the reason of an error: the `reason` of a `google.rpc.ErrorInfo` with the domain `callback`, without
@@ -339,5 +343,9 @@ accepts nor refuses the token. Nothing has changed. Returned by every RPC.
 ERROR_REASON_CALL_NOT_ANSWERED: ErrorReason.ValueType  # 43
 """ERROR_REASON_CALL_NOT_ANSWERED: a held call was not answered within the `hold_time` of its callback. Metadata:
 `call_id`, and `callback_open` as for HANDLER_FAILED. Returned by StreamInvocations.
+"""
+ERROR_REASON_QUERY_TOO_LONG: ErrorReason.ValueType  # 44
+"""ERROR_REASON_QUERY_TOO_LONG: the handler of the activity is a URL, and gets the query in a header that has no room
+for this one. Nothing has changed. Returned by StreamInvocations.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

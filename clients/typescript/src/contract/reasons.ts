@@ -199,5 +199,10 @@ export const ErrorReason = {
    * Facts: `call_id`, and `callback_open` as for HANDLER_FAILED. Returned by StreamInvocations.
    */
   CALL_NOT_ANSWERED: "CALL_NOT_ANSWERED",
+  /**
+   * Address too long (INVALID_ARGUMENT). The handler of the activity is a URL, and gets the query in a header that
+   * has no room for this one. Nothing has changed. Returned by StreamInvocations.
+   */
+  QUERY_TOO_LONG: "QUERY_TOO_LONG",
 } as const;
 export type ErrorReason = (typeof ErrorReason)[keyof typeof ErrorReason];

@@ -27,6 +27,8 @@ from callback_server.verification.standard_webhooks import signature
 
 MAX_METADATA_BYTES: Final = 6 * 1024
 """Longest value of `callback-metadata`, in bytes: many servers refuse a field of more than 8 KiB."""
+MAX_QUERY_BYTES: Final = 3 * 1024
+"""Longest query as JSON, in bytes. It leaves room in the metadata for what else a handler needs."""
 _OPTIONAL: Final = ("labels", "message_id")
 """What is left out, in this order, if the metadata would be longer."""
 
@@ -139,6 +141,11 @@ def query_without_state(request: Request, case_id: str) -> dict[str, str | list[
     return {name: values if len(values) > 1 else values[0] for name, values in found.items()}
 
 
+def is_query_too_long(request: Request, case_id: str) -> bool:
+    """Return whether the metadata of a call has no room for the query of its request."""
+    return bool(request.query) and len(msgspec.json.encode(query_without_state(request, case_id))) > MAX_QUERY_BYTES
+
+
 def _encoded(metadata: Metadata) -> bytes:
     for left_out in range(len(_OPTIONAL) + 1):
         names = [name for name in _OPTIONAL[:left_out] if getattr(metadata, name)]
@@ -147,7 +154,7 @@ def _encoded(metadata: Metadata) -> bytes:
         encoded = base64.urlsafe_b64encode(msgspec.json.encode(fields)).rstrip(b"=")
         if len(encoded) <= MAX_METADATA_BYTES:
             return encoded
-    detail = f"callback-metadata, with the query of the call, is larger than {MAX_METADATA_BYTES:,} bytes"
+    detail = f"callback-metadata would have more than {MAX_METADATA_BYTES:,} bytes"
     raise HandlerError(CallFailure.TOO_LARGE, detail)
 
 

@@ -32,6 +32,7 @@
 ---@param names_body boolean whether a call names the body of the response, in place of a copy
 ---@param limited_owners string[] fours: owner, retry_after_ms, limit, and HELD or OTHER if it is for calls that are
 --  held, or for the others, alone
+---@param refused_activities string[] the activities whose handlers cannot get a query as long as this one
 -- Returns: reports, then one of
 --          CLAIMED or ENDED with number of the call, owner, activity, lease_left_ms (of ENDED: of the delivery
 --          that the sender is to run, 0 = none), content and body as they were at the claim, with their version, the
@@ -48,6 +49,7 @@
 --          CONFIRM with content: a person must confirm, or make a choice;
 --          AGENT: the sender must find out whether a program sends the request;
 --          HANDSHAKE: the case is open, and no call was requested;
+--          LONG_QUERY: the handler of the activity cannot get a query as long as this one;
 --          LIMITED with retry_after_ms, limit (a setting or `held_calls`) and owner;
 --          RUNS with the call_id of the earlier call of this request, which runs: the repeat waits with it, or its
 --          caller got the fallback, or with 1: its caller was told to wait; BUSY if it has too many waiters;
@@ -178,6 +180,9 @@ if case.status == IN_PROGRESS then return reply('BUSY') end
 if intent == 'HANDSHAKE' then return reply('HANDSHAKE') end
 
 local is_held = case.answer_mode == 'HOLD'
+for i = refused_activities_first, refused_activities_last do
+  if ARGV[i] == case.activity and not is_held then return reply('LONG_QUERY') end
+end
 if is_held and not case.resolved and redis.call('ZCARD', held_key(case_id)) >= max_held_calls then
   return reply('LIMITED', HELD_RETRY_AFTER_MS, 'held_calls', case.owner)
 end

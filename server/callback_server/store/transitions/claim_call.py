@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -43,6 +43,8 @@ class ClaimRefusal(enum.Enum):
     """Programs that open links make no call on this case, and this request may be from one."""
     HANDSHAKE = b"HANDSHAKE"
     """No call was requested. The case is open."""
+    LONG_QUERY = b"LONG_QUERY"
+    """The handler of the activity cannot get a query as long as this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ async def claim_call(
     limited_owners: Sequence[LimitedOwner],
     replica: str,
     can_deliver: bool,
+    refused_activities: Collection[str] = (),
 ) -> ClaimResult:
     """Claim the case with this state for `call_id`, durably. Safe to send again: the same call gets the same grant.
 
@@ -163,6 +166,7 @@ async def claim_call(
         replica: The replica that gets a message with the answer if the call is held, or when the call that a repeat
             waits with ends.
         can_deliver: Whether this process can run a delivery at once.
+        refused_activities: The activities whose handlers cannot get a query as long as this one.
 
     Raises:
         StoreError: It is not known whether the case was claimed, unless `maybe_done` is False.
@@ -198,6 +202,7 @@ async def claim_call(
         names_body=scripts.names_bodies,
         declared_leases=leases.pairs,
         limited_owners=[value for each in limited_owners for value in each],
+        refused_activities=list(refused_activities),
     )
     if word in (b"CLAIMED", b"ENDED"):
         number, owner, activity, lease_left_ms, content, response_body, version, effect, answer_mode, fallback = facts
