@@ -24,7 +24,8 @@ CallbackClient CallbackClosedError CallbackError CallbackResolvedError DeadlineE
 FieldViolation Form FormFile Handler Handlers Headers InvalidRequestError Listening NotFormError NotFoundError
 NotJsonError NotificationHandler Page PageResponse Pairs PairsLike PermissionDeniedError Query Redirect Reject
 RequestIdReusedError RequestIdUnsupportedError ServerTls Tls TooManyOpenCallbacksError TooManyWatchersError
-UnauthenticatedError UnavailableError WatchPositionLostError WatcherTooSlowError Worker
+UnauthenticatedError UnavailableError UnverifiedRequestError WatchPositionLostError WatcherTooSlowError Worker
+verify_handler_request
 """
 """The exports that are not generated."""
 

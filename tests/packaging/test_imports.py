@@ -28,6 +28,7 @@ def as_sets(rules):
 MAY_IMPORT = as_sets({
     "callback": f"google grpc grpc_health grpc_status {SHARED}",
     "callback._forms": "callback python_multipart",
+    "callback._handler_requests": "callback callback.json_form",
     "callback.client": f"{CLIENT} callback.connection",
     "callback.connection": (
         "grpc callback._checks callback._errors callback._reason_errors callback_shared.addresses"

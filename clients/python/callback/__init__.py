@@ -28,6 +28,7 @@ from callback._errors import (
     UnavailableError,
 )
 from callback._forms import Form, FormFile, NotFormError
+from callback._handler_requests import UnverifiedRequestError, verify_handler_request
 from callback._multi_mapping import Headers, Pairs, PairsLike, Query
 from callback._reason_errors import *  # noqa: F403  # each class of errors for a reason is public
 from callback._reasons import ErrorReason
@@ -77,7 +78,9 @@ __all__ = [
     "Tls",
     "UnauthenticatedError",
     "UnavailableError",
+    "UnverifiedRequestError",
     "Worker",
+    "verify_handler_request",
 ]
 __all__ += _enums.__all__
 __all__ += _reason_errors.__all__
