@@ -281,7 +281,7 @@ class Contract:
         """The RPCs that clients call."""
 
     @cached_property
-    def told(self) -> tuple[Field, ...]:
+    def notification_fields(self) -> tuple[Field, ...]:
         """The fields of CALL that a notification has."""
         return tuple(each for each in self.messages[CALL].fields if not each.is_call_only and each.name != "timeout")
 

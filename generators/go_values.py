@@ -77,7 +77,8 @@ class Values:
             fields = tuple(each for each in message.fields if each.name not in ("reason", "timeout", "verified"))
             comment = CALL_COMMENTS["IncomingCall"].replace("IncomingCall", "Call")
             yield "Call", f"// {comment}", replace(message, fields=fields)
-            yield "Notification", f"// {CALL_COMMENTS['Notification']}", replace(message, fields=self._contract.told)
+            fields = self._contract.notification_fields
+            yield "Notification", f"// {CALL_COMMENTS['Notification']}", replace(message, fields=fields)
         else:
             type_name = self._names.type(message)
             yield type_name, self._names.comment(message.comment, name, type_name), message

@@ -104,7 +104,7 @@ class Values:
         if message.name == CALL:
             yield ValueClass("Request", message, request)
             yield ValueClass("IncomingCall", message, fields, inherited, "Request")
-            yield ValueClass("Notification", message, self.contract.told)
+            yield ValueClass("Notification", message, self.contract.notification_fields)
         elif message.name == "Call":
             yield ValueClass("Call", message, fields, inherited, "Request")
         else:

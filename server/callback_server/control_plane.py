@@ -64,9 +64,9 @@ from callback_server.handlers.push import PushHandler
 from callback_server.handlers.served import ServedActivities
 from callback_server.handlers.workers.pool import WorkerPool
 from callback_server.limits.body_bytes import BodyBytes
+from callback_server.limits.call_slots import CallSlots
 from callback_server.limits.open_cases import OpenCaseQuota
 from callback_server.limits.owner_rate import OwnerRateLimit
-from callback_server.limits.places import Places
 from callback_server.limits.quotas import Quotas
 from callback_server.operations.self_check import SelfCheck
 from callback_server.rpc.audit_service import AuditServicer
@@ -84,7 +84,7 @@ from callback_server.store.connection.client import connect
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
 from callback_server.store.epochs.exchange import EpochExchange
-from callback_server.store.epochs.guard import EpochGuard
+from callback_server.store.epochs.fence import EpochFence
 from callback_server.store.epochs.keeper import EpochKeeper
 from callback_server.store.health import StoreProbe, wait_for_store
 from callback_server.store.queries.count_open_cases import count_open_cases
@@ -170,7 +170,7 @@ class ControlPlane:
         self.scripts = Scripts(
             self.client,
             replicas=durability.replicas,
-            guard=EpochGuard(epochs, replicas=durability.replicas, never_loses=durability.fsync is Fsync.ALWAYS),
+            fence=EpochFence(epochs, replicas=durability.replicas, never_loses=durability.fsync is Fsync.ALWAYS),
         )
         for kind in get_args(LoggedReport):
             self.scripts.receive(kind, log_report)
@@ -190,10 +190,10 @@ class ControlPlane:
             renderer=renderer,
             around=None if tracing is None else tracing.around_attempt,
         )
-        calls = Places("max_in_flight_calls", settings.max_in_flight_calls, quotas)
-        turn_waits = Places("max_in_flight_calls", math.ceil(settings.max_in_flight_calls / 4), quotas)
-        held_calls = Places("max_in_flight_held_calls", settings.max_in_flight_held_calls, quotas)
-        waits = Places("max_in_flight_waits", settings.max_in_flight_waits, quotas)
+        calls = CallSlots("max_in_flight_calls", settings.max_in_flight_calls, quotas)
+        turn_waits = CallSlots("max_in_flight_calls", math.ceil(settings.max_in_flight_calls / 4), quotas)
+        held_calls = CallSlots("max_in_flight_held_calls", settings.max_in_flight_held_calls, quotas)
+        waits = CallSlots("max_in_flight_waits", settings.max_in_flight_waits, quotas)
         self._state_key = files.state_key
         self._wait_tokens = WaitTokens()
         marks = CallerMarks(self.scripts, recording, self._wait_tokens)

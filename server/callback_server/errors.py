@@ -47,9 +47,9 @@ class InvalidRequestError(CallbackError):
     reason = "INVALID_REQUEST"
 
     def __init__(self, violations: list[Violation]) -> None:
-        told = [f"{each.field}: {each.message}" if each.field else each.message for each in violations[:3]]
+        described = [f"{each.field}: {each.message}" if each.field else each.message for each in violations[:3]]
         more = [f"and {len(violations) - 3} more"] if len(violations) > 3 else []
-        super().__init__("; ".join(told + more))
+        super().__init__("; ".join(described + more))
         self.violations = violations
 
 
@@ -190,7 +190,7 @@ class OutcomeUnknownError(CallbackError):
 
 
 class TooManyCallsError(CallbackError):
-    """The process has its most calls, or bytes of bodies, in flight, or its last places are kept for other owners."""
+    """The process has its most calls, or bytes of bodies, in flight, or its last slots are kept for other owners."""
 
     reason = "TOO_MANY_CALLS"
     message = "too many calls are running, or too many bytes of request bodies are in flight"

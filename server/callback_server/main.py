@@ -24,7 +24,7 @@ from callback_process.stop import hard_exit_after, stop_on_signals
 from callback_process.version import VERSION
 from callback_server.contract.validation import violations
 from callback_server.control_plane import ControlPlane, StopRequestedError
-from callback_server.rpc.services import GUARDED
+from callback_server.rpc.services import AUTHENTICATED
 from callback_server.settings import ServerSettings
 
 log = logs.get_logger()
@@ -75,6 +75,6 @@ def _listen_admin(settings: ServerSettings) -> socket.socket:
 
 def _compile_rules() -> None:
     """Compile the contract's rules before the first request, so that a wrong rule fails the start."""
-    for file in (*(each.file for each in GUARDED), callback_handler_service_pb2.DESCRIPTOR):
+    for file in (*(each.file for each in AUTHENTICATED), callback_handler_service_pb2.DESCRIPTOR):
         for descriptor in file.message_types_by_name.values():
             violations(GetMessageClass(descriptor)())

@@ -372,7 +372,7 @@ class ServerSettings(ProcessSettings):
     always recorded."""
     max_in_flight_calls: int = Field(default=1000, ge=1)
     """Maximum number of calls that this process runs at a time, without held calls. Further callers get a 503. Its last
-    places are kept for [other owners](operations.md#quotas-of-owners), and so are those of the next two."""
+    slots are kept for [other owners](operations.md#quotas-of-owners), and so are those of the next two."""
     max_in_flight_calls_per_owner: int | None = Field(default=None, ge=1)
     """The same of one owner, if its quota does not say it. Further callers get a 429. None: no limit."""
     max_in_flight_held_calls: int = Field(default=5000, ge=1)

@@ -273,7 +273,7 @@ async def test_an_authentication_error_says_what_to_do(server, callback, refusal
 
 
 @pytest.fixture
-async def guarded(store_of, tmp_path):
+async def secured(store_of, tmp_path):
     """Run the real services with principals; `ask` runs the command line as one of them."""
     path = tmp_path / "principals.toml"
     for name, role in (("orders", Role.OWNER), ("shipping", Role.OWNER), ("edge-1", Role.EDGE), ("root", Role.ADMIN)):
@@ -290,35 +290,35 @@ async def guarded(store_of, tmp_path):
 GENERATE = ("generate", "--activity", "record", "--type", "response", "--json")
 
 
-async def test_an_administrator_lists_those_of_every_owner_and_takes_the_beginning_of_an_id(guarded):
-    mine = (await guarded("orders", *GENERATE)).json["callbackCaseId"]
-    other = (await guarded("shipping", *GENERATE)).json["callbackCaseId"]
-    assert [each["callbackCaseId"] for each in (await guarded("root", "list", "--json")).json] == [other, mine]
-    head, *lines = (await guarded("root", "list")).output.splitlines()
+async def test_an_administrator_lists_those_of_every_owner_and_takes_the_beginning_of_an_id(secured):
+    mine = (await secured("orders", *GENERATE)).json["callbackCaseId"]
+    other = (await secured("shipping", *GENERATE)).json["callbackCaseId"]
+    assert [each["callbackCaseId"] for each in (await secured("root", "list", "--json")).json] == [other, mine]
+    head, *lines = (await secured("root", "list")).output.splitlines()
     assert [line.split()[:2] for line in (head, *lines)] == [["CASE", "OWNER"], [other, "shipping"], [mine, "orders"]]
-    ran = await guarded("root", "list", "--jq", '.[] | "\\(.owner): \\(.response.responseType)"')
+    ran = await secured("root", "list", "--jq", '.[] | "\\(.owner): \\(.response.responseType)"')
     assert ran.output == "shipping: RESPONSE\norders: RESPONSE\n"
     for name in ("root", "orders"):
-        assert (await guarded(name, "get", mine[:10], "--json")).json["callbackCaseId"] == mine
-    ran = await guarded("shipping", "get", mine[:10])
+        assert (await secured(name, "get", mine[:10], "--json")).json["callbackCaseId"] == mine
+    ran = await secured("shipping", "get", mine[:10])
     assert (ran.code, ran.output) == (3, "")
 
 
-async def test_a_principal_that_is_unknown_or_lacks_the_role_gets_advice(guarded, tmp_path):
-    ran = await guarded(None, "list")
+async def test_a_principal_that_is_unknown_or_lacks_the_role_gets_advice(secured, tmp_path):
+    ran = await secured(None, "list")
     assert (ran.code, ran.output) == (1, "")
     assert ran.errors.splitlines()[1:] == [
         "Authenticate with --token-file or CALLBACK_TOKEN_FILE, or with a certificate (--cert-file and --key-file).",
         "The operator of the server creates a token with `callback token NAME`.",
     ]
     (tmp_path / "nobody").write_text(TOKEN)
-    ran = await guarded("nobody", "list")
+    ran = await secured("nobody", "list")
     assert ran.code == 1
     assert "(UNAUTHENTICATED)" in ran.errors
     assert TOKEN not in ran.errors
-    ran = await guarded("nobody", "listen", "order-paid", "--forward-to", "http://127.0.0.1:1")
+    ran = await secured("nobody", "listen", "order-paid", "--forward-to", "http://127.0.0.1:1")
     assert ran.errors.count("UNAUTHENTICATED") == 1
-    ran = await guarded("edge-1", *GENERATE[:-1])
+    ran = await secured("edge-1", *GENERATE[:-1])
     assert ran.code == 1
     assert "(ROLE_MISSING, role owner)" in ran.errors
 

@@ -383,7 +383,7 @@ async def test_large_messages_are_converted_beside_the_event_loop(size, on_the_l
     assert noted.on_the_loop == [on_the_loop] * 2
 
 
-async def test_an_error_of_the_console_itself_is_not_told_to_the_caller():
+async def test_an_error_of_the_console_itself_is_hidden_from_the_caller():
     with pytest.raises(ConnectError, match=r"^the console failed$") as failed:
         await get_callback(1, Noted(OSError("secret of a machine")))
     assert failed.value.code is Code.INTERNAL

@@ -9,8 +9,8 @@ from callback_server.domain.audit import (
     AuditAction,
     AuditKey,
     Change,
+    EntryId,
     Head,
-    Place,
     StoredEntry,
     decode_entry,
     digest_of,
@@ -34,7 +34,7 @@ def chain(*keys, number=CHAIN, times=None):
 
 
 def head_of(stored):
-    return Head.of(stored.place, stored.entry)
+    return Head.of(stored.id, stored.entry)
 
 
 def checked(stored, *known, key=KEY, start=None):
@@ -48,11 +48,11 @@ def checked(stored, *known, key=KEY, start=None):
 
 
 def kept(stored):
-    return KnownHead(stored.place.sequence, digest_of(stored.entry), stored.place.ms, is_kept=True)
+    return KnownHead(stored.id.sequence, digest_of(stored.entry), stored.id.ms, is_kept=True)
 
 
 def seen(stored):
-    return KnownHead(stored.place.sequence, digest_of(stored.entry), stored.place.ms, is_kept=False)
+    return KnownHead(stored.id.sequence, digest_of(stored.entry), stored.id.ms, is_kept=False)
 
 
 def found(result):
@@ -62,12 +62,12 @@ def found(result):
 def altered(stored, **fields):
     """Return an entry with other fields, as a program without the key can make it."""
     entry = msgspec.json.encode(msgspec.structs.replace(decode_entry(stored.entry), **fields))
-    return StoredEntry(stored.place, entry, stored.mac)
+    return StoredEntry(stored.id, entry, stored.mac)
 
 
 def at(place_of, stored):
     """Return an entry in the place of another one."""
-    return StoredEntry(place_of.place, stored.entry, stored.mac)
+    return StoredEntry(place_of.id, stored.entry, stored.mac)
 
 
 def test_a_chain_as_it_was_stored_has_no_problem():
@@ -94,9 +94,9 @@ CHANGES = {
     "an altered entry": (lambda c: [*c[:2], altered(c[2], actor="somebody"), *c[3:]], [("ALTERED", 3)]),
     "an altered newest entry": (lambda c: [*c[:4], altered(c[4], reason="")], [("ALTERED", 5)]),
     "a time": (lambda c: [*c[:2], altered(c[2], time_ms=1), *c[3:]], [("ALTERED", 3)]),
-    "an HMAC": (lambda c: [*c[:2], StoredEntry(c[2].place, c[2].entry, "0" * 64), *c[3:]], [("ALTERED", 3)]),
-    "no HMAC": (lambda c: [*c[:2], StoredEntry(c[2].place, c[2].entry, "-"), *c[3:]], [("ALTERED", 3)]),
-    "no entry": (lambda c: [*c[:2], StoredEntry(c[2].place, b"?", c[2].mac), *c[3:]], [("ALTERED", 3)]),
+    "an HMAC": (lambda c: [*c[:2], StoredEntry(c[2].id, c[2].entry, "0" * 64), *c[3:]], [("ALTERED", 3)]),
+    "no HMAC": (lambda c: [*c[:2], StoredEntry(c[2].id, c[2].entry, "-"), *c[3:]], [("ALTERED", 3)]),
+    "no entry": (lambda c: [*c[:2], StoredEntry(c[2].id, b"?", c[2].mac), *c[3:]], [("ALTERED", 3)]),
     "a removed entry": (lambda c: [*c[:2], *c[3:]], [("MISSING", 4)]),
     "removed oldest entries": (lambda c: c[2:], [("MISSING", 3)]),
     "entries that are reordered": (
@@ -108,9 +108,12 @@ CHANGES = {
         [("MOVED", 3), ("MOVED", 4)],
     ),
     "an entry of another time line": (lambda c: [*c[:3], *chain(*[KEY] * 5)[3:]], [("MOVED", 4)]),
-    "an entry at another time": (lambda c: [*c[:4], StoredEntry(Place(9999, 5), c[4].entry, c[4].mac)], [("MOVED", 5)]),
+    "an entry at another time": (
+        lambda c: [*c[:4], StoredEntry(EntryId(9999, 5), c[4].entry, c[4].mac)],
+        [("MOVED", 5)],
+    ),
     "an entry that is there twice": (
-        lambda c: [*c[:3], StoredEntry(Place(1002, 4), c[2].entry, c[2].mac), *c[3:]],
+        lambda c: [*c[:3], StoredEntry(EntryId(1002, 4), c[2].entry, c[2].mac), *c[3:]],
         [("MOVED", 4), ("MOVED", 4)],
     ),
     "an inserted entry": (
@@ -127,11 +130,11 @@ CHANGES = {
         [("ALTERED", 5)],
     ),
     "an entry that is not UTF-8": (
-        lambda c: [*c[:2], StoredEntry(c[2].place, b'{"a":"\xff"}', "-"), *c[3:]],
+        lambda c: [*c[:2], StoredEntry(c[2].id, b'{"a":"\xff"}', "-"), *c[3:]],
         [("ALTERED", 3)],
     ),
     "an entry without an end": (
-        lambda c: [*c[:2], StoredEntry(c[2].place, b'{"x":' + b"[" * 100_000, "-"), *c[3:]],
+        lambda c: [*c[:2], StoredEntry(c[2].id, b'{"x":' + b"[" * 100_000, "-"), *c[3:]],
         [("ALTERED", 3)],
     ),
     "a number that is too large": (lambda c: [*c[:2], altered(c[2], sequence=2**63), *c[3:]], [("ALTERED", 3)]),
@@ -224,7 +227,7 @@ def test_what_is_not_proven_behind_a_start_that_is_proven_is_altered():
 
 def test_an_entry_of_a_server_whose_clock_is_behind_keeps_its_time_and_its_place():
     stored = chain(KEY, KEY, KEY, times=[5000, 3000, 6000])
-    assert [str(each.place) for each in stored] == ["5000-1", "5000-2", "6000-3"]
+    assert [str(each.id) for each in stored] == ["5000-1", "5000-2", "6000-3"]
     assert decode_entry(stored[1].entry).time_ms == 3000
     assert found(checked(stored)) == []
 

@@ -36,6 +36,8 @@ REFUSED = {
     "seat, seats": "Assignment: offer, accept, confirm, withdraw",
     "free place, free places, worker places, max places": "slots of a worker",
     "keep place": "a waiter of a call",
+    "class Places, call place, call places": "slots: CallSlots; a place is where a value is in a signed request",
+    "class Guard, EpochGuard, class Guarded": "EpochFence; authenticated services; a guard is a GetGuard",
     "Letter, Letters, inbox, mailbox": "message, send; replica_bus; deliveries",
     "Elsewhere, class Host": "RemoteWorkers, RemoteAssignmentHost",
     "in vain": "unroutable; without a result",

@@ -18,7 +18,7 @@ from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import worker_service_pb2 as worker_pb2
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 from callback_launcher.child import running
-from callback_server.rpc.services import GUARDED
+from callback_server.rpc.services import AUTHENTICATED
 from callback_shared.wire_fields import MAX_FIELDS
 
 WORK = "/callback.v1.WorkerService/Work"
@@ -139,7 +139,7 @@ async def test_unreadable_metadata_leave_nothing_in_the_log(server):
 
 METHODS = [
     f"/{service.full_name}/{method.name}"
-    for file in (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR, *(each.file for each in GUARDED))
+    for file in (health_pb2.DESCRIPTOR, reflection_pb2.DESCRIPTOR, *(each.file for each in AUTHENTICATED))
     for service in file.services_by_name.values()
     for method in service.methods
     if method.name != "List"  # of health: it is not served

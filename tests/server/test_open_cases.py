@@ -71,7 +71,7 @@ async def test_a_retried_request_counts_once(store_of):
             await made_of(services, *[{}] * 4)
             return await listed(services) == 5
 
-        assert await wait_until(four_more, what="the other four places")
+        assert await wait_until(four_more, what="the other four slots")
 
 
 async def test_the_places_of_one_owner_are_not_those_of_another(store_of):

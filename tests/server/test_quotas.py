@@ -1,4 +1,4 @@
-"""Held and waiting calls take no place of a call that runs, and no owner takes all places from the others."""
+"""Held and waiting calls take no slot of a call that runs, and no owner takes all slots from the others."""
 
 import asyncio
 

@@ -78,7 +78,7 @@ class World:
     async def heads(self, server):
         """Return the head of the chain, as an operator keeps it."""
         head = (await server.verify(CHAIN, ())).head
-        return [KnownHead(head.sequence, head.digest, head.place_ms, is_kept=True)]
+        return [KnownHead(head.sequence, head.digest, head.id_ms, is_kept=True)]
 
     async def found(self, server, heads=()):
         """Return the kinds of the problems that a server finds. With heads it finds what it finds without, too."""
@@ -118,13 +118,13 @@ class World:
 
 
 def item(stored):
-    return str(stored.place).encode(), {b"entry": stored.entry, b"mac": stored.mac.encode()}
+    return str(stored.id).encode(), {b"entry": stored.entry, b"mac": stored.mac.encode()}
 
 
 def head_of(stored_item):
     id_, fields = stored_item
     stored = StoredEntry.parse(id_, [b"entry", fields[b"entry"], b"mac", fields[b"mac"]])
-    return Head.of(stored.place, stored.entry)
+    return Head.of(stored.id, stored.entry)
 
 
 def counted(problem):

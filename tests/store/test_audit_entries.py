@@ -109,8 +109,8 @@ async def test_entries_of_all_chains_are_listed_newest_first_in_pages(cases):
         await pause(audit, cases, f"act-{n}")
     found = await paged(cases, range(keys.AUDIT_CHAINS), lambda _entry: True, limit=5)
     listed = [entry for page in found for entry in page]
-    places = [(each.stored.place.ms, each.entry.chain, each.stored.place.sequence) for each in listed]
-    assert (len(places), places) == (24, sorted(places, reverse=True))
+    ids = [(each.stored.id.ms, each.entry.chain, each.stored.id.sequence) for each in listed]
+    assert (len(ids), ids) == (24, sorted(ids, reverse=True))
     only, more = await list_audit(cases.scripts, [1], lambda entry: entry.actor == "actor-4", after=None, limit=5)
     assert ([each.entry.actor for each in only], more) == (["actor-4"], None)
 
@@ -141,7 +141,7 @@ async def test_retention_deletes_the_oldest_entries_but_never_the_newest_and_the
     await closed_cases(audit_of(cases), cases, 2)
     limits(read_audit_module, LIMIT=2)
     await audit.trim(PARTITION)
-    result = await audit.verify(PARTITION, [KnownHead(5, before.head.digest, before.head.place_ms, is_kept=True)])
+    result = await audit.verify(PARTITION, [KnownHead(5, before.head.digest, before.head.id_ms, is_kept=True)])
     assert (found(result), result.first_sequence) == ([], 7)
 
 

@@ -22,7 +22,7 @@ from callback_server.store import keys
 from callback_server.store.connection.client import connect
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.epochs.exchange import EpochExchange
-from callback_server.store.epochs.guard import EpochGuard
+from callback_server.store.epochs.fence import EpochFence
 from callback_server.store.epochs.keeper import EpochKeeper
 from callback_server.store.epochs.known import Epochs
 from callback_server.store.epochs.losses import accept_store, read_losses
@@ -279,7 +279,7 @@ async def test_a_server_is_refused_by_the_store_of_another_system_that_was_resta
             for partition in USED:
                 for number in range(1, 70):
                     await client.hset(keys.key(partition, "epochs"), "primary", f"another {number}")
-                    packed = EpochGuard(Epochs()).question(keys.tag(partition))
+                    packed = EpochFence(Epochs()).question(keys.tag(partition))
                     await client.execute_command(*packed)
                 for _ in range(20):
                     await other.new(partition=partition)

@@ -437,7 +437,7 @@ BUGS = {
         "  else\n    redis.call('ZREM', reminders_key(), case.id)\n  end\nend", "  end\nend"),
     "an expiry that has no handler is told": (
         "return string.find(case.notify or '', reason, 1, true) ~= nil", "return true"),
-    "an expiry is not told": never("notifies(case, 'EXPIRY') and not case.resolved"),
+    "an expiry is not delivered": never("notifies(case, 'EXPIRY') and not case.resolved"),
     "an expiry is sent for a case that its owner closed": (
         "  if case.notify then drop_reminders(case) end\nend",
         "  if case.notify then\n    drop_reminders(case)\n    start_notification(case, expiry_id(case), now)\n  end\n"
@@ -484,7 +484,7 @@ FOUND_SOON = {
     "an index is left behind": 18,
     "an OPTIONS makes a call": 18,
     "reminders outlive the close of their case": 18,
-    "an expiry is not told": 19,
+    "an expiry is not delivered": 19,
     "an extension leaves the old timer": 20,
     "a call that is deleted or erased still counts for the body that it names": 5,
     "a body goes although a call names it": 13,

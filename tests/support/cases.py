@@ -13,7 +13,7 @@ from callback_server.domain.response import Response, ResponseType
 from callback_server.domain.verification import UNVERIFIED
 from callback_server.store import keys
 from callback_server.store.connection.client import connect
-from callback_server.store.epochs.guard import EpochGuard
+from callback_server.store.epochs.fence import EpochFence
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.apply_retention import apply_retention
@@ -62,8 +62,8 @@ class Cases:
 
     def __init__(self, client, *, leases=LEASES, recording=RECORDING, replicas=0, epochs=None, never_loses=True):
         self.client = client
-        guard = None if epochs is None else EpochGuard(epochs, replicas=replicas, never_loses=never_loses)
-        self.scripts = Scripts(client, replicas=replicas, guard=guard)
+        fence = None if epochs is None else EpochFence(epochs, replicas=replicas, never_loses=never_loses)
+        self.scripts = Scripts(client, replicas=replicas, fence=fence)
         self.due = reports_of(self.scripts)
         self.leases, self.recording = leases, recording
 

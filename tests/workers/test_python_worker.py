@@ -176,8 +176,8 @@ async def test_a_program_exits_at_a_signal_after_its_results(services, number):
             program.kill()
 
 
-async def test_a_program_that_cannot_start_prints_the_reason_in_one_line(guarded):
-    program = await started(guarded.address)
+async def test_a_program_that_cannot_start_prints_the_reason_in_one_line(secured):
+    program = await started(secured.address)
     _, errors = await asyncio.wait_for(program.communicate(), DEADLINE_S)
     assert program.returncode == 1
     assert errors.count(b"\n") == 1
@@ -252,7 +252,7 @@ def principals(**tokens):
 
 
 @pytest.fixture
-async def guarded(store_of):
+async def secured(store_of):
     """Run services that require a token; `who` has the principals that are allowed."""
     who = {"now": principals(worker="let-me-in", edge="edge", owner="owner")}
     async with running_services(store_of(), activities=ACTIVITIES, principals=lambda: who["now"]) as up:
@@ -269,8 +269,8 @@ async def guarded(store_of):
         ("refund", {"token": "let-me-in"}, PermissionDeniedError),
     ],
 )
-async def test_a_worker_whose_first_connection_is_refused_raises_the_error(guarded, work, activity, proof, error):
-    refused = worker(work, guarded.address, activity, **proof)
+async def test_a_worker_whose_first_connection_is_refused_raises_the_error(secured, work, activity, proof, error):
+    refused = worker(work, secured.address, activity, **proof)
     with pytest.raises(error) as caught:
         await refused.serve()
     with pytest.raises(error):
@@ -281,16 +281,16 @@ async def test_a_worker_whose_first_connection_is_refused_raises_the_error(guard
         assert "refund" in str(caught.value)
 
 
-async def test_a_function_may_give_no_token_for_a_while_but_not_at_first(guarded, work, caplog):
+async def test_a_function_may_give_no_token_for_a_while_but_not_at_first(secured, work, caplog):
     tokens = ["let-me-in", "", "let-me-in"]
-    async with connected(worker(work, guarded.address, token=lambda: tokens.pop(0))):
-        guarded.control_plane.workers.drain()
-        guarded.control_plane.workers.draining = False  # as if it were another server
-        await wait_until(lambda: not tokens and guarded.control_plane.workers.workers, what="the worker")
+    async with connected(worker(work, secured.address, token=lambda: tokens.pop(0))):
+        secured.control_plane.workers.drain()
+        secured.control_plane.workers.draining = False  # as if it were another server
+        await wait_until(lambda: not tokens and secured.control_plane.workers.workers, what="the worker")
     assert "token_unusable error=the token is empty" in caplog.text
     assert "let-me-in" not in caplog.text
     with pytest.raises(ValueError, match="the token is empty"):
-        await worker(work, guarded.address, token=lambda: "").serve()
+        await worker(work, secured.address, token=lambda: "").serve()
 
 
 @pytest.mark.parametrize(("target", "warns"), [("127.0.0.1:1", False), ("callback.example:1", True)])
@@ -417,8 +417,8 @@ async def test_a_worker_says_whether_it_is_connected(store_of, work):
             await wait_until(lambda: not mine.is_connected, what="the worker to leave the server")
 
 
-async def test_a_refused_worker_is_logged_at_once_and_its_block_ends_with_the_error(guarded, work, caplog):
-    refused = worker(work, guarded.address, token="wrong")
+async def test_a_refused_worker_is_logged_at_once_and_its_block_ends_with_the_error(secured, work, caplog):
+    refused = worker(work, secured.address, token="wrong")
     block = refused.working()
     await block.__aenter__()
     await wait_until(lambda: "worker_ended" in caplog.text, what="the refusal")

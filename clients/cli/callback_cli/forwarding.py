@@ -92,7 +92,7 @@ class Forwarder:
         try:
             opened = await loop.run_in_executor(self._threads, _open, connection)
             code, headers, body = await loop.run_in_executor(self._threads, _exchange, connection, self._url, call)
-            left_out = tuple(sorted({name.lower() for name, _ in headers.pairs if _is_told(name.lower())}))
+            left_out = tuple(sorted({name.lower() for name, _ in headers.pairs if _is_reported(name.lower())}))
             return _decision(self._url, code, headers, body)
         except ForwardingError as error:
             code, problem = None, str(error)
@@ -178,5 +178,5 @@ def _of_the_message(headers: Headers) -> list[tuple[str, str]]:
     return [(name, value) for name, value in headers.pairs if name.lower() not in OF_A_CONNECTION | named]
 
 
-def _is_told(name: str) -> bool:
+def _is_reported(name: str) -> bool:
     return name not in _SILENTLY_LEFT_OUT and bool(OF_THE_EDGE.fullmatch(name))

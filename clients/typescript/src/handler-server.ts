@@ -229,11 +229,11 @@ export class HandlerServer {
   /** Return the methods of the service. Their messages are bytes: each answer is then written once. */
   #implementation(run: Run): UntypedServiceImplementation {
     return {
-      handleCallback: this.#guarded(async (call) => {
+      handleCallback: this.#authorized(async (call) => {
         const request = fromBinary(HandleCallbackRequestSchema, call.request);
         return this.#decide(run, call, request, "", (decision) => toBinary(HandleCallbackResponseSchema, decision));
       }),
-      handleNotification: this.#guarded(async (call) => {
+      handleNotification: this.#authorized(async (call) => {
         const { notification } = fromBinary(HandleNotificationRequestSchema, call.request);
         if (notification === undefined) {
           throw refusal(status.INVALID_ARGUMENT, "the request has no notification");
@@ -245,7 +245,7 @@ export class HandlerServer {
           }),
         );
       }),
-      refuseAnswer: this.#guarded(async (call) => {
+      refuseAnswer: this.#authorized(async (call) => {
         logAnswerRefused(fromBinary(RefuseAnswerRequestSchema, call.request), this.#logger);
         return new Uint8Array();
       }),
@@ -282,7 +282,7 @@ export class HandlerServer {
   }
 
   /** Return a method that refuses a client whose certificate has none of the accepted names. */
-  #guarded(run: (call: Call) => Promise<Uint8Array>): (call: Call, done: sendUnaryData<Uint8Array>) => void {
+  #authorized(run: (call: Call) => Promise<Uint8Array>): (call: Call, done: sendUnaryData<Uint8Array>) => void {
     return (call, done) => {
       const accepted = this.#tls?.clientNames;
       const names = accepted === undefined ? [] : namesOf(call.getAuthContext()?.sslPeerCertificate?.subjectaltname);

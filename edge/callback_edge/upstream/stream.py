@@ -142,7 +142,7 @@ class InvocationStream:
             await self._rpc.done_writing()
 
     async def _write_message(self) -> None:
-        outgoing, told = (
+        calls, rest = (
             self._outgoing,
             edge_service_pb2.StreamInvocationsRequest(
                 gone_numbers=self._gone_numbers,
@@ -151,8 +151,8 @@ class InvocationStream:
             ),
         )
         self._gone_numbers, self._must_release, self._must_pass_epochs = [], False, False
-        await self._rpc.write(outgoing + told.SerializeToString())
-        if outgoing:  # otherwise calls may have come meanwhile
+        await self._rpc.write(calls + rest.SerializeToString())
+        if calls:  # otherwise calls may have come meanwhile
             self._outgoing = b""
             for call in self._outgoing_calls:
                 call.written()

@@ -36,8 +36,8 @@ from callback_server.domain.audit import (
     AuditKey,
     AuditStart,
     Change,
+    EntryId,
     Head,
-    Place,
     StoredEntry,
     decode_entry,
     decode_start,
@@ -149,7 +149,7 @@ class AuditLog:
 
     def _take(self, chain: int, newest: StoredEntry | None) -> bool:
         """Take the head that the store has. Tell if it is not proven, or if entries are gone: then return True."""
-        head = NO_ENTRIES if newest is None else Head.of(newest.place, newest.entry)
+        head = NO_ENTRIES if newest is None else Head.of(newest.id, newest.entry)
         if newest is not None and (verdict := self._key.judge_entry(chain, newest)) != self._key.best:
             metrics.AUDIT_PROBLEMS.labels("head_not_proven").inc()
             log.warning("audit_head_not_proven", chain=chain, entry=head.sequence, verdict=verdict)
@@ -196,7 +196,7 @@ class AuditLog:
             The result, or the newest entry that retention has deleted meanwhile.
         """
         seen = [heads[chain] for heads in (self._heads, self._seen, self._lost) if chain in heads]
-        known = [KnownHead(head.sequence, head.digest, head.place_ms, is_kept=False) for head in seen if head.sequence]
+        known = [KnownHead(head.sequence, head.digest, head.id_ms, is_kept=False) for head in seen if head.sequence]
         check, after = ChainCheck(chain, self._key, [*kept, *known]), None
         part = await read_audit(self._scripts, chain, after)
         start, left = part.start, part.length
@@ -207,7 +207,7 @@ class AuditLog:
             left -= len(part.entries)
             if len(part.entries) < LIMIT or left <= 0:
                 return check.result()
-            after = part.entries[-1].place
+            after = part.entries[-1].id
             part = await read_audit(self._scripts, chain, after)
             if part.start != start:
                 then, now = self._proven_start(chain, start), self._proven_start(chain, part.start)
@@ -243,7 +243,7 @@ class AuditLog:
         """
         async with self._changing[chain]:
             seen = self._seen.get(chain, NO_ENTRIES)
-            before = Place(seen.place_ms, seen.sequence - 1) if seen.sequence else None
+            before = EntryId(seen.id_ms, seen.sequence - 1) if seen.sequence else None
             part = await read_audit(self._scripts, chain, before, limit=1)
             is_there = seen == NO_ENTRIES or any(digest_of(each.entry) == seen.digest for each in part.entries)
             is_told = self._take(chain, part.newest)
@@ -263,7 +263,7 @@ class AuditLog:
     def _is_deleted(self, chain: int, start: bytes, seen: Head) -> bool:
         """Return whether a start that is proven explains that an entry is gone."""
         said = self._proven_start(chain, start)
-        return said is not None and said.sequence >= seen.sequence and said.place_ms >= seen.place_ms
+        return said is not None and said.sequence >= seen.sequence and said.id_ms >= seen.id_ms
 
     def _proven_start(self, chain: int, start: bytes) -> AuditStart | None:
         """Return what the start of a chain says. None: there is none that is proven."""
@@ -288,14 +288,14 @@ class AuditLog:
         due_ms = CLOCK() // 1_000_000 - self._retention_ms
         part = await read_audit(self._scripts, chain, None, limit=2)
         await self._sign_again(chain, part)
-        if len(part.entries) < 2 or part.entries[0].place.ms >= due_ms:
+        if len(part.entries) < 2 or part.entries[0].id.ms >= due_ms:
             return False
         part = await read_audit(self._scripts, chain, None)
         check = ChainCheck(chain, self._key)
         self._begin(check, part.start)
         deleted = None
         for stored, following in zip(part.entries, part.entries[1:], strict=False):
-            if stored.place.ms >= due_ms:
+            if stored.id.ms >= due_ms:
                 break
             check.add(stored)
             deleted, first = stored, following
@@ -307,22 +307,20 @@ class AuditLog:
             metrics.AUDIT_PROBLEMS.labels("retention_stopped").inc()
             log.warning("audit_retention_stopped", chain=chain, problems=len(problems), first=problems[0].text)
             return False
-        is_done = await self._begin_at(chain, part.start, Head.of(deleted.place, deleted.entry), first)
+        is_done = await self._begin_at(chain, part.start, Head.of(deleted.id, deleted.entry), first)
         return is_done and len(part.entries) == LIMIT
 
     async def _sign_again(self, chain: int, part: AuditPart) -> None:
         """Sign the start of a chain under the present key, if it is proven by the other one."""
         said = self._proven_start(chain, part.start)
         if said is not None and self._key.is_other(said) and part.entries:
-            await self._begin_at(
-                chain, part.start, Head(said.sequence, said.digest, said.place_ms, ""), part.entries[0]
-            )
+            await self._begin_at(chain, part.start, Head(said.sequence, said.digest, said.id_ms, ""), part.entries[0])
 
     async def _begin_at(self, chain: int, known_start: bytes, deleted: Head, first: StoredEntry) -> bool:
         """Let a chain begin with an entry, behind the newest deleted one. Return whether it was done."""
         start, mac = self._key.seal_start(chain, deleted)
         return await trim_audit(
-            self._scripts, chain, known_start=known_start, start=f"{mac} ".encode() + start, first=first.place
+            self._scripts, chain, known_start=known_start, start=f"{mac} ".encode() + start, first=first.id
         )
 
     async def run_principals(self, file: PrincipalsFile) -> None:

@@ -133,8 +133,8 @@ def _with_token(path: Path, given: _Given, entry: Mapping[str, str | datetime]) 
     if old is not None and roles and old.roles != roles:
         raise SettingsError([f"{path}: {name} has other roles: {', '.join(sorted(old.roles))}; change them there"])
     if old is not None and activities and old.activities != activities:
-        told = ", ".join(sorted(old.activities)) or "none"
-        raise SettingsError([f"{path}: {name} has other activities: {told}; change them there"])
+        listed = ", ".join(sorted(old.activities)) or "none"
+        raise SettingsError([f"{path}: {name} has other activities: {listed}; change them there"])
     if old is not None and answers and not old.answers:
         raise SettingsError([f"{path}: {name} has no answers = true; change it there"])
     added = TokenEntry.model_validate(entry)

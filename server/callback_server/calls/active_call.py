@@ -11,8 +11,8 @@ import msgspec
 from callback_server import errors
 from callback_server.domain.call import CallFailure
 from callback_server.domain.response import Response
+from callback_server.limits.call_slots import CallSlot
 from callback_server.limits.large_turns import LargeTurn
-from callback_server.limits.places import Place
 
 _FAILURES: Final[Mapping[CallFailure, type[errors.CallFailedError]]] = {
     CallFailure.HANDLER_ERROR: errors.HandlerFailedError,
@@ -52,16 +52,25 @@ class ActiveCall:
     """A request between its arrival and its answer."""
 
     __slots__ = (
-        "answer", "call_id", "creator_traceparent", "is_caller_gone", "is_claimed", "method", "on_waiting", "place",
-        "prefers_page", "released", "turn",
+        "answer",
+        "call_id",
+        "creator_traceparent",
+        "is_caller_gone",
+        "is_claimed",
+        "method",
+        "on_waiting",
+        "prefers_page",
+        "released",
+        "slot",
+        "turn",
     )  # fmt: skip
 
-    def __init__(self, call_id: str, place: Place, *, method: str = "get", prefers_page: bool = False) -> None:
+    def __init__(self, call_id: str, slot: CallSlot, *, method: str = "get", prefers_page: bool = False) -> None:
         self.call_id = call_id
-        self.place = place
-        """Its place among the calls of its kind."""
+        self.slot = slot
+        """Its slot among the calls of its kind."""
         self.on_waiting: Callable[[], None] = lambda: None
-        """Called once it waits for an answer, and takes no place of a call that runs."""
+        """Called once it waits for an answer, and takes no slot of a call that runs."""
         self.method = method
         """The method of the request as it was sent: of a confirmation, as it was posted."""
         self.prefers_page = prefers_page
@@ -79,10 +88,10 @@ class ActiveCall:
         self.creator_traceparent = ""
         """The trace context that generated the case, for the edge. Empty: none, or this process does not trace."""
 
-    def wait_at(self, place: Place) -> None:
-        """Take the place of a request that waits, in place of its own."""
-        self.place.free()
-        self.place = place
+    def wait_at(self, slot: CallSlot) -> None:
+        """Take the slot of a request that waits, in place of its own."""
+        self.slot.free()
+        self.slot = slot
         self.on_waiting()
 
     def release(self) -> None:

@@ -24,8 +24,8 @@ from callback_server.domain.case import Settings
 from callback_server.domain.ids import state_hash
 from callback_server.handlers.http.request import is_query_too_long
 from callback_server.limits.body_bytes import BodyBytes
+from callback_server.limits.call_slots import CallSlots, refusal_by
 from callback_server.limits.owner_rate import OwnerRateLimit
-from callback_server.limits.places import Places, refusal_by
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
 from callback_server.store.failure_log import log_store_error
@@ -72,8 +72,8 @@ class Claims:
         recording: Recording,
         platform_url: str | None,
         owner_rate: OwnerRateLimit,
-        calls: Places,
-        held_calls: Places,
+        calls: CallSlots,
+        held_calls: CallSlots,
         body_bytes: BodyBytes,
         max_per_minute_per_case: int | None,
         replica: str,
@@ -89,8 +89,8 @@ class Claims:
             recording: What is recorded of calls.
             platform_url: The target of redirects to `/path`. None: such redirects are refused.
             owner_rate: The limit on the calls of an owner in a minute.
-            calls: The places of calls that run.
-            held_calls: The places of held calls.
+            calls: The slots of calls that run.
+            held_calls: The slots of held calls.
             body_bytes: The limit on the bytes of bodies.
             max_per_minute_per_case: Maximum number of calls on a case in a minute. None: no limit.
             replica: The id of this process, which gets a message at the end of each call that it waits for.
@@ -163,10 +163,10 @@ class Claims:
         of_rate = self._owner_rate.limited()
         of_bytes = self._body_bytes.limited() if has_body else ()
         limits = (of_rate, "max_calls_per_minute_per_owner"), (of_bytes, "max_body_bytes_in_flight_per_owner")
-        places = (self._calls, "OTHER"), (self._held_calls, "HELD")
+        slots = (self._calls, "OTHER"), (self._held_calls, "HELD")
         return [
             *((*owner, limit, "") for owners, limit in limits for owner in owners),
-            *((*owner, kind) for each, kind in places for owner in each.limited()),
+            *((*owner, kind) for each, kind in slots for owner in each.limited()),
         ]
 
     async def claim(self, pending: PendingCall) -> tuple[PendingCall, ClaimResult]:

@@ -15,8 +15,8 @@
 7. A repeat is no call: it waits with the call that it repeats, or gets its answer (see `repeats`).
 8. The body of a request is in memory only while its call needs it here, and its bytes count against limits.
 9. A call with a large body waits for a turn before its claim, and before a large answer leaves. It has none while a
-   handler or person decides, and a large fallback leaves without one. Before the claim, few of the places of calls may
-   wait for turns, which owners share as they share the places.
+   handler or person decides, and a large fallback leaves without one. Before the claim, few of the slots of calls may
+   wait for turns, which owners share as they share the slots.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ from callback_server.domain.rendering import ResponseRenderer
 from callback_server.domain.response import BARE_REJECTION, Response, complete
 from callback_server.handlers.dispatch import HandlerDispatcher
 from callback_server.limits.body_bytes import BodyBytes, BodyReservation
+from callback_server.limits.call_slots import CallSlot, CallSlots
 from callback_server.limits.large_turns import LARGE_BYTES, LargeCases, LargeTurn
 from callback_server.limits.owner_rate import OwnerRateLimit
-from callback_server.limits.places import Place, Places
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.failure_log import log_store_error
 from callback_server.store.queries.read import HeldCall
@@ -87,10 +87,10 @@ class CallInvoker:
         deliveries: Deliveries,
         marks: CallerMarks,
         owner_rate: OwnerRateLimit,
-        calls: Places,
-        held_calls: Places,
-        turn_waits: Places,
-        waits: Places,
+        calls: CallSlots,
+        held_calls: CallSlots,
+        turn_waits: CallSlots,
+        waits: CallSlots,
         body_bytes: BodyBytes,
         around: AroundCall | None = None,
         on_claim: Callable[[ActiveCall, Grant], None] | None = None,
@@ -107,10 +107,10 @@ class CallInvoker:
             deliveries: Runs the deliveries of ACK cases.
             marks: Records what callers get before the ends of their calls, and that they are gone.
             owner_rate: The limit on the calls of an owner in a minute.
-            calls: The places of calls that run, and of look-ups.
-            held_calls: The places of held calls whose callers wait.
-            turn_waits: The places of calls that wait for turns before their claims.
-            waits: The places of requests that wait for the answers of other calls.
+            calls: The slots of calls that run, and of look-ups.
+            held_calls: The slots of held calls whose callers wait.
+            turn_waits: The slots of calls that wait for turns before their claims.
+            waits: The slots of requests that wait for the answers of other calls.
             body_bytes: The limit on the bytes of bodies.
             around: Starts each call by `invoke`, with a span around it, for example. None: there is none.
             on_claim: Called with each request that has become a call, in its task. None: nothing is.
@@ -127,10 +127,10 @@ class CallInvoker:
         self._marks = marks
         self._owner_rate = owner_rate
         self._body_bytes = body_bytes
-        self._call_places = calls
-        self._held_places = held_calls
-        self._turn_places = turn_waits
-        self._wait_places = waits
+        self._call_slots = calls
+        self._held_slots = held_calls
+        self._turn_slots = turn_waits
+        self._wait_slots = waits
         self._on_claim = on_claim
         self._running: _Running = {}
         """The calls, and the requests that wait for the answers of calls."""
@@ -138,12 +138,12 @@ class CallInvoker:
         self._look_ups: set[asyncio.Task[Any]] = set()
         self._decisions: set[asyncio.Task[Outcome]] = set()
         """The decisions of handlers on calls whose callers get something before: each continues after that."""
-        for gauge, places in (
+        for gauge, slots in (
             (metrics.CALLS_IN_FLIGHT, calls),
             (metrics.HELD_CALLS_IN_FLIGHT, held_calls),
             (metrics.WAITS_IN_FLIGHT, waits),
         ):
-            gauge.set_function(partial(getattr, places, "taken"))
+            gauge.set_function(partial(getattr, slots, "taken"))
         self._is_stopping = False
 
     def invoke(self, state: str, parameter: str, request: Request, *, prefers_page: bool = False) -> ActiveCall:
@@ -161,14 +161,14 @@ class CallInvoker:
         Raises:
             CallbackError: The call was not started.
         """
-        place = self._reserve(state)
+        slot = self._reserve(state)
         try:
             pending = pending_call(state, parameter, request)
             reservation = self._body_bytes.reserve(len(request.body))
         except errors.CallbackError:
-            place.free()
+            slot.free()
             raise
-        call = ActiveCall(pending.call_id, place, method=request.method, prefers_page=prefers_page)
+        call = ActiveCall(pending.call_id, slot, method=request.method, prefers_page=prefers_page)
         self._start(self._run(pending, reservation, call), call, reservation)
         return call
 
@@ -187,7 +187,7 @@ class CallInvoker:
             CallbackError: The wait was not started.
         """
         self._check_running()
-        call = ActiveCall(call_id, self._wait_places.reserve())
+        call = ActiveCall(call_id, self._wait_slots.reserve())
         self._start(self._wait(call, token, without_answer=without_answer), call, None)
         return call
 
@@ -206,8 +206,8 @@ class CallInvoker:
         Raises:
             CallbackError: The look-up was not started.
         """
-        place = self._reserve(state)
-        return self._start_look_up(self._claims.look_up(pending_call(state, parameter, request)), place)
+        slot = self._reserve(state)
+        return self._start_look_up(self._claims.look_up(pending_call(state, parameter, request)), slot)
 
     def settings(self, state: str, parameter: str) -> asyncio.Future[Settings]:
         """Start to read the settings of the case that `state` reaches.
@@ -218,8 +218,8 @@ class CallInvoker:
         Raises:
             CallbackError: The read was not started.
         """
-        place = self._reserve(state)
-        return self._start_look_up(self._claims.settings(state, parameter), place)
+        slot = self._reserve(state)
+        return self._start_look_up(self._claims.settings(state, parameter), slot)
 
     def settings_of_wait(self, call_id: str, token: str) -> asyncio.Future[Settings]:
         """Start to read the settings of the case of a call as `settings` does, for a caller at the address of the call.
@@ -229,23 +229,23 @@ class CallInvoker:
             token: The token in the address of the call.
         """
         self._check_running()
-        place = self._call_places.reserve()
-        return self._start_look_up(self._claims.settings_of_wait(call_id, token), place)
+        slot = self._call_slots.reserve()
+        return self._start_look_up(self._claims.settings_of_wait(call_id, token), slot)
 
-    def _start_look_up(self, work: Coroutine[Any, Any, T], place: Place) -> asyncio.Future[T]:
+    def _start_look_up(self, work: Coroutine[Any, Any, T], slot: CallSlot) -> asyncio.Future[T]:
         task = asyncio.create_task(work)
         self._look_ups.add(task)
         task.add_done_callback(self._look_ups.discard)
-        task.add_done_callback(lambda _: place.free())
+        task.add_done_callback(lambda _: slot.free())
         return task
 
-    def _reserve(self, state: str) -> Place:
+    def _reserve(self, state: str) -> CallSlot:
         self._check_running()
-        place = self._call_places.reserve()
+        slot = self._call_slots.reserve()
         if not is_state(state):
-            place.free()
+            slot.free()
             raise errors.StateUnknownError
-        return place
+        return slot
 
     def _check_running(self) -> None:
         if self._is_stopping:
@@ -283,7 +283,7 @@ class CallInvoker:
 
     def _ended(self, body: BodyReservation | None, task: asyncio.Task[CallAnswer]) -> None:
         call = self._running.pop(task)
-        call.place.free()
+        call.slot.free()
         if body is not None:
             body.free()
         answer = call.answer
@@ -326,12 +326,12 @@ class CallInvoker:
         if not size:
             return
         if owner := self._large_cases.owner_of(pending.case_id):
-            self._turn_places.check(owner)
-        place = self._turn_places.take(owner) if owner else self._turn_places.reserve()
+            self._turn_slots.check(owner)
+        slot = self._turn_slots.take(owner) if owner else self._turn_slots.reserve()
         try:
             await turn.take(group, size)
         finally:
-            place.free()
+            slot.free()
 
     async def _in_turn(self, answer: CallAnswer, call: ActiveCall) -> CallAnswer:
         """Wait for the turn of a large answer, and return it."""
@@ -354,7 +354,7 @@ class CallInvoker:
             if call.is_caller_gone:
                 self._marks.start_gone(call.call_id)
             self._owner_rate.charge(result.owner)
-            call.place.charge(result.owner)
+            call.slot.charge(result.owner)
             if self._on_claim is not None:
                 self._on_claim(call, result)
             reservation.charge(result.owner)
@@ -364,7 +364,7 @@ class CallInvoker:
                 request = replace(request, body=b"")
                 reservation.free()
                 if not result.ended_at_claim:
-                    call.wait_at(self._held_places.take(result.owner))
+                    call.wait_at(self._held_slots.take(result.owner))
             return await self._call(result, request, call)
         if isinstance(result, EarlierCallRuns | EarlierCallEnded):
             metrics.REPEATS.labels(pending.verification.profile).inc()

@@ -27,7 +27,7 @@ from callback_server.domain.call import CallStatus
 from callback_server.domain.rendering import ResponseRenderer
 from callback_server.domain.reports import AwaitedCallEnded
 from callback_server.domain.response import BARE_REJECTION, Response, ResponseType, complete
-from callback_server.limits.places import Places
+from callback_server.limits.call_slots import CallSlots
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.failure_log import log_store_error
 from callback_server.store.replica_bus import ReplicaBus, ReplicaMessage
@@ -60,7 +60,7 @@ class Repeats:
         *,
         renderer: ResponseRenderer,
         marks: CallerMarks,
-        waits: Places,
+        waits: CallSlots,
         patience_s: float,
     ) -> None:
         """Create it.
@@ -70,7 +70,7 @@ class Repeats:
             replica_bus: Carries the ends of calls.
             renderer: Renders answers.
             marks: Records that callers are told to wait.
-            waits: The places of requests that wait for the answers of calls.
+            waits: The slots of requests that wait for the answers of calls.
             patience_s: How long a repeat waits for a store that does not reply, in seconds.
         """
         self._scripts = scripts
@@ -168,12 +168,12 @@ class Repeats:
         Args:
             call_id: The call.
             repeat_id: The repeat, which is one of the waiters of the call.
-            request: The request that waits, which gets a place for that.
+            request: The request that waits, which gets a slot for that.
             token_hash: SHA-256 of the token in the address of the call. Empty: a repeat waits, not a caller there.
             without_answer: Whether only the end of the call is waited for. The result is then None.
 
         Raises:
-            TooManyCallsError, TooManyRequestsError: The owner has no place for it.
+            TooManyCallsError, TooManyRequestsError: The owner has no slot for it.
             CallInProgressError: The repeat is not one of the waiters of the call any more.
             StateUnknownError: The call has no such address.
             OutcomeUnknownError: The store did not reply for too long, or the call is no longer known.
@@ -182,7 +182,7 @@ class Repeats:
         waiting = self._waiting.setdefault(call_id, set())
         waiting.add(ended)
         replied_at = time.monotonic()
-        has_place = False
+        has_slot = False
         try:
             while True:
                 try:
@@ -201,11 +201,11 @@ class Repeats:
                 else:
                     replied_at = time.monotonic()
                     if isinstance(result, CallRuns):
-                        if not has_place:
-                            request.place.free()
+                        if not has_slot:
+                            request.slot.free()
                             self._waits.check(result.owner)
                             request.wait_at(self._waits.take(result.owner))
-                            has_place = True
+                            has_slot = True
                     elif not isinstance(result, FollowResult):
                         return result
                     elif result is FollowResult.ENDED:

@@ -108,7 +108,7 @@ class AuditStart(msgspec.Struct, frozen=True):
     chain: _Chain
     sequence: _Sequence
     digest: str
-    place_ms: _Ms
+    id_ms: _Ms = msgspec.field(name="place_ms")
     key_id: str
 
 
@@ -119,16 +119,16 @@ class Head:
     sequence: int
     digest: str
     """The SHA-256 of the entry, in hexadecimal digits."""
-    place_ms: int
-    """Its place in the order of time: its time, or that of an earlier entry if that is later."""
+    id_ms: int
+    """The time in its id: its own, or that of an earlier entry if that is later."""
     mark: str
     """The SHA-1 of the entry: scripts compare it, and have nothing better. It proves nothing."""
 
     @classmethod
-    def of(cls, place: Place, entry: bytes) -> Head:
+    def of(cls, entry_id: EntryId, entry: bytes) -> Head:
         """Return the head that an entry is."""
         sha1 = hashlib.sha1(entry, usedforsecurity=False).hexdigest()
-        return cls(place.sequence, digest_of(entry), place.ms, sha1)
+        return cls(entry_id.sequence, digest_of(entry), entry_id.ms, sha1)
 
 
 NO_ENTRIES: Final = Head(0, "", 0, "-")
@@ -138,15 +138,15 @@ UNKNOWN: Final = Head(0, "", 0, "?")
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
-    """The place of an entry in its chain, which is its id in the store."""
+class EntryId:
+    """The id of an entry in the stream of its chain. Its order is that of the entries."""
 
     ms: int
     sequence: int
 
     @classmethod
-    def parse(cls, text: str | bytes) -> Place:
-        """Return the place that an id in the store names. Raises ValueError."""
+    def parse(cls, text: str | bytes) -> EntryId:
+        """Parse an id of the store. Raise ValueError."""
         ms, _, sequence = (text if isinstance(text, str) else text.decode()).partition("-")
         return cls(int(ms), int(sequence))
 
@@ -163,7 +163,7 @@ class Place:
 class StoredEntry:
     """An entry as it is stored."""
 
-    place: Place
+    id: EntryId
     entry: bytes
     mac: str
 
@@ -171,8 +171,8 @@ class StoredEntry:
     def parse(cls, id_: bytes, fields: Sequence[bytes]) -> StoredEntry:
         """Return an item of a stream. One that no server has made has an empty entry."""
         if len(fields) == 4 and fields[::2] == [b"entry", b"mac"]:
-            return cls(Place.parse(id_), fields[1], fields[3].decode("latin-1"))
-        return cls(Place.parse(id_), b"", "")
+            return cls(EntryId.parse(id_), fields[1], fields[3].decode("latin-1"))
+        return cls(EntryId.parse(id_), b"", "")
 
 
 def digest_of(entry: bytes) -> str:
@@ -261,9 +261,9 @@ class AuditKey:
         return Verdict.PROVEN if is_right else Verdict.ALTERED
 
     def judge_entry(self, chain: int, stored: StoredEntry) -> Verdict:
-        """Return what an entry proves where it stands: an entry of another place proves nothing there."""
+        """Return what an entry proves where it stands: an entry with another id proves nothing there."""
         said = decode_entry(stored.entry)
-        if said is not None and (said.chain, said.sequence) != (chain, stored.place.sequence):
+        if said is not None and (said.chain, said.sequence) != (chain, stored.id.sequence):
             return Verdict.ALTERED
         return self.judge(ENTRY, stored.entry, stored.mac, said)
 
@@ -284,12 +284,12 @@ class AuditKey:
                 key_id=self.id,
             )
         )
-        place = Place(max(now_ms, head.place_ms), head.sequence + 1)
-        return StoredEntry(place, entry, self.mac(ENTRY, entry)), Head.of(place, entry)
+        entry_id = EntryId(max(now_ms, head.id_ms), head.sequence + 1)
+        return StoredEntry(entry_id, entry, self.mac(ENTRY, entry)), Head.of(entry_id, entry)
 
     def seal_start(self, chain: int, deleted: Head) -> tuple[bytes, str]:
         """Return the start of a chain whose entries up to `deleted` are deleted, and its HMAC."""
-        start = _encode(AuditStart(chain, deleted.sequence, deleted.digest, deleted.place_ms, self.id))
+        start = _encode(AuditStart(chain, deleted.sequence, deleted.digest, deleted.id_ms, self.id))
         return start, self.mac(START, start)
 
 

@@ -66,7 +66,7 @@ class KnownHead:
     sequence: int
     digest: str
     time_ms: int
-    """Its place in the order of time, as in `Head`."""
+    """The time in its id, as in `Head`."""
     is_kept: bool
     """Whether it was kept outside of the store. Otherwise a running server has seen it."""
 
@@ -117,7 +117,7 @@ class ChainCheck:
             )
             self._is_linked = False
             return
-        self._last = self._start = Head(said.sequence, said.digest, said.place_ms, "")
+        self._last = self._start = Head(said.sequence, said.digest, said.id_ms, "")
         self._start_verdict = verdict
         if verdict is Verdict.PROVEN:
             self._proven = "the record of where the chain begins"
@@ -132,11 +132,11 @@ class ChainCheck:
     def add(self, stored: StoredEntry) -> None:
         """Check the next entry."""
         self._count += 1
-        if not stored.place.is_possible:
-            self._report(ProblemKind.ALTERED, self._last.sequence, f"no server has stored an entry at {stored.place}")
+        if not stored.id.is_possible:
+            self._report(ProblemKind.ALTERED, self._last.sequence, f"no server has stored an entry at {stored.id}")
             self._is_linked = False
             return
-        last, sequence = self._last, stored.place.sequence
+        last, sequence = self._last, stored.id.sequence
         self._first = self._first or sequence
         entry = decode_entry(stored.entry)
         is_next = sequence == last.sequence + 1
@@ -147,7 +147,7 @@ class ChainCheck:
             self._report(ProblemKind.ALTERED, sequence, altered)
         elif entry is not None and (problem := self._misplaced(entry, stored, is_next=is_next)):
             self._report(ProblemKind.MOVED, sequence, problem)
-        head = Head(sequence, digest_of(stored.entry), stored.place.ms, "")
+        head = Head(sequence, digest_of(stored.entry), stored.id.ms, "")
         if sequence in self._awaited:
             self._digests[sequence] = head.digest
         self._last, self._is_linked = head, not altered
@@ -160,7 +160,7 @@ class ChainCheck:
 
     def _altered(self, entry: AuditEntry | None, stored: StoredEntry) -> str:
         """Return how an entry is not as a server has stored it, as far as that can be known. Empty: it is."""
-        sequence = stored.place.sequence
+        sequence = stored.id.sequence
         verdict = self._key.judge(ENTRY, stored.entry, stored.mac, entry)
         if verdict is Verdict.ALTERED:
             return f"entry {sequence} is not as a server has stored it"
@@ -180,14 +180,14 @@ class ChainCheck:
 
     def _misplaced(self, entry: AuditEntry, stored: StoredEntry, *, is_next: bool) -> str:
         """Return why an entry that is itself right does not belong where it stands. Empty: it does."""
-        sequence, last = stored.place.sequence, self._last
+        sequence, last = stored.id.sequence, self._last
         if entry.chain != self._chain:
             return f"entry {sequence} belongs to chain {entry.chain}"
         if entry.sequence != sequence or sequence <= last.sequence:
             return f"entry {entry.sequence} stands in the place of entry {sequence}, behind entry {last.sequence}"
         if is_next and self._is_linked and entry.previous != last.digest:
             return f"entry {sequence} does not follow the entry {last.sequence} that stands before it"
-        if is_next and self._is_linked and stored.place.ms != max(entry.time_ms, last.place_ms):
+        if is_next and self._is_linked and stored.id.ms != max(entry.time_ms, last.id_ms):
             return f"entry {sequence} stands at another time than its own"
         return ""
 
@@ -213,7 +213,7 @@ class ChainCheck:
             self._report(ProblemKind.TRUNCATED, sequence, text)
         elif digest is not None and digest != known.digest:
             self._report(ProblemKind.TRUNCATED, sequence, f"entry {sequence} is another one than {seen} has")
-        elif sequence <= start.sequence and known.time_ms > start.place_ms:
+        elif sequence <= start.sequence and known.time_ms > start.id_ms:
             # Retention deletes by time: it has not come to this entry.
             text = f"entry {sequence}, which {seen} has, is younger than what retention has deleted"
             self._report(ProblemKind.MISSING, sequence, text)

@@ -43,7 +43,7 @@ class CaseExpired:
     case_id: str
     activity: str
     skipped_reminders: int
-    """How many reminders were due before that, and are not told: no server ran, or no handler took them."""
+    """How many reminders were due before that, and are dropped: no server ran, or no handler took them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,6 @@ def decision(answer: handler_pb2.HandleCallbackResponse) -> Decision:
     """
     decided = decision_from(answer, accepted=answer.verdict == handler_pb2.VERDICT_ACCEPTED)
     if broken := violations(answer) or decided.problems():
-        told = "; ".join(f"{each.field}: {each.message}" for each in broken[:5])
-        raise HandlerError(CallFailure.INVALID_RESPONSE, told)
+        problems = "; ".join(f"{each.field}: {each.message}" for each in broken[:5])
+        raise HandlerError(CallFailure.INVALID_RESPONSE, problems)
     return decided

@@ -103,7 +103,7 @@ def _entry_to(listed: ListedEntry) -> pb2.AuditEntry:
 
 def _result_to(result: ChainResult) -> pb2.AuditChain:
     """Convert the result for a chain."""
-    head = result.head and to_message(pb2.AuditHead, result.head, chain=result.chain, time_ms=result.head.place_ms)
+    head = result.head and to_message(pb2.AuditHead, result.head, chain=result.chain, time_ms=result.head.id_ms)
     return to_message(pb2.AuditChain, result, head=head)
 
 

@@ -55,13 +55,13 @@ class Health(health_pb2_grpc.HealthServicer):
     ) -> AsyncGenerator[health_pb2.HealthCheckResponse, None]:
         """Send the status of a service, now and after each change. A slow client misses those in between."""
         await _require_message(request, context)
-        told = None
+        sent = None
         while True:
             changed, status = self._changed, self._statuses.get(request.service, _UNKNOWN)
-            if status == told:
+            if status == sent:
                 await changed.wait()
             else:
-                told = status
+                sent = status
                 yield health_pb2.HealthCheckResponse(status=status)
 
     async def why_not_ready(self) -> str:

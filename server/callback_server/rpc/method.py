@@ -29,13 +29,13 @@ from callback_server.store.failure_log import log_store_error
 log = get_logger()
 
 
-class Guarded(Protocol):
+class Authenticating(Protocol):
     """A servicer with an authenticator."""
 
     authenticator: Authenticator
 
 
-Servicer = TypeVar("Servicer", bound=Guarded)
+Servicer = TypeVar("Servicer", bound=Authenticating)
 Request = TypeVar("Request", bound=Message)
 Reply = TypeVar("Reply", bound=Message)
 Method = Callable[[Servicer, Request, Principal], Awaitable[Reply]]
@@ -154,7 +154,7 @@ async def refuse(context: grpc.aio.ServicerContext[Any, Any], status: status_pb2
     raise AssertionError("abort_with_status returned")
 
 
-def require_roles(service: ServiceDescriptor, servicer: Guarded) -> None:
+def require_roles(service: ServiceDescriptor, servicer: Authenticating) -> None:
     """Check that every method of a servicer declares its role, so that no method is open by mistake.
 
     Raises:

@@ -20,10 +20,10 @@ from callback_server.rpc.grpc_aio.listeners import Listeners, Options
 from callback_server.rpc.grpc_aio.log_filter import hide_received_data
 from callback_server.rpc.grpc_aio.method_router import Around, MethodRouter
 from callback_server.rpc.health import Health
-from callback_server.rpc.method import Guarded, require_roles
+from callback_server.rpc.method import Authenticating, require_roles
 from callback_server.rpc.operations_service import OperationsServicer
 from callback_server.rpc.reflection import add_reflection
-from callback_server.rpc.services import GUARDED, NAMES
+from callback_server.rpc.services import AUTHENTICATED, NAMES
 from callback_server.rpc.worker_service import MAX_MESSAGE_BYTES, MAX_STREAM_AGE_S, WorkerServicer
 
 _OPTIONS: Final[Options] = [
@@ -78,10 +78,10 @@ def make_server(
         # off.
         grace_ms = (MAX_STREAM_AGE_S + 400) * 1000
         options += [("grpc.max_connection_age_ms", 3_600_000), ("grpc.max_connection_age_grace_ms", grace_ms)]
-    servicers: tuple[Guarded, ...] = (callbacks, operations, audit, edge, workers)
-    for service, servicer in zip(GUARDED, servicers, strict=True):
+    servicers: tuple[Authenticating, ...] = (callbacks, operations, audit, edge, workers)
+    for service, servicer in zip(AUTHENTICATED, servicers, strict=True):
         require_roles(service, servicer)
-    router = MethodRouter(authenticator, GUARDED)
+    router = MethodRouter(authenticator, AUTHENTICATED)
     add_CallbacksServiceServicer_to_server(callbacks, router.as_server)
     add_OperationsServiceServicer_to_server(operations, router.as_server)
     add_AuditServiceServicer_to_server(audit, router.as_server)

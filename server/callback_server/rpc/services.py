@@ -12,7 +12,7 @@ from callback.v1 import (
     worker_service_pb2,
 )
 
-GUARDED: Final = (
+AUTHENTICATED: Final = (
     callbacks_service_pb2.DESCRIPTOR.services_by_name["CallbacksService"],
     operations_service_pb2.DESCRIPTOR.services_by_name["OperationsService"],
     audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
@@ -20,4 +20,4 @@ GUARDED: Final = (
     worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"],
 )
 """All of them: each method needs a principal."""
-NAMES: Final = tuple(service.full_name for service in GUARDED)
+NAMES: Final = tuple(service.full_name for service in AUTHENTICATED)

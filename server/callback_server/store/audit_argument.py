@@ -22,7 +22,7 @@ class HeadMovedError(Exception):
 
 def audit_argument(follows: Head, stored: StoredEntry) -> bytes:
     """Return the argument for an entry that follows a head."""
-    return f"{follows.mark} {stored.place} {stored.mac} ".encode() + stored.entry
+    return f"{follows.mark} {stored.id} {stored.mac} ".encode() + stored.entry
 
 
 def require_head(word: bytes, facts: Sequence[Any]) -> None:

@@ -34,7 +34,7 @@ from callback_server.domain.reports import (
 from callback_server.store import keys
 from callback_server.store.connection.client import StoreClient
 from callback_server.store.connection.errors import NotSentError, store_errors
-from callback_server.store.connection.guard import Guard, Sent
+from callback_server.store.connection.fence import Fence, Sent
 from callback_server.store.connection.pipeline import Pipeline
 from callback_server.store.generated_lua import PARTS, with_keys
 from callback_server.store.packing import unpack_effect
@@ -134,14 +134,14 @@ class Scripts:
         client: StoreClient,
         *,
         replicas: int = 0,
-        guard: Guard | None = None,
+        fence: Fence | None = None,
     ) -> None:
         """Make a runner.
 
         Args:
             client: The client of the store.
             replicas: How many replicas must confirm what a script writes.
-            guard: Decides which primary to work on. None: any is taken.
+            fence: Decides which primary to work on. None: any is taken.
         """
         self.client = client
         self.replicas = replicas
@@ -151,9 +151,9 @@ class Scripts:
         """Whether calls and answers name the body of the response of their case, in place of a copy of it. Each server
         of the store must be able to read that."""
         self._receivers: dict[type[Any], Callable[[Any], None]] = {}
-        self._guard = guard
-        self._pipeline = Pipeline(client, replicas=replicas, guard=guard)
-        self._reads = Pipeline(client, guard=guard)
+        self._fence = fence
+        self._pipeline = Pipeline(client, replicas=replicas, fence=fence)
+        self._reads = Pipeline(client, fence=fence)
         """Connections for reads of many keys. Calls have others, so that they do not wait behind these."""
 
     def receive(self, kind: type[R], receiver: Callable[[R], None]) -> None:
@@ -168,7 +168,7 @@ class Scripts:
         """
         tag = keys.tag(keys.partition_of(arguments["case_id"]) if partition is None else partition)
         sent, newest_event = Sent(tag), 0
-        seen = self._guard.seen(tag) if self._guard is not None and script.sends_reports else (None, 0)
+        seen = self._fence.seen(tag) if self._fence is not None and script.sends_reports else (None, 0)
         packed = script.pack(**arguments)
         if script.sends_reports:
             packed.append(seen[1])
@@ -184,9 +184,9 @@ class Scripts:
                 report = _report(*words)
                 if receiver := self._receivers.get(type(report)):
                     receiver(report)
-        if self._guard is not None:
+        if self._fence is not None:
             with store_errors():
-                self._guard.acknowledge(tag, sent.epoch, newest_event, seen=seen)
+                self._fence.acknowledge(tag, sent.epoch, newest_event, seen=seen)
         if not is_done:  # another primary was noticed when the script was sent, and it may have fewer
             return await self.run(script, partition, **arguments)
         return reply
@@ -218,8 +218,8 @@ class Scripts:
         sent = Sent(keys.tag_of(key))
         with store_errors():
             reply = await self._pipeline.send(key, *command, is_durable=is_confirmed, sent=sent)
-            if self._guard is not None and sent.tag:
-                self._guard.acknowledge(sent.tag, sent.epoch)
+            if self._fence is not None and sent.tag:
+                self._fence.acknowledge(sent.tag, sent.epoch)
         return reply
 
     async def run_on_partitions(self, script: Script, packed: Mapping[int, Packed]) -> dict[int, list[Any]]:

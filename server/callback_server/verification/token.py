@@ -234,18 +234,18 @@ def _content_type(request: Request) -> str:
     return request_fields.header(request, "content-type").partition(";")[0].strip(" \t").lower()
 
 
-def _check_events(told: Literal["logout", "security"], head: dict[str, Any], claims: dict[str, Any]) -> None:
+def _check_events(kind: Literal["logout", "security"], head: dict[str, Any], claims: dict[str, Any]) -> None:
     """Check what distinguishes a token about events from any other: `typ` and `events`.
 
     RFC 8417, 2.2 and 2.3, and https://openid.net/specs/openid-connect-backchannel-1_0.html (2.4 and 2.6).
     """
     named = str(head.get("typ", "JWT")).lower().removeprefix("application/")
-    if named not in ("jwt", _TYPES[told]):
+    if named not in ("jwt", _TYPES[kind]):
         raise VerificationError("the token's typ is that of another kind of token")
     events = claims["events"]
     if not isinstance(events, dict) or not events or not all(isinstance(each, dict) for each in events.values()):
         raise VerificationError("the token's events is not an object with an object for each event")
-    if told == "security":
+    if kind == "security":
         return
     if _LOGOUT_EVENT not in events:
         raise VerificationError("the token's events has no logout")

@@ -52,7 +52,7 @@ class ConnectionPool:
         self._server_name = server_name or target.host
         self._private_networks = private_networks
         self._resolve = resolve
-        self._places = asyncio.Semaphore(max_in_flight)
+        self._slots = asyncio.Semaphore(max_in_flight)
         self._idle: dict[Connection, asyncio.TimerHandle] = {}
         """The idle connections, the one that was used last at the end, each with the timer that closes it."""
         self._waits: set[asyncio.Timeout] = set()
@@ -78,7 +78,7 @@ class ConnectionPool:
 
     def release(self, connection: Connection) -> None:
         """Take a connection back after its request."""
-        self._places.release()
+        self._slots.release()
         if connection.end_exchange() and not self._is_stopped:
             timer = asyncio.get_running_loop().call_later(MAX_IDLE_S, self._close_idle, connection)
             self._idle[connection] = timer
@@ -98,7 +98,7 @@ class ConnectionPool:
             self._close_idle(connection)
 
     async def _take(self, timeout_s: float) -> Connection:
-        await self._places.acquire()
+        await self._slots.acquire()
         try:
             while self._idle:
                 connection, timer = self._idle.popitem()
@@ -108,7 +108,7 @@ class ConnectionPool:
                 connection.close()
             return await self.connect(timeout_s)
         except BaseException:
-            self._places.release()
+            self._slots.release()
             raise
 
     async def connect(self, timeout_s: float) -> Connection:

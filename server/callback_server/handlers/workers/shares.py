@@ -1,7 +1,7 @@
 """The slots of workers that owners share: whether an owner may take one more, and whose turn it is.
 
-1. An owner may take a free slot of an activity as it may take a place of a server (`limits/places.py`), and up to the
-   number in its quota. Where no other owner has had a call lately, it may take every slot.
+1. An owner may take a free slot of an activity as it may take a slot of a server (`limits/call_slots.py`), and up to
+   the number in its quota. Where no other owner has had a call lately, it may take every slot.
 2. A free slot goes to the owner that has the fewest for its weight; to its oldest call.
 """
 
@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol, TypeVar
 
-from callback_server.limits.places import may_take
+from callback_server.limits.call_slots import may_take
 from callback_server.limits.quotas import Quotas
 
 LATELY_S: Final = 60.0

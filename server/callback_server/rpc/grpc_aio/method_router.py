@@ -36,12 +36,12 @@ class MethodRouter(grpc.GenericRpcHandler):
     health checks, pass; so do RPCs without a token where certificates are requested.
     """
 
-    def __init__(self, authenticator: Authenticator, guarded: Collection[ServiceDescriptor]) -> None:
-        """Create a router without methods. `guarded` are the services that need a principal."""
+    def __init__(self, authenticator: Authenticator, authenticated: Collection[ServiceDescriptor]) -> None:
+        """Create a router without methods. `authenticated` are the services that need a principal."""
         self._authenticator = authenticator
         self._handlers: dict[str, Handler] = {}
-        self._guarded = {
-            f"/{service.full_name}/{method.name}": method for service in guarded for method in service.methods
+        self._authenticated = {
+            f"/{service.full_name}/{method.name}": method for service in authenticated for method in service.methods
         }
 
     @property
@@ -57,7 +57,7 @@ class MethodRouter(grpc.GenericRpcHandler):
         for name, handler in handlers.items():
             path = f"/{service}/{name}"
             fields = cast("Any", handler)  # a named tuple
-            method = self._guarded.get(path)
+            method = self._authenticated.get(path)
             # Edges limit the fields of what they send, and to count these again would take much of a call.
             limited = None if method is None or path in _NOT_LIMITED else method.input_type
             parse = lenient(fields.request_deserializer, limited)
@@ -75,7 +75,7 @@ class MethodRouter(grpc.GenericRpcHandler):
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
         """Return the handler of an RPC, or one that refuses without reading. None: there is no such method."""
         path = handler_call_details.method
-        method = self._guarded.get(path)
+        method = self._authenticated.get(path)
         error = self._authenticator.early_refusal(handler_call_details.invocation_metadata) if method else None
         return self._handlers.get(path) if error is None else _refusing(error, method.name if method else "")
 

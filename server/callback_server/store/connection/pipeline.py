@@ -36,7 +36,7 @@ from redis.exceptions import ClusterDownError, MovedError, RedisClusterException
 from callback_server.store import keys
 from callback_server.store.connection.client import ClusterClient, StoreClient, StoreConnection, drop_connections
 from callback_server.store.connection.errors import NotSentError
-from callback_server.store.connection.guard import Guard, Sent
+from callback_server.store.connection.fence import Fence, Sent
 from callback_server.store.connection.pipelined_connection import PackedCommand, PipelinedConnection, fail
 
 CONNECTIONS_PER_NODE: Final = 2
@@ -60,17 +60,17 @@ _NODE_LOST: Final = (NotSentError, ClusterDownError)
 class Pipeline:
     """The pipelined connections to a store, or to the nodes of a cluster."""
 
-    def __init__(self, client: StoreClient, *, replicas: int = 0, guard: Guard | None = None) -> None:
+    def __init__(self, client: StoreClient, *, replicas: int = 0, fence: Fence | None = None) -> None:
         """Create a pipeline.
 
         Args:
             client: The client of the store.
             replicas: How many must confirm a durable command before its reply (see replication.py).
-            guard: Decides whether the store is one to work on. None: it is.
+            fence: Decides whether the store is one to work on. None: it is.
         """
         self._client = client
         self._replicas = replicas
-        self._guard = guard
+        self._fence = fence
         self._nodes: dict[tuple[str, int], NodePipeline] = {}
         """The pipelines by the name of the node, which is empty outside of a cluster, and by how many replicas confirm.
         Commands that need no confirmation have their own connections: they do not wait behind those that do."""
@@ -116,7 +116,7 @@ class Pipeline:
         if pipeline is None or not pipeline.leads_to(target):  # the client has read the nodes of the cluster again
             if isinstance(self._client, ClusterClient):
                 self._drain_all_except(self._client.get_primaries())
-            pipeline = self._nodes[name, replicas] = NodePipeline(target, replicas, self._guard)
+            pipeline = self._nodes[name, replicas] = NodePipeline(target, replicas, self._fence)
         return pipeline
 
     def _drain_all_except(self, nodes: list[ClusterNode]) -> None:
@@ -128,10 +128,10 @@ class Pipeline:
 class NodePipeline:
     """The connections to one store or node, and the commands that wait for them."""
 
-    def __init__(self, target: ConnectionPool | ClusterNode, replicas: int, guard: Guard | None) -> None:
+    def __init__(self, target: ConnectionPool | ClusterNode, replicas: int, fence: Fence | None) -> None:
         self._target = target
         self._replicas = replicas
-        self._guard = guard
+        self._fence = fence
         self._waiting = deque[PackedCommand]()
         self._is_scheduled = False
         """Whether the next turn of the event loop sends what waits. Until then, more commands may come."""
@@ -221,7 +221,7 @@ class NodePipeline:
                     PipelinedConnection(
                         connection,
                         replicas=self._replicas,
-                        guard=self._guard,
+                        fence=self._fence,
                         on_free=self._send_waiting,
                         on_closed=self._remove,
                         on_no_primary=self._drop_connections,

@@ -1,6 +1,6 @@
 """One pipelined connection to the store: batches of commands in, their replies out, without redis-py's streams.
 
-With a guard, the connection asks the store for the epoch of a partition before its first command there, and again when
+With a fence, the connection asks the store for the epoch of a partition before its first command there, and again when
 a newer one is known. A batch waits for these replies: nothing is done on a store that is refused.
 """
 
@@ -17,7 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from callback_server.store.connection.client import SOCKET_TIMEOUT_S, StoreConnection
 from callback_server.store.connection.errors import NO_PRIMARY, NotSentError, reply_error
-from callback_server.store.connection.guard import Guard, Sent
+from callback_server.store.connection.fence import Fence, Sent
 from callback_server.store.connection.replication import Confirmation, fail_reply, set_error, set_value
 
 PackedCommand = tuple[bytes, "asyncio.Future[Any]", str, Sent]
@@ -39,7 +39,7 @@ class PipelinedConnection(asyncio.Protocol):
         connection: StoreConnection,
         *,
         replicas: int,
-        guard: Guard | None,
+        fence: Fence | None,
         on_free: Callable[[], None],
         on_closed: Callable[[PipelinedConnection], None],
         on_no_primary: Callable[[], None],
@@ -49,7 +49,7 @@ class PipelinedConnection(asyncio.Protocol):
         Args:
             connection: A connection that is connected.
             replicas: The number of replicas that must confirm each batch before its replies are set (replication.py).
-            guard: Decides whether the connection may work on a partition. None: it may.
+            fence: Decides whether the connection may work on a partition. None: it may.
             on_free: Called when every command has its reply.
             on_closed: Called once, when the connection is closed.
             on_no_primary: Called when the node says that it is not the primary any more. The connection closes once
@@ -65,7 +65,7 @@ class PipelinedConnection(asyncio.Protocol):
         self._leads_to_primary = True
         self._sent = deque[PackedCommand]()
         """The commands that have no reply yet. After them comes the confirmation of their batch, if there is one."""
-        self._guard = guard
+        self._fence = fence
         self._epochs: dict[str, Any] = {}
         """The epochs in which the connection can work, by the tag of the partition."""
         self._asked_first: Mapping[str, Any] = {}
@@ -73,7 +73,7 @@ class PipelinedConnection(asyncio.Protocol):
         self._asked = deque[tuple[str, Any]]()
         """The partitions that the store was asked for, each with the epoch that was known then."""
         self._unconfirmed: list[tuple[str, Any, Any]] = []
-        """What it has replied, for the guard to judge once replicas have confirmed it."""
+        """What it has replied, for the fence to judge once replicas have confirmed it."""
         self._held: Sequence[PackedCommand] = ()
         """The batch that waits for these replies."""
         self._replicas = replicas
@@ -99,10 +99,10 @@ class PipelinedConnection(asyncio.Protocol):
 
     def send(self, commands: Sequence[PackedCommand]) -> None:
         """Send commands in one write. Call it only while the connection is free."""
-        if self._guard is not None and (unknown := self._partitions_to_ask(self._guard, commands)):
+        if self._fence is not None and (unknown := self._partitions_to_ask(self._fence, commands)):
             self._held = commands
-            self._asked.extend((tag, self._guard.current(tag)) for tag in unknown)
-            self._write([hiredis.pack_command(self._guard.question(tag)) for tag in unknown])  # type: ignore[arg-type]  # any length
+            self._asked.extend((tag, self._fence.current(tag)) for tag in unknown)
+            self._write([hiredis.pack_command(self._fence.question(tag)) for tag in unknown])  # type: ignore[arg-type]  # any length
             return
         self._sent.extend(commands)
         written = [packed for packed, _, _, _ in commands]
@@ -111,9 +111,9 @@ class PipelinedConnection(asyncio.Protocol):
             written.append(self._confirmation.packed(self._mark_key or commands[0][2]))
         self._write(written)
 
-    def _partitions_to_ask(self, guard: Guard, commands: Sequence[PackedCommand]) -> list[str]:
+    def _partitions_to_ask(self, fence: Fence, commands: Sequence[PackedCommand]) -> list[str]:
         """Return the partitions to ask the store for now, before these commands."""
-        witnesses = guard.witnesses
+        witnesses = fence.witnesses
         if witnesses is not self._asked_first:
             before, self._asked_first = self._asked_first, witnesses
             first = [
@@ -123,16 +123,16 @@ class PipelinedConnection(asyncio.Protocol):
             ]
             if first:
                 return first
-        return self._unknown_partitions(guard, commands) or [*guard.unseen]
+        return self._unknown_partitions(fence, commands) or [*fence.unseen]
 
-    def _unknown_partitions(self, guard: Guard, commands: Sequence[PackedCommand]) -> list[str]:
+    def _unknown_partitions(self, fence: Fence, commands: Sequence[PackedCommand]) -> list[str]:
         """Return the partitions of commands whose newest epoch the store has not shown. Tell the senders all others."""
         unknown: dict[str, None] = {}
         for _, _, _, sent in commands:
             if not (tag := sent.tag):
                 continue
             epoch = self._epochs.get(tag)
-            if epoch is None or epoch is not guard.current(tag):
+            if epoch is None or epoch is not fence.current(tag):
                 unknown[tag] = None
             else:
                 sent.epoch = epoch
@@ -204,15 +204,15 @@ class PipelinedConnection(asyncio.Protocol):
 
     def _take_epoch(self, tag: str, asked: Any, value: Any) -> None:
         """Take the reply of the store about a partition. With the last one, send the commands that are not refused."""
-        guard = cast("Guard", self._guard)
-        if guard.must_confirm(tag, value):
+        fence = cast("Fence", self._fence)
+        if fence.must_confirm(tag, value):
             self._unconfirmed.append((tag, asked, value))
         else:
-            self._judge(guard, tag, asked, value)
+            self._judge(fence, tag, asked, value)
         if self._asked:
             return
         if self._unconfirmed:
-            self._confirmation = Confirmation(guard.replicas)
+            self._confirmation = Confirmation(fence.replicas)
             self._write([self._confirmation.packed(self._unconfirmed[0][0])])
         else:
             self._send_held()
@@ -222,14 +222,14 @@ class PipelinedConnection(asyncio.Protocol):
         unconfirmed, self._unconfirmed = self._unconfirmed, []
         for tag, asked, value in unconfirmed:
             if problem is None:
-                self._judge(cast("Guard", self._guard), tag, asked, value)
+                self._judge(cast("Fence", self._fence), tag, asked, value)
             else:
                 self._refuse(tag, NotSentError(f"the primary has changed or restarted: {problem}"))
         self._send_held()
 
-    def _judge(self, guard: Guard, tag: str, asked: Any, value: Any) -> None:
+    def _judge(self, fence: Fence, tag: str, asked: Any, value: Any) -> None:
         try:
-            self._epochs[tag] = guard.judge(tag, asked, value)
+            self._epochs[tag] = fence.judge(tag, asked, value)
         except Exception as error:  # it belongs to the commands
             self._refuse(tag, error)
 

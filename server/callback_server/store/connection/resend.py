@@ -38,7 +38,7 @@ async def resend(send: Callable[[], Awaitable[T]], *, unsent_s: float = RPC_S, u
             return await send()
         except StoreError as error:
             maybe_done = maybe_done or error.maybe_done
-            wait_s = pause_s * random.uniform(0.5, 1)  # noqa: S311  # spreads resends, guards nothing
+            wait_s = pause_s * random.uniform(0.5, 1)  # noqa: S311  # spreads resends, not a secret
             if CLOCK() + wait_s - began >= (unsure_s if maybe_done else unsent_s):
                 raise StoreError(str(error), maybe_done=maybe_done, is_full=error.is_full) from error
         await asyncio.sleep(wait_s)

@@ -21,7 +21,7 @@
 -- @arguments
 
 -- How many epochs a partition remembers, and how many of them and of the restarts of a primary a server does.
-local KEPT, TOLD = 64, 8
+local KEPT, RETURNED = 64, 8
 -- By how much the number grows with another primary: more often the former one does not restart meanwhile.
 local PROMOTION = 1000
 -- From which number on an operator has accepted what the store has.
@@ -101,7 +101,7 @@ if steps >= counted_steps and is_same then steps = -1 end
 local number = last
 local of_primary = stored.replication_ids or ''
 if not string.find(of_primary, replication_id, 1, true) or begins then
-  of_primary = is_promoted and replication_id or string.sub(replication_id .. ',' .. of_primary, 1, TOLD * 41)
+  of_primary = is_promoted and replication_id or string.sub(replication_id .. ',' .. of_primary, 1, RETURNED * 41)
   redis.call('HSET', epochs_key(), 'replication_ids', of_primary)
 end
 if begins then
@@ -122,6 +122,6 @@ if begins then
   end
 end
 
-local told = {}
-for i = math.max(1, #numbers - TOLD + 1), #numbers do told[#told + 1] = ids[numbers[i]] end
-return {'OK', number, ids[number], of_primary, last, table.concat(told, ','), steps, counted_ids}
+local last_ids = {}
+for i = math.max(1, #numbers - RETURNED + 1), #numbers do last_ids[#last_ids + 1] = ids[numbers[i]] end
+return {'OK', number, ids[number], of_primary, last, table.concat(last_ids, ','), steps, counted_ids}

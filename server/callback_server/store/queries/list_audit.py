@@ -1,6 +1,6 @@
 """Pages of the audit, newest entries first, across chains.
 
-The place of an entry in its chain is a time and a number, so (place, chain) is a position in the list. Each chain is
+The id of an entry in its chain is a time and a number, so (id, chain) is a position in the list. Each chain is
 asked for a few of its newest entries from there on, and for more only if all of these are on the page. After a limited
 number of reads a page ends, short or empty, with the position that it came to.
 """
@@ -113,13 +113,13 @@ async def list_audit(
             for chain, at in asked
         ]
         for (chain, _), found in zip(asked, await scripts.read_together(commands), strict=True):
-            place = None
+            entry_id = None
             for id_, fields in found:
                 stored = StoredEntry.parse(id_, fields)
-                place = stored.place
-                heapq.heappush(heap, _Read(-place.ms, -chain, -place.sequence, False, stored))
-            if place is not None and len(found) == count:
-                heapq.heappush(heap, _Read(-place.ms, -chain, -place.sequence, True, None))
+                entry_id = stored.id
+                heapq.heappush(heap, _Read(-entry_id.ms, -chain, -entry_id.sequence, False, stored))
+            if entry_id is not None and len(found) == count:
+                heapq.heappush(heap, _Read(-entry_id.ms, -chain, -entry_id.sequence, True, None))
 
     await read((chain, after) for chain in chains)
     listed: list[ListedEntry] = []

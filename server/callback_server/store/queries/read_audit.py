@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from callback_server.domain.audit import Place, StoredEntry
+from callback_server.domain.audit import EntryId, StoredEntry
 from callback_server.store import keys
 from callback_server.store.scripts import Script, Scripts
 
@@ -27,7 +27,7 @@ class AuditPart:
     """How many entries the chain has."""
 
 
-async def read_audit(scripts: Scripts, chain: int, after: Place | None, *, limit: int = LIMIT) -> AuditPart:
+async def read_audit(scripts: Scripts, chain: int, after: EntryId | None, *, limit: int = LIMIT) -> AuditPart:
     """Return the oldest entries of a chain behind one of them, at most `limit`. None: from the oldest of all on.
 
     Raises:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from callback_server.domain.audit import Place
+from callback_server.domain.audit import EntryId
 from callback_server.store import keys
 from callback_server.store.scripts import Script, Scripts
 
 SCRIPT: Final = Script("trim_audit")
 
 
-async def trim_audit(scripts: Scripts, chain: int, *, known_start: bytes, start: bytes, first: Place) -> bool:
+async def trim_audit(scripts: Scripts, chain: int, *, known_start: bytes, start: bytes, first: EntryId) -> bool:
     """Delete the entries of a chain before its entry `first`, durably. Safe to send again.
 
     Args:

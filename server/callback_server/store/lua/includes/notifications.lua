@@ -26,7 +26,7 @@ local function notifications_of(case)
   return ids
 end
 
--- Returns how many reminders of a case that expires were due by then and are not told, as after an outage: those that
+-- Returns how many reminders of a case that expires were due by then and are dropped, as after an outage: those that
 -- did not start, and those that no handler took.
 local function skipped_reminders(case)
   local expires, started, skipped = tonumber(case.expires), reminder_count(case), 0

@@ -1,20 +1,20 @@
-"""Places that owners share: one alone gets nearly all, and several get parts by their weights."""
+"""Slots that owners share: one alone gets nearly all, and several get parts by their weights."""
 
 import pytest
 
 from callback_server.errors import CallbackError, TooManyCallsError
-from callback_server.limits.places import Places
+from callback_server.limits.call_slots import CallSlots
 from callback_server.limits.quotas import Quota, Quotas
 
 NAME = "max_in_flight_calls"
 
 
-def places(capacity, default=None, **quotas):
-    return Places(NAME, capacity, Quotas(default or Quota(), quotas.get))
+def slots(capacity, default=None, **quotas):
+    return CallSlots(NAME, capacity, Quotas(default or Quota(), quotas.get))
 
 
 def fill(shared, *owners):
-    """Take places for each owner in turn until none may take one more. Return how many each has."""
+    """Take slots for each owner in turn until none may take one more. Return how many each has."""
     taken = dict.fromkeys(owners, 0)
     while allowed := [owner for owner in owners if owner not in {name for name, _, _ in shared.limited()}]:
         for owner in allowed:
@@ -28,17 +28,17 @@ def fill(shared, *owners):
 
 
 def test_one_owner_gets_nearly_all_places_and_the_last_ones_are_for_others():
-    shared = places(90)
+    shared = slots(90)
     assert fill(shared, "shop") == {"shop": 80}
     assert shared.limited() == [("shop", 1000, NAME)]
     shared.check("bank")
 
 
 def test_several_owners_get_equal_parts_and_one_with_twice_the_weight_twice_as_much():
-    taken = fill(places(1000), "shop", "bank")
+    taken = fill(slots(1000), "shop", "bank")
     assert abs(taken["shop"] - taken["bank"]) <= 1
     assert sum(taken.values()) > 930
-    shared = places(1000, shop=Quota(weight=2))
+    shared = slots(1000, shop=Quota(weight=2))
     for _ in range(400):  # the other one has its part first
         shared.take("bank")
     while "shop" not in {name for name, _, _ in shared.limited()}:
@@ -47,20 +47,20 @@ def test_several_owners_get_equal_parts_and_one_with_twice_the_weight_twice_as_m
 
 
 def test_a_place_that_is_freed_can_be_taken_again():
-    shared = places(2)
-    place = shared.take("shop")
+    shared = slots(2)
+    slot = shared.take("shop")
     shared.take("bank")
     with pytest.raises(TooManyCallsError) as caught:
         shared.check("shop")
     assert (caught.value.limit, caught.value.owner) == (NAME, "shop")
     for _ in range(2):
-        place.free()
+        slot.free()
     assert shared.taken == 1
     shared.check("shop")
 
 
-def test_the_one_owner_of_a_server_without_principals_gets_every_place():
-    shared = Places(NAME, 2, Quotas(Quota()))
+def test_the_one_owner_of_a_server_without_principals_gets_every_slot():
+    shared = CallSlots(NAME, 2, Quotas(Quota()))
     for _ in range(2):
         shared.reserve().charge("local")
     with pytest.raises(TooManyCallsError) as caught:
@@ -69,7 +69,7 @@ def test_the_one_owner_of_a_server_without_principals_gets_every_place():
 
 
 def test_a_quota_names_its_own_setting_and_the_default_is_for_an_owner_without_one():
-    shared = places(100, Quota(max_in_flight_calls=1), bank=Quota(max_in_flight_calls=2))
+    shared = slots(100, Quota(max_in_flight_calls=1), bank=Quota(max_in_flight_calls=2))
     for owner in ("shop", "bank", "bank"):
         shared.check(owner)
         shared.take(owner)
@@ -77,14 +77,14 @@ def test_a_quota_names_its_own_setting_and_the_default_is_for_an_owner_without_o
     assert shared.limited() == [("shop", 1000, limit), ("bank", 1000, limit)]
 
 
-def test_a_claim_looks_at_the_quotas_of_limited_owners_alone_however_many_others_have_places():
+def test_a_claim_looks_at_the_quotas_of_limited_owners_alone_however_many_others_have_slots():
     looked_at = []
 
     def find(owner):
         looked_at.append(owner)
         return Quota(max_in_flight_calls=3) if owner == "bank" else None
 
-    shared = Places(NAME, 10_000, Quotas(Quota(), find))
+    shared = CallSlots(NAME, 10_000, Quotas(Quota(), find))
     small = [shared.take(f"owner {n}") for n in range(1000)]
     for _ in range(8000):
         shared.take("shop")
@@ -92,14 +92,14 @@ def test_a_claim_looks_at_the_quotas_of_limited_owners_alone_however_many_others
     looked_at.clear()
     assert [owner for owner, _, _ in shared.limited()] == ["shop", "bank"]
     assert {*looked_at} == {"shop", "bank"}
-    for place in (*small, *bank):
-        place.free()
+    for slot in (*small, *bank):
+        slot.free()
     assert shared.limited() == []
 
 
 def test_an_owner_whose_quota_is_raised_may_take_more_at_once():
     quotas = {"shop": Quota(max_in_flight_calls=1)}
-    shared = Places(NAME, 100, Quotas(Quota(), quotas.get))
+    shared = CallSlots(NAME, 100, Quotas(Quota(), quotas.get))
     shared.take("shop")
     assert shared.limited()
     quotas["shop"] = Quota(max_in_flight_calls=2)

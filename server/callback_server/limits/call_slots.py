@@ -1,9 +1,9 @@
-"""Places for the calls of one kind in this process: of all owners together, and a fair part of them for each.
+"""Slots for the calls of one kind in this process: of all owners together, and a fair part of them for each.
 
-An owner may take a place while it has less than SPARE times its weight of the places that are free. So one owner alone
-can use nearly all, two that want all get equal parts, and there are always some places for an owner that comes.
+An owner may take a slot while it has less than SPARE times its weight of the slots that are free. So one owner alone
+can use nearly all, two that want all get equal parts, and there are always some slots for an owner that comes.
 
-As with the rate limit of an owner, mostly only the store knows whose call it is. So a place is charged to its owner
+As with the rate limit of an owner, mostly only the store knows whose call it is. So a slot is charged to its owner
 after the claim, and later claims include the owners that may take no more. Calls that arrive at the same moment can
 exceed the part of an owner by their number.
 """
@@ -18,7 +18,7 @@ from callback_server.errors import CallbackError, TooManyCallsError, TooManyRequ
 from callback_server.limits.quotas import Quotas
 
 SPARE: Final = 8
-"""How many times the places that are free an owner of weight 1 may have: 8 of 9 if no other has any."""
+"""How many times the slots that are free an owner of weight 1 may have: 8 of 9 if no other has any."""
 RETRY_AFTER_S: Final = 1
 """When a caller may try again, in seconds."""
 
@@ -28,11 +28,11 @@ def may_take(taken: int, free: int, weight: float) -> bool:
     return taken < SPARE * weight * free if free else False
 
 
-class Places:
-    """The places, of which `taken` are taken."""
+class CallSlots:
+    """The slots, of which `taken` are taken."""
 
     def __init__(self, name: str, capacity: int, quotas: Quotas) -> None:
-        """Create places, none of which is taken.
+        """Create slots, none of which is taken.
 
         Args:
             name: The setting of their number, and the number in the quota of an owner.
@@ -47,28 +47,28 @@ class Places:
         self._levels: dict[float, dict[str, None]] = {}
         """The owners by what each has for its weight; infinite for one that has all of its own quota.
 
-        A claim looks at the few levels, not at all owners: n owners of different levels have n² / 2 places.
+        A claim looks at the few levels, not at all owners: n owners of different levels have n² / 2 slots.
         """
         self._level_of: dict[str, float] = {}
 
-    def reserve(self) -> Place:
-        """Take a place for a call whose owner is not known yet.
+    def reserve(self) -> CallSlot:
+        """Take a slot for a call whose owner is not known yet.
 
         Raises:
             TooManyCallsError: None is free.
         """
         if self.taken >= self._capacity:
             raise TooManyCallsError(self._name)
-        return Place(self)
+        return CallSlot(self)
 
-    def take(self, owner: str) -> Place:
-        """Take a place for an owner whose claim was not refused."""
-        place = Place(self)
-        place.charge(owner)
-        return place
+    def take(self, owner: str) -> CallSlot:
+        """Take a slot for an owner whose claim was not refused."""
+        slot = CallSlot(self)
+        slot.charge(owner)
+        return slot
 
     def check(self, owner: str) -> None:
-        """Check that an owner may take a place.
+        """Check that an owner may take a slot.
 
         Raises:
             CallbackError: It may not.
@@ -89,7 +89,7 @@ class Places:
         return "" if may_take(taken, self._capacity - self.taken, self._quotas.weight(owner)) else self._name
 
     def change(self, owner: str, number: int) -> None:
-        """Charge places to an owner, or free some of its own if the number is negative."""
+        """Charge slots to an owner, or free some of its own if the number is negative."""
         self._by_owner[owner] += number
         if (former := self._level_of.pop(owner, None)) is not None:
             del self._levels[former][owner]
@@ -104,27 +104,27 @@ class Places:
         self._levels.setdefault(level, {})[owner] = None
 
 
-class Place:
-    """A place that is taken until it is freed."""
+class CallSlot:
+    """A slot that is taken until it is freed."""
 
-    def __init__(self, places: Places) -> None:
-        self._places: Places | None = places
+    def __init__(self, slots: CallSlots) -> None:
+        self._slots: CallSlots | None = slots
         self._owner = ""
-        places.taken += 1
+        slots.taken += 1
 
     def charge(self, owner: str) -> None:
         """Charge it to its owner, once that is known. Empty: there is none any more."""
-        if owner and self._places is not None and not self._owner:
+        if owner and self._slots is not None and not self._owner:
             self._owner = owner
-            self._places.change(owner, 1)
+            self._slots.change(owner, 1)
 
     def free(self) -> None:
         """Free it. A second call does nothing."""
-        if self._places is not None:
-            self._places.taken -= 1
+        if self._slots is not None:
+            self._slots.taken -= 1
             if self._owner:
-                self._places.change(self._owner, -1)
-            self._places = None
+                self._slots.change(self._owner, -1)
+            self._slots = None
 
 
 def refusal_by(limit: str, owner: str, retry_after_s: int) -> CallbackError:

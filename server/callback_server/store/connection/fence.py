@@ -15,10 +15,10 @@ class Sent:
         self.tag = tag
         """The tag of the partition that the command is about. Empty: it is about another key."""
         self.epoch: Any = None
-        """The epoch of the partition at that time. None: it was not sent, or nothing guards the store."""
+        """The epoch of the partition at that time. None: it was not sent, or the store has no fence."""
 
 
-class Guard(Protocol):
+class Fence(Protocol):
     """Decides whether a connection may work on a partition. An epoch is the same object while it is the newest."""
 
     replicas: int

@@ -1,4 +1,4 @@
-"""The guard of the store: a connection works on a partition once the store has shown its newest known epoch."""
+"""The fence of the store: a connection works on a partition once the store has shown its newest known epoch."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from callback_server.store.epochs.known import Epoch, Epochs, Known
 from callback_server.store.transitions.open_epoch import SCRIPT, new_id
 
 
-class EpochGuard:
+class EpochFence:
     """Lets a connection work on a partition once the store has shown the newest known epoch."""
 
     def __init__(self, epochs: Epochs, *, replicas: int = 0, never_loses: bool = False) -> None:
-        """Create a guard.
+        """Create a fence.
 
         Args:
             epochs: What is known of the epochs of the store.
