@@ -12,7 +12,7 @@ _HEAD: Final = """\
 # List of providers
 
 This page lists the senders that an operator can choose by name. `callback profiles` prints the same list. Give the
-files of the secrets, and other settings only where the notes name them:
+files of the secrets, in `key_files` where the list says so, and other settings only where the notes name them:
 
 ```toml
 [profiles.payments]
@@ -55,7 +55,7 @@ def provider_page() -> str:
     for name, each in PROVIDERS.items():
         proof = "proven" if each.is_proven else "unproven"
         lines.append(
-            f"| `provider:{name}` | [{each.title}]({each.source}) | {each.secret} | {_signed(each)} | {_id(each)}"
+            f"| `provider:{name}` | [{each.title}]({each.source}) | {_file(each)} | {_signed(each)} | {_id(each)}"
             f" | {proof} |"
         )
     return _HEAD + "\n".join([*lines, "", *_notes()]) + "\n"
@@ -85,6 +85,11 @@ def _notes() -> Iterator[str]:
     yield from _SENT.splitlines()
 
 
+def _file(provider: Provider) -> str:
+    is_told = provider.files == "key_files" and not provider.secret.startswith("no file")
+    return f"in `key_files`: {provider.secret}" if is_told else provider.secret
+
+
 def _signed(provider: Provider) -> str:
     profile = provider.profile
     match profile["kind"]:
@@ -93,7 +98,7 @@ def _signed(provider: Provider) -> str:
         case "shared-secret" | "basic":
             return "nothing"
         case "jwt":
-            return "the token, with the hash of the body"
+            return "the token, with the hash of the body" if "body_hash_claim" in profile else "the token"
         case _ if profile.get("jws") == "compact":
             return "the payload of the JWS"
     return f"`{profile.get('signed', '{body}')}`".replace("\n", "\\n").replace("|", "\\|")

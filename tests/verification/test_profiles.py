@@ -50,6 +50,8 @@ INVALID = {
         ('kind = "strip"', ": must have a kind that is one of 'standard-webhooks', 'hmac', 'public-key', 'github'"),
         ("header = 5", ": must have a kind"),
         ('kind = "github"', ".github: secret_files must be given"),
+        ('kind = "github"\nkey_files = ["s"]', ".github: key_files must be secret_files"),
+        ('kind = "provider:livekit"\nsecret_files = ["s"]', ".provider:livekit: secret_files must be key_files"),
         ('kind = "github"\nsecret_files = []', ".github: secret_files must have at least 1 of them"),
         ('kind = "github"\nsecret_files = ["s"]\nsecret = "s"', ".github.secret: unknown"),
         ('kind = "github"\nsecret_files = ["s"]\nheader = "x"', ".github.header: unknown"),

@@ -58,6 +58,11 @@ class Provider:
     """A `body` that is more like a real one than that of the sample, and other `headers`, for `callback send`."""
 
     @property
+    def files(self) -> str:
+        """The setting that names its files."""
+        return "key_files" if self.profile["kind"] in ("jwt", "public-key") else "secret_files"
+
+    @property
     def is_proven(self) -> bool:
         """Whether the sample comes from the provider."""
         return bool(self.sample.proof)

@@ -211,8 +211,7 @@ def _provided(
 
 def _settings(name: str, provider: Provider, values: Mapping[str, str]) -> Any:
     """Return the settings of the provider's profile, as for its verification with a file."""
-    with_keys = provider.profile["kind"] in ("jwt", "public-key")
-    given: dict[str, Any] = {"key_files" if with_keys else "secret_files": [_FILE], **values}
+    given: dict[str, Any] = {provider.files: [_FILE], **values}
     if "handshake" in provider.needs:
         given["handshake"] = {"kind": "hub", "verify_token_files": [_FILE]}
     if missing := [each for each in provider.needs if each not in given]:

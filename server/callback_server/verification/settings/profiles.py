@@ -100,6 +100,9 @@ class ProviderSettings(CommonSettings):
         missing = [each for each in self.provider.needs if not getattr(self, each)]
         if missing:
             raise ValueError(f"{missing[0]} must be given")
+        for name in {"secret_files", "key_files"} - {self.provider.files}:
+            if getattr(self, name):
+                raise ValueError(f"{name} must be {self.provider.files}, as in the list of providers")
         try:
             _ = self.declared
         except ValidationError as error:
