@@ -204,9 +204,10 @@ BUGS = {
     "a call that waits for its next attempt keeps its lease": (
         "    redis.call('ZREM', leases_key(), call_id)\n    schedule_attempt(case, call_id, now + backoff_ms)",
         "    schedule_attempt(case, call_id, now + backoff_ms)"),
-    "a fallback that does not accept the request starts a delivery": "if not accepts then return reply('OK') end",
+    "a fallback that does not accept the request starts a delivery": (
+        "if not accepts then\n  count_step(case)\n  return reply('OK')\nend\n"),
     "a fallback that accepts the request starts no delivery": (
-        "if not accepts then return reply('OK') end", "if true then return reply('OK') end"),
+        "if not accepts then\n  count_step(case)", "if true then\n  count_step(case)"),
     "an attempt after a fallback has no lease": (
         "    redis.call('ZADD', leases_key(), lease_end, call_id)\n  else", "  else"),
     "a late attempt ends the call of another": ("or (delivery and call[9] ~= fencing_token) then", "then"),
@@ -278,7 +279,7 @@ BUGS = {
     "a case that holds no calls is resolved": "if case.answer_mode ~= 'HOLD' then return reply('NOT_HELD') end",
     "a caller waits at the address of another call": "or (is_own and call[3] ~= wait_hash)",
     "a caller is told to wait for a call that has ended": (
-        "if call[1] ~= 'RUNNING' then return {'STALE'} end\nif not call[2]", "if not call[2]"),
+        "if call[1] ~= 'RUNNING' then return reply('STALE') end\nredis.call('XLEN'", "redis.call('XLEN'"),
     "a caller that waits gets an answer twice that must not be": (" and (call[8] or asker) == asker)", ")"),
     "an answer is not kept for a caller that waits": "window_ms = math.max(window_ms, WAITED_MS)",
     "an expiry is not reported": ("REPORTS[#REPORTS + 1] = {'CASE_EXPIRED'", "local _ = {'CASE_EXPIRED'"),

@@ -11,6 +11,8 @@ import msgspec
 
 from callback_server.domain.notification import reason_of
 
+STEP: Final = "STEP"
+"""The type of an event that only counts a step (see store/epochs/known.py). Watchers are not told."""
 _LABEL_DIGEST_LENGTH: Final = 12
 
 
@@ -34,7 +36,7 @@ class Event(msgspec.Struct, frozen=True, array_like=True):
     """
 
     type: str
-    """An `EventType`, or a type that only a newer release knows."""
+    """An `EventType`, `STEP`, or a type that only a newer release knows."""
     case_id: str
     call: str
     """The part of the call id behind the case id. Empty: the event is about the case."""
@@ -86,7 +88,8 @@ class EventFilter:
     def matches(self, event: Event) -> bool:
         """Return whether the watcher wants an event."""
         return (
-            self.owner in (None, event.owner)
+            event.type != STEP
+            and self.owner in (None, event.owner)
             and (self._sees is None or self._sees(event.owner, event.activity))
             and self._activity in ("", event.activity)
             and self._case_id in ("", event.case_id)

@@ -13,7 +13,7 @@ from store.machine.values import CAME
 from callback_server.domain import ids
 from callback_server.domain.call import CallStatus
 from callback_server.domain.case import AnswerMode
-from callback_server.domain.event import EventFilter
+from callback_server.domain.event import STEP, EventFilter
 from callback_server.domain.notification import expiry_id, reason_of, reminder_id
 from callback_server.domain.reports import AwaitedCallEnded, CallResolved, CaseExpired, HoldTimeEnded, LeaseEnded
 from callback_server.operations.repair import Repair
@@ -112,6 +112,8 @@ class Comparison(System):
                 assert stored_id == b"0-%d" % number
                 self.heard[partition] = number
                 event = decode_event(packed)
+                if event.type == STEP:
+                    continue
                 after_it = (event.case_status, event.close_reason, event.call_status, event.delivery_status)
                 self.told[event.case_id].append((event.type, event.call_id, *after_it))
                 new = self.new[event.case_id]

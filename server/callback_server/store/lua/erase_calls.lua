@@ -73,8 +73,9 @@ end
 
 check_types(case, redis.call('ZRANGE', held_key(case_id), 0, -1), true)
 redis.call('XLEN', audit_key())
-local has_entry = finds_data()
-if has_entry then
+local has_data = finds_data()
+local has_entry = has_data
+if has_data then
   local appended, newest = append_audit(audit)
   if appended == 'MOVED' then return reply('HEAD_MOVED', newest) end
 elseif audit ~= '' then
@@ -103,6 +104,7 @@ for i = 1, #calls, 2 do
   end
 end
 write_totals(case)
+if has_data then count_step(case) end
 for _, call_id in ipairs(dead) do
   local call = redis.call('HMGET', call_key(call_id), 'status', 'attempts_started', 'attempts_not_asked',
     'delivery_failure')

@@ -26,7 +26,10 @@ local case = load_case(case_id)
 if not case then return reply('STALE') end
 check_types(case, {})
 redis.call('HSET', call_key(call_id), 'fallback_sent', '1')
-if not accepts then return reply('OK') end
+if not accepts then
+  count_step(case)
+  return reply('OK')
+end
 if call[3] and call[5] ~= '' then -- the next attempt needs the whole request
   redis.call('HSET', call_key(call_id), 'request', request, 'request_body', request_body, 'recorded_request', call[5],
     'size', call[4] + #request + #request_body - #call[5] - #call[6])

@@ -34,6 +34,7 @@ if appended == 'MOVED' then return reply('HEAD_MOVED', newest) end
 if appended == 'AGAIN' then return reply('OK') end
 redis.call('HSET', call_key(call_id), 'replayed', '1')
 if call[4] == 'PENDING' then
+  count_step(case)
   if case.ordered == '1' and not is_notification(call_id) then
     if not redis.call('LPOS', queue_key(case_id), call_id) then redis.call('RPUSH', queue_key(case_id), call_id) end
     if redis.call('LINDEX', queue_key(case_id), 0) ~= call_id then return reply('OK') end

@@ -89,6 +89,7 @@ if not case.resolved then
   redis.call('HSET', case_key(case_id), 'resolved', digest)
   case.resolved = digest
   drop_reminders(case)
+  count_step(case)
   for _, call_id in ipairs(held) do redis.call('ZADD', leases_key(), now, call_id) end
 end
 

@@ -8,7 +8,7 @@ from callback_server.domain.ids import case_id_of_call
 from callback_server.store import keys
 from callback_server.store.scripts import Script, Scripts
 
-SCRIPT: Final = Script("mark_waiting")
+SCRIPT: Final = Script("mark_waiting", sends_reports=True)
 
 
 async def mark_waiting(scripts: Scripts, *, call_id: str, wait_hash: str, method: str, is_own: bool) -> str:

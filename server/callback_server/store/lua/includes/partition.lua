@@ -81,3 +81,9 @@ local function emit_event(case, what, call_id, call_status, delivery)
     case.id, call_id and string.sub(call_id, 34) or '', case.activity, case.owner, math.floor(now_us() / 1000),
     case.status, case.reason or '', call_status or '', delivery or '', case.label_digests})), 3)
 end
+
+-- Counts a step that no other event stands for, so that its loss is reported. Watchers are not told.
+---@param case table|nil the case that the step is about, if it is at hand
+local function count_step(case)
+  emit_event(case or {id = '', activity = '', owner = '', status = '', label_digests = ''}, 'STEP')
+end
