@@ -36,6 +36,11 @@ def attempts(client, case_id):
     return [call.attempt for call in client.list_calls(case_id)]
 
 
+def copy_data(stopped, folder):
+    ignored = shutil.ignore_patterns("*.sock")
+    shutil.copytree(stopped.options["data-dir"], folder, ignore=ignored, copy_function=shutil.copy)
+
+
 def gone(up):
     wait_until_sync(lambda: not any(map(is_running, up.children())), what="the end of all children")
     return True
@@ -68,9 +73,10 @@ def configured(make_module_up, tmp_path_factory):
 @pytest.fixture(scope="module")
 def stopped(make_module_up, tmp_path_factory):
     """Run one that is called once and then stopped. `made` is its callback, and `answer` the answer to the call."""
-    up = make_module_up(tmp_path_factory.mktemp("stopped") / "data").start()
+    addresses = {name: f"127.0.0.1:{free_port()}" for name in ("edge", "grpc")}
+    up = make_module_up(tmp_path_factory.mktemp("stopped") / "data", **addresses).start()
     with CallbackClient(up.grpc) as client:
-        up.made = generate(client)
+        up.made = generate(client, request_id="order-5")
     up.answer = httpx.post(up.made.url, content=b"hello")
     assert up.interrupt() == 0
     return up
@@ -166,18 +172,20 @@ def test_a_killed_child_keeps_its_port_and_is_restarted_with_the_same_address_an
     assert [(e["child"], e["how"]) for e in running.events("child_died")[died:]] == [(child, "ended by signal 9")]
 
 
-def test_data_and_urls_survive_a_stop_and_the_death_of_the_supervisor_which_leaves_no_orphan(up, client):
-    up.options |= {"edge": f"127.0.0.1:{free_port()}", "grpc": f"127.0.0.1:{free_port()}"}
-    up.start()
-    made = generate(client(up.grpc), request_id="order-5")
-    assert httpx.get(made.url).status_code == 200
-    for calls, end in enumerate((up.interrupt, lambda: up.process.kill()), 2):  # no process waits for the killed one
-        children = up.children()
-        end()
+def test_data_and_urls_survive_a_stop_and_the_death_of_the_supervisor_which_leaves_no_orphan(
+    stopped, up, tmp_path, client
+):
+    copy_data(stopped, tmp_path / "data")
+    up.options |= {name: stopped.options[name] for name in ("edge", "grpc")}
+    made, children = stopped.made, stopped.children()
+    for calls in (2, 3):
         up.start()
         assert [each for each in children if is_running(each)] == []
         assert httpx.get(made.url).status_code == 200
         assert attempts(client(up.grpc), made.case_id) == [*range(calls, 0, -1)]
+        children = up.children()
+        if calls == 2:
+            up.process.kill()  # no process waits for its end
     assert generate(client(up.grpc), request_id="order-5") == made
 
 
@@ -266,8 +274,7 @@ def test_settings_that_a_child_refuses_end_it_with_the_message_of_the_child(make
 
 
 def test_a_store_with_a_damaged_file_is_not_restarted_forever(stopped, up, tmp_path):
-    ignored = shutil.ignore_patterns("*.sock")
-    shutil.copytree(stopped.options["data-dir"], tmp_path / "data", ignore=ignored, copy_function=shutil.copy)
+    copy_data(stopped, tmp_path / "data")
     (file,) = (tmp_path / "data" / "store").rglob("*.incr.aof")
     damaged = bytearray(file.read_bytes())
     middle = damaged.index(b"\r\n*", len(damaged) // 2) + 2  # where a command begins: inside of a value, all are valid
