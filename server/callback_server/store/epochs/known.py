@@ -37,8 +37,9 @@ reply to each step has it.
 6. All epochs of one store end in the same letters, its origin, and numbers of two stores are not compared. A server
    that is led to the store of another system excludes no other server from its own.
 
-Some steps cannot be reported: those that only servers without a file saw, which have stopped, and
-those of the last second before the kill of the only server that saw them, which says so.
+Some steps cannot be reported: those that only servers without a file saw, which have stopped, and those of the last
+second before the kill of the only server that saw them, which says so. Nor those of the last second that only one
+server saw, if a primary gets older data below open connections, and another server makes as many steps there first.
 """
 
 from __future__ import annotations
