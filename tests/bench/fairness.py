@@ -142,7 +142,7 @@ async def run(name, options, directory):
             if flood.activity == "slow":
                 token = directory / "worker.token"
                 token.write_text(ours.tokens["worker"])
-                stack.enter_context(running("kit/slow.py", ours.grpc[0], token, directory=directory))
+                await stack.enter_async_context(running("kit/slow.py", ours.grpc[0], token, directory=directory))
             if flood.deliveries:
                 await other.pause_activity(flood.activity)
             files = await flood_files(flood, ours.client, store, directory)

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -18,9 +20,10 @@ from support.installed import build_node, install_go, install_node
 from support.languages import language_problem
 from support.store import StoreProcess, free_port
 from support.system import SystemLauncher
-from support.wait import wait_until
 
 from callback import AsyncCallbackClient, Response
+from callback_launcher import child
+from callback_launcher.child import Child
 from callback_launcher.launcher import System
 from callback_server.access.roles import Role
 from callback_server.access.tokens import add_token
@@ -58,13 +61,10 @@ class Subject:
     processes: dict[str, int]
 
 
-async def accepts_connections(port):
-    """Return whether something listens on a port of loopback."""
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
+def accept_connections(*ports):
+    """Return True if something listens on each of these ports of loopback. Else raise OSError."""
+    for port in ports:
+        socket.create_connection(("127.0.0.1", port)).close()
     return True
 
 
@@ -72,45 +72,27 @@ class NotInstalledError(Exception):
     """A rival program is not available here; the message says why."""
 
 
-class Program:
-    """A running program other than Callback; `stop` ends it. Its output goes to the log."""
+@contextlib.asynccontextmanager
+async def running(program, *arguments, directory, ports=()):
+    """Run a program on the PATH, or a Python file of this folder, once it accepts connections. Yield the `Child`.
 
-    def __init__(self, command, log):
-        with log.open("ab") as output:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        self._log = log
-
-    async def listens(self, port):
-        """Wait until it accepts connections."""
-        await wait_until(lambda: self._accepts(port), what=f"{self._log.stem} to listen")
-
-    async def _accepts(self, port):
-        assert self.process.poll() is None, self._log.read_text()
-        return await accepts_connections(port)
-
-    def stop(self):
-        """End it at once."""
-        self.process.kill()
-        self.process.wait(30)
-
-
-@contextlib.contextmanager
-def running(program, *arguments, directory):
-    """Run a `Program` that logs into the directory: a program on the PATH, or a Python file of this folder."""
-    command = [sys.executable, BENCH / program] if program.endswith(".py") else [program]
-    started = Program([*command, *map(str, arguments)], directory / f"{Path(program).stem}.log")
-    try:
+    It logs into the directory.
+    """
+    command = [sys.executable, str(BENCH / program)] if program.endswith(".py") else [shutil.which(program)]
+    name = Path(program).stem
+    started = Child(
+        name=name, command=[*command, *map(str, arguments)], log=directory / f"{name}.log",
+        is_healthy=functools.partial(accept_connections, *ports),
+    )  # fmt: skip
+    async with child.running(started):
         yield started
-    finally:
-        started.stop()
 
 
 @contextlib.asynccontextmanager
 async def listening(file, *arguments, directory):
     """Run a file that listens on a port, its first argument. Yield the program and the port."""
     port = free_port()
-    with running(file, port, *arguments, directory=directory) as program:
-        await program.listens(port)
+    async with running(file, port, *arguments, directory=directory, ports=[port]) as program:
         yield program, port
 
 
@@ -155,8 +137,8 @@ async def webhook(directory):
         raise NotInstalledError("webhook is not installed")
     hooks, port = directory / "hooks.json", free_port()
     hooks.write_text(json.dumps([{"id": "bench", "execute-command": "/bin/true", "response-message": "thank you"}]))
-    with running("webhook", "-ip", "127.0.0.1", "-port", port, "-hooks", hooks, directory=directory) as program:
-        await program.listens(port)
+    command = ["webhook", "-ip", "127.0.0.1", "-port", port, "-hooks", hooks]
+    async with running(*command, directory=directory, ports=[port]):
         yield Subject("webhook", port, ["/hooks/bench"], {})  # the programs that it starts use most of the time
 
 
@@ -183,12 +165,10 @@ ingress.bind-address = "127.0.0.1:{port}"
 admin.bind-address = "127.0.0.1:{admin}"
 """
     )
-    with (
-        running("node", home / "handler.mjs", handler_port, directory=directory) as handler,
-        running(str(binary), "--config-file", config, directory=directory) as server,
+    async with (
+        running("node", home / "handler.mjs", handler_port, directory=directory, ports=[handler_port]) as handler,
+        running(str(binary), "--config-file", config, directory=directory, ports=[admin, port]) as server,
     ):
-        for program, listens_on in ((handler, handler_port), (server, admin), (server, port)):
-            await program.listens(listens_on)
         async with httpx.AsyncClient(timeout=30) as http:
             deployment = {"uri": f"http://127.0.0.1:{handler_port}"}
             (await http.post(f"http://127.0.0.1:{admin}/deployments", json=deployment)).raise_for_status()

@@ -64,7 +64,9 @@ class Stage:
                 PULL_GO: lambda: [*self._install("Go"), activity],
             }[activity]()
             before = await ours.metric("callback_workers")
-            worker = self.stack.enter_context(programs.running(*command, ours.grpc[0], token, directory=self.directory))
+            worker = await self.stack.enter_async_context(
+                programs.running(*command, ours.grpc[0], token, directory=self.directory)
+            )
 
             async def is_connected():
                 return await ours.metric("callback_workers") > before
@@ -72,10 +74,10 @@ class Stage:
             await wait_until(is_connected, what="the worker to connect")
             processes |= {"worker": worker.process.pid}
         if activity == PUSH_NODE:
-            handler = self.stack.enter_context(
-                programs.running(*self._install("Node"), "push", activity, self._node_port, directory=self.directory)
+            command, port = [*self._install("Node"), "push", activity], self._node_port
+            handler = await self.stack.enter_async_context(
+                programs.running(*command, port, directory=self.directory, ports=[port])
             )
-            await handler.listens(self._node_port)
             processes |= {"handler": handler.process.pid}
         if activity == PUSH:
             processes |= {"handler": self._handler.process.pid}
@@ -99,10 +101,9 @@ class Stage:
         """Return the Callback deployment, one server and one edge, started if necessary."""
         if self._deployment is None:
             port = free_port()
-            self._handler = self.stack.enter_context(
-                programs.running("kit/accepting.py", PUSH, port, directory=self.directory)
+            self._handler = await self.stack.enter_async_context(
+                programs.running("kit/accepting.py", PUSH, port, directory=self.directory, ports=[port])
             )
-            await self._handler.listens(port)
             store = self.stack.enter_context(StoreProcess(self.directory / "store"))
             self._deployment = await self.stack.enter_async_context(
                 programs.running_deployment(
