@@ -7,7 +7,7 @@ in `callback_cli.request_options`.
 import re
 from pathlib import Path
 
-from generators.contract import Contract, Field, first_sentence, statement, wrapped
+from generators.contract import BATCH, Contract, Field, first_sentence, statement, wrapped
 from generators.descriptors import ROOT
 from generators.python import formatted
 
@@ -23,9 +23,11 @@ _DEFAULT = re.compile(r"\bDefault:? (?!empty|false|none|all|UNSPECIFIED|\(0\)|0:
 
 def client_files(contract: Contract) -> dict[Path, bytes]:
     """Return the content of the generated file."""
-    requests = contract.reachable(*(method.request.name for method in contract.methods))
-    values = contract.reachable(*(method.response.name for method in contract.methods))
-    wrappers = {method.response.name for method in contract.methods if not method.response.is_value}
+    methods = [method for method in contract.methods if method.name != BATCH]
+    asked = [method.request.name for method in methods]
+    requests = contract.reachable(*asked)
+    values = contract.reachable(*(method.response.name for method in methods))
+    wrappers = {method.response.name for method in methods if not method.response.is_value}
     lines = [
         '"""The fields of the messages of the contract. Generated from it: `python3 tasks.py generate`."""\n',
         "from callback_cli.fields import Field\n",
@@ -35,7 +37,8 @@ def client_files(contract: Contract) -> dict[Path, bytes]:
         message = contract.messages.get(name)
         if message and message.fields and name not in wrappers:
             fields = (_field(contract, field, has_help=name in requests) for field in message.fields)
-            lines.append(f'    "{message.value_name}": ({", ".join(fields)},),')
+            key = name if name in asked else message.value_name
+            lines.append(f'    "{key}": ({", ".join(fields)},),')
     return formatted({PACKAGE / "_contract.py": "\n".join([*lines, "}", ""])})
 
 

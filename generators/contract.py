@@ -40,6 +40,8 @@ CALL_COMMENTS = {
 """The comments of values that clients make of the message CALL."""
 DECISIONS = {"AnswerCall", "ResolveCallback", "SetResponse"}
 """RPCs whose requests clients make of a decision, or of those attributes that are given: by hand."""
+BATCH = "GenerateCallbackUrls"
+"""The RPC whose requests and results clients make by hand: a result is a value or an error."""
 _PAIRS = {"Header": "Headers", "QueryParameter": "Query", "ResponseHeader": "Headers", "ResponseHeaders": "Headers"}
 """Messages that are a name and a value, or a list of them, with the class of their list."""
 _KINDS = {"Timestamp": "time", "Duration": "duration", **dict.fromkeys(_PAIRS, "pairs")}
@@ -288,13 +290,13 @@ class Contract:
     @cached_property
     def given(self) -> list[str]:
         """The names of the messages and enums that clients have as arguments."""
-        methods = [each for each in self.methods if each.name not in DECISIONS]
+        methods = [each for each in self.methods if each.name not in {*DECISIONS, BATCH}]
         return self._used(field.type for each in methods for field in each.request.fields)
 
     @cached_property
     def returned(self) -> list[str]:
         """The names of the messages and enums that clients return, or give to a handler."""
-        responses = [each.response for each in self.methods]
+        responses = [each.response for each in self.methods if each.name != BATCH]
         values = [each.name for each in responses if each.is_value]
         fields = [field for each in responses if not each.is_value for field in each.fields]
         return self._used([CALL, *values, *(each.type for each in fields)])

@@ -4,7 +4,19 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 
-from generators.contract import DECISIONS, INTERNAL, Contract, Enum, Field, Message, Method, renamed, snake, wrapped
+from generators.contract import (
+    BATCH,
+    DECISIONS,
+    INTERNAL,
+    Contract,
+    Enum,
+    Field,
+    Message,
+    Method,
+    renamed,
+    snake,
+    wrapped,
+)
 
 _INITIALISMS = {"Id": "ID", "Url": "URL"}
 _TYPES = {
@@ -38,7 +50,7 @@ _PREFIXES = {
 _FIELDS = {"Activity.callback_activity": "Name", "PausedActivity.callback_activity": "Name"}
 _OPTIONS = {"allow_multiple_calls": "MultipleCalls", "labels": "Label"}
 """Names of options of GenerateCallbackURL, without `With`, that are not those of their fields."""
-BY_HAND = {*DECISIONS, "GenerateCallbackUrl", "WatchCalls"}
+BY_HAND = {*DECISIONS, "GenerateCallbackUrl", BATCH, "WatchCalls"}
 """RPCs with a hand-written method, because the client does more than to send the request."""
 _SCALARS = {"bytes": "[]byte", "int32": "int", "Timestamp": "time.Time", "Duration": "time.Duration"}
 """Types of Go that have another name. A list of int32 stays one."""

@@ -32,6 +32,7 @@ four bytes, the message. The last envelope has the flag 2, and `{}` or `{"error"
 _WELL_KNOWN: Final[dict[str, _Json]] = {
     "Duration": {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]{1,9})?s$", "examples": ["90s"]},
     "FieldMask": {"type": "string", "examples": ["responseCode,responseBody"]},
+    "Status": {"$ref": "#/components/schemas/Status"},
     "Timestamp": {"type": "string", "format": "date-time"},
 }
 _SCALARS: Final[dict[str, _Json]] = {
@@ -191,6 +192,18 @@ def _error_parts() -> _Json:
                 "type": "object",
                 "additionalProperties": True,
                 "description": "The message as JSON. Of an ErrorInfo it is an `ErrorInfo`.",
+            },
+        ),
+        "Status": _object(
+            "An error as a part of a message: `google.rpc.Status`.",
+            ["code", "message"],
+            code={"type": "integer", "description": "The number of the gRPC code."},
+            message=_text("A sentence for people."),
+            details={
+                "type": "array",
+                "items": {"type": "object", "additionalProperties": True},
+                "description": "The parts of the error. `@type` of each ends with the name of its message, as in"
+                " `type.googleapis.com/google.rpc.ErrorInfo`, and the others are its fields: those of an `ErrorInfo`.",
             },
         ),
         "ErrorInfo": _object(

@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from generators.contract import DECISIONS, Field, Method, first_sentence, snake, wrapped
+from generators.contract import BATCH, DECISIONS, Field, Method, first_sentence, snake, wrapped
 from generators.python_values import HEADER, Values, constant, docstring, shadowing
 
-_BY_HAND = {*DECISIONS, "VerifyAudit"}
+_BY_HAND = {*DECISIONS, BATCH, "VerifyAudit"}
 """RPCs whose methods take or return something else than the messages have."""
 _HOOKS = {"GenerateCallbackUrl": ("_generate", "GeneratedCallback"), "WatchCalls": ("_watch_calls", '"AsyncCallWatch"')}
 """RPCs that a method of the transport sends, with what that returns."""

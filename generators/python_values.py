@@ -37,6 +37,8 @@ _READ = {(CALL, "deadline"): "local_deadline(message)"}
 """Attributes that take more than one field."""
 _PART_OF_THE_DEADLINE = (CALL, "timeout")
 """The field that is no attribute: it makes the deadline one by the clock of this machine."""
+_BATCHED = "GenerateCallbackUrlRequest"
+"""The request that is a value too, because a batch has several."""
 _DERIVED = {"verified"}
 """Fields that are a property of the value."""
 
@@ -92,7 +94,7 @@ class Values:
                 found.setdefault(made.name, made)
 
         for name in (CALL, *self.contract.messages):
-            if name in {*self.contract.given, *self.contract.returned} - {*_CHOICES}:
+            if name in {*self.contract.given, *self.contract.returned, _BATCHED} - {*_CHOICES}:
                 add(name)
         return list(found.values())
 

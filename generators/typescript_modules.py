@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from generators.contract import (
+    BATCH,
     DECISIONS,
     FACT_TYPES,
     Contract,
@@ -35,7 +36,7 @@ from generators.typescript_fields import (
     value_fields,
 )
 
-_BY_HAND = {*DECISIONS, "GenerateCallbackUrl", "WatchCalls"}
+_BY_HAND = {*DECISIONS, "GenerateCallbackUrl", BATCH, "WatchCalls"}
 """RPCs whose method in the client is written by hand. Of DECISIONS, the request is, too."""
 _OPTIONS = {"GenerateCallbackUrl": "GenerateOptions", "PauseActivity": "PauseOptions", "WatchCalls": "WatchOptions"}
 """Names of options that are shorter than those of their methods."""

@@ -78,6 +78,7 @@ from callback_server.rpc.operations_service import OperationsServicer
 from callback_server.rpc.paging import ListQueue
 from callback_server.rpc.server import make_server
 from callback_server.rpc.tls import server_credentials
+from callback_server.rpc.url_generator import UrlGenerator
 from callback_server.rpc.worker_service import WorkerServicer
 from callback_server.settings import ActivitySettings, ServerSettings
 from callback_server.store.connection.client import connect
@@ -290,19 +291,19 @@ class ControlPlane:
         )
         policy = Policy(settings, cookie_domains, activities, profiles=profiles.keys(), state_key=files.state_key)
         max_open = settings.max_open_cases_per_owner
+        open_case_quota = None if max_open is None else OpenCaseQuota(max_open, self._count_open_cases)
         lists = ListQueue()
         self._server = make_server(
             CallbacksServicer(
                 self.scripts,
                 policy,
+                UrlGenerator(self.scripts, policy, served, open_case_quota),
                 recording,
                 authenticator,
                 self.held,
                 self.audit,
                 self.watch_hub,
-                served,
                 lists,
-                open_case_quota=None if max_open is None else OpenCaseQuota(max_open, self._count_open_cases),
             ),
             OperationsServicer(
                 self.scripts, authenticator, self._owners, self.audit, served, SelfCheck(settings), lists

@@ -9,8 +9,8 @@
 3. The handler gets the trace context of its attempt, also if it is not sampled.
 4. No attribute holds anything of a request or a response, nor the text of an error.
 
-The router of RPCs makes each GenerateCallbackUrl by `Tracing.around_generation`, the invoker starts each call by
-`around_call`, and the dispatcher of handlers makes each attempt by `around_attempt`.
+The router of RPCs makes each GenerateCallbackUrl and GenerateCallbackUrls by `Tracing.around_generation`, the invoker
+starts each call by `around_call`, and the dispatcher of handlers makes each attempt by `around_attempt`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from google.rpc import code_pb2
 from msgspec.structs import replace
 
+from callback.v1 import callbacks_service_pb2 as pb2
 from callback_process.traces import (
     Span,
     SpanKind,
@@ -50,11 +51,10 @@ if TYPE_CHECKING:
     import grpc
     from google.rpc import status_pb2
 
-    from callback.v1 import callbacks_service_pb2 as pb2
     from callback_server.handlers.dispatch import Attempt
     from callback_server.settings import ActivitySettings
 
-_GENERATE: Final = "callback.v1.CallbacksService/GenerateCallbackUrl"
+_CALLBACKS: Final = "callback.v1.CallbacksService"
 _INVOKE: Final = "callback.v1.EdgeService/StreamInvocations"
 _HANDLE: Final = "callback.v1.CallbackHandlerService/HandleCallback"
 _NOTIFY: Final = "callback.v1.CallbackHandlerService/HandleNotification"
@@ -133,20 +133,29 @@ class Tracing(Traces):
 
     async def around_generation(
         self,
-        generate: Callable[..., Awaitable[pb2.GenerateCallbackUrlResponse]],
-        request: pb2.GenerateCallbackUrlRequest,
-        context: grpc.aio.ServicerContext[pb2.GenerateCallbackUrlRequest, pb2.GenerateCallbackUrlResponse],
-    ) -> pb2.GenerateCallbackUrlResponse:
-        """Generate a callback in a span. Its case keeps the trace context in the metadata."""
+        method: str,
+        generate: Callable[..., Awaitable[Any]],
+        request: pb2.GenerateCallbackUrlRequest | pb2.GenerateCallbackUrlsRequest,
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> Any:
+        """Generate callbacks in a span. Their cases keep the trace context in the metadata.
+
+        Args:
+            method: The name of the RPC.
+            generate: Makes it.
+            request: Its request.
+            context: Its context.
+        """
         given = next((value for key, value in context.invocation_metadata() or () if key == "traceparent"), "")
         creator = well_formed(given) if isinstance(given, str) else ""
-        span = self.start(_GENERATE, SpanKind.SERVER, _rpc(_GENERATE), parent=creator)
+        name = f"{_CALLBACKS}/{method}"
+        span = self.start(name, SpanKind.SERVER, _rpc(name), parent=creator)
         token = creator_traceparent.set(creator)
         code = code_pb2.CANCELLED
         try:
             reply = await generate(request, context)
             code = code_pb2.OK
-            if span.is_recording():
+            if span.is_recording() and isinstance(request, pb2.GenerateCallbackUrlRequest):
                 span.set_attribute("callback.activity", request.callback_activity)
                 span.set_attribute("callback.case_id", reply.callback_case_id)
             return reply

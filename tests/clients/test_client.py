@@ -41,6 +41,7 @@ from callback import (
     DeliveryStatus,
     GetGuard,
     InvalidRequestError,
+    NewCallback,
     Prompt,
     Redirect,
     Reject,
@@ -59,6 +60,7 @@ SAMPLES = {
     "Response": Response("x"),
     "Prompt": Prompt("Go on?"),
     "LabelsEntry": {"order": "5"},
+    "GenerateCallbackUrlRequest": NewCallback(activity="record", response=Response("x")),
     "AuditHead": AuditHead(chain=1, sequence=2, digest="abc", time=CREATED),
 }
 """A value of each message that is a field of a request."""
@@ -79,6 +81,7 @@ def sample(field):
 async def test_each_argument_is_in_the_request(server, client, rpc):
     name = re.sub("(?<=[a-z])(?=[A-Z])", "_", rpc.name).lower()
     server.answers = {rpc.name: GetMessageClass(rpc.output_type)()} | answers_with(callback_message(), call_message())
+    server.answers["GenerateCallbackUrls"] = messages.GenerateCallbackUrlsResponse(results=[{"generated": {}}])
     for method in (name, f"{name}_page"):
         if not hasattr(AsyncCallbackClient, method):
             continue
@@ -106,9 +109,38 @@ async def test_generate_leaves_unset_what_is_not_given(server, client):
     ]
 
 
+async def test_a_batch_has_the_fields_of_each_request_and_a_result_for_each(server, client):
+    made = messages.GenerateCallbackUrlResponse(callback_url="https://pay.example/cb/x", callback_case_id=CASE)
+    problem = Refusal(
+        grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST", violations=[("response.response_code", "is odd", "odd")]
+    ).status
+    server.answers["GenerateCallbackUrls"] = messages.GenerateCallbackUrlsResponse(
+        results=[{"generated": made}, {"problem": problem}]
+    )
+    options = {"answer_mode": AnswerMode.ACK, "time_to_live": timedelta(days=1), "labels": {"order": "5"}}
+    requests = [
+        NewCallback(activity="paid", response=Redirect("https://shop.example"), request_id="5", **options),
+        NewCallback(activity="record", response=Response(code=301)),
+    ]
+    first, second = await client.generate_callback_urls(requests)
+    assert (first.url, first.case_id) == ("https://pay.example/cb/x", CASE)
+    assert isinstance(second, InvalidRequestError)
+    assert [each.field for each in second.violations] == ["response.response_code"]
+    server.answers["GenerateCallbackUrl"] = made
+    await client.generate_callback_url("paid", Redirect("https://shop.example"), request_id="5", **options)
+    batch, alone = server.requests
+    assert batch.requests[0] == alone
+    assert batch.requests[1].response.response_code == 301
+
+
 @pytest.mark.parametrize(
     ("ask", "says"),
     [
+        (lambda it: it.generate_callback_urls(["hi"]), "a request must be a NewCallback, not str"),
+        (
+            lambda it: it.generate_callback_urls([NewCallback(activity=5, response=Response())]),
+            "an attribute of a request has the wrong type",
+        ),
         (lambda it: it.generate_callback_url("record", "hi"), "response must be a Response, not str"),
         (lambda it: it.generate_callback_url("record", None), "response must be a Response, not NoneType"),
         (lambda it: it.generate_callback_url(5, Response()), "activity must be text, not int"),

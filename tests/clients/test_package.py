@@ -39,7 +39,14 @@ def test_the_exports_are_these_and_no_others():
 def test_each_enum_and_each_resource_of_the_contract_is_exported():
     enums = {name for file in FILES for name in file.DESCRIPTOR.enum_types_by_name}
     messages = {name for file in FILES for name in file.DESCRIPTOR.message_types_by_name}
-    parts = {"Header", "QueryParameter", "ResponseHeader", "ResponseHeaders", "PromptChoice"}
+    parts = {
+        "Header",
+        "QueryParameter",
+        "ResponseHeader",
+        "ResponseHeaders",
+        "PromptChoice",
+        "GenerateCallbackUrlResult",
+    }
     resources = {name for name in messages - parts if not name.endswith(("Request", "Response")) or name == "Response"}
     assert enums | (resources - {"Warning"}) | {"CallbackWarning"} <= set(callback.__all__)
 

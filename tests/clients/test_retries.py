@@ -9,7 +9,14 @@ from support.clients import CASE, STATE, Refusal, callback_message, scripted_ser
 from support.services import running_services
 from support.wait import DEADLINE_S, wait_until
 
-from callback import RequestIdUnsupportedError, Response, UnavailableError
+from callback import (
+    GeneratedCallback,
+    InvalidRequestError,
+    NewCallback,
+    RequestIdUnsupportedError,
+    Response,
+    UnavailableError,
+)
 from callback.v1 import callbacks_service_pb2 as messages
 from callback_prove.tunnel import Tunnel
 
@@ -77,6 +84,58 @@ async def test_a_given_request_id_that_is_not_supported_is_an_error(server, retr
     with pytest.raises(RequestIdUnsupportedError):
         await retrying.generate_callback_url("record", Response(b"ok"), request_id="order-5")
     assert len(server.requests) == 1
+
+
+def batch_of(*results):
+    """Return the response to a batch: each result is a `Refusal`, or a callback."""
+    return messages.GenerateCallbackUrlsResponse(
+        results=[{"problem": each.status} if isinstance(each, Refusal) else {"generated": each} for each in results]
+    )
+
+
+def new_callbacks(number, **fields):
+    return [NewCallback(activity="record", response=Response(b"ok"), **fields)] * number
+
+
+async def test_of_a_batch_only_the_requests_that_the_store_did_not_answer_are_sent_again(server, retrying):
+    bad = Refusal(Code.INVALID_ARGUMENT, "INVALID_REQUEST")
+    server.answers["GenerateCallbackUrls"] = [
+        NO_STORE, batch_of(MADE, NO_STORE, bad, NO_STORE), batch_of(NO_STORE, MADE), batch_of(MADE),
+    ]  # fmt: skip
+    results = await retrying.generate_callback_urls(new_callbacks(4))
+    assert [type(each) for each in results] == [
+        GeneratedCallback,
+        GeneratedCallback,
+        InvalidRequestError,
+        GeneratedCallback,
+    ]
+    first, again, third, last = ([each.request_id for each in batch.requests] for batch in server.requests)
+    assert len({*first, ""}) == 5
+    assert (again, third, last) == (first, [first[1], first[3]], [first[1]])
+
+
+async def test_a_batch_for_a_server_without_request_ids_goes_on_without_those_of_the_client(server, retrying):
+    server.answers["GenerateCallbackUrls"] = [batch_of(NO_IDS, NO_IDS), batch_of(MADE)]
+    given, made = await retrying.generate_callback_urls([*new_callbacks(1, request_id="mine"), *new_callbacks(1)])
+    assert isinstance(given, RequestIdUnsupportedError)
+    assert made.case_id == CASE
+    assert [each.request_id for each in server.requests[1].requests] == [""]
+
+
+async def test_a_batch_whose_rest_fails_keeps_the_urls_that_it_has(server, retrying):
+    server.answers["GenerateCallbackUrls"] = [batch_of(MADE, NO_IDS), Code.UNAVAILABLE]
+    made, failed = await retrying.generate_callback_urls(new_callbacks(2))
+    assert made.case_id == CASE
+    assert isinstance(failed, UnavailableError)
+    assert len(server.requests) == 2  # the request without an id is not sent twice
+
+
+async def test_a_client_without_retry_sends_a_batch_once(server, client):
+    server.answers["GenerateCallbackUrls"] = [batch_of(MADE, NO_STORE)]
+    made, failed = await client.generate_callback_urls(new_callbacks(2))
+    assert made.case_id == CASE
+    assert isinstance(failed, UnavailableError)
+    assert [each.request_id for each in server.requests[0].requests] == ["", ""]
 
 
 async def test_a_lost_answer_does_not_create_a_second_case(store_of, client_type):

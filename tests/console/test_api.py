@@ -112,6 +112,10 @@ class Stage:
 NEW = {"callbackActivity": "record", "response": {"responseType": "RESPONSE", "responseBody": "ok"}}
 REQUESTS = {
     "GenerateCallbackUrl": (NEW, lambda reply: reply.callback_url.endswith(reply.callback_state)),
+    "GenerateCallbackUrls": (
+        {"requests": [NEW, {**NEW, "labels": {"a b": ""}}]},
+        lambda reply: [each.WhichOneof("result") for each in reply.results] == ["generated", "problem"],
+    ),
     "SetResponse": (
         {"callbackCaseId": Stage.case, "response": {"responseCode": 201}, "updateMask": "responseCode"},
         lambda reply: reply.callback.response.response_code == 201,
@@ -283,6 +287,17 @@ async def test_an_error_names_fields_as_json_does(orders, rpc, request_, bad):
     assert not re.search("[a-z]_[a-z]", "".join(told) + answer.json()["message"])
 
 
+async def test_a_problem_of_a_batch_names_fields_as_json_does(orders):
+    bad = {"callbackActivity": "record", "response": {"responseType": "RESPONSE", "responseCode": 999}}
+    answer = await orders.post("GenerateCallbackUrls", json={"requests": [NEW, bad]})
+    made, refused = answer.json()["results"]
+    assert made["generated"]["callbackUrl"].endswith(made["generated"]["callbackState"])
+    info, fields = refused["problem"]["details"]
+    assert (info["@type"], info["reason"]) == ("type.googleapis.com/google.rpc.ErrorInfo", "INVALID_REQUEST")
+    assert [each["field"] for each in fields["fieldViolations"]] == ["response.responseCode"]
+    assert refused["problem"]["message"].startswith("response.responseCode: ")
+
+
 async def test_an_error_leaves_the_names_that_the_caller_chose_as_they_are(orders):
     answer = await orders.post("GenerateCallbackUrl", json={**NEW, "labels": {"call_id b": ""}})
     assert answer.status_code == 400
@@ -352,7 +367,7 @@ class Noted:
         self.on_the_loop.append(threading.current_thread() is threading.main_thread())
         return message_class(callback_case_id=data.decode())
 
-    def format(self, message):
+    def format(self, _request, message):
         self.on_the_loop.append(threading.current_thread() is threading.main_thread())
         if self.error:
             raise self.error

@@ -45,7 +45,9 @@ def given_names(module):
         match node:
             case (
                 ast.Call(func=ast.Attribute(attr="run" | "run_on"), args=[ast.Name(id="SCRIPT"), *_])
-                | ast.Call(func=ast.Attribute(value=ast.Name(id="SCRIPT" | "UPGRADE_SCHEMA"), attr="pack"))
+                | ast.Call(
+                    func=ast.Attribute(value=ast.Name(id="SCRIPT" | "UPGRADE_SCHEMA"), attr="pack" | "pack_item")
+                )
             ):
                 yield {keyword.arg for keyword in node.keywords}
 
@@ -68,15 +70,16 @@ def test_the_header_declares_the_key_and_each_argument():
         key, section = form.search(written(name)).groups()
         assert key in ("partition", "chain", "workers", "messages", "statistics", "schema"), name
         assert script.arguments or section == " none\n", name
-        lines = section.splitlines()[1:]
-        assert len([line for line in lines if not line.startswith("--  ")]) == len(script.arguments), name
+        lines = [line for line in section.splitlines()[1:] if not line.startswith(("--  ", "---@class "))]
+        assert len(lines) == len(script.arguments) + len(script.fields), name
 
 
 def test_a_wrapper_gives_the_arguments_that_the_header_declares():
     for name, script in ALL.items():
         given = [*given_names(WRAPPERS.get(name, schema))]
         assert given, name
-        assert given == [{argument.name for argument in script.arguments}] * len(given), name
+        declared = [script.arguments, script.fields] if script.fields else [script.arguments]
+        assert {*map(frozenset, given)} == {frozenset(each.name for each in part) for part in declared}, name
 
 
 def test_a_script_uses_its_arguments_by_name_alone():
@@ -84,7 +87,8 @@ def test_a_script_uses_its_arguments_by_name_alone():
         code = re.sub(r"--.*", "", written(name))
         assert not re.search(r"ARGV\[\d|#ARGV", code), name
         words = set(re.findall(r"\w+", code))
-        assert [each for each in script.arguments if not {each.name, f"{each.name}_first"} & words] == [], name
+        declared = [*script.arguments, *script.fields]
+        assert [each for each in declared if not {each.name, f"{each.name}_first"} & words] == [], name
 
 
 def test_the_header_and_every_reply_of_a_script_begin_with_reports_or_none_does():
@@ -162,6 +166,29 @@ def test_a_table_is_packed_in_its_place_and_is_one_table_in_the_script(tmp_path)
     script = script_of(tmp_path, "a string", "g {x: number, y: number}", "b string", "c string[]")
     assert script.pack(a="", b="7", g=(1, 2), c=("a",)) == ["", 1, 2, "7", 1, "a"]
     assert "local g = {x = tonumber(ARGV[2]), y = tonumber(ARGV[3])}\nlocal b = ARGV[4]\n" in script.source
+
+
+def test_the_fields_of_an_item_are_bound_to_locals_and_packed_in_their_order(tmp_path):
+    (tmp_path / "example.lua").write_text(
+        "#!lua\n---@param a string\n---@class Item\n---@field x string\n---@field y boolean\n---@param items Item[]\n"
+        "---@param b number\n-- @arguments\nlocal function f(at)\n  -- @fields\nend\nreturn {}\n"
+    )
+    with limited(scripts, FOLDER=tmp_path):
+        script = Script("example")
+    bound = """\
+local a = ARGV[1]
+local items_step, items_first = 2, 3
+local items_last = items_first + (ARGV[2] - 1) * items_step
+local b = tonumber(ARGV[items_last + 2])
+local function f(at)
+  local x, y = ARGV[at + 0], ARGV[at + 1] == '1'
+end
+"""
+    assert bound in script.source
+    items = [script.pack_item(y=True, x="1"), script.pack_item(x="2", y=False)]
+    assert script.pack(a="text", b=5, items=items) == ["text", 2, "1", "1", "2", "", 5]
+    with pytest.raises(TypeError, match=re.escape("['y', 'z']")):
+        script.pack_item(x="1", z="2")
 
 
 def commands(code, hash_name):

@@ -102,7 +102,7 @@ ALONE = {
         Promise.SUCCESS_KEPT, "record", CLAIM, "local recorded_request, recorded_body = request, request_body\n",
         "request_body = string.sub(request_body, 2)\nlocal recorded_request, recorded_body = request, request_body\n"),
     "half of the URLs are not stored": Fault(
-        Promise.URL_KEPT, "record", "store/lua/create_case.lua",
+        Promise.URL_KEPT, "record", "store/lua/create_cases.lua",
         "redis.call('HSET', case_key(case_id), unpack(case_fields))\n",
         "if case_id < '8' then redis.call('HSET', case_key(case_id), unpack(case_fields)) end\n"),
     "a bug for some bodies": Fault(

@@ -26,7 +26,7 @@ async def in_turn(work, total):
 
 async def test_each_lost_reply_is_asked_for_again_and_nothing_happens_twice(tmp_path, store, handler):
     calls = count(80, 5000)
-    lose = each_once("create_case", "set_response", "claim_call", "finish_call", "close_case")
+    lose = each_once("create_cases", "set_response", "claim_call", "finish_call", "close_case")
     kinds = ("recorded", "single", "retried", "multiple")
     unavailable = []
 
@@ -82,7 +82,7 @@ async def test_each_lost_reply_is_asked_for_again_and_nothing_happens_twice(tmp_
         await in_turn(one, calls // 2)  # each one makes at least two calls
         print(f"\n{calls} calls; replies lost: {dict(proxy.lost)}")
     assert len(handler.calls) == len(set(handler.calls))
-    for script in ("create_case", "set_response", "claim_call", "close_case"):
+    for script in ("create_cases", "set_response", "claim_call", "close_case"):
         assert proxy.lost[script] >= calls // 2, script
     assert proxy.lost["finish_call"] >= len(handler.calls) > 0
 

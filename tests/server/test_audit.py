@@ -43,7 +43,7 @@ CHANGES = {
 WITHOUT_ENTRY = {
     *("GetCallback", "ListCallbacks", "GetCall", "ListCalls", "ListOwnerCalls", "ListPausedActivities"),
     *("ListActivities", "GetStatistics", "ListFindings", "ListAuditEntries", "VerifyAudit", "WatchCalls"),
-    "GenerateCallbackUrl",  # the case itself says who made it, and when
+    *("GenerateCallbackUrl", "GenerateCallbackUrls"),  # the case itself says who made it, and when
 }
 """The methods that change nothing that the audit has."""
 SCRIPTS = (

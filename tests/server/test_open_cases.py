@@ -8,7 +8,6 @@ from support.principals import KnownRoles, by
 from support.services import refusal, running_services
 from support.wait import wait_until
 
-from callback_server.errors import TooManyOpenCasesError
 from callback_server.limits import open_cases
 from callback_server.limits.open_cases import OpenCaseQuota
 
@@ -121,19 +120,26 @@ async def test_a_case_being_stored_during_a_count_is_counted(limits, looks_first
     await wait_until(lambda: cases.counts == 2, what="the count")
     for _ in range(2):  # stored before or after the count reads the number
         cases.stored += 1
-        quota.settle("shop", created=True)
+        quota.settle("shop", reserved=1, created=1)
     cases.gate.set()
-    with pytest.raises(TooManyOpenCasesError):
-        await third
+    assert await third == 0
 
 
 async def test_a_reservation_without_a_stored_case_is_released():
     cases = Cases()
     quota = OpenCaseQuota(1, cases.count)
-    await quota.reserve("shop")
-    quota.settle("shop", created=False)
-    await quota.reserve("shop")
+    assert await quota.reserve("shop") == 1
+    quota.settle("shop", reserved=1, created=0)
+    assert await quota.reserve("shop") == 1
     assert cases.counts == 1
+
+
+async def test_a_batch_reserves_as_much_as_there_is(limits):
+    limits(open_cases, RECOUNT_S=60)
+    quota = OpenCaseQuota(5, Cases().count)
+    assert [await quota.reserve("shop", each) for each in (2, 4, 1)] == [2, 3, 0]
+    quota.settle("shop", reserved=3, created=1)
+    assert await quota.reserve("shop", 3) == 2
 
 
 async def test_concurrent_requests_share_one_count():

@@ -185,7 +185,7 @@ async def test_an_expired_callback_is_logged_once_by_the_transition_that_applies
 
 
 async def test_a_lost_reply_loses_no_event_of_the_request(store_of, told):
-    scripts = ("create_case", "set_response", "claim_call", "close_case", "erase_calls")
+    scripts = ("create_cases", "set_response", "claim_call", "close_case", "erase_calls")
     async with StoreProxy(store_of(), each_once(*scripts)) as proxy, running_services(proxy) as services:
         for fields in ({}, {"request_id": "once"}):
             made = await services.generate(allow_multiple_calls=True, **fields)

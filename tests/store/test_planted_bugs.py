@@ -92,13 +92,13 @@ BUGS = {
         "  return reply('MERGE',",
         "  redis.call('HSET', call_key(call_id), 'keep_open', '0')\n"
         "  redis.call('HINCRBY', case_key(case_id), 'version', 1)\n  return reply('MERGE',"),
-    "another request gets the same case": "if known.fingerprint ~= fingerprint then return reply('CONFLICT') end",
+    "another request gets the same case": "if known.fingerprint ~= fingerprint then return 'CONFLICT' end",
     "a request makes another case when it comes again": (
         "local target = redis.call('GET', pointer_key(pointer))", "local target = false"),
     "a request gets the URL of a case that was never stored": (
-        "return reply('KNOWN', known_nonce,", "return reply('KNOWN', nonce,"),
+        "return 'KNOWN', known_nonce,", "return 'KNOWN', nonce,"),
     "a request that is sent again seems to be an earlier one": (
-        "if known_nonce == nonce then return reply('OK', tonumber(known.expires or 0)) end"),
+        "if known_nonce == nonce then return 'OK', tonumber(known.expires or 0) end"),
     "a pointer outlives its case": "if pointer then redis.call('UNLINK', pointer_key(pointer)) end",
     "a case forgets its pointer": "set_case_field('pointer', pointer)",
     "a call that is no longer kept is made again": (

@@ -14,7 +14,7 @@ from callback_server.store.packing import MAX_INLINE_BODY_BYTES
 from callback_server.store.queries.read import read_call, read_case, read_held
 from callback_server.store.recording import Recording
 from callback_server.store.transitions.claim_call import EarlierCallEnded, claim_call
-from callback_server.store.transitions.create_case import create_case
+from callback_server.store.transitions.create_cases import create_cases
 from callback_server.store.transitions.finish_call import ResponseReplaced, finish_call
 from callback_server.store.transitions.finish_delivery import finish_delivery
 from callback_server.store.transitions.follow_call import follow_call
@@ -48,7 +48,7 @@ async def made(bodies, activity="record", **fields):
     """Create a case with a large response."""
     fields = {"activity": activity, "response": large("a")} | fields
     case = new_case(**fields)
-    await create_case(bodies.scripts, case)
+    await create_cases(bodies.scripts, [case])
     return case
 
 

@@ -24,7 +24,7 @@ from callback_server.store.packing import MAX_INLINE_BODY_BYTES
 from callback_server.store.queries.read import read_case
 from callback_server.store.recording import Recording
 from callback_server.store.transitions import claim_call
-from callback_server.store.transitions.create_case import create_case
+from callback_server.store.transitions.create_cases import create_cases
 from callback_server.store.transitions.extend_case import extend_case
 from callback_server.store.transitions.finish_call import finish_call
 from callback_server.store.transitions.finish_delivery import finish_delivery
@@ -57,7 +57,7 @@ class Prepared(Cases):
 
     async def create(self, **fields):
         case = self.case(**fields)
-        await create_case(self.scripts, case)
+        await create_cases(self.scripts, [case])
         return case
 
     async def claim_of(self, case, number):
@@ -146,7 +146,7 @@ def finish_with_the_body(made, attempt):
 
 
 TRANSITIONS = {
-    "create_case": lambda made: create_case(made.scripts, made.new),
+    "create_cases": lambda made: create_cases(made.scripts, [made.new]),
     "claim_call": lambda made: made.claim_of(made.multiple, 9),
     "claim_call, recorded": lambda made: made.claim_of(made.recorded, 9),
     "claim_call, acknowledged": lambda made: made.claim_of(made.ordered, 9),

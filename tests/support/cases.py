@@ -19,7 +19,7 @@ from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.apply_retention import apply_retention
 from callback_server.store.transitions.claim_call import claim_call
 from callback_server.store.transitions.close_case import close_case
-from callback_server.store.transitions.create_case import create_case
+from callback_server.store.transitions.create_cases import create_cases
 from callback_server.store.transitions.erase_calls import erase_calls
 from callback_server.store.transitions.finish_call import finish_call
 from callback_server.store.transitions.sweep_partition import sweep_partition
@@ -70,7 +70,7 @@ class Cases:
     async def new(self, activity="push", mode=CallMode.MULTIPLE, **fields):
         """Create a case, with fields of `new_case`."""
         case = new_case(activity=activity, mode=mode, **fields)
-        await create_case(self.scripts, case)
+        await create_cases(self.scripts, [case])
         return case
 
     async def claim(self, case, call_id=None, *, body=b"", recording=None, verification=UNVERIFIED):

@@ -22,8 +22,9 @@ from google.protobuf.message import Message
 from google.rpc import status_pb2
 
 from callback.json_form import from_json, to_json
+from callback.v1.callbacks_service_pb2 import GenerateCallbackUrlsRequest, GenerateCallbackUrlsResponse
 from callback_api.errors import refusal
-from callback_api.field_names import in_json_names
+from callback_api.field_names import in_json_names, rename_problems
 from callback_shared.wire_fields import has_too_many_fields
 
 MAX_BODY_BYTES: Final = 6 * 1024 * 1024
@@ -31,7 +32,7 @@ MAX_BODY_BYTES: Final = 6 * 1024 * 1024
 Text with many control characters is larger than its base64."""
 MAX_VALUES: Final = 20_000
 """Maximum number of commas between the values of a JSON message. Parsing holds the interpreter for a time that grows
-with their number. The largest request of an RPC has fewer than 2,000."""
+with their number. A batch of 500 requests has fewer unless each has more than 40."""
 _TEXT: Final = re.compile(rb'"[^"]*"?')
 """A text of JSON without escapes, such as a body with commas. It has no end where the message is not JSON."""
 _INVALID: Final = "INVALID_REQUEST"
@@ -45,8 +46,8 @@ class Format(Protocol):
     def parse(self, data: bytes, message_class: type[Message]) -> Message:
         """Return a message. Raises ConnectError."""
 
-    def format(self, message: Message) -> bytes:
-        """Return a message in this format."""
+    def format(self, request: Message, response: Message) -> bytes:
+        """Return the response to a request in this format."""
 
     def refused(self, request: Message, status: status_pb2.Status) -> status_pb2.Status:
         """Return the status of the server for a request, with the names of fields in this format."""
@@ -133,8 +134,10 @@ class _Json:
             problem = error if isinstance(error, ValueError) else "it is too deep"
             raise refusal(Code.INVALID_ARGUMENT, f"the message is not valid: {problem}", _INVALID) from error
 
-    def format(self, message: Message) -> bytes:
-        return json.dumps(to_json(message), indent=2, ensure_ascii=False).encode()
+    def format(self, request: Message, response: Message) -> bytes:
+        if isinstance(response, GenerateCallbackUrlsResponse):
+            rename_problems(response, cast("GenerateCallbackUrlsRequest", request))
+        return json.dumps(to_json(response), indent=2, ensure_ascii=False).encode()
 
     def refused(self, request: Message, status: status_pb2.Status) -> status_pb2.Status:
         return in_json_names(status, request)
@@ -149,8 +152,8 @@ class _Proto:
         except Exception as error:
             raise refusal(Code.INVALID_ARGUMENT, "the message is not protobuf of this RPC", _INVALID) from error
 
-    def format(self, message: Message) -> bytes:
-        return message.SerializeToString()
+    def format(self, _request: Message, response: Message) -> bytes:
+        return response.SerializeToString()
 
     def refused(self, _request: Message, status: status_pb2.Status) -> status_pb2.Status:
         return status

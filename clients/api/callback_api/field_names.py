@@ -14,6 +14,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from callback.json_form import descriptor
 from callback.v1 import audit_service_pb2, callback_pb2, callbacks_service_pb2, operations_service_pb2
+from callback.v1.callbacks_service_pb2 import GenerateCallbackUrlsRequest, GenerateCallbackUrlsResponse
 
 _FILES: Final = (callback_pb2, callbacks_service_pb2, operations_service_pb2, audit_service_pb2)
 _HEADERS: Final = callback_pb2.ResponseHeaders.DESCRIPTOR.full_name
@@ -43,6 +44,13 @@ def in_json_names(status: status_pb2.Status, request: Message) -> status_pb2.Sta
             renamed.details.add().CopyFrom(detail)
     renamed.message = _in_words(message)
     return renamed
+
+
+def rename_problems(response: GenerateCallbackUrlsResponse, request: GenerateCallbackUrlsRequest) -> None:
+    """Rename the fields in the problem of each result, which is about one request of the batch."""
+    for result, each in zip(response.results, request.requests, strict=True):
+        if result.HasField("problem"):
+            result.problem.CopyFrom(in_json_names(result.problem, each))
 
 
 def _json_path(message: Message, path: str) -> str:

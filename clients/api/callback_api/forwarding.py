@@ -140,7 +140,7 @@ class Forwarding(MetadataInterceptor[None]):
         with as_connect_errors(lambda status: received.format.refused(request, status)):
             rpc = self._rpc(context)
             response: Message = await rpc(request, timeout=_seconds_left(context), metadata=_metadata(context))
-            return await self._convert(lambda: received.format.format(response), response.ByteSize())
+            return await self._convert(lambda: received.format.format(request, response), response.ByteSize())
 
     async def _convert(self, convert: Callable[[], _T], size: int) -> _T:
         """Return what `convert` returns for a message of a size in bytes."""
@@ -163,7 +163,7 @@ class Forwarding(MetadataInterceptor[None]):
             self._watches.add(call)
             try:
                 async for response in call:
-                    yield received.format.format(response)
+                    yield received.format.format(request, response)
             except asyncio.CancelledError as error:
                 if is_being_cancelled():  # the caller has gone, or its time is over
                     raise

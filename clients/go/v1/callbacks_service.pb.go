@@ -7,6 +7,7 @@
 package v1
 
 import (
+	status "google.golang.org/genproto/googleapis/rpc/status"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -504,6 +505,176 @@ func (x *GenerateCallbackUrlResponse) GetWarnings() []*Warning {
 	return nil
 }
 
+type GenerateCallbackUrlsRequest struct {
+	state         protoimpl.MessageState        `protogen:"open.v1"`
+	Requests      []*GenerateCallbackUrlRequest `protobuf:"bytes,1,rep,name=requests,proto3" json:"requests,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GenerateCallbackUrlsRequest) Reset() {
+	*x = GenerateCallbackUrlsRequest{}
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GenerateCallbackUrlsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GenerateCallbackUrlsRequest) ProtoMessage() {}
+
+func (x *GenerateCallbackUrlsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GenerateCallbackUrlsRequest.ProtoReflect.Descriptor instead.
+func (*GenerateCallbackUrlsRequest) Descriptor() ([]byte, []int) {
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *GenerateCallbackUrlsRequest) GetRequests() []*GenerateCallbackUrlRequest {
+	if x != nil {
+		return x.Requests
+	}
+	return nil
+}
+
+type GenerateCallbackUrlsResponse struct {
+	state         protoimpl.MessageState       `protogen:"open.v1"`
+	Results       []*GenerateCallbackUrlResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GenerateCallbackUrlsResponse) Reset() {
+	*x = GenerateCallbackUrlsResponse{}
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GenerateCallbackUrlsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GenerateCallbackUrlsResponse) ProtoMessage() {}
+
+func (x *GenerateCallbackUrlsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GenerateCallbackUrlsResponse.ProtoReflect.Descriptor instead.
+func (*GenerateCallbackUrlsResponse) Descriptor() ([]byte, []int) {
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *GenerateCallbackUrlsResponse) GetResults() []*GenerateCallbackUrlResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+type GenerateCallbackUrlResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Result:
+	//
+	//	*GenerateCallbackUrlResult_Generated
+	//	*GenerateCallbackUrlResult_Problem
+	Result        isGenerateCallbackUrlResult_Result `protobuf_oneof:"result"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GenerateCallbackUrlResult) Reset() {
+	*x = GenerateCallbackUrlResult{}
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GenerateCallbackUrlResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GenerateCallbackUrlResult) ProtoMessage() {}
+
+func (x *GenerateCallbackUrlResult) ProtoReflect() protoreflect.Message {
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GenerateCallbackUrlResult.ProtoReflect.Descriptor instead.
+func (*GenerateCallbackUrlResult) Descriptor() ([]byte, []int) {
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *GenerateCallbackUrlResult) GetResult() isGenerateCallbackUrlResult_Result {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *GenerateCallbackUrlResult) GetGenerated() *GenerateCallbackUrlResponse {
+	if x != nil {
+		if x, ok := x.Result.(*GenerateCallbackUrlResult_Generated); ok {
+			return x.Generated
+		}
+	}
+	return nil
+}
+
+func (x *GenerateCallbackUrlResult) GetProblem() *status.Status {
+	if x != nil {
+		if x, ok := x.Result.(*GenerateCallbackUrlResult_Problem); ok {
+			return x.Problem
+		}
+	}
+	return nil
+}
+
+type isGenerateCallbackUrlResult_Result interface {
+	isGenerateCallbackUrlResult_Result()
+}
+
+type GenerateCallbackUrlResult_Generated struct {
+	Generated *GenerateCallbackUrlResponse `protobuf:"bytes,1,opt,name=generated,proto3,oneof"`
+}
+
+type GenerateCallbackUrlResult_Problem struct {
+	Problem *status.Status `protobuf:"bytes,2,opt,name=problem,proto3,oneof"`
+}
+
+func (*GenerateCallbackUrlResult_Generated) isGenerateCallbackUrlResult_Result() {}
+
+func (*GenerateCallbackUrlResult_Problem) isGenerateCallbackUrlResult_Result() {}
+
 type Warning struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Reason        WarningReason          `protobuf:"varint,1,opt,name=reason,proto3,enum=callback.v1.WarningReason" json:"reason,omitempty"`
@@ -514,7 +685,7 @@ type Warning struct {
 
 func (x *Warning) Reset() {
 	*x = Warning{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[2]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -526,7 +697,7 @@ func (x *Warning) String() string {
 func (*Warning) ProtoMessage() {}
 
 func (x *Warning) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[2]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -539,7 +710,7 @@ func (x *Warning) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Warning.ProtoReflect.Descriptor instead.
 func (*Warning) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{2}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Warning) GetReason() WarningReason {
@@ -567,7 +738,7 @@ type SetResponseRequest struct {
 
 func (x *SetResponseRequest) Reset() {
 	*x = SetResponseRequest{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[3]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -579,7 +750,7 @@ func (x *SetResponseRequest) String() string {
 func (*SetResponseRequest) ProtoMessage() {}
 
 func (x *SetResponseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[3]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -592,7 +763,7 @@ func (x *SetResponseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetResponseRequest.ProtoReflect.Descriptor instead.
 func (*SetResponseRequest) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{3}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SetResponseRequest) GetCallbackCaseId() string {
@@ -625,7 +796,7 @@ type SetResponseResponse struct {
 
 func (x *SetResponseResponse) Reset() {
 	*x = SetResponseResponse{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[4]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -637,7 +808,7 @@ func (x *SetResponseResponse) String() string {
 func (*SetResponseResponse) ProtoMessage() {}
 
 func (x *SetResponseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[4]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -650,7 +821,7 @@ func (x *SetResponseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetResponseResponse.ProtoReflect.Descriptor instead.
 func (*SetResponseResponse) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{4}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SetResponseResponse) GetCallback() *Callback {
@@ -674,7 +845,7 @@ type AnswerCallRequest struct {
 
 func (x *AnswerCallRequest) Reset() {
 	*x = AnswerCallRequest{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[5]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -686,7 +857,7 @@ func (x *AnswerCallRequest) String() string {
 func (*AnswerCallRequest) ProtoMessage() {}
 
 func (x *AnswerCallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[5]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -699,7 +870,7 @@ func (x *AnswerCallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerCallRequest.ProtoReflect.Descriptor instead.
 func (*AnswerCallRequest) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{5}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *AnswerCallRequest) GetCallId() string {
@@ -754,7 +925,7 @@ type AnswerCallResponse struct {
 
 func (x *AnswerCallResponse) Reset() {
 	*x = AnswerCallResponse{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[6]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -766,7 +937,7 @@ func (x *AnswerCallResponse) String() string {
 func (*AnswerCallResponse) ProtoMessage() {}
 
 func (x *AnswerCallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[6]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -779,7 +950,7 @@ func (x *AnswerCallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerCallResponse.ProtoReflect.Descriptor instead.
 func (*AnswerCallResponse) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{6}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AnswerCallResponse) GetCallback() *Callback {
@@ -808,7 +979,7 @@ type ResolveCallbackRequest struct {
 
 func (x *ResolveCallbackRequest) Reset() {
 	*x = ResolveCallbackRequest{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[7]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -820,7 +991,7 @@ func (x *ResolveCallbackRequest) String() string {
 func (*ResolveCallbackRequest) ProtoMessage() {}
 
 func (x *ResolveCallbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[7]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -833,7 +1004,7 @@ func (x *ResolveCallbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveCallbackRequest.ProtoReflect.Descriptor instead.
 func (*ResolveCallbackRequest) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{7}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ResolveCallbackRequest) GetCallbackCaseId() string {
@@ -874,7 +1045,7 @@ type ResolveCallbackResponse struct {
 
 func (x *ResolveCallbackResponse) Reset() {
 	*x = ResolveCallbackResponse{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[8]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -886,7 +1057,7 @@ func (x *ResolveCallbackResponse) String() string {
 func (*ResolveCallbackResponse) ProtoMessage() {}
 
 func (x *ResolveCallbackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[8]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -899,7 +1070,7 @@ func (x *ResolveCallbackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveCallbackResponse.ProtoReflect.Descriptor instead.
 func (*ResolveCallbackResponse) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{8}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ResolveCallbackResponse) GetCallback() *Callback {
@@ -925,7 +1096,7 @@ type CloseCallbackRequest struct {
 
 func (x *CloseCallbackRequest) Reset() {
 	*x = CloseCallbackRequest{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[9]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -937,7 +1108,7 @@ func (x *CloseCallbackRequest) String() string {
 func (*CloseCallbackRequest) ProtoMessage() {}
 
 func (x *CloseCallbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[9]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -950,7 +1121,7 @@ func (x *CloseCallbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseCallbackRequest.ProtoReflect.Descriptor instead.
 func (*CloseCallbackRequest) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{9}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CloseCallbackRequest) GetCallbackCaseId() string {
@@ -969,7 +1140,7 @@ type CloseCallbackResponse struct {
 
 func (x *CloseCallbackResponse) Reset() {
 	*x = CloseCallbackResponse{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[10]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -981,7 +1152,7 @@ func (x *CloseCallbackResponse) String() string {
 func (*CloseCallbackResponse) ProtoMessage() {}
 
 func (x *CloseCallbackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[10]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -994,7 +1165,7 @@ func (x *CloseCallbackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseCallbackResponse.ProtoReflect.Descriptor instead.
 func (*CloseCallbackResponse) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{10}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CloseCallbackResponse) GetCallback() *Callback {
@@ -1014,7 +1185,7 @@ type ExtendCallbackRequest struct {
 
 func (x *ExtendCallbackRequest) Reset() {
 	*x = ExtendCallbackRequest{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[11]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1026,7 +1197,7 @@ func (x *ExtendCallbackRequest) String() string {
 func (*ExtendCallbackRequest) ProtoMessage() {}
 
 func (x *ExtendCallbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[11]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1039,7 +1210,7 @@ func (x *ExtendCallbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExtendCallbackRequest.ProtoReflect.Descriptor instead.
 func (*ExtendCallbackRequest) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{11}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ExtendCallbackRequest) GetCallbackCaseId() string {
@@ -1065,7 +1236,7 @@ type ExtendCallbackResponse struct {
 
 func (x *ExtendCallbackResponse) Reset() {
 	*x = ExtendCallbackResponse{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[12]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1077,7 +1248,7 @@ func (x *ExtendCallbackResponse) String() string {
 func (*ExtendCallbackResponse) ProtoMessage() {}
 
 func (x *ExtendCallbackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[12]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1090,7 +1261,7 @@ func (x *ExtendCallbackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExtendCallbackResponse.ProtoReflect.Descriptor instead.
 func (*ExtendCallbackResponse) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{12}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ExtendCallbackResponse) GetCallback() *Callback {
@@ -1109,7 +1280,7 @@ type GetCallbackRequest struct {
 
 func (x *GetCallbackRequest) Reset() {
 	*x = GetCallbackRequest{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[13]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1121,7 +1292,7 @@ func (x *GetCallbackRequest) String() string {
 func (*GetCallbackRequest) ProtoMessage() {}
 
 func (x *GetCallbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[13]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1134,7 +1305,7 @@ func (x *GetCallbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCallbackRequest.ProtoReflect.Descriptor instead.
 func (*GetCallbackRequest) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{13}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetCallbackRequest) GetCallbackCaseId() string {
@@ -1153,7 +1324,7 @@ type GetCallbackResponse struct {
 
 func (x *GetCallbackResponse) Reset() {
 	*x = GetCallbackResponse{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[14]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1165,7 +1336,7 @@ func (x *GetCallbackResponse) String() string {
 func (*GetCallbackResponse) ProtoMessage() {}
 
 func (x *GetCallbackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[14]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1178,7 +1349,7 @@ func (x *GetCallbackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCallbackResponse.ProtoReflect.Descriptor instead.
 func (*GetCallbackResponse) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{14}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetCallbackResponse) GetCallback() *Callback {
@@ -1206,7 +1377,7 @@ type ListCallbacksRequest struct {
 
 func (x *ListCallbacksRequest) Reset() {
 	*x = ListCallbacksRequest{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[15]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1218,7 +1389,7 @@ func (x *ListCallbacksRequest) String() string {
 func (*ListCallbacksRequest) ProtoMessage() {}
 
 func (x *ListCallbacksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[15]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1231,7 +1402,7 @@ func (x *ListCallbacksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCallbacksRequest.ProtoReflect.Descriptor instead.
 func (*ListCallbacksRequest) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{15}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListCallbacksRequest) GetPageSize() int32 {
@@ -1315,7 +1486,7 @@ type ListCallbacksResponse struct {
 
 func (x *ListCallbacksResponse) Reset() {
 	*x = ListCallbacksResponse{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[16]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1327,7 +1498,7 @@ func (x *ListCallbacksResponse) String() string {
 func (*ListCallbacksResponse) ProtoMessage() {}
 
 func (x *ListCallbacksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[16]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1340,7 +1511,7 @@ func (x *ListCallbacksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCallbacksResponse.ProtoReflect.Descriptor instead.
 func (*ListCallbacksResponse) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{16}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListCallbacksResponse) GetCallbacks() []*Callback {
@@ -1373,7 +1544,7 @@ type GetCallRequest struct {
 
 func (x *GetCallRequest) Reset() {
 	*x = GetCallRequest{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[17]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1385,7 +1556,7 @@ func (x *GetCallRequest) String() string {
 func (*GetCallRequest) ProtoMessage() {}
 
 func (x *GetCallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[17]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1398,7 +1569,7 @@ func (x *GetCallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCallRequest.ProtoReflect.Descriptor instead.
 func (*GetCallRequest) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{17}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetCallRequest) GetCallId() string {
@@ -1417,7 +1588,7 @@ type GetCallResponse struct {
 
 func (x *GetCallResponse) Reset() {
 	*x = GetCallResponse{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[18]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1429,7 +1600,7 @@ func (x *GetCallResponse) String() string {
 func (*GetCallResponse) ProtoMessage() {}
 
 func (x *GetCallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[18]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1442,7 +1613,7 @@ func (x *GetCallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCallResponse.ProtoReflect.Descriptor instead.
 func (*GetCallResponse) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{18}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetCallResponse) GetCall() *Call {
@@ -1463,7 +1634,7 @@ type ListCallsRequest struct {
 
 func (x *ListCallsRequest) Reset() {
 	*x = ListCallsRequest{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[19]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1475,7 +1646,7 @@ func (x *ListCallsRequest) String() string {
 func (*ListCallsRequest) ProtoMessage() {}
 
 func (x *ListCallsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[19]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1488,7 +1659,7 @@ func (x *ListCallsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCallsRequest.ProtoReflect.Descriptor instead.
 func (*ListCallsRequest) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{19}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListCallsRequest) GetCallbackCaseId() string {
@@ -1522,7 +1693,7 @@ type ListCallsResponse struct {
 
 func (x *ListCallsResponse) Reset() {
 	*x = ListCallsResponse{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[20]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1534,7 +1705,7 @@ func (x *ListCallsResponse) String() string {
 func (*ListCallsResponse) ProtoMessage() {}
 
 func (x *ListCallsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[20]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1547,7 +1718,7 @@ func (x *ListCallsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCallsResponse.ProtoReflect.Descriptor instead.
 func (*ListCallsResponse) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{20}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListCallsResponse) GetCalls() []*Call {
@@ -1577,7 +1748,7 @@ type ListOwnerCallsRequest struct {
 
 func (x *ListOwnerCallsRequest) Reset() {
 	*x = ListOwnerCallsRequest{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[21]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1589,7 +1760,7 @@ func (x *ListOwnerCallsRequest) String() string {
 func (*ListOwnerCallsRequest) ProtoMessage() {}
 
 func (x *ListOwnerCallsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[21]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1602,7 +1773,7 @@ func (x *ListOwnerCallsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOwnerCallsRequest.ProtoReflect.Descriptor instead.
 func (*ListOwnerCallsRequest) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{21}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListOwnerCallsRequest) GetFilter() CallFilter {
@@ -1650,7 +1821,7 @@ type ListOwnerCallsResponse struct {
 
 func (x *ListOwnerCallsResponse) Reset() {
 	*x = ListOwnerCallsResponse{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[22]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1662,7 +1833,7 @@ func (x *ListOwnerCallsResponse) String() string {
 func (*ListOwnerCallsResponse) ProtoMessage() {}
 
 func (x *ListOwnerCallsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[22]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1675,7 +1846,7 @@ func (x *ListOwnerCallsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOwnerCallsResponse.ProtoReflect.Descriptor instead.
 func (*ListOwnerCallsResponse) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{22}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListOwnerCallsResponse) GetCalls() []*Call {
@@ -1701,7 +1872,7 @@ type EraseCallsRequest struct {
 
 func (x *EraseCallsRequest) Reset() {
 	*x = EraseCallsRequest{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[23]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1713,7 +1884,7 @@ func (x *EraseCallsRequest) String() string {
 func (*EraseCallsRequest) ProtoMessage() {}
 
 func (x *EraseCallsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[23]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1726,7 +1897,7 @@ func (x *EraseCallsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseCallsRequest.ProtoReflect.Descriptor instead.
 func (*EraseCallsRequest) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{23}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *EraseCallsRequest) GetCallbackCaseId() string {
@@ -1745,7 +1916,7 @@ type EraseCallsResponse struct {
 
 func (x *EraseCallsResponse) Reset() {
 	*x = EraseCallsResponse{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[24]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1757,7 +1928,7 @@ func (x *EraseCallsResponse) String() string {
 func (*EraseCallsResponse) ProtoMessage() {}
 
 func (x *EraseCallsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[24]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1770,7 +1941,7 @@ func (x *EraseCallsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseCallsResponse.ProtoReflect.Descriptor instead.
 func (*EraseCallsResponse) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{24}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *EraseCallsResponse) GetErasedCallCount() int64 {
@@ -1789,7 +1960,7 @@ type ReplayCallRequest struct {
 
 func (x *ReplayCallRequest) Reset() {
 	*x = ReplayCallRequest{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[25]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1801,7 +1972,7 @@ func (x *ReplayCallRequest) String() string {
 func (*ReplayCallRequest) ProtoMessage() {}
 
 func (x *ReplayCallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[25]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1814,7 +1985,7 @@ func (x *ReplayCallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayCallRequest.ProtoReflect.Descriptor instead.
 func (*ReplayCallRequest) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{25}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ReplayCallRequest) GetCallId() string {
@@ -1833,7 +2004,7 @@ type ReplayCallResponse struct {
 
 func (x *ReplayCallResponse) Reset() {
 	*x = ReplayCallResponse{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[26]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1845,7 +2016,7 @@ func (x *ReplayCallResponse) String() string {
 func (*ReplayCallResponse) ProtoMessage() {}
 
 func (x *ReplayCallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[26]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1858,7 +2029,7 @@ func (x *ReplayCallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayCallResponse.ProtoReflect.Descriptor instead.
 func (*ReplayCallResponse) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{26}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ReplayCallResponse) GetCall() *Call {
@@ -1881,7 +2052,7 @@ type WatchCallsRequest struct {
 
 func (x *WatchCallsRequest) Reset() {
 	*x = WatchCallsRequest{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[27]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1893,7 +2064,7 @@ func (x *WatchCallsRequest) String() string {
 func (*WatchCallsRequest) ProtoMessage() {}
 
 func (x *WatchCallsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[27]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1906,7 +2077,7 @@ func (x *WatchCallsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchCallsRequest.ProtoReflect.Descriptor instead.
 func (*WatchCallsRequest) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{27}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *WatchCallsRequest) GetCallbackActivity() string {
@@ -1954,7 +2125,7 @@ type WatchCallsResponse struct {
 
 func (x *WatchCallsResponse) Reset() {
 	*x = WatchCallsResponse{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[28]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1966,7 +2137,7 @@ func (x *WatchCallsResponse) String() string {
 func (*WatchCallsResponse) ProtoMessage() {}
 
 func (x *WatchCallsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[28]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1979,7 +2150,7 @@ func (x *WatchCallsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchCallsResponse.ProtoReflect.Descriptor instead.
 func (*WatchCallsResponse) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{28}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *WatchCallsResponse) GetEvents() []*CallEvent {
@@ -2016,7 +2187,7 @@ type CallEvent struct {
 
 func (x *CallEvent) Reset() {
 	*x = CallEvent{}
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[29]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2028,7 +2199,7 @@ func (x *CallEvent) String() string {
 func (*CallEvent) ProtoMessage() {}
 
 func (x *CallEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callbacks_service_proto_msgTypes[29]
+	mi := &file_callback_v1_callbacks_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2041,7 +2212,7 @@ func (x *CallEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallEvent.ProtoReflect.Descriptor instead.
 func (*CallEvent) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{29}
+	return file_callback_v1_callbacks_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CallEvent) GetType() CallEventType {
@@ -2132,7 +2303,7 @@ var File_callback_v1_callbacks_service_proto protoreflect.FileDescriptor
 
 const file_callback_v1_callbacks_service_proto_rawDesc = "" +
 	"\n" +
-	"#callback/v1/callbacks_service.proto\x12\vcallback.v1\x1a\x1acallback/v1/callback.proto\x1a*callback/v1/callback_handler_service.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\n" +
+	"#callback/v1/callbacks_service.proto\x12\vcallback.v1\x1a\x1acallback/v1/callback.proto\x1a*callback/v1/callback_handler_service.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xd0\n" +
 	"\n" +
 	"\x1aGenerateCallbackUrlRequest\x12+\n" +
 	"\x11callback_activity\x18\x01 \x01(\tR\x10callbackActivity\x124\n" +
@@ -2173,7 +2344,15 @@ const file_callback_v1_callbacks_service_proto_rawDesc = "" +
 	"\x10callback_case_id\x18\x03 \x01(\tR\x0ecallbackCaseId\x12;\n" +
 	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x120\n" +
-	"\bwarnings\x18\x05 \x03(\v2\x14.callback.v1.WarningR\bwarnings\"Q\n" +
+	"\bwarnings\x18\x05 \x03(\v2\x14.callback.v1.WarningR\bwarnings\"b\n" +
+	"\x1bGenerateCallbackUrlsRequest\x12C\n" +
+	"\brequests\x18\x01 \x03(\v2'.callback.v1.GenerateCallbackUrlRequestR\brequests\"`\n" +
+	"\x1cGenerateCallbackUrlsResponse\x12@\n" +
+	"\aresults\x18\x01 \x03(\v2&.callback.v1.GenerateCallbackUrlResultR\aresults\"\x9f\x01\n" +
+	"\x19GenerateCallbackUrlResult\x12H\n" +
+	"\tgenerated\x18\x01 \x01(\v2(.callback.v1.GenerateCallbackUrlResponseH\x00R\tgenerated\x12.\n" +
+	"\aproblem\x18\x02 \x01(\v2\x12.google.rpc.StatusH\x00R\aproblemB\b\n" +
+	"\x06result\"Q\n" +
 	"\aWarning\x122\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1a.callback.v1.WarningReasonR\x06reason\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\"\xae\x01\n" +
@@ -2315,9 +2494,11 @@ const file_callback_v1_callbacks_service_proto_rawDesc = "" +
 	"\x1aCALL_EVENT_TYPE_CALL_ENDED\x10\x05\x12$\n" +
 	" CALL_EVENT_TYPE_DELIVERY_CHANGED\x10\x06\x12\x1f\n" +
 	"\x1bCALL_EVENT_TYPE_CALLER_GONE\x10\a\x12!\n" +
-	"\x1dCALL_EVENT_TYPE_CASE_EXTENDED\x10\b2\xb4\t\n" +
+	"\x1dCALL_EVENT_TYPE_CASE_EXTENDED\x10\b2\xa1\n" +
+	"\n" +
 	"\x10CallbacksService\x12h\n" +
-	"\x13GenerateCallbackUrl\x12'.callback.v1.GenerateCallbackUrlRequest\x1a(.callback.v1.GenerateCallbackUrlResponse\x12P\n" +
+	"\x13GenerateCallbackUrl\x12'.callback.v1.GenerateCallbackUrlRequest\x1a(.callback.v1.GenerateCallbackUrlResponse\x12k\n" +
+	"\x14GenerateCallbackUrls\x12(.callback.v1.GenerateCallbackUrlsRequest\x1a).callback.v1.GenerateCallbackUrlsResponse\x12P\n" +
 	"\vSetResponse\x12\x1f.callback.v1.SetResponseRequest\x1a .callback.v1.SetResponseResponse\x12M\n" +
 	"\n" +
 	"AnswerCall\x12\x1e.callback.v1.AnswerCallRequest\x1a\x1f.callback.v1.AnswerCallResponse\x12\\\n" +
@@ -2349,145 +2530,155 @@ func file_callback_v1_callbacks_service_proto_rawDescGZIP() []byte {
 }
 
 var file_callback_v1_callbacks_service_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_callback_v1_callbacks_service_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_callback_v1_callbacks_service_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_callback_v1_callbacks_service_proto_goTypes = []any{
-	(WarningReason)(0),                  // 0: callback.v1.WarningReason
-	(CallFilter)(0),                     // 1: callback.v1.CallFilter
-	(CallEventType)(0),                  // 2: callback.v1.CallEventType
-	(*GenerateCallbackUrlRequest)(nil),  // 3: callback.v1.GenerateCallbackUrlRequest
-	(*GenerateCallbackUrlResponse)(nil), // 4: callback.v1.GenerateCallbackUrlResponse
-	(*Warning)(nil),                     // 5: callback.v1.Warning
-	(*SetResponseRequest)(nil),          // 6: callback.v1.SetResponseRequest
-	(*SetResponseResponse)(nil),         // 7: callback.v1.SetResponseResponse
-	(*AnswerCallRequest)(nil),           // 8: callback.v1.AnswerCallRequest
-	(*AnswerCallResponse)(nil),          // 9: callback.v1.AnswerCallResponse
-	(*ResolveCallbackRequest)(nil),      // 10: callback.v1.ResolveCallbackRequest
-	(*ResolveCallbackResponse)(nil),     // 11: callback.v1.ResolveCallbackResponse
-	(*CloseCallbackRequest)(nil),        // 12: callback.v1.CloseCallbackRequest
-	(*CloseCallbackResponse)(nil),       // 13: callback.v1.CloseCallbackResponse
-	(*ExtendCallbackRequest)(nil),       // 14: callback.v1.ExtendCallbackRequest
-	(*ExtendCallbackResponse)(nil),      // 15: callback.v1.ExtendCallbackResponse
-	(*GetCallbackRequest)(nil),          // 16: callback.v1.GetCallbackRequest
-	(*GetCallbackResponse)(nil),         // 17: callback.v1.GetCallbackResponse
-	(*ListCallbacksRequest)(nil),        // 18: callback.v1.ListCallbacksRequest
-	(*ListCallbacksResponse)(nil),       // 19: callback.v1.ListCallbacksResponse
-	(*GetCallRequest)(nil),              // 20: callback.v1.GetCallRequest
-	(*GetCallResponse)(nil),             // 21: callback.v1.GetCallResponse
-	(*ListCallsRequest)(nil),            // 22: callback.v1.ListCallsRequest
-	(*ListCallsResponse)(nil),           // 23: callback.v1.ListCallsResponse
-	(*ListOwnerCallsRequest)(nil),       // 24: callback.v1.ListOwnerCallsRequest
-	(*ListOwnerCallsResponse)(nil),      // 25: callback.v1.ListOwnerCallsResponse
-	(*EraseCallsRequest)(nil),           // 26: callback.v1.EraseCallsRequest
-	(*EraseCallsResponse)(nil),          // 27: callback.v1.EraseCallsResponse
-	(*ReplayCallRequest)(nil),           // 28: callback.v1.ReplayCallRequest
-	(*ReplayCallResponse)(nil),          // 29: callback.v1.ReplayCallResponse
-	(*WatchCallsRequest)(nil),           // 30: callback.v1.WatchCallsRequest
-	(*WatchCallsResponse)(nil),          // 31: callback.v1.WatchCallsResponse
-	(*CallEvent)(nil),                   // 32: callback.v1.CallEvent
-	nil,                                 // 33: callback.v1.GenerateCallbackUrlRequest.LabelsEntry
-	nil,                                 // 34: callback.v1.ListCallbacksRequest.LabelsEntry
-	nil,                                 // 35: callback.v1.WatchCallsRequest.LabelsEntry
-	(*Response)(nil),                    // 36: callback.v1.Response
-	(*durationpb.Duration)(nil),         // 37: google.protobuf.Duration
-	(GetGuard)(0),                       // 38: callback.v1.GetGuard
-	(AnswerMode)(0),                     // 39: callback.v1.AnswerMode
-	(*Prompt)(nil),                      // 40: callback.v1.Prompt
-	(CallReason)(0),                     // 41: callback.v1.CallReason
-	(*timestamppb.Timestamp)(nil),       // 42: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),       // 43: google.protobuf.FieldMask
-	(*Callback)(nil),                    // 44: callback.v1.Callback
-	(Verdict)(0),                        // 45: callback.v1.Verdict
-	(*Call)(nil),                        // 46: callback.v1.Call
-	(CallbackStatus)(0),                 // 47: callback.v1.CallbackStatus
-	(CallStatus)(0),                     // 48: callback.v1.CallStatus
-	(CloseReason)(0),                    // 49: callback.v1.CloseReason
-	(DeliveryStatus)(0),                 // 50: callback.v1.DeliveryStatus
+	(WarningReason)(0),                   // 0: callback.v1.WarningReason
+	(CallFilter)(0),                      // 1: callback.v1.CallFilter
+	(CallEventType)(0),                   // 2: callback.v1.CallEventType
+	(*GenerateCallbackUrlRequest)(nil),   // 3: callback.v1.GenerateCallbackUrlRequest
+	(*GenerateCallbackUrlResponse)(nil),  // 4: callback.v1.GenerateCallbackUrlResponse
+	(*GenerateCallbackUrlsRequest)(nil),  // 5: callback.v1.GenerateCallbackUrlsRequest
+	(*GenerateCallbackUrlsResponse)(nil), // 6: callback.v1.GenerateCallbackUrlsResponse
+	(*GenerateCallbackUrlResult)(nil),    // 7: callback.v1.GenerateCallbackUrlResult
+	(*Warning)(nil),                      // 8: callback.v1.Warning
+	(*SetResponseRequest)(nil),           // 9: callback.v1.SetResponseRequest
+	(*SetResponseResponse)(nil),          // 10: callback.v1.SetResponseResponse
+	(*AnswerCallRequest)(nil),            // 11: callback.v1.AnswerCallRequest
+	(*AnswerCallResponse)(nil),           // 12: callback.v1.AnswerCallResponse
+	(*ResolveCallbackRequest)(nil),       // 13: callback.v1.ResolveCallbackRequest
+	(*ResolveCallbackResponse)(nil),      // 14: callback.v1.ResolveCallbackResponse
+	(*CloseCallbackRequest)(nil),         // 15: callback.v1.CloseCallbackRequest
+	(*CloseCallbackResponse)(nil),        // 16: callback.v1.CloseCallbackResponse
+	(*ExtendCallbackRequest)(nil),        // 17: callback.v1.ExtendCallbackRequest
+	(*ExtendCallbackResponse)(nil),       // 18: callback.v1.ExtendCallbackResponse
+	(*GetCallbackRequest)(nil),           // 19: callback.v1.GetCallbackRequest
+	(*GetCallbackResponse)(nil),          // 20: callback.v1.GetCallbackResponse
+	(*ListCallbacksRequest)(nil),         // 21: callback.v1.ListCallbacksRequest
+	(*ListCallbacksResponse)(nil),        // 22: callback.v1.ListCallbacksResponse
+	(*GetCallRequest)(nil),               // 23: callback.v1.GetCallRequest
+	(*GetCallResponse)(nil),              // 24: callback.v1.GetCallResponse
+	(*ListCallsRequest)(nil),             // 25: callback.v1.ListCallsRequest
+	(*ListCallsResponse)(nil),            // 26: callback.v1.ListCallsResponse
+	(*ListOwnerCallsRequest)(nil),        // 27: callback.v1.ListOwnerCallsRequest
+	(*ListOwnerCallsResponse)(nil),       // 28: callback.v1.ListOwnerCallsResponse
+	(*EraseCallsRequest)(nil),            // 29: callback.v1.EraseCallsRequest
+	(*EraseCallsResponse)(nil),           // 30: callback.v1.EraseCallsResponse
+	(*ReplayCallRequest)(nil),            // 31: callback.v1.ReplayCallRequest
+	(*ReplayCallResponse)(nil),           // 32: callback.v1.ReplayCallResponse
+	(*WatchCallsRequest)(nil),            // 33: callback.v1.WatchCallsRequest
+	(*WatchCallsResponse)(nil),           // 34: callback.v1.WatchCallsResponse
+	(*CallEvent)(nil),                    // 35: callback.v1.CallEvent
+	nil,                                  // 36: callback.v1.GenerateCallbackUrlRequest.LabelsEntry
+	nil,                                  // 37: callback.v1.ListCallbacksRequest.LabelsEntry
+	nil,                                  // 38: callback.v1.WatchCallsRequest.LabelsEntry
+	(*Response)(nil),                     // 39: callback.v1.Response
+	(*durationpb.Duration)(nil),          // 40: google.protobuf.Duration
+	(GetGuard)(0),                        // 41: callback.v1.GetGuard
+	(AnswerMode)(0),                      // 42: callback.v1.AnswerMode
+	(*Prompt)(nil),                       // 43: callback.v1.Prompt
+	(CallReason)(0),                      // 44: callback.v1.CallReason
+	(*timestamppb.Timestamp)(nil),        // 45: google.protobuf.Timestamp
+	(*status.Status)(nil),                // 46: google.rpc.Status
+	(*fieldmaskpb.FieldMask)(nil),        // 47: google.protobuf.FieldMask
+	(*Callback)(nil),                     // 48: callback.v1.Callback
+	(Verdict)(0),                         // 49: callback.v1.Verdict
+	(*Call)(nil),                         // 50: callback.v1.Call
+	(CallbackStatus)(0),                  // 51: callback.v1.CallbackStatus
+	(CallStatus)(0),                      // 52: callback.v1.CallStatus
+	(CloseReason)(0),                     // 53: callback.v1.CloseReason
+	(DeliveryStatus)(0),                  // 54: callback.v1.DeliveryStatus
 }
 var file_callback_v1_callbacks_service_proto_depIdxs = []int32{
-	36, // 0: callback.v1.GenerateCallbackUrlRequest.response:type_name -> callback.v1.Response
-	37, // 1: callback.v1.GenerateCallbackUrlRequest.time_to_live:type_name -> google.protobuf.Duration
-	33, // 2: callback.v1.GenerateCallbackUrlRequest.labels:type_name -> callback.v1.GenerateCallbackUrlRequest.LabelsEntry
-	38, // 3: callback.v1.GenerateCallbackUrlRequest.get_guard:type_name -> callback.v1.GetGuard
-	39, // 4: callback.v1.GenerateCallbackUrlRequest.answer_mode:type_name -> callback.v1.AnswerMode
-	37, // 5: callback.v1.GenerateCallbackUrlRequest.answer_deadline:type_name -> google.protobuf.Duration
-	36, // 6: callback.v1.GenerateCallbackUrlRequest.fallback:type_name -> callback.v1.Response
-	36, // 7: callback.v1.GenerateCallbackUrlRequest.closed_response:type_name -> callback.v1.Response
-	40, // 8: callback.v1.GenerateCallbackUrlRequest.prompt:type_name -> callback.v1.Prompt
-	37, // 9: callback.v1.GenerateCallbackUrlRequest.hold_time:type_name -> google.protobuf.Duration
-	37, // 10: callback.v1.GenerateCallbackUrlRequest.repeat_window:type_name -> google.protobuf.Duration
-	37, // 11: callback.v1.GenerateCallbackUrlRequest.remind_after:type_name -> google.protobuf.Duration
-	41, // 12: callback.v1.GenerateCallbackUrlRequest.notify:type_name -> callback.v1.CallReason
-	42, // 13: callback.v1.GenerateCallbackUrlResponse.expire_time:type_name -> google.protobuf.Timestamp
-	5,  // 14: callback.v1.GenerateCallbackUrlResponse.warnings:type_name -> callback.v1.Warning
-	0,  // 15: callback.v1.Warning.reason:type_name -> callback.v1.WarningReason
-	36, // 16: callback.v1.SetResponseRequest.response:type_name -> callback.v1.Response
-	43, // 17: callback.v1.SetResponseRequest.update_mask:type_name -> google.protobuf.FieldMask
-	44, // 18: callback.v1.SetResponseResponse.callback:type_name -> callback.v1.Callback
-	36, // 19: callback.v1.AnswerCallRequest.response:type_name -> callback.v1.Response
-	45, // 20: callback.v1.AnswerCallRequest.verdict:type_name -> callback.v1.Verdict
-	44, // 21: callback.v1.AnswerCallResponse.callback:type_name -> callback.v1.Callback
-	46, // 22: callback.v1.AnswerCallResponse.call:type_name -> callback.v1.Call
-	36, // 23: callback.v1.ResolveCallbackRequest.response:type_name -> callback.v1.Response
-	45, // 24: callback.v1.ResolveCallbackRequest.verdict:type_name -> callback.v1.Verdict
-	44, // 25: callback.v1.ResolveCallbackResponse.callback:type_name -> callback.v1.Callback
-	44, // 26: callback.v1.CloseCallbackResponse.callback:type_name -> callback.v1.Callback
-	42, // 27: callback.v1.ExtendCallbackRequest.expire_time:type_name -> google.protobuf.Timestamp
-	44, // 28: callback.v1.ExtendCallbackResponse.callback:type_name -> callback.v1.Callback
-	44, // 29: callback.v1.GetCallbackResponse.callback:type_name -> callback.v1.Callback
-	47, // 30: callback.v1.ListCallbacksRequest.status:type_name -> callback.v1.CallbackStatus
-	34, // 31: callback.v1.ListCallbacksRequest.labels:type_name -> callback.v1.ListCallbacksRequest.LabelsEntry
-	48, // 32: callback.v1.ListCallbacksRequest.last_call_status:type_name -> callback.v1.CallStatus
-	42, // 33: callback.v1.ListCallbacksRequest.created_after:type_name -> google.protobuf.Timestamp
-	42, // 34: callback.v1.ListCallbacksRequest.created_before:type_name -> google.protobuf.Timestamp
-	44, // 35: callback.v1.ListCallbacksResponse.callbacks:type_name -> callback.v1.Callback
-	42, // 36: callback.v1.ListCallbacksResponse.searched_to:type_name -> google.protobuf.Timestamp
-	46, // 37: callback.v1.GetCallResponse.call:type_name -> callback.v1.Call
-	46, // 38: callback.v1.ListCallsResponse.calls:type_name -> callback.v1.Call
-	1,  // 39: callback.v1.ListOwnerCallsRequest.filter:type_name -> callback.v1.CallFilter
-	46, // 40: callback.v1.ListOwnerCallsResponse.calls:type_name -> callback.v1.Call
-	46, // 41: callback.v1.ReplayCallResponse.call:type_name -> callback.v1.Call
-	35, // 42: callback.v1.WatchCallsRequest.labels:type_name -> callback.v1.WatchCallsRequest.LabelsEntry
-	32, // 43: callback.v1.WatchCallsResponse.events:type_name -> callback.v1.CallEvent
-	2,  // 44: callback.v1.CallEvent.type:type_name -> callback.v1.CallEventType
-	42, // 45: callback.v1.CallEvent.time:type_name -> google.protobuf.Timestamp
-	47, // 46: callback.v1.CallEvent.case_status:type_name -> callback.v1.CallbackStatus
-	49, // 47: callback.v1.CallEvent.close_reason:type_name -> callback.v1.CloseReason
-	48, // 48: callback.v1.CallEvent.call_status:type_name -> callback.v1.CallStatus
-	50, // 49: callback.v1.CallEvent.delivery_status:type_name -> callback.v1.DeliveryStatus
-	41, // 50: callback.v1.CallEvent.reason:type_name -> callback.v1.CallReason
-	3,  // 51: callback.v1.CallbacksService.GenerateCallbackUrl:input_type -> callback.v1.GenerateCallbackUrlRequest
-	6,  // 52: callback.v1.CallbacksService.SetResponse:input_type -> callback.v1.SetResponseRequest
-	8,  // 53: callback.v1.CallbacksService.AnswerCall:input_type -> callback.v1.AnswerCallRequest
-	10, // 54: callback.v1.CallbacksService.ResolveCallback:input_type -> callback.v1.ResolveCallbackRequest
-	12, // 55: callback.v1.CallbacksService.CloseCallback:input_type -> callback.v1.CloseCallbackRequest
-	14, // 56: callback.v1.CallbacksService.ExtendCallback:input_type -> callback.v1.ExtendCallbackRequest
-	16, // 57: callback.v1.CallbacksService.GetCallback:input_type -> callback.v1.GetCallbackRequest
-	18, // 58: callback.v1.CallbacksService.ListCallbacks:input_type -> callback.v1.ListCallbacksRequest
-	20, // 59: callback.v1.CallbacksService.GetCall:input_type -> callback.v1.GetCallRequest
-	22, // 60: callback.v1.CallbacksService.ListCalls:input_type -> callback.v1.ListCallsRequest
-	24, // 61: callback.v1.CallbacksService.ListOwnerCalls:input_type -> callback.v1.ListOwnerCallsRequest
-	26, // 62: callback.v1.CallbacksService.EraseCalls:input_type -> callback.v1.EraseCallsRequest
-	28, // 63: callback.v1.CallbacksService.ReplayCall:input_type -> callback.v1.ReplayCallRequest
-	30, // 64: callback.v1.CallbacksService.WatchCalls:input_type -> callback.v1.WatchCallsRequest
-	4,  // 65: callback.v1.CallbacksService.GenerateCallbackUrl:output_type -> callback.v1.GenerateCallbackUrlResponse
-	7,  // 66: callback.v1.CallbacksService.SetResponse:output_type -> callback.v1.SetResponseResponse
-	9,  // 67: callback.v1.CallbacksService.AnswerCall:output_type -> callback.v1.AnswerCallResponse
-	11, // 68: callback.v1.CallbacksService.ResolveCallback:output_type -> callback.v1.ResolveCallbackResponse
-	13, // 69: callback.v1.CallbacksService.CloseCallback:output_type -> callback.v1.CloseCallbackResponse
-	15, // 70: callback.v1.CallbacksService.ExtendCallback:output_type -> callback.v1.ExtendCallbackResponse
-	17, // 71: callback.v1.CallbacksService.GetCallback:output_type -> callback.v1.GetCallbackResponse
-	19, // 72: callback.v1.CallbacksService.ListCallbacks:output_type -> callback.v1.ListCallbacksResponse
-	21, // 73: callback.v1.CallbacksService.GetCall:output_type -> callback.v1.GetCallResponse
-	23, // 74: callback.v1.CallbacksService.ListCalls:output_type -> callback.v1.ListCallsResponse
-	25, // 75: callback.v1.CallbacksService.ListOwnerCalls:output_type -> callback.v1.ListOwnerCallsResponse
-	27, // 76: callback.v1.CallbacksService.EraseCalls:output_type -> callback.v1.EraseCallsResponse
-	29, // 77: callback.v1.CallbacksService.ReplayCall:output_type -> callback.v1.ReplayCallResponse
-	31, // 78: callback.v1.CallbacksService.WatchCalls:output_type -> callback.v1.WatchCallsResponse
-	65, // [65:79] is the sub-list for method output_type
-	51, // [51:65] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	39, // 0: callback.v1.GenerateCallbackUrlRequest.response:type_name -> callback.v1.Response
+	40, // 1: callback.v1.GenerateCallbackUrlRequest.time_to_live:type_name -> google.protobuf.Duration
+	36, // 2: callback.v1.GenerateCallbackUrlRequest.labels:type_name -> callback.v1.GenerateCallbackUrlRequest.LabelsEntry
+	41, // 3: callback.v1.GenerateCallbackUrlRequest.get_guard:type_name -> callback.v1.GetGuard
+	42, // 4: callback.v1.GenerateCallbackUrlRequest.answer_mode:type_name -> callback.v1.AnswerMode
+	40, // 5: callback.v1.GenerateCallbackUrlRequest.answer_deadline:type_name -> google.protobuf.Duration
+	39, // 6: callback.v1.GenerateCallbackUrlRequest.fallback:type_name -> callback.v1.Response
+	39, // 7: callback.v1.GenerateCallbackUrlRequest.closed_response:type_name -> callback.v1.Response
+	43, // 8: callback.v1.GenerateCallbackUrlRequest.prompt:type_name -> callback.v1.Prompt
+	40, // 9: callback.v1.GenerateCallbackUrlRequest.hold_time:type_name -> google.protobuf.Duration
+	40, // 10: callback.v1.GenerateCallbackUrlRequest.repeat_window:type_name -> google.protobuf.Duration
+	40, // 11: callback.v1.GenerateCallbackUrlRequest.remind_after:type_name -> google.protobuf.Duration
+	44, // 12: callback.v1.GenerateCallbackUrlRequest.notify:type_name -> callback.v1.CallReason
+	45, // 13: callback.v1.GenerateCallbackUrlResponse.expire_time:type_name -> google.protobuf.Timestamp
+	8,  // 14: callback.v1.GenerateCallbackUrlResponse.warnings:type_name -> callback.v1.Warning
+	3,  // 15: callback.v1.GenerateCallbackUrlsRequest.requests:type_name -> callback.v1.GenerateCallbackUrlRequest
+	7,  // 16: callback.v1.GenerateCallbackUrlsResponse.results:type_name -> callback.v1.GenerateCallbackUrlResult
+	4,  // 17: callback.v1.GenerateCallbackUrlResult.generated:type_name -> callback.v1.GenerateCallbackUrlResponse
+	46, // 18: callback.v1.GenerateCallbackUrlResult.problem:type_name -> google.rpc.Status
+	0,  // 19: callback.v1.Warning.reason:type_name -> callback.v1.WarningReason
+	39, // 20: callback.v1.SetResponseRequest.response:type_name -> callback.v1.Response
+	47, // 21: callback.v1.SetResponseRequest.update_mask:type_name -> google.protobuf.FieldMask
+	48, // 22: callback.v1.SetResponseResponse.callback:type_name -> callback.v1.Callback
+	39, // 23: callback.v1.AnswerCallRequest.response:type_name -> callback.v1.Response
+	49, // 24: callback.v1.AnswerCallRequest.verdict:type_name -> callback.v1.Verdict
+	48, // 25: callback.v1.AnswerCallResponse.callback:type_name -> callback.v1.Callback
+	50, // 26: callback.v1.AnswerCallResponse.call:type_name -> callback.v1.Call
+	39, // 27: callback.v1.ResolveCallbackRequest.response:type_name -> callback.v1.Response
+	49, // 28: callback.v1.ResolveCallbackRequest.verdict:type_name -> callback.v1.Verdict
+	48, // 29: callback.v1.ResolveCallbackResponse.callback:type_name -> callback.v1.Callback
+	48, // 30: callback.v1.CloseCallbackResponse.callback:type_name -> callback.v1.Callback
+	45, // 31: callback.v1.ExtendCallbackRequest.expire_time:type_name -> google.protobuf.Timestamp
+	48, // 32: callback.v1.ExtendCallbackResponse.callback:type_name -> callback.v1.Callback
+	48, // 33: callback.v1.GetCallbackResponse.callback:type_name -> callback.v1.Callback
+	51, // 34: callback.v1.ListCallbacksRequest.status:type_name -> callback.v1.CallbackStatus
+	37, // 35: callback.v1.ListCallbacksRequest.labels:type_name -> callback.v1.ListCallbacksRequest.LabelsEntry
+	52, // 36: callback.v1.ListCallbacksRequest.last_call_status:type_name -> callback.v1.CallStatus
+	45, // 37: callback.v1.ListCallbacksRequest.created_after:type_name -> google.protobuf.Timestamp
+	45, // 38: callback.v1.ListCallbacksRequest.created_before:type_name -> google.protobuf.Timestamp
+	48, // 39: callback.v1.ListCallbacksResponse.callbacks:type_name -> callback.v1.Callback
+	45, // 40: callback.v1.ListCallbacksResponse.searched_to:type_name -> google.protobuf.Timestamp
+	50, // 41: callback.v1.GetCallResponse.call:type_name -> callback.v1.Call
+	50, // 42: callback.v1.ListCallsResponse.calls:type_name -> callback.v1.Call
+	1,  // 43: callback.v1.ListOwnerCallsRequest.filter:type_name -> callback.v1.CallFilter
+	50, // 44: callback.v1.ListOwnerCallsResponse.calls:type_name -> callback.v1.Call
+	50, // 45: callback.v1.ReplayCallResponse.call:type_name -> callback.v1.Call
+	38, // 46: callback.v1.WatchCallsRequest.labels:type_name -> callback.v1.WatchCallsRequest.LabelsEntry
+	35, // 47: callback.v1.WatchCallsResponse.events:type_name -> callback.v1.CallEvent
+	2,  // 48: callback.v1.CallEvent.type:type_name -> callback.v1.CallEventType
+	45, // 49: callback.v1.CallEvent.time:type_name -> google.protobuf.Timestamp
+	51, // 50: callback.v1.CallEvent.case_status:type_name -> callback.v1.CallbackStatus
+	53, // 51: callback.v1.CallEvent.close_reason:type_name -> callback.v1.CloseReason
+	52, // 52: callback.v1.CallEvent.call_status:type_name -> callback.v1.CallStatus
+	54, // 53: callback.v1.CallEvent.delivery_status:type_name -> callback.v1.DeliveryStatus
+	44, // 54: callback.v1.CallEvent.reason:type_name -> callback.v1.CallReason
+	3,  // 55: callback.v1.CallbacksService.GenerateCallbackUrl:input_type -> callback.v1.GenerateCallbackUrlRequest
+	5,  // 56: callback.v1.CallbacksService.GenerateCallbackUrls:input_type -> callback.v1.GenerateCallbackUrlsRequest
+	9,  // 57: callback.v1.CallbacksService.SetResponse:input_type -> callback.v1.SetResponseRequest
+	11, // 58: callback.v1.CallbacksService.AnswerCall:input_type -> callback.v1.AnswerCallRequest
+	13, // 59: callback.v1.CallbacksService.ResolveCallback:input_type -> callback.v1.ResolveCallbackRequest
+	15, // 60: callback.v1.CallbacksService.CloseCallback:input_type -> callback.v1.CloseCallbackRequest
+	17, // 61: callback.v1.CallbacksService.ExtendCallback:input_type -> callback.v1.ExtendCallbackRequest
+	19, // 62: callback.v1.CallbacksService.GetCallback:input_type -> callback.v1.GetCallbackRequest
+	21, // 63: callback.v1.CallbacksService.ListCallbacks:input_type -> callback.v1.ListCallbacksRequest
+	23, // 64: callback.v1.CallbacksService.GetCall:input_type -> callback.v1.GetCallRequest
+	25, // 65: callback.v1.CallbacksService.ListCalls:input_type -> callback.v1.ListCallsRequest
+	27, // 66: callback.v1.CallbacksService.ListOwnerCalls:input_type -> callback.v1.ListOwnerCallsRequest
+	29, // 67: callback.v1.CallbacksService.EraseCalls:input_type -> callback.v1.EraseCallsRequest
+	31, // 68: callback.v1.CallbacksService.ReplayCall:input_type -> callback.v1.ReplayCallRequest
+	33, // 69: callback.v1.CallbacksService.WatchCalls:input_type -> callback.v1.WatchCallsRequest
+	4,  // 70: callback.v1.CallbacksService.GenerateCallbackUrl:output_type -> callback.v1.GenerateCallbackUrlResponse
+	6,  // 71: callback.v1.CallbacksService.GenerateCallbackUrls:output_type -> callback.v1.GenerateCallbackUrlsResponse
+	10, // 72: callback.v1.CallbacksService.SetResponse:output_type -> callback.v1.SetResponseResponse
+	12, // 73: callback.v1.CallbacksService.AnswerCall:output_type -> callback.v1.AnswerCallResponse
+	14, // 74: callback.v1.CallbacksService.ResolveCallback:output_type -> callback.v1.ResolveCallbackResponse
+	16, // 75: callback.v1.CallbacksService.CloseCallback:output_type -> callback.v1.CloseCallbackResponse
+	18, // 76: callback.v1.CallbacksService.ExtendCallback:output_type -> callback.v1.ExtendCallbackResponse
+	20, // 77: callback.v1.CallbacksService.GetCallback:output_type -> callback.v1.GetCallbackResponse
+	22, // 78: callback.v1.CallbacksService.ListCallbacks:output_type -> callback.v1.ListCallbacksResponse
+	24, // 79: callback.v1.CallbacksService.GetCall:output_type -> callback.v1.GetCallResponse
+	26, // 80: callback.v1.CallbacksService.ListCalls:output_type -> callback.v1.ListCallsResponse
+	28, // 81: callback.v1.CallbacksService.ListOwnerCalls:output_type -> callback.v1.ListOwnerCallsResponse
+	30, // 82: callback.v1.CallbacksService.EraseCalls:output_type -> callback.v1.EraseCallsResponse
+	32, // 83: callback.v1.CallbacksService.ReplayCall:output_type -> callback.v1.ReplayCallResponse
+	34, // 84: callback.v1.CallbacksService.WatchCalls:output_type -> callback.v1.WatchCallsResponse
+	70, // [70:85] is the sub-list for method output_type
+	55, // [55:70] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_callback_v1_callbacks_service_proto_init() }
@@ -2497,13 +2688,17 @@ func file_callback_v1_callbacks_service_proto_init() {
 	}
 	file_callback_v1_callback_proto_init()
 	file_callback_v1_callback_handler_service_proto_init()
+	file_callback_v1_callbacks_service_proto_msgTypes[4].OneofWrappers = []any{
+		(*GenerateCallbackUrlResult_Generated)(nil),
+		(*GenerateCallbackUrlResult_Problem)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_callback_v1_callbacks_service_proto_rawDesc), len(file_callback_v1_callbacks_service_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   33,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,20 +19,21 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	CallbacksService_GenerateCallbackUrl_FullMethodName = "/callback.v1.CallbacksService/GenerateCallbackUrl"
-	CallbacksService_SetResponse_FullMethodName         = "/callback.v1.CallbacksService/SetResponse"
-	CallbacksService_AnswerCall_FullMethodName          = "/callback.v1.CallbacksService/AnswerCall"
-	CallbacksService_ResolveCallback_FullMethodName     = "/callback.v1.CallbacksService/ResolveCallback"
-	CallbacksService_CloseCallback_FullMethodName       = "/callback.v1.CallbacksService/CloseCallback"
-	CallbacksService_ExtendCallback_FullMethodName      = "/callback.v1.CallbacksService/ExtendCallback"
-	CallbacksService_GetCallback_FullMethodName         = "/callback.v1.CallbacksService/GetCallback"
-	CallbacksService_ListCallbacks_FullMethodName       = "/callback.v1.CallbacksService/ListCallbacks"
-	CallbacksService_GetCall_FullMethodName             = "/callback.v1.CallbacksService/GetCall"
-	CallbacksService_ListCalls_FullMethodName           = "/callback.v1.CallbacksService/ListCalls"
-	CallbacksService_ListOwnerCalls_FullMethodName      = "/callback.v1.CallbacksService/ListOwnerCalls"
-	CallbacksService_EraseCalls_FullMethodName          = "/callback.v1.CallbacksService/EraseCalls"
-	CallbacksService_ReplayCall_FullMethodName          = "/callback.v1.CallbacksService/ReplayCall"
-	CallbacksService_WatchCalls_FullMethodName          = "/callback.v1.CallbacksService/WatchCalls"
+	CallbacksService_GenerateCallbackUrl_FullMethodName  = "/callback.v1.CallbacksService/GenerateCallbackUrl"
+	CallbacksService_GenerateCallbackUrls_FullMethodName = "/callback.v1.CallbacksService/GenerateCallbackUrls"
+	CallbacksService_SetResponse_FullMethodName          = "/callback.v1.CallbacksService/SetResponse"
+	CallbacksService_AnswerCall_FullMethodName           = "/callback.v1.CallbacksService/AnswerCall"
+	CallbacksService_ResolveCallback_FullMethodName      = "/callback.v1.CallbacksService/ResolveCallback"
+	CallbacksService_CloseCallback_FullMethodName        = "/callback.v1.CallbacksService/CloseCallback"
+	CallbacksService_ExtendCallback_FullMethodName       = "/callback.v1.CallbacksService/ExtendCallback"
+	CallbacksService_GetCallback_FullMethodName          = "/callback.v1.CallbacksService/GetCallback"
+	CallbacksService_ListCallbacks_FullMethodName        = "/callback.v1.CallbacksService/ListCallbacks"
+	CallbacksService_GetCall_FullMethodName              = "/callback.v1.CallbacksService/GetCall"
+	CallbacksService_ListCalls_FullMethodName            = "/callback.v1.CallbacksService/ListCalls"
+	CallbacksService_ListOwnerCalls_FullMethodName       = "/callback.v1.CallbacksService/ListOwnerCalls"
+	CallbacksService_EraseCalls_FullMethodName           = "/callback.v1.CallbacksService/EraseCalls"
+	CallbacksService_ReplayCall_FullMethodName           = "/callback.v1.CallbacksService/ReplayCall"
+	CallbacksService_WatchCalls_FullMethodName           = "/callback.v1.CallbacksService/WatchCalls"
 )
 
 // CallbacksServiceClient is the client API for CallbacksService service.
@@ -40,6 +41,7 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type CallbacksServiceClient interface {
 	GenerateCallbackUrl(ctx context.Context, in *GenerateCallbackUrlRequest, opts ...grpc.CallOption) (*GenerateCallbackUrlResponse, error)
+	GenerateCallbackUrls(ctx context.Context, in *GenerateCallbackUrlsRequest, opts ...grpc.CallOption) (*GenerateCallbackUrlsResponse, error)
 	SetResponse(ctx context.Context, in *SetResponseRequest, opts ...grpc.CallOption) (*SetResponseResponse, error)
 	AnswerCall(ctx context.Context, in *AnswerCallRequest, opts ...grpc.CallOption) (*AnswerCallResponse, error)
 	ResolveCallback(ctx context.Context, in *ResolveCallbackRequest, opts ...grpc.CallOption) (*ResolveCallbackResponse, error)
@@ -67,6 +69,16 @@ func (c *callbacksServiceClient) GenerateCallbackUrl(ctx context.Context, in *Ge
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GenerateCallbackUrlResponse)
 	err := c.cc.Invoke(ctx, CallbacksService_GenerateCallbackUrl_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *callbacksServiceClient) GenerateCallbackUrls(ctx context.Context, in *GenerateCallbackUrlsRequest, opts ...grpc.CallOption) (*GenerateCallbackUrlsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GenerateCallbackUrlsResponse)
+	err := c.cc.Invoke(ctx, CallbacksService_GenerateCallbackUrls_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -217,6 +229,7 @@ type CallbacksService_WatchCallsClient = grpc.ServerStreamingClient[WatchCallsRe
 // for forward compatibility.
 type CallbacksServiceServer interface {
 	GenerateCallbackUrl(context.Context, *GenerateCallbackUrlRequest) (*GenerateCallbackUrlResponse, error)
+	GenerateCallbackUrls(context.Context, *GenerateCallbackUrlsRequest) (*GenerateCallbackUrlsResponse, error)
 	SetResponse(context.Context, *SetResponseRequest) (*SetResponseResponse, error)
 	AnswerCall(context.Context, *AnswerCallRequest) (*AnswerCallResponse, error)
 	ResolveCallback(context.Context, *ResolveCallbackRequest) (*ResolveCallbackResponse, error)
@@ -242,6 +255,9 @@ type UnimplementedCallbacksServiceServer struct{}
 
 func (UnimplementedCallbacksServiceServer) GenerateCallbackUrl(context.Context, *GenerateCallbackUrlRequest) (*GenerateCallbackUrlResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GenerateCallbackUrl not implemented")
+}
+func (UnimplementedCallbacksServiceServer) GenerateCallbackUrls(context.Context, *GenerateCallbackUrlsRequest) (*GenerateCallbackUrlsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GenerateCallbackUrls not implemented")
 }
 func (UnimplementedCallbacksServiceServer) SetResponse(context.Context, *SetResponseRequest) (*SetResponseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetResponse not implemented")
@@ -317,6 +333,24 @@ func _CallbacksService_GenerateCallbackUrl_Handler(srv interface{}, ctx context.
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(CallbacksServiceServer).GenerateCallbackUrl(ctx, req.(*GenerateCallbackUrlRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CallbacksService_GenerateCallbackUrls_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GenerateCallbackUrlsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CallbacksServiceServer).GenerateCallbackUrls(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CallbacksService_GenerateCallbackUrls_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CallbacksServiceServer).GenerateCallbackUrls(ctx, req.(*GenerateCallbackUrlsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -558,6 +592,10 @@ var CallbacksService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GenerateCallbackUrl",
 			Handler:    _CallbacksService_GenerateCallbackUrl_Handler,
+		},
+		{
+			MethodName: "GenerateCallbackUrls",
+			Handler:    _CallbacksService_GenerateCallbackUrls_Handler,
 		},
 		{
 			MethodName: "SetResponse",

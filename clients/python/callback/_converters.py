@@ -46,6 +46,7 @@ from callback._values import (
     GeneratedCallback,
     IncomingCall,
     MinuteStatistics,
+    NewCallback,
     Notification,
     OutcomeCount,
     OwnerStatistics,
@@ -557,6 +558,68 @@ def callback_to_proto(value: Callback) -> callback_pb2.Callback:
     )
 
 
+def new_callback_from_proto(message: callbacks_service_pb2.GenerateCallbackUrlRequest) -> NewCallback:
+    """Convert a message to a `NewCallback`."""
+    return NewCallback(
+        activity=message.callback_activity,
+        activity_case=message.callback_activity_case,
+        state_query_parameter=message.state_query_parameter,
+        retryable_after_error=message.retryable_after_error,
+        allow_multiple_calls=message.allow_multiple_calls,
+        alternative_domain=message.alternative_domain,
+        response=response_from_proto(message.response) if message.HasField("response") else None,
+        request_id=message.request_id,
+        time_to_live=message.time_to_live.ToTimedelta() if message.HasField("time_to_live") else None,
+        labels=dict(message.labels),
+        verification_profile=message.verification_profile,
+        get_guard=GET_GUARD.member(message.get_guard),
+        answer_mode=ANSWER_MODE.member(message.answer_mode),
+        answer_deadline=message.answer_deadline.ToTimedelta() if message.HasField("answer_deadline") else None,
+        fallback=response_from_proto(message.fallback) if message.HasField("fallback") else None,
+        ordered=message.ordered,
+        closed_response=response_from_proto(message.closed_response) if message.HasField("closed_response") else None,
+        prompt=prompt_from_proto(message.prompt) if message.HasField("prompt") else None,
+        hold_time=message.hold_time.ToTimedelta() if message.HasField("hold_time") else None,
+        repeat_window=message.repeat_window.ToTimedelta() if message.HasField("repeat_window") else None,
+        no_repeat=message.no_repeat,
+        remind_after=tuple(each.ToTimedelta() for each in message.remind_after),
+        notify=tuple(CALL_REASON.member(each) or CallReason.UNKNOWN for each in message.notify),
+        allowed_origins=tuple(each for each in message.allowed_origins),
+        frame_origins=tuple(each for each in message.frame_origins),
+    )
+
+
+def new_callback_to_proto(value: NewCallback) -> callbacks_service_pb2.GenerateCallbackUrlRequest:
+    """Convert a `NewCallback` to its message."""
+    return callbacks_service_pb2.GenerateCallbackUrlRequest(
+        callback_activity=value.activity,
+        callback_activity_case=value.activity_case,
+        state_query_parameter=value.state_query_parameter,
+        retryable_after_error=value.retryable_after_error,
+        allow_multiple_calls=value.allow_multiple_calls,
+        alternative_domain=value.alternative_domain,
+        response=None if value.response is None else response_to_proto(value.response),
+        request_id=value.request_id,
+        time_to_live=None if value.time_to_live is None else to_duration(value.time_to_live),
+        labels=value.labels,
+        verification_profile=value.verification_profile,
+        get_guard=GET_GUARD.number(value.get_guard),
+        answer_mode=ANSWER_MODE.number(value.answer_mode),
+        answer_deadline=None if value.answer_deadline is None else to_duration(value.answer_deadline),
+        fallback=None if value.fallback is None else response_to_proto(value.fallback),
+        ordered=value.ordered,
+        closed_response=None if value.closed_response is None else response_to_proto(value.closed_response),
+        prompt=None if value.prompt is None else prompt_to_proto(value.prompt),
+        hold_time=None if value.hold_time is None else to_duration(value.hold_time),
+        repeat_window=None if value.repeat_window is None else to_duration(value.repeat_window),
+        no_repeat=value.no_repeat,
+        remind_after=[to_duration(each) for each in value.remind_after],
+        notify=[CALL_REASON.number(each) for each in value.notify],
+        allowed_origins=value.allowed_origins,
+        frame_origins=value.frame_origins,
+    )
+
+
 def callback_warning_from_proto(message: callbacks_service_pb2.Warning) -> CallbackWarning:
     """Convert a message to a `CallbackWarning`."""
     return CallbackWarning(
@@ -873,6 +936,9 @@ CONVERSIONS.update(
         Delivery: Conversion(callback_pb2.Delivery, delivery_from_proto, delivery_to_proto),
         Call: Conversion(callback_pb2.Call, call_from_proto, call_to_proto),
         Callback: Conversion(callback_pb2.Callback, callback_from_proto, callback_to_proto),
+        NewCallback: Conversion(
+            callbacks_service_pb2.GenerateCallbackUrlRequest, new_callback_from_proto, new_callback_to_proto
+        ),
         CallbackWarning: Conversion(
             callbacks_service_pb2.Warning, callback_warning_from_proto, callback_warning_to_proto
         ),

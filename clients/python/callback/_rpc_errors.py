@@ -1,6 +1,6 @@
 """The error of this library for an error of gRPC."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import grpc
 from google.protobuf import any_pb2
@@ -47,6 +47,8 @@ _BY_CODE: Mapping[grpc.StatusCode, type[CallbackError]] = {
     grpc.StatusCode.NOT_FOUND: NotFoundError,
 }
 """The classes for a reason of the server that has no class of its own."""
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+"""The codes by their numbers."""
 
 
 def from_rpc_error(error: grpc.RpcError, target: str, *, encrypted: bool = False) -> CallbackError:
@@ -57,8 +59,20 @@ def from_rpc_error(error: grpc.RpcError, target: str, *, encrypted: bool = False
         target: The address of the server, for the message.
         encrypted: Whether the connection uses TLS.
     """
+    code, message = error.code(), error.details() or ""
+    return _refusal(code, message, _details(error)) or _foreign(code, message, target, encrypted=encrypted)
+
+
+def from_status(status: status_pb2.Status) -> CallbackError:
+    """Return the `CallbackError` for an error in a response, which is one of a Callback server."""
+    code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
+    return _refusal(code, status.message, status.details) or CallbackError(status.message, code=code)
+
+
+def _refusal(code: grpc.StatusCode, message: str, details: Iterable[any_pb2.Any]) -> CallbackError | None:
+    """Return the error with these details. None: it is not one of a Callback server."""
     info, violations, retry_after = error_details_pb2.ErrorInfo(), list[FieldViolation](), None
-    for detail in _details(error):
+    for detail in details:
         if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
             detail.Unpack(info)
         elif detail.Is(error_details_pb2.BadRequest.DESCRIPTOR):
@@ -69,9 +83,8 @@ def from_rpc_error(error: grpc.RpcError, target: str, *, encrypted: bool = False
             retry_info = error_details_pb2.RetryInfo()
             detail.Unpack(retry_info)
             retry_after = retry_info.retry_delay.ToTimedelta()
-    code, message = error.code(), error.details() or ""
     if info.domain != _DOMAIN:
-        return _foreign(code, message, target, encrypted=encrypted)
+        return None
     kind = BY_REASON.get(info.reason) or _BY_CODE.get(code) or CallbackError
     return kind(
         message,

@@ -50,6 +50,7 @@ __all__ = [
     "GeneratedCallback",
     "IncomingCall",
     "MinuteStatistics",
+    "NewCallback",
     "Notification",
     "OutcomeCount",
     "OwnerStatistics",
@@ -516,6 +517,112 @@ class Callback(Value):
     """The origins whose pages may call the URL by a script, and read what it is answered. `*` is every origin."""
     frame_origins: tuple[str, ...] = ()
     """The origins whose pages may show the URL in a frame."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewCallback(Value):
+    """Describes the case to create."""
+
+    activity: str
+    """Names the activity that decides on a call: `record` (store the call, send the response of the case), `form` (hold
+    the call for a person), an activity with a push handler that the configuration of the server declares, or any other
+    name, which belongs to the workers that serve it. Required. 1-200 characters, no control characters."""
+    activity_case: str = ""
+    """A text that the handler gets unchanged. Default empty, at most 200 characters."""
+    state_query_parameter: str = ""
+    """Makes the URL `{base}/cbq/{param}?{param}={state}`, for systems that only pass a state along (OAuth `state`, SAML
+    `RelayState`). A letter, then at most 63 letters, digits, `_`, `.` or `-`. Default empty: the URL is
+    `{base}/cb/{state}`."""
+    retryable_after_error: bool = False
+    """Keeps a single-use case (a case without `allow_multiple_calls`) open after a rejected, failed or interrupted
+    call. Default false."""
+    allow_multiple_calls: bool = False
+    """Makes the case accept any number of calls, whatever their results, until it is closed or expires. Default false:
+    the case accepts one call at a time. A success closes it; without `retryable_after_error`, so does a rejected,
+    failed or interrupted call."""
+    alternative_domain: str = ""
+    """The `{base}` of the URL: `https://host` or `https://host:port`, without path, query, fragment or user. Upper case
+    and the port 443 are normalized. Default empty: the `box_url` of the server. An operator can restrict it to a list,
+    and reserve a domain for one owner."""
+    response: Response | None
+    """The response to a call, unless the handler overrides it. Required, with a `type`."""
+    request_id: str = ""
+    """Makes the request safe to retry. The same id with the same content returns the same URL, for as long as the case
+    is kept. The same id with other content fails with REQUEST_ID_REUSED. Once the case is deleted, the id is free, and
+    the same request creates a case with another URL. Default empty, at most 200 characters. Fails with
+    REQUEST_ID_UNSUPPORTED where the server has no `state_key`."""
+    time_to_live: timedelta | None = None
+    """The time after which the case closes with reason EXPIRED. Default: the configuration of the server, or never. At
+    least 1 second, at most 10 years or the maximum in the configuration of the server."""
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Name-value pairs of the owner, to find the case again. At most 16. Names have 1-63 letters, digits, `_`, `.`, `/`
+    or `-`; values have at most 200 characters."""
+    verification_profile: str = ""
+    """The profile that every request must pass; otherwise the caller gets a 401 and nothing changes. The configuration
+    of the server declares profiles; an undeclared one is refused. Default empty: everyone who has the URL can make the
+    call."""
+    get_guard: GetGuard | None = None
+    """Selects how a GET that may come from a program is handled. Default OFF. CONFIRM together with a
+    `verification_profile` is refused: a person cannot sign a request."""
+    answer_mode: AnswerMode | None = None
+    """Selects how a call gets its response. Default HANDLER; for the activity `form` it is always HOLD."""
+    answer_deadline: timedelta | None = None
+    """The time after the start of a call at which a caller without a response gets `fallback`. Without a fallback it is
+    told to wait: a browser gets a page that becomes the answer, and any other caller a 202 with the address of the
+    answer (`Location`, `Retry-After`). The call continues: the case stays IN_PROGRESS, and the decision of the handler
+    takes effect when it comes. Default: 2 seconds for a browser, 300 seconds for any other caller of a held call. From
+    100 ms to 300 s, and at most the deadline of the activity, or `hold_time`."""
+    fallback: Response | None = None
+    """The response that a caller gets at `answer_deadline`. It must be complete, as the response of a `record` case
+    must be. Needs `answer_deadline`. One of 2xx or 3xx accepts the request: a call of a HANDLER case then has a
+    delivery, and ends when that is DELIVERED or DEAD."""
+    ordered: bool = False
+    """Makes the server deliver the calls of an ACK case one after the other, in their order: a call waits until the
+    call before it is DELIVERED or DEAD. Default false. Refused with any other `answer_mode`."""
+    closed_response: Response | None = None
+    """The response to a request that reaches the case once it is closed and passes the verification, until the case is
+    deleted. Such a request is not a call. It must be complete, as the response of a `record` case must be. Code 410 is
+    refused together with `state_query_parameter`: that URL is shared, and some senders disable it for everyone after a
+    410. Default: a 410, or a 404 on `/cbq/`."""
+    prompt: Prompt | None = None
+    """What the page of the guard CONFIRM asks: a title, a text and choices. Default: whether to continue. Refused with
+    any other `get_guard`."""
+    hold_time: timedelta | None = None
+    """How long a call of a HOLD case waits for its answer. After that it is FAILED, and its caller gets a 504. Default
+    300 seconds. At least 100 ms, at most the maximum in the configuration of the server (30 days by default). Refused
+    with any other `answer_mode`."""
+    repeat_window: timedelta | None = None
+    """How long after the end of a call the same request gets the answer of that call again, in place of making another
+    call: a reload, a double click, a form that is sent again. A request is the same if its method, query and body are.
+    While the call runs, the same request waits with it; at most 16 wait. Once the case is closed, it gets the answer or
+    the error of that call. While the case is open, it is another call, unless the case allows multiple calls and the
+    call succeeded. A verified message with an id is recognized by its id alone, for the time that its verification
+    profile says. Default: 2 minutes; 0 if `allow_multiple_calls` is set. 0: the same request is another call. At most 7
+    days."""
+    no_repeat: bool = False
+    """Whether no answer is given twice, for example because it contains a secret: a repeat gets a 410. Default
+    false."""
+    remind_after: tuple[timedelta, ...] = ()
+    """The times after the creation of the case at which the handler of the activity gets a REMINDER, if the case is
+    neither closed nor resolved then. Needs REMINDER in `notify`. At most 10, each another one, from 1 second to 10
+    years. Default: none."""
+    notify: tuple[CallReason, ...] = ()
+    """Selects the notifications that the handler of the activity gets. REMINDER: at each time of `remind_after`, until
+    the case is closed or resolved. EXPIRY: when the case closes with reason EXPIRED, unless it is resolved. A call that
+    runs or is held at that moment still gets its answer. Each is durable and has an id of its own (`call_id`). It is
+    delivered with retries, as a call in ACK mode is, and only to a handler that takes notifications (see
+    HandleNotification and Hello): until there is one, its delivery is PENDING with the failure NO_HANDLER. A REMINDER
+    is dropped when its case closes or is resolved. Default: none. REMINDER and EXPIRY, each once; refused for the
+    activities `record` and `form`, which have no handler."""
+    allowed_origins: tuple[str, ...] = ()
+    """The origins whose pages may call the URL by a script, and read what it is answered (CORS). Each is
+    `scheme://host` or `scheme://host:port`, as a browser sends it in `Origin`; upper case and the default port are
+    normalized. `*` alone allows the pages of every origin. No page can call with the credentials of the browser, such
+    as cookies. Default empty: none; at most 20. Refused with the `get_guard` CONFIRM."""
+    frame_origins: tuple[str, ...] = ()
+    """The origins whose pages may show the URL in a frame: its answers, its errors, and the page that waits. The page
+    of the `get_guard` CONFIRM can be in no frame. Each is an origin as in `allowed_origins`, but not `*`. Default
+    empty: a request from a frame gets no page that waits, but the answer, within the deadline; at most 20."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,8 @@
 4. Header fields and queries are objects: `{"id": "5", "status": "ok"}`. A name that is repeated has a list.
 5. A body is text, if it is UTF-8 and not `***`. Any other body is base64, under the name with the suffix `Base64`: in
    jq, `.requestBody // (.requestBodyBase64 | @base64d)`.
-6. What is read may have the names of ProtoJSON for enums (`CALLBACK_STATUS_OPEN`), and lists of `{"name": …,
+6. An error (`google.rpc.Status`) is as in ProtoJSON: `{"code": 5, "message": …, "details": [{"@type": …}]}`.
+7. What is read may have the names of ProtoJSON for enums (`CALLBACK_STATUS_OPEN`), and lists of `{"name": …,
    "value": …}` for header fields.
 """
 
@@ -51,6 +52,7 @@ _SCALAR_SCHEMAS: Mapping[int, Json] = {
 }
 _PAIRS: Mapping[str, type[Pairs]] = {"callback.v1.Header": Headers, "callback.v1.QueryParameter": Query}
 _PAIR_LIST = "callback.v1.ResponseHeaders"
+_STATUS = "google.rpc.Status"
 _PATH = re.compile(r"[A-Za-z]\w*(\.\w+)*: ")
 """The path of a field, at the beginning of an error."""
 
@@ -159,6 +161,8 @@ def _one(field: FieldDescriptor, value: Any, reveal_secrets: bool) -> Any:
         return value.ToJsonString()
     if field.message_type.full_name == _PAIR_LIST:
         return _pairs_to_json(Headers, value.headers)
+    if field.message_type.full_name == _STATUS:
+        return json_format.MessageToDict(value)
     return to_json(value, reveal_secrets=reveal_secrets)
 
 
@@ -223,6 +227,8 @@ def _converter(field: FieldDescriptor, ignore_unknown: bool) -> Callable[[Any], 
         return functools.partial(_textual, field.message_type)
     if field.message_type.full_name == _PAIR_LIST:
         return _headers
+    if field.message_type.full_name == _STATUS:
+        return lambda status: status
     return functools.partial(_as_proto_json, field.message_type, ignore_unknown=ignore_unknown)
 
 
@@ -243,6 +249,8 @@ def _type_schemas(field: FieldDescriptor) -> Mapping[str, Json]:
     if kind in (*_PAIRS, _PAIR_LIST):
         values = {"anyOf": [text, {"type": "array", "items": text}]}
         return {name: {"type": "object", "additionalProperties": values}}
+    if kind == _STATUS:
+        return {name: {"type": "object"}}
     return {name: schema(field.message_type)}
 
 

@@ -18,8 +18,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from callback_server.errors import TooManyOpenCasesError
-
 COUNT_AGE_S: Final = 10.0
 """How long a count is used, in seconds."""
 RECOUNT_S: Final = 1.0
@@ -36,33 +34,35 @@ class OpenCaseQuota:
             limit: Maximum number of open cases of an owner.
             count: Counts the open cases of an owner in the store.
         """
-        self._limit = limit
+        self.limit = limit
+        """Maximum number of open cases of an owner."""
         self._count = count
         self._owners: dict[str, _OwnerCount] = {}
 
-    async def reserve(self, owner: str) -> None:
-        """Reserve quota for a case of an owner. `settle` must follow, whether or not the case is created.
+    async def reserve(self, owner: str, count: int = 1) -> int:
+        """Reserve quota for cases of an owner. `settle` must follow, whether or not the cases are created.
+
+        Returns:
+            For how many of them there is quota.
 
         Raises:
-            TooManyOpenCasesError: The limit is reached.
             StoreError: The cases could not be counted.
         """
         known = self._owners.setdefault(owner, _OwnerCount())
         if known.age_s() > COUNT_AGE_S:
             await self._recount(owner, known, COUNT_AGE_S)
-        if known.estimate >= self._limit:
+        if known.estimate + count > self.limit:
             await self._recount(owner, known, RECOUNT_S)
-        if known.estimate >= self._limit:
-            raise TooManyOpenCasesError(self._limit, owner)
-        known.estimate += 1
-        known.unsettled += 1
+        reserved = max(0, min(count, self.limit - known.estimate))
+        known.estimate += reserved
+        known.unsettled += reserved
+        return reserved
 
-    def settle(self, owner: str, *, created: bool) -> None:
-        """Settle a reservation: `created` is False only if the case is provably not stored."""
+    def settle(self, owner: str, *, reserved: int, created: int) -> None:
+        """Settle a reservation: all of these cases but those that are provably not stored are created."""
         known = self._owners[owner]
-        known.unsettled -= 1
-        if not created:
-            known.estimate -= 1
+        known.unsettled -= reserved
+        known.estimate += created - reserved
 
     async def _recount(self, owner: str, known: _OwnerCount, age_s: float) -> None:
         async with known.counting:

@@ -24,18 +24,15 @@ from callback_server.contract.conversion import member_of, to_message, word_of
 from callback_server.domain import ids
 from callback_server.domain.audit import AuditAction, Change
 from callback_server.domain.call import CallStatus, Decision
-from callback_server.domain.case import AnswerMode, Case, CaseStatus, CloseReason, NewCase
+from callback_server.domain.case import Case, CaseStatus, CloseReason
 from callback_server.domain.cookies import cookie_problems
 from callback_server.domain.event import EventFilter
 from callback_server.domain.response import FIELDS, in_field
-from callback_server.domain.url import callback_url
 from callback_server.errors import InvalidRequestError, Violation
 from callback_server.handlers.messages import decision_from
-from callback_server.handlers.served import ServedActivities
-from callback_server.limits.open_cases import OpenCaseQuota
 from callback_server.rpc.grpc_aio.batcher import AdmissionBatcher
-from callback_server.rpc.method import Authenticate, require_valid, rpc, rpc_stream
-from callback_server.rpc.new_case import Policy, known_state, new_case
+from callback_server.rpc.method import Authenticate, error_status, require_valid, rpc, rpc_stream
+from callback_server.rpc.new_case import Policy
 from callback_server.rpc.paging import (
     ListQueue,
     call_number,
@@ -45,18 +42,16 @@ from callback_server.rpc.paging import (
     read_page_token,
     read_token,
 )
+from callback_server.rpc.url_generator import UrlGenerator
 from callback_server.rpc.visible_cases import VisibleCases, require_visible_owner
-from callback_server.store.connection.errors import StoreError
-from callback_server.store.connection.resend import resend
 from callback_server.store.queries.list_cases import PageCursor, list_cases
 from callback_server.store.queries.list_owner_calls import CallCursor, CallFilter, list_owner_calls
-from callback_server.store.queries.read import list_calls, pointer_exists, read_calls, read_cases
+from callback_server.store.queries.read import list_calls, read_calls, read_cases
 from callback_server.store.queries.read_events import ResumeToken
 from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.claim_call import CaseClosed
 from callback_server.store.transitions.close_case import CloseResult, close_case
-from callback_server.store.transitions.create_case import CaseStored, KnownRequest, RequestConflict, create_case
 from callback_server.store.transitions.extend_case import ExtendResult, extend_case
 from callback_server.store.transitions.replay_call import ReplayResult, replay_call
 
@@ -64,6 +59,8 @@ log = get_logger()
 
 MAX_CASES_PER_PAGE: Final = 1000
 MAX_CALLS_PER_PAGE: Final = 100
+MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
+"""Maximum size of the requests of a batch together, in bytes."""
 MAX_TIME_TO_LIVE_S: Final = 315_360_000
 """How far from now a case may expire where the configuration does not say, in seconds: as in the contract."""
 
@@ -81,14 +78,13 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
 
     scripts: Scripts
     policy: Policy
+    generator: UrlGenerator
     recording: Recording
     authenticator: Authenticator
     held: HeldCalls
     audit: AuditLog
     watch_hub: WatchHub
-    served: ServedActivities
     lists: ListQueue
-    open_case_quota: OpenCaseQuota | None
 
     def __post_init__(self) -> None:
         self._visible = VisibleCases(self.scripts)
@@ -100,68 +96,27 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
     ) -> pb2.GenerateCallbackUrlResponse:
         """Store a case and return its URL."""
         async with self._batcher:
-            case, state = new_case(request, self.policy, owner=caller.name)
-            if not caller.may_generate(case.activity):
-                raise errors.ActivityNotAllowedError(caller.name, case.activity, purpose="generate callbacks of")
-            created = await self._create(case)
-        if isinstance(created, RequestConflict):
-            raise errors.RequestIdReusedError
-        case_id = case.id
-        if isinstance(created, KnownRequest):
-            state = known_state(request, self.policy, owner=caller.name, nonce=created.nonce)
-            case_id = ids.case_id_of(ids.state_hash(state))
-        else:
-            log.info("case_created", case_id=case_id, owner=case.owner, activity=case.activity)
-        base = case.settings.alternative_domain or self.policy.settings.box_url
-        return to_message(
-            pb2.GenerateCallbackUrlResponse,
-            created,
-            url=callback_url(base, state, request.state_query_parameter),
-            state=state,
-            case_id=case_id,
-            warnings=await self._warnings(case),
-        )
+            (result,) = await self.generator.generate([request], caller)
+        if isinstance(result, Exception):
+            raise result
+        return result
 
-    async def _warnings(self, case: NewCase) -> list[pb2.Warning]:
-        """Return what keeps a new case from doing what it is for."""
-        warnings = []
-        if case.answer_mode is not AnswerMode.HOLD and not await self.served.takes_calls(case.activity):
-            until = "its calls wait" if case.answer_mode is AnswerMode.ACK else "callers get a 503"
-            text = (
-                f"no worker serves the activity {case.activity} now: {until} until you start one or configure a target"
-            )
-            warnings.append(pb2.Warning(reason=pb2.WARNING_REASON_ACTIVITY_NOT_SERVED, text=text))
-        if case.notify and not await self.served.takes_notifications(case.activity):
-            text = (
-                f"no worker takes the notifications of the activity {case.activity} now: "
-                "they wait until you start one or configure a target"
-            )
-            warnings.append(pb2.Warning(reason=pb2.WARNING_REASON_NOTIFICATIONS_NOT_SERVED, text=text))
-        return warnings
-
-    async def _create(self, case: NewCase) -> CaseStored | KnownRequest | RequestConflict:
-        """Store a case, if the quota of its owner allows it."""
-        if self.open_case_quota is None:
-            return await self._store(case)
-        try:
-            await self.open_case_quota.reserve(case.owner)
-        except errors.TooManyOpenCasesError:
-            if not case.pointer or not await pointer_exists(self.scripts, case.pointer):
-                raise
-            return await self._store(case)  # a retried request, which creates no new case
-        is_made = True  # unless the store says that it was not
-        try:
-            created = await self._store(case)
-            is_made = isinstance(created, CaseStored)
-        except StoreError as error:
-            is_made = error.maybe_done
-            raise
-        finally:
-            self.open_case_quota.settle(case.owner, created=is_made)
-        return created
-
-    async def _store(self, case: NewCase) -> CaseStored | KnownRequest | RequestConflict:
-        return await resend(lambda: create_case(self.scripts, case))
+    @rpc(Role.OWNER)
+    async def GenerateCallbackUrls(
+        self, request: pb2.GenerateCallbackUrlsRequest, caller: Principal
+    ) -> pb2.GenerateCallbackUrlsResponse:
+        """Store cases and return their URLs."""
+        if request.ByteSize() > MAX_BATCH_BYTES:
+            problem = f"must have at most {MAX_BATCH_BYTES // 1024**2} MiB together"
+            raise InvalidRequestError([Violation("requests", "too_large", problem)])
+        results = []
+        for each in await self.generator.generate(request.requests, caller):
+            if isinstance(each, Exception):
+                status = error_status(each, "GenerateCallbackUrls")
+                results.append(pb2.GenerateCallbackUrlResult(problem=status))
+            else:
+                results.append(pb2.GenerateCallbackUrlResult(generated=each))
+        return pb2.GenerateCallbackUrlsResponse(results=results)
 
     @rpc(Role.OWNER, or_answers=True)
     async def SetResponse(self, request: pb2.SetResponseRequest, caller: Principal) -> pb2.SetResponseResponse:

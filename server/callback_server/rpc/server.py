@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 import grpc
@@ -68,7 +69,7 @@ def make_server(
         reflect: Whether clients can read the contract by server reflection.
         max_in_flight: The maximum number of concurrent calls. One connection may have as many RPCs, and 1,000 more,
             which are refused with a reason.
-        around_generation: Makes each GenerateCallbackUrl. None: the servicer alone does.
+        around_generation: Makes each RPC that generates callbacks, by its name. None: the servicer alone does.
     """
     hide_received_data()
     options = [*_OPTIONS, ("grpc.max_concurrent_streams", max_in_flight + 1000)]
@@ -89,7 +90,8 @@ def make_server(
     add_WorkerServiceServicer_to_server(workers, router.as_server)
     health_pb2_grpc.add_HealthServicer_to_server(health_status, router.as_server)
     if around_generation is not None:
-        router.wrap("/callback.v1.CallbacksService/GenerateCallbackUrl", around_generation)
+        for method in ("GenerateCallbackUrl", "GenerateCallbackUrls"):
+            router.wrap(f"/callback.v1.CallbacksService/{method}", functools.partial(around_generation, method))
     if reflect:
         add_reflection(router, (*NAMES, health.SERVICE_NAME))
     return Listeners(lambda more: grpc.aio.server(handlers=[router], options=[*options, *more]))

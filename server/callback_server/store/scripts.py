@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from importlib import resources
 from typing import Any, Final, TypeVar
 
@@ -38,7 +40,15 @@ from callback_server.store.connection.fence import Fence, Sent
 from callback_server.store.connection.pipeline import Pipeline
 from callback_server.store.generated_lua import PARTS, with_keys
 from callback_server.store.packing import unpack_effect
-from callback_server.store.script_arguments import LIST, argument_bindings, declared_arguments
+from callback_server.store.script_arguments import (
+    LIST,
+    Argument,
+    argument_bindings,
+    declared_arguments,
+    declared_fields,
+    field_bindings,
+    is_item_list,
+)
 
 PARTITIONS_PER_BATCH: Final = 16
 """How many scripts are sent together to read all partitions. Calls must get in between."""
@@ -46,7 +56,7 @@ _ENDS_OF_CALLS: Final[Mapping[bytes, type[LeaseEnded | HoldTimeEnded]]] = {
     b"LEASE_ENDED": LeaseEnded,
     b"HOLD_TIME_ENDED": HoldTimeEnded,
 }
-_DIRECTIVE: Final = re.compile(r"^-- @(?:include (\w+)|(arguments))$", re.MULTILINE)
+_DIRECTIVE: Final = re.compile(r"^( *)-- @(?:include (\w+)|(arguments|fields))$", re.MULTILINE)
 _CHECK: Final = "\nif has_lost_steps() then return {false, event_number()} end"
 _LINE_OF_ERROR: Final = re.compile(r"user_script:(\d+)")
 FOLDER: Final = resources.files("callback_server.store") / "lua"
@@ -61,8 +71,8 @@ class Script:
 
     The store gets the file as it is written, except that `-- @include NAME` stands for a file in `lua/includes/` or for
     a generated part (see generated_lua.py), each inserted once; `-- @arguments` stands for the locals that hold the
-    arguments, and for the check of `has_lost_steps`; and `case_key(id)` and so on stand for the keys of the table in
-    keys.py.
+    arguments, and for the check of `has_lost_steps`; `-- @fields` stands for the locals that hold the fields of an item
+    of a list; and `case_key(id)` and so on stand for the keys of the table in keys.py.
     """
 
     def __init__(self, name: str, *, sends_reports: bool = False, is_transient: bool = False) -> None:
@@ -78,9 +88,14 @@ class Script:
         self.name = name
         self.sends_reports = sends_reports
         written = (FOLDER / f"{name}.lua").read_text("utf-8")
-        self.arguments = declared_arguments(written.partition("\n-- @arguments\n")[0])
+        header = written.partition("\n-- @arguments\n")[0]
+        self.arguments = declared_arguments(header)
         self._names = {argument.name for argument in self.arguments}
-        self.code = _with_parts(written, argument_bindings(self.arguments) + (_CHECK if sends_reports else ""))
+        self.fields = declared_fields(header)
+        """The fields of the items of its list."""
+        self._field_names = {field.name for field in self.fields}
+        bindings = argument_bindings(self.arguments, len(self.fields)) + (_CHECK if sends_reports else "")
+        self.code = _with_parts(written, {"arguments": bindings, "fields": field_bindings(self.fields)})
         """The code with everything that it includes."""
         self.source = with_keys(self.code)
         """What the store gets."""
@@ -94,28 +109,42 @@ class Script:
         Raises:
             TypeError: An argument is missing or unknown.
         """
-        if arguments.keys() != self._names:
-            raise TypeError(f"{self.name}.lua: arguments missing or unknown: {sorted(arguments.keys() ^ self._names)}")
+        return self._packed(self.arguments, self._names, arguments)
+
+    def pack_item(self, **fields: Any) -> Packed:
+        """Return the fields of an item of a list in the order and form in which the script receives them.
+
+        Raises:
+            TypeError: A field is missing or unknown.
+        """
+        return self._packed(self.fields, self._field_names, fields)
+
+    def _packed(self, declared: Sequence[Argument], names: AbstractSet[str], given: Mapping[str, Any]) -> Packed:
+        if given.keys() != names:
+            raise TypeError(f"{self.name}.lua: arguments missing or unknown: {sorted(given.keys() ^ names)}")
         packed: Packed = []
-        for name, type_ in self.arguments:
-            value = arguments[name]
+        for argument in declared:
+            name, type_ = argument
+            value = given[name]
             if type_ in ("string", "number"):
                 packed.append(value)
             elif type_ == "boolean":
                 packed.append("1" if value else "")
+            elif is_item_list(argument):
+                packed += (len(value), *itertools.chain.from_iterable(value))
             else:
                 packed += (len(value), *value) if type_ == LIST else value
         return packed
 
 
-def _with_parts(written: str, bindings: str) -> str:
-    """Return the code of a script with its `bindings`, and with everything that it includes."""
+def _with_parts(written: str, bindings: Mapping[str, str]) -> str:
+    """Return the code of a script with its `bindings` by directive, and with everything that it includes."""
     included = set[str]()
 
     def replacement(match: re.Match[str]) -> str:
-        part = match[1]
+        indentation, part, directive = match.groups()
         if part is None:
-            return bindings
+            return indentation + bindings[directive]
         if part in included:
             return ""
         included.add(part)

@@ -12,7 +12,7 @@ from callback_server.domain.guard import RequestIntent
 from callback_server.domain.verification import UNVERIFIED
 from callback_server.store import keys
 from callback_server.store.recording import Recording
-from callback_server.store.transitions import claim_call, close_case, create_case
+from callback_server.store.transitions import claim_call, close_case, create_cases
 
 _BATCH = 2_000
 _LOADERS = 3
@@ -27,9 +27,11 @@ class _Batch:
     def __init__(self, client):
         self._pipeline = client.pipeline(transaction=False)
 
-    async def run(self, script, /, **arguments):
-        tag = keys.tag(keys.partition_of(arguments["case_id"]))
+    async def run(self, script, partition=None, /, **arguments):
+        tag = keys.tag(keys.partition_of(arguments["case_id"]) if partition is None else partition)
         self._pipeline.execute_command("EVALSHA", script.sha, 1, tag, *script.pack(**arguments), 0)
+        if script is create_cases.SCRIPT:
+            return [[b"OK", 0]] * len(arguments["cases"])
         return [b"UNKNOWN"] if script is claim_call.SCRIPT else [b"OK", 0]
 
     async def send(self):
@@ -50,13 +52,13 @@ async def load(store, numbers, case, *, is_closed=lambda number: False):
             batch = _Batch(client)
             for number in range(first, min(first + _BATCH, numbers.stop)):
                 new = case(number)
-                await create_case.create_case(batch, new)
+                await create_cases.create_cases(batch, [new])
                 if is_closed(number):
                     await close_case.close_case(batch, new.id, owner=None, recording=Recording())
             await batch.send()
 
     async with redis.asyncio.Redis(port=store.port, socket_timeout=120) as client:
-        for script in (create_case.SCRIPT, close_case.SCRIPT):
+        for script in (create_cases.SCRIPT, close_case.SCRIPT):
             await client.script_load(script.source)
         growth = await client.config_get(_REWRITE_AT)
         await client.config_set(_REWRITE_AT, 0)

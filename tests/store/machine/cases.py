@@ -35,7 +35,7 @@ from callback_server.store.pointers import NONCE_BYTES
 from callback_server.store.queries.read import read_case
 from callback_server.store.transitions.claim_call import CaseClosed
 from callback_server.store.transitions.close_case import CloseResult, close_case
-from callback_server.store.transitions.create_case import CaseStored, KnownRequest, RequestConflict, create_case
+from callback_server.store.transitions.create_cases import CaseStored, KnownRequest, RequestConflict, create_cases
 from callback_server.store.transitions.erase_calls import erase_calls
 from callback_server.store.transitions.extend_case import ExtendResult, extend_case
 from callback_server.store.transitions.set_response import set_response
@@ -72,7 +72,7 @@ class Cases(System):
             repeat_window_ms=WINDOW_MS if has_window else 0, no_repeat=no_repeat,
             notify=tuple(CallReason(each) for each in notify),
         )  # fmt: skip
-        stored = self.do(create_case(self.scripts, case))
+        (stored,) = self.do(create_cases(self.scripts, [case]))
         assert stored == CaseStored(self._expiry(case.id))
         assert (stored.expire_time_ms is not None) is expires
         self.new[case.id] = case
@@ -206,7 +206,7 @@ class Cases(System):
             )  # fmt: skip
             known = KnownRequest(self.new[case_id].nonce, self._expiry(case_id))
             expected = known if what == "same" else RequestConflict()
-            assert self.do(create_case(self.scripts, case)) == expected
+            assert self.do(create_cases(self.scripts, [case])) == [expected]
 
     @precondition(lambda self: self.model)
     @rule(data=st.data(), same=st.booleans())
@@ -218,7 +218,7 @@ class Cases(System):
                 **{name: getattr(case, name) for name in case.__struct_fields__} | {"fingerprint": b"g" * 32}
             )
         expected = CaseStored(self._expiry(case.id)) if same else RequestConflict()
-        assert self.do(create_case(self.scripts, case)) == expected
+        assert self.do(create_cases(self.scripts, [case])) == [expected]
 
     @precondition(lambda self: self.new)
     @rule(data=st.data(), body=bodies, stale=st.booleans(), names=st.sampled_from([True, True, True, False]))

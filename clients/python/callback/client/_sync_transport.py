@@ -3,6 +3,7 @@
 Generated from the asyncio one: run `python3 tasks.py generate` after each change.
 """
 
+import itertools
 import logging
 import threading
 import uuid
@@ -16,7 +17,7 @@ import grpc
 from callback._converters import call_event_from_proto, generated_callback_from_proto
 from callback._errors import CallbackError, UnavailableError
 from callback._reason_errors import RequestIdUnsupportedError
-from callback._rpc_errors import from_rpc_error
+from callback._rpc_errors import from_rpc_error, from_status
 from callback._values import CallEvent, GeneratedCallback
 from callback.client import _sync_grpc as grpc_io
 from callback.connection._backoff import (
@@ -208,15 +209,63 @@ class Transport:
                 if has_id or not request.request_id:
                     raise
                 request.request_id = ""
-        made = generated_callback_from_proto(reply)
-        for warning in made.warnings:
-            _log.warning("callback_warning case_id=%s text=%s", made.case_id, warning.text)
-        return made
+        return _made(reply)
+
+    def _generate_all(
+        self, requests: list[messages.GenerateCallbackUrlRequest], traceparent: str, timeout: float | None
+    ) -> list[GeneratedCallback | CallbackError]:
+        """Send the requests of `generate_callback_urls`, each with an id if it can be sent twice, and log the warnings.
+
+        Those whose result may be another one in a moment are sent again, together.
+        """
+        backoff, named = self._backoff(timeout), [not each.request_id and self._retry for each in requests]
+        for place in itertools.compress(range(len(requests)), named):
+            requests[place].request_id = str(uuid.uuid4())
+        results = dict[int, GeneratedCallback | CallbackError]()
+        waiting = list(range(len(requests)))
+        while True:
+            batch = messages.GenerateCallbackUrlsRequest(requests=[requests[place] for place in waiting])
+            try:
+                reply = self._call(
+                    lambda channel: CallbacksServiceStub(channel).GenerateCallbackUrls,
+                    batch,
+                    backoff,
+                    once=not all(each.request_id for each in batch.requests),
+                    traceparent=traceparent,
+                )
+            except CallbackError as error:
+                if not results:
+                    raise
+                results.update(dict.fromkeys(waiting, error))  # the others have their URLs
+                break
+            for place, result in zip(waiting, reply.results, strict=True):
+                has_problem = result.HasField("problem")
+                results[place] = from_status(result.problem) if has_problem else _made(result.generated)
+            waiting, pause = [], 0.0
+            for place, made in results.items():
+                if isinstance(made, RequestIdUnsupportedError) and named[place]:
+                    requests[place].request_id, named[place] = "", False
+                    waiting.append(place)
+                elif isinstance(made, CallbackError) and is_retryable(made) and requests[place].request_id:
+                    waiting.append(place)
+                    pause = pause or backoff.next_pause(made.retry_after)
+            if not waiting or not self._retry or pause >= backoff.remaining:
+                break
+            grpc_io.sleep(pause)
+        return [results[place] for place in range(len(requests))]
 
     def _watch_calls(self, request: messages.WatchCallsRequest, timeout: float | None) -> "CallWatch":
         timeout = self._timeout if timeout is None else timeout
         wait_backoff(timeout, longest=1.0)  # it checks the timeout
         return CallWatch(self, request, timeout)
+
+
+def _made(message: messages.GenerateCallbackUrlResponse) -> GeneratedCallback:
+    """Return the callback that a server has generated, and log its warnings."""
+    made = generated_callback_from_proto(message)
+    for warning in made.warnings:
+        _log.warning("callback_warning case_id=%s text=%s", made.case_id, warning.text)
+    return made
 
 
 class CallWatch(Iterator[CallEvent]):

@@ -13,6 +13,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.rpc import status_pb2 as _status_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -434,6 +435,91 @@ class GenerateCallbackUrlResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GenerateCallbackUrlResponse: _TypeAlias = GenerateCallbackUrlResponse  # noqa: Y015
+
+@_typing.final
+class GenerateCallbackUrlsRequest(_message.Message):
+    """GenerateCallbackUrlsRequest describes the cases to create."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___GenerateCallbackUrlRequest]:
+        """requests describe the cases. Required. 1–500, together at most 4 MiB. Requests with the same `request_id` are as if
+        they were sent one after the other: the same content gets the same URL, other content is refused. Each request that
+        creates a case counts against the limit on open cases; once it is reached, the requests behind fail.
+        """
+
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___GenerateCallbackUrlRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GenerateCallbackUrlsRequest: _TypeAlias = GenerateCallbackUrlsRequest  # noqa: Y015
+
+@_typing.final
+class GenerateCallbackUrlsResponse(_message.Message):
+    """GenerateCallbackUrlsResponse returns the results."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___GenerateCallbackUrlResult]:
+        """results has a result for each request, in the order of the requests."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___GenerateCallbackUrlResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GenerateCallbackUrlsResponse: _TypeAlias = GenerateCallbackUrlsResponse  # noqa: Y015
+
+@_typing.final
+class GenerateCallbackUrlResult(_message.Message):
+    """GenerateCallbackUrlResult is what became of one request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENERATED_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def generated(self) -> Global___GenerateCallbackUrlResponse:
+        """generated is the response of GenerateCallbackUrl: the case is stored."""
+
+    @_builtins.property
+    def problem(self) -> _status_pb2.Status:
+        """problem is the error of GenerateCallbackUrl, with its details. After STORE_UNAVAILABLE and INTERNAL it is not known
+        whether the case is stored: send the request again with the same `request_id`. After any other reason it is not.
+        """
+
+    def __init__(
+        self,
+        *,
+        generated: Global___GenerateCallbackUrlResponse | None = ...,
+        problem: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["generated", b"generated", "problem", b"problem", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generated", b"generated", "problem", b"problem", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["generated", "problem"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___GenerateCallbackUrlResult: _TypeAlias = GenerateCallbackUrlResult  # noqa: Y015
 
 @_typing.final
 class Warning(_message.Message):

@@ -31,7 +31,7 @@ class CallbacksServiceStub(object):
 
     An error is a `google.rpc.Status` with an `ErrorInfo`: see `ErrorReason`, which names the RPCs that return each reason.
     INVALID_REQUEST lists every bad field in a `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
-    GenerateCallbackUrl is safe to retry with the same `request_id`.
+    GenerateCallbackUrl and GenerateCallbackUrls are safe to retry with the same `request_id`.
 
     A page of a list is not larger than 4 MiB, the limit of gRPC clients by default: a page of large items ends early, with
     a `next_page_token`.
@@ -54,6 +54,11 @@ class CallbacksServiceStub(object):
                 '/callback.v1.CallbacksService/GenerateCallbackUrl',
                 request_serializer=callback_dot_v1_dot_callbacks__service__pb2.GenerateCallbackUrlRequest.SerializeToString,
                 response_deserializer=callback_dot_v1_dot_callbacks__service__pb2.GenerateCallbackUrlResponse.FromString,
+                _registered_method=True)
+        self.GenerateCallbackUrls = channel.unary_unary(
+                '/callback.v1.CallbacksService/GenerateCallbackUrls',
+                request_serializer=callback_dot_v1_dot_callbacks__service__pb2.GenerateCallbackUrlsRequest.SerializeToString,
+                response_deserializer=callback_dot_v1_dot_callbacks__service__pb2.GenerateCallbackUrlsResponse.FromString,
                 _registered_method=True)
         self.SetResponse = channel.unary_unary(
                 '/callback.v1.CallbacksService/SetResponse',
@@ -128,7 +133,7 @@ class CallbacksServiceServicer(object):
 
     An error is a `google.rpc.Status` with an `ErrorInfo`: see `ErrorReason`, which names the RPCs that return each reason.
     INVALID_REQUEST lists every bad field in a `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
-    GenerateCallbackUrl is safe to retry with the same `request_id`.
+    GenerateCallbackUrl and GenerateCallbackUrls are safe to retry with the same `request_id`.
 
     A page of a list is not larger than 4 MiB, the limit of gRPC clients by default: a page of large items ends early, with
     a `next_page_token`.
@@ -143,6 +148,14 @@ class CallbacksServiceServicer(object):
 
     def GenerateCallbackUrl(self, request, context):
         """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not lost.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GenerateCallbackUrls(self, request, context):
+        """GenerateCallbackUrls does what GenerateCallbackUrl does for each of up to 500 requests, in a fraction of the time. A
+        request that fails does not keep the others from their URLs, so look at each result.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -268,6 +281,11 @@ def add_CallbacksServiceServicer_to_server(servicer, server):
                     request_deserializer=callback_dot_v1_dot_callbacks__service__pb2.GenerateCallbackUrlRequest.FromString,
                     response_serializer=callback_dot_v1_dot_callbacks__service__pb2.GenerateCallbackUrlResponse.SerializeToString,
             ),
+            'GenerateCallbackUrls': grpc.unary_unary_rpc_method_handler(
+                    servicer.GenerateCallbackUrls,
+                    request_deserializer=callback_dot_v1_dot_callbacks__service__pb2.GenerateCallbackUrlsRequest.FromString,
+                    response_serializer=callback_dot_v1_dot_callbacks__service__pb2.GenerateCallbackUrlsResponse.SerializeToString,
+            ),
             'SetResponse': grpc.unary_unary_rpc_method_handler(
                     servicer.SetResponse,
                     request_deserializer=callback_dot_v1_dot_callbacks__service__pb2.SetResponseRequest.FromString,
@@ -347,7 +365,7 @@ class CallbacksService(object):
 
     An error is a `google.rpc.Status` with an `ErrorInfo`: see `ErrorReason`, which names the RPCs that return each reason.
     INVALID_REQUEST lists every bad field in a `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
-    GenerateCallbackUrl is safe to retry with the same `request_id`.
+    GenerateCallbackUrl and GenerateCallbackUrls are safe to retry with the same `request_id`.
 
     A page of a list is not larger than 4 MiB, the limit of gRPC clients by default: a page of large items ends early, with
     a `next_page_token`.
@@ -377,6 +395,33 @@ class CallbacksService(object):
             '/callback.v1.CallbacksService/GenerateCallbackUrl',
             callback_dot_v1_dot_callbacks__service__pb2.GenerateCallbackUrlRequest.SerializeToString,
             callback_dot_v1_dot_callbacks__service__pb2.GenerateCallbackUrlResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GenerateCallbackUrls(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/callback.v1.CallbacksService/GenerateCallbackUrls',
+            callback_dot_v1_dot_callbacks__service__pb2.GenerateCallbackUrlsRequest.SerializeToString,
+            callback_dot_v1_dot_callbacks__service__pb2.GenerateCallbackUrlsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -32,7 +32,7 @@ class CallbacksServiceStub:
 
     An error is a `google.rpc.Status` with an `ErrorInfo`: see `ErrorReason`, which names the RPCs that return each reason.
     INVALID_REQUEST lists every bad field in a `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
-    GenerateCallbackUrl is safe to retry with the same `request_id`.
+    GenerateCallbackUrl and GenerateCallbackUrls are safe to retry with the same `request_id`.
 
     A page of a list is not larger than 4 MiB, the limit of gRPC clients by default: a page of large items ends early, with
     a `next_page_token`.
@@ -51,6 +51,10 @@ class CallbacksServiceStub:
     def __new__(cls, channel: _aio.Channel) -> CallbacksServiceAsyncStub: ...
     GenerateCallbackUrl: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.GenerateCallbackUrlRequest, _callbacks_service_pb2.GenerateCallbackUrlResponse]
     """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not lost."""
+    GenerateCallbackUrls: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.GenerateCallbackUrlsRequest, _callbacks_service_pb2.GenerateCallbackUrlsResponse]
+    """GenerateCallbackUrls does what GenerateCallbackUrl does for each of up to 500 requests, in a fraction of the time. A
+    request that fails does not keep the others from their URLs, so look at each result.
+    """
     SetResponse: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.SetResponseRequest, _callbacks_service_pb2.SetResponseResponse]
     """SetResponse replaces attributes of the response of a case that is not closed. A call that already runs, or is held,
     is answered with the new response if it is ACCEPTED: a handler can set the response of its own call.
@@ -114,7 +118,7 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
 
     An error is a `google.rpc.Status` with an `ErrorInfo`: see `ErrorReason`, which names the RPCs that return each reason.
     INVALID_REQUEST lists every bad field in a `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
-    GenerateCallbackUrl is safe to retry with the same `request_id`.
+    GenerateCallbackUrl and GenerateCallbackUrls are safe to retry with the same `request_id`.
 
     A page of a list is not larger than 4 MiB, the limit of gRPC clients by default: a page of large items ends early, with
     a `next_page_token`.
@@ -130,6 +134,10 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GenerateCallbackUrl: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.GenerateCallbackUrlRequest, _callbacks_service_pb2.GenerateCallbackUrlResponse]  # type: ignore[assignment]
     """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not lost."""
+    GenerateCallbackUrls: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.GenerateCallbackUrlsRequest, _callbacks_service_pb2.GenerateCallbackUrlsResponse]  # type: ignore[assignment]
+    """GenerateCallbackUrls does what GenerateCallbackUrl does for each of up to 500 requests, in a fraction of the time. A
+    request that fails does not keep the others from their URLs, so look at each result.
+    """
     SetResponse: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.SetResponseRequest, _callbacks_service_pb2.SetResponseResponse]  # type: ignore[assignment]
     """SetResponse replaces attributes of the response of a case that is not closed. A call that already runs, or is held,
     is answered with the new response if it is ACCEPTED: a handler can set the response of its own call.
@@ -192,7 +200,7 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
 
     An error is a `google.rpc.Status` with an `ErrorInfo`: see `ErrorReason`, which names the RPCs that return each reason.
     INVALID_REQUEST lists every bad field in a `BadRequest`. UNAVAILABLE means that the store cannot be reached. Every RPC of this service is safe to retry;
-    GenerateCallbackUrl is safe to retry with the same `request_id`.
+    GenerateCallbackUrl and GenerateCallbackUrls are safe to retry with the same `request_id`.
 
     A page of a list is not larger than 4 MiB, the limit of gRPC clients by default: a page of large items ends early, with
     a `next_page_token`.
@@ -212,6 +220,16 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.GenerateCallbackUrlResponse, _abc.Awaitable[_callbacks_service_pb2.GenerateCallbackUrlResponse]]:
         """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not lost."""
+
+    @_abc_1.abstractmethod
+    def GenerateCallbackUrls(
+        self,
+        request: _callbacks_service_pb2.GenerateCallbackUrlsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_callbacks_service_pb2.GenerateCallbackUrlsResponse, _abc.Awaitable[_callbacks_service_pb2.GenerateCallbackUrlsResponse]]:
+        """GenerateCallbackUrls does what GenerateCallbackUrl does for each of up to 500 requests, in a fraction of the time. A
+        request that fails does not keep the others from their URLs, so look at each result.
+        """
 
     @_abc_1.abstractmethod
     def SetResponse(

@@ -3,6 +3,7 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import * as checks from "../checks.js";
+import type { Given } from "../concealing.js";
 import * as auditService from "../gen/callback/v1/audit_service_pb.js";
 import * as callback from "../gen/callback/v1/callback_pb.js";
 import * as callbacksService from "../gen/callback/v1/callbacks_service_pb.js";
@@ -104,6 +105,20 @@ export function generateCallbackUrlRequest(
     notify: options.notify?.map((each) => numberOf(callback.CallReason, each)),
     allowedOrigins: options.allowedOrigins && [...options.allowedOrigins],
     frameOrigins: options.frameOrigins && [...options.frameOrigins],
+  });
+}
+
+export function generateCallbackUrlsRequest(
+  requests: readonly Given<NewCallback, "activity" | "response">[],
+  options: RequestOptions,
+): callbacksService.GenerateCallbackUrlsRequest {
+  checks.arrayOf(checks.nested(GENERATE_CALLBACK_URL_REQUEST, "{ activity: … }", ["activity", "response"]))(
+    "requests",
+    requests,
+  );
+  checks.checkOptions("generateCallbackUrls", options, REQUEST);
+  return create(callbacksService.GenerateCallbackUrlsRequestSchema, {
+    requests: requests?.map(newCallbackTo),
   });
 }
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,7 +15,6 @@ from callback_server.domain.ids import case_id_of, case_id_of_call
 from callback_server.domain.notification import CallReason, expiry_id, reminder_id
 from callback_server.domain.response import Response, complete
 from callback_server.store import keys
-from callback_server.store.connection.errors import store_errors
 from callback_server.store.fields import read_attributes, stored_attributes
 from callback_server.store.packing import (
     unpack_answer,
@@ -152,14 +152,17 @@ def _case(
     )
 
 
-async def pointer_exists(scripts: Scripts, pointer: str) -> bool:
-    """Return whether there is a case with the `request_id` of this pointer.
+async def known_pointers(scripts: Scripts, pointers: Iterable[str]) -> set[str]:
+    """Return those of the pointers whose `request_id` has a case.
 
     Raises:
         StoreError: The store did not answer.
     """
-    with store_errors():
-        return await scripts.client.exists(keys.key(keys.partition_of(pointer), "pointer", pointer)) == 1
+    asked = [*pointers]
+    found = await scripts.read_together(
+        ("EXISTS", keys.key(keys.partition_of(pointer), "pointer", pointer)) for pointer in asked
+    )
+    return {*itertools.compress(asked, found)}
 
 
 async def read_call(scripts: Scripts, call_id: str, *, also_deleted: bool = False) -> Call | None:

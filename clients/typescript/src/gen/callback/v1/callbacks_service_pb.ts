@@ -10,13 +10,15 @@ import type { Verdict } from "./callback_handler_service_pb.js";
 import { file_callback_v1_callback_handler_service } from "./callback_handler_service_pb.js";
 import type { Duration, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Status } from "../../google/rpc/status_pb.js";
+import { file_google_rpc_status } from "../../google/rpc/status_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file callback/v1/callbacks_service.proto.
  */
 export const file_callback_v1_callbacks_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNjYWxsYmFjay92MS9jYWxsYmFja3Nfc2VydmljZS5wcm90bxILY2FsbGJhY2sudjEi5wcKGkdlbmVyYXRlQ2FsbGJhY2tVcmxSZXF1ZXN0EhkKEWNhbGxiYWNrX2FjdGl2aXR5GAEgASgJEh4KFmNhbGxiYWNrX2FjdGl2aXR5X2Nhc2UYAiABKAkSHQoVc3RhdGVfcXVlcnlfcGFyYW1ldGVyGAMgASgJEh0KFXJldHJ5YWJsZV9hZnRlcl9lcnJvchgEIAEoCBIcChRhbGxvd19tdWx0aXBsZV9jYWxscxgFIAEoCBIaChJhbHRlcm5hdGl2ZV9kb21haW4YBiABKAkSJwoIcmVzcG9uc2UYByABKAsyFS5jYWxsYmFjay52MS5SZXNwb25zZRISCgpyZXF1ZXN0X2lkGAggASgJEi8KDHRpbWVfdG9fbGl2ZRgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhJDCgZsYWJlbHMYCiADKAsyMy5jYWxsYmFjay52MS5HZW5lcmF0ZUNhbGxiYWNrVXJsUmVxdWVzdC5MYWJlbHNFbnRyeRIcChR2ZXJpZmljYXRpb25fcHJvZmlsZRgLIAEoCRIoCglnZXRfZ3VhcmQYDCABKA4yFS5jYWxsYmFjay52MS5HZXRHdWFyZBIsCgthbnN3ZXJfbW9kZRgNIAEoDjIXLmNhbGxiYWNrLnYxLkFuc3dlck1vZGUSMgoPYW5zd2VyX2RlYWRsaW5lGA4gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEicKCGZhbGxiYWNrGA8gASgLMhUuY2FsbGJhY2sudjEuUmVzcG9uc2USDwoHb3JkZXJlZBgQIAEoCBIuCg9jbG9zZWRfcmVzcG9uc2UYFSABKAsyFS5jYWxsYmFjay52MS5SZXNwb25zZRIjCgZwcm9tcHQYFCABKAsyEy5jYWxsYmFjay52MS5Qcm9tcHQSLAoJaG9sZF90aW1lGBwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXJlcGVhdF93aW5kb3cYFyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJbm9fcmVwZWF0GBggASgIEi8KDHJlbWluZF9hZnRlchgSIAMoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhInCgZub3RpZnkYEyADKA4yFy5jYWxsYmFjay52MS5DYWxsUmVhc29uEhcKD2FsbG93ZWRfb3JpZ2lucxgdIAMoCRIVCg1mcmFtZV9vcmlnaW5zGB4gAygJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEivgEKG0dlbmVyYXRlQ2FsbGJhY2tVcmxSZXNwb25zZRIUCgxjYWxsYmFja191cmwYASABKAkSFgoOY2FsbGJhY2tfc3RhdGUYAiABKAkSGAoQY2FsbGJhY2tfY2FzZV9pZBgDIAEoCRIvCgtleHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJgoId2FybmluZ3MYBSADKAsyFC5jYWxsYmFjay52MS5XYXJuaW5nIkMKB1dhcm5pbmcSKgoGcmVhc29uGAEgASgOMhouY2FsbGJhY2sudjEuV2FybmluZ1JlYXNvbhIMCgR0ZXh0GAIgASgJIogBChJTZXRSZXNwb25zZVJlcXVlc3QSGAoQY2FsbGJhY2tfY2FzZV9pZBgBIAEoCRInCghyZXNwb25zZRgCIAEoCzIVLmNhbGxiYWNrLnYxLlJlc3BvbnNlEi8KC3VwZGF0ZV9tYXNrGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzayI+ChNTZXRSZXNwb25zZVJlc3BvbnNlEicKCGNhbGxiYWNrGAEgASgLMhUuY2FsbGJhY2sudjEuQ2FsbGJhY2siqQEKEUFuc3dlckNhbGxSZXF1ZXN0Eg8KB2NhbGxfaWQYASABKAkSJwoIcmVzcG9uc2UYAiABKAsyFS5jYWxsYmFjay52MS5SZXNwb25zZRIlCgd2ZXJkaWN0GAMgASgOMhQuY2FsbGJhY2sudjEuVmVyZGljdBIRCglrZWVwX29wZW4YBCABKAgSDQoFY2xvc2UYBSABKAgSEQoJbm9fcmVwZWF0GAYgASgIIl4KEkFuc3dlckNhbGxSZXNwb25zZRInCghjYWxsYmFjaxgBIAEoCzIVLmNhbGxiYWNrLnYxLkNhbGxiYWNrEh8KBGNhbGwYAiABKAsyES5jYWxsYmFjay52MS5DYWxsIpUBChZSZXNvbHZlQ2FsbGJhY2tSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkSJwoIcmVzcG9uc2UYAiABKAsyFS5jYWxsYmFjay52MS5SZXNwb25zZRIlCgd2ZXJkaWN0GAMgASgOMhQuY2FsbGJhY2sudjEuVmVyZGljdBIRCglub19yZXBlYXQYBCABKAgiXAoXUmVzb2x2ZUNhbGxiYWNrUmVzcG9uc2USJwoIY2FsbGJhY2sYASABKAsyFS5jYWxsYmFjay52MS5DYWxsYmFjaxIYChBlbmRlZF9jYWxsX2NvdW50GAIgASgFIjAKFENsb3NlQ2FsbGJhY2tSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkiQAoVQ2xvc2VDYWxsYmFja1Jlc3BvbnNlEicKCGNhbGxiYWNrGAEgASgLMhUuY2FsbGJhY2sudjEuQ2FsbGJhY2siYgoVRXh0ZW5kQ2FsbGJhY2tSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkSLwoLZXhwaXJlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkEKFkV4dGVuZENhbGxiYWNrUmVzcG9uc2USJwoIY2FsbGJhY2sYASABKAsyFS5jYWxsYmFjay52MS5DYWxsYmFjayIuChJHZXRDYWxsYmFja1JlcXVlc3QSGAoQY2FsbGJhY2tfY2FzZV9pZBgBIAEoCSI+ChNHZXRDYWxsYmFja1Jlc3BvbnNlEicKCGNhbGxiYWNrGAEgASgLMhUuY2FsbGJhY2sudjEuQ2FsbGJhY2sitAMKFExpc3RDYWxsYmFja3NSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEisKBnN0YXR1cxgDIAEoDjIbLmNhbGxiYWNrLnYxLkNhbGxiYWNrU3RhdHVzEhkKEWNhbGxiYWNrX2FjdGl2aXR5GAQgASgJEj0KBmxhYmVscxgFIAMoCzItLmNhbGxiYWNrLnYxLkxpc3RDYWxsYmFja3NSZXF1ZXN0LkxhYmVsc0VudHJ5Eg0KBW93bmVyGAYgASgJEjEKEGxhc3RfY2FsbF9zdGF0dXMYByABKA4yFy5jYWxsYmFjay52MS5DYWxsU3RhdHVzEjEKDWNyZWF0ZWRfYWZ0ZXIYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjIKDmNyZWF0ZWRfYmVmb3JlGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIWCg5jYXNlX2lkX3ByZWZpeBgKIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIosBChVMaXN0Q2FsbGJhY2tzUmVzcG9uc2USKAoJY2FsbGJhY2tzGAEgAygLMhUuY2FsbGJhY2sudjEuQ2FsbGJhY2sSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEi8KC3NlYXJjaGVkX3RvGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIhCg5HZXRDYWxsUmVxdWVzdBIPCgdjYWxsX2lkGAEgASgJIjIKD0dldENhbGxSZXNwb25zZRIfCgRjYWxsGAEgASgLMhEuY2FsbGJhY2sudjEuQ2FsbCJTChBMaXN0Q2FsbHNSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiTgoRTGlzdENhbGxzUmVzcG9uc2USIAoFY2FsbHMYASADKAsyES5jYWxsYmFjay52MS5DYWxsEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKRAQoVTGlzdE93bmVyQ2FsbHNSZXF1ZXN0EicKBmZpbHRlchgBIAEoDjIXLmNhbGxiYWNrLnYxLkNhbGxGaWx0ZXISDQoFb3duZXIYAiABKAkSEQoJcGFnZV9zaXplGAMgASgFEhIKCnBhZ2VfdG9rZW4YBCABKAkSGQoRY2FsbGJhY2tfYWN0aXZpdHkYBSABKAkiUwoWTGlzdE93bmVyQ2FsbHNSZXNwb25zZRIgCgVjYWxscxgBIAMoCzIRLmNhbGxiYWNrLnYxLkNhbGwSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIi0KEUVyYXNlQ2FsbHNSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkiLwoSRXJhc2VDYWxsc1Jlc3BvbnNlEhkKEWVyYXNlZF9jYWxsX2NvdW50GAEgASgDIiQKEVJlcGxheUNhbGxSZXF1ZXN0Eg8KB2NhbGxfaWQYASABKAkiNQoSUmVwbGF5Q2FsbFJlc3BvbnNlEh8KBGNhbGwYASABKAsyES5jYWxsYmFjay52MS5DYWxsIt4BChFXYXRjaENhbGxzUmVxdWVzdBIZChFjYWxsYmFja19hY3Rpdml0eRgBIAEoCRI6CgZsYWJlbHMYAiADKAsyKi5jYWxsYmFjay52MS5XYXRjaENhbGxzUmVxdWVzdC5MYWJlbHNFbnRyeRIYChBjYWxsYmFja19jYXNlX2lkGAMgASgJEhQKDHJlc3VtZV90b2tlbhgEIAEoCRITCgtsYXRlc3Rfb25seRgFIAEoCBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlIKEldhdGNoQ2FsbHNSZXNwb25zZRImCgZldmVudHMYASADKAsyFi5jYWxsYmFjay52MS5DYWxsRXZlbnQSFAoMcmVzdW1lX3Rva2VuGAIgASgJIrkDCglDYWxsRXZlbnQSKAoEdHlwZRgBIAEoDjIaLmNhbGxiYWNrLnYxLkNhbGxFdmVudFR5cGUSGAoQY2FsbGJhY2tfY2FzZV9pZBgCIAEoCRIPCgdjYWxsX2lkGAMgASgJEhkKEWNhbGxiYWNrX2FjdGl2aXR5GAQgASgJEg0KBW93bmVyGAUgASgJEigKBHRpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKC2Nhc2Vfc3RhdHVzGAcgASgOMhsuY2FsbGJhY2sudjEuQ2FsbGJhY2tTdGF0dXMSLgoMY2xvc2VfcmVhc29uGAggASgOMhguY2FsbGJhY2sudjEuQ2xvc2VSZWFzb24SLAoLY2FsbF9zdGF0dXMYCSABKA4yFy5jYWxsYmFjay52MS5DYWxsU3RhdHVzEjQKD2RlbGl2ZXJ5X3N0YXR1cxgKIAEoDjIbLmNhbGxiYWNrLnYxLkRlbGl2ZXJ5U3RhdHVzEhQKDHJlc3VtZV90b2tlbhgLIAEoCRInCgZyZWFzb24YDCABKA4yFy5jYWxsYmFjay52MS5DYWxsUmVhc29uKoQBCg1XYXJuaW5nUmVhc29uEh4KGldBUk5JTkdfUkVBU09OX1VOU1BFQ0lGSUVEEAASJgoiV0FSTklOR19SRUFTT05fQUNUSVZJVFlfTk9UX1NFUlZFRBABEisKJ1dBUk5JTkdfUkVBU09OX05PVElGSUNBVElPTlNfTk9UX1NFUlZFRBACKnEKCkNhbGxGaWx0ZXISGwoXQ0FMTF9GSUxURVJfVU5TUEVDSUZJRUQQABIXChNDQUxMX0ZJTFRFUl9XQUlUSU5HEAESFAoQQ0FMTF9GSUxURVJfREVBRBACEhcKE0NBTExfRklMVEVSX1BFTkRJTkcQAyrBAgoNQ2FsbEV2ZW50VHlwZRIfChtDQUxMX0VWRU5UX1RZUEVfVU5TUEVDSUZJRUQQABIgChxDQUxMX0VWRU5UX1RZUEVfQ0FTRV9DUkVBVEVEEAESIAocQ0FMTF9FVkVOVF9UWVBFX1JFU1BPTlNFX1NFVBACEh8KG0NBTExfRVZFTlRfVFlQRV9DQVNFX0NMT1NFRBADEiAKHENBTExfRVZFTlRfVFlQRV9DQUxMX1NUQVJURUQQBBIeChpDQUxMX0VWRU5UX1RZUEVfQ0FMTF9FTkRFRBAFEiQKIENBTExfRVZFTlRfVFlQRV9ERUxJVkVSWV9DSEFOR0VEEAYSHwobQ0FMTF9FVkVOVF9UWVBFX0NBTExFUl9HT05FEAcSIQodQ0FMTF9FVkVOVF9UWVBFX0NBU0VfRVhURU5ERUQQCDK0CQoQQ2FsbGJhY2tzU2VydmljZRJoChNHZW5lcmF0ZUNhbGxiYWNrVXJsEicuY2FsbGJhY2sudjEuR2VuZXJhdGVDYWxsYmFja1VybFJlcXVlc3QaKC5jYWxsYmFjay52MS5HZW5lcmF0ZUNhbGxiYWNrVXJsUmVzcG9uc2USUAoLU2V0UmVzcG9uc2USHy5jYWxsYmFjay52MS5TZXRSZXNwb25zZVJlcXVlc3QaIC5jYWxsYmFjay52MS5TZXRSZXNwb25zZVJlc3BvbnNlEk0KCkFuc3dlckNhbGwSHi5jYWxsYmFjay52MS5BbnN3ZXJDYWxsUmVxdWVzdBofLmNhbGxiYWNrLnYxLkFuc3dlckNhbGxSZXNwb25zZRJcCg9SZXNvbHZlQ2FsbGJhY2sSIy5jYWxsYmFjay52MS5SZXNvbHZlQ2FsbGJhY2tSZXF1ZXN0GiQuY2FsbGJhY2sudjEuUmVzb2x2ZUNhbGxiYWNrUmVzcG9uc2USVgoNQ2xvc2VDYWxsYmFjaxIhLmNhbGxiYWNrLnYxLkNsb3NlQ2FsbGJhY2tSZXF1ZXN0GiIuY2FsbGJhY2sudjEuQ2xvc2VDYWxsYmFja1Jlc3BvbnNlElkKDkV4dGVuZENhbGxiYWNrEiIuY2FsbGJhY2sudjEuRXh0ZW5kQ2FsbGJhY2tSZXF1ZXN0GiMuY2FsbGJhY2sudjEuRXh0ZW5kQ2FsbGJhY2tSZXNwb25zZRJQCgtHZXRDYWxsYmFjaxIfLmNhbGxiYWNrLnYxLkdldENhbGxiYWNrUmVxdWVzdBogLmNhbGxiYWNrLnYxLkdldENhbGxiYWNrUmVzcG9uc2USVgoNTGlzdENhbGxiYWNrcxIhLmNhbGxiYWNrLnYxLkxpc3RDYWxsYmFja3NSZXF1ZXN0GiIuY2FsbGJhY2sudjEuTGlzdENhbGxiYWNrc1Jlc3BvbnNlEkQKB0dldENhbGwSGy5jYWxsYmFjay52MS5HZXRDYWxsUmVxdWVzdBocLmNhbGxiYWNrLnYxLkdldENhbGxSZXNwb25zZRJKCglMaXN0Q2FsbHMSHS5jYWxsYmFjay52MS5MaXN0Q2FsbHNSZXF1ZXN0Gh4uY2FsbGJhY2sudjEuTGlzdENhbGxzUmVzcG9uc2USWQoOTGlzdE93bmVyQ2FsbHMSIi5jYWxsYmFjay52MS5MaXN0T3duZXJDYWxsc1JlcXVlc3QaIy5jYWxsYmFjay52MS5MaXN0T3duZXJDYWxsc1Jlc3BvbnNlEk0KCkVyYXNlQ2FsbHMSHi5jYWxsYmFjay52MS5FcmFzZUNhbGxzUmVxdWVzdBofLmNhbGxiYWNrLnYxLkVyYXNlQ2FsbHNSZXNwb25zZRJNCgpSZXBsYXlDYWxsEh4uY2FsbGJhY2sudjEuUmVwbGF5Q2FsbFJlcXVlc3QaHy5jYWxsYmFjay52MS5SZXBsYXlDYWxsUmVzcG9uc2USTwoKV2F0Y2hDYWxscxIeLmNhbGxiYWNrLnYxLldhdGNoQ2FsbHNSZXF1ZXN0Gh8uY2FsbGJhY2sudjEuV2F0Y2hDYWxsc1Jlc3BvbnNlMAFCAGIGcHJvdG8z", [file_callback_v1_callback, file_callback_v1_callback_handler_service, file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp]);
+  fileDesc("CiNjYWxsYmFjay92MS9jYWxsYmFja3Nfc2VydmljZS5wcm90bxILY2FsbGJhY2sudjEi5wcKGkdlbmVyYXRlQ2FsbGJhY2tVcmxSZXF1ZXN0EhkKEWNhbGxiYWNrX2FjdGl2aXR5GAEgASgJEh4KFmNhbGxiYWNrX2FjdGl2aXR5X2Nhc2UYAiABKAkSHQoVc3RhdGVfcXVlcnlfcGFyYW1ldGVyGAMgASgJEh0KFXJldHJ5YWJsZV9hZnRlcl9lcnJvchgEIAEoCBIcChRhbGxvd19tdWx0aXBsZV9jYWxscxgFIAEoCBIaChJhbHRlcm5hdGl2ZV9kb21haW4YBiABKAkSJwoIcmVzcG9uc2UYByABKAsyFS5jYWxsYmFjay52MS5SZXNwb25zZRISCgpyZXF1ZXN0X2lkGAggASgJEi8KDHRpbWVfdG9fbGl2ZRgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhJDCgZsYWJlbHMYCiADKAsyMy5jYWxsYmFjay52MS5HZW5lcmF0ZUNhbGxiYWNrVXJsUmVxdWVzdC5MYWJlbHNFbnRyeRIcChR2ZXJpZmljYXRpb25fcHJvZmlsZRgLIAEoCRIoCglnZXRfZ3VhcmQYDCABKA4yFS5jYWxsYmFjay52MS5HZXRHdWFyZBIsCgthbnN3ZXJfbW9kZRgNIAEoDjIXLmNhbGxiYWNrLnYxLkFuc3dlck1vZGUSMgoPYW5zd2VyX2RlYWRsaW5lGA4gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEicKCGZhbGxiYWNrGA8gASgLMhUuY2FsbGJhY2sudjEuUmVzcG9uc2USDwoHb3JkZXJlZBgQIAEoCBIuCg9jbG9zZWRfcmVzcG9uc2UYFSABKAsyFS5jYWxsYmFjay52MS5SZXNwb25zZRIjCgZwcm9tcHQYFCABKAsyEy5jYWxsYmFjay52MS5Qcm9tcHQSLAoJaG9sZF90aW1lGBwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXJlcGVhdF93aW5kb3cYFyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SEQoJbm9fcmVwZWF0GBggASgIEi8KDHJlbWluZF9hZnRlchgSIAMoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhInCgZub3RpZnkYEyADKA4yFy5jYWxsYmFjay52MS5DYWxsUmVhc29uEhcKD2FsbG93ZWRfb3JpZ2lucxgdIAMoCRIVCg1mcmFtZV9vcmlnaW5zGB4gAygJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEivgEKG0dlbmVyYXRlQ2FsbGJhY2tVcmxSZXNwb25zZRIUCgxjYWxsYmFja191cmwYASABKAkSFgoOY2FsbGJhY2tfc3RhdGUYAiABKAkSGAoQY2FsbGJhY2tfY2FzZV9pZBgDIAEoCRIvCgtleHBpcmVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJgoId2FybmluZ3MYBSADKAsyFC5jYWxsYmFjay52MS5XYXJuaW5nIlgKG0dlbmVyYXRlQ2FsbGJhY2tVcmxzUmVxdWVzdBI5CghyZXF1ZXN0cxgBIAMoCzInLmNhbGxiYWNrLnYxLkdlbmVyYXRlQ2FsbGJhY2tVcmxSZXF1ZXN0IlcKHEdlbmVyYXRlQ2FsbGJhY2tVcmxzUmVzcG9uc2USNwoHcmVzdWx0cxgBIAMoCzImLmNhbGxiYWNrLnYxLkdlbmVyYXRlQ2FsbGJhY2tVcmxSZXN1bHQiiwEKGUdlbmVyYXRlQ2FsbGJhY2tVcmxSZXN1bHQSPQoJZ2VuZXJhdGVkGAEgASgLMiguY2FsbGJhY2sudjEuR2VuZXJhdGVDYWxsYmFja1VybFJlc3BvbnNlSAASJQoHcHJvYmxlbRgCIAEoCzISLmdvb2dsZS5ycGMuU3RhdHVzSABCCAoGcmVzdWx0IkMKB1dhcm5pbmcSKgoGcmVhc29uGAEgASgOMhouY2FsbGJhY2sudjEuV2FybmluZ1JlYXNvbhIMCgR0ZXh0GAIgASgJIogBChJTZXRSZXNwb25zZVJlcXVlc3QSGAoQY2FsbGJhY2tfY2FzZV9pZBgBIAEoCRInCghyZXNwb25zZRgCIAEoCzIVLmNhbGxiYWNrLnYxLlJlc3BvbnNlEi8KC3VwZGF0ZV9tYXNrGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLkZpZWxkTWFzayI+ChNTZXRSZXNwb25zZVJlc3BvbnNlEicKCGNhbGxiYWNrGAEgASgLMhUuY2FsbGJhY2sudjEuQ2FsbGJhY2siqQEKEUFuc3dlckNhbGxSZXF1ZXN0Eg8KB2NhbGxfaWQYASABKAkSJwoIcmVzcG9uc2UYAiABKAsyFS5jYWxsYmFjay52MS5SZXNwb25zZRIlCgd2ZXJkaWN0GAMgASgOMhQuY2FsbGJhY2sudjEuVmVyZGljdBIRCglrZWVwX29wZW4YBCABKAgSDQoFY2xvc2UYBSABKAgSEQoJbm9fcmVwZWF0GAYgASgIIl4KEkFuc3dlckNhbGxSZXNwb25zZRInCghjYWxsYmFjaxgBIAEoCzIVLmNhbGxiYWNrLnYxLkNhbGxiYWNrEh8KBGNhbGwYAiABKAsyES5jYWxsYmFjay52MS5DYWxsIpUBChZSZXNvbHZlQ2FsbGJhY2tSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkSJwoIcmVzcG9uc2UYAiABKAsyFS5jYWxsYmFjay52MS5SZXNwb25zZRIlCgd2ZXJkaWN0GAMgASgOMhQuY2FsbGJhY2sudjEuVmVyZGljdBIRCglub19yZXBlYXQYBCABKAgiXAoXUmVzb2x2ZUNhbGxiYWNrUmVzcG9uc2USJwoIY2FsbGJhY2sYASABKAsyFS5jYWxsYmFjay52MS5DYWxsYmFjaxIYChBlbmRlZF9jYWxsX2NvdW50GAIgASgFIjAKFENsb3NlQ2FsbGJhY2tSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkiQAoVQ2xvc2VDYWxsYmFja1Jlc3BvbnNlEicKCGNhbGxiYWNrGAEgASgLMhUuY2FsbGJhY2sudjEuQ2FsbGJhY2siYgoVRXh0ZW5kQ2FsbGJhY2tSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkSLwoLZXhwaXJlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkEKFkV4dGVuZENhbGxiYWNrUmVzcG9uc2USJwoIY2FsbGJhY2sYASABKAsyFS5jYWxsYmFjay52MS5DYWxsYmFjayIuChJHZXRDYWxsYmFja1JlcXVlc3QSGAoQY2FsbGJhY2tfY2FzZV9pZBgBIAEoCSI+ChNHZXRDYWxsYmFja1Jlc3BvbnNlEicKCGNhbGxiYWNrGAEgASgLMhUuY2FsbGJhY2sudjEuQ2FsbGJhY2sitAMKFExpc3RDYWxsYmFja3NSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEisKBnN0YXR1cxgDIAEoDjIbLmNhbGxiYWNrLnYxLkNhbGxiYWNrU3RhdHVzEhkKEWNhbGxiYWNrX2FjdGl2aXR5GAQgASgJEj0KBmxhYmVscxgFIAMoCzItLmNhbGxiYWNrLnYxLkxpc3RDYWxsYmFja3NSZXF1ZXN0LkxhYmVsc0VudHJ5Eg0KBW93bmVyGAYgASgJEjEKEGxhc3RfY2FsbF9zdGF0dXMYByABKA4yFy5jYWxsYmFjay52MS5DYWxsU3RhdHVzEjEKDWNyZWF0ZWRfYWZ0ZXIYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjIKDmNyZWF0ZWRfYmVmb3JlGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIWCg5jYXNlX2lkX3ByZWZpeBgKIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIosBChVMaXN0Q2FsbGJhY2tzUmVzcG9uc2USKAoJY2FsbGJhY2tzGAEgAygLMhUuY2FsbGJhY2sudjEuQ2FsbGJhY2sSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEi8KC3NlYXJjaGVkX3RvGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIhCg5HZXRDYWxsUmVxdWVzdBIPCgdjYWxsX2lkGAEgASgJIjIKD0dldENhbGxSZXNwb25zZRIfCgRjYWxsGAEgASgLMhEuY2FsbGJhY2sudjEuQ2FsbCJTChBMaXN0Q2FsbHNSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiTgoRTGlzdENhbGxzUmVzcG9uc2USIAoFY2FsbHMYASADKAsyES5jYWxsYmFjay52MS5DYWxsEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKRAQoVTGlzdE93bmVyQ2FsbHNSZXF1ZXN0EicKBmZpbHRlchgBIAEoDjIXLmNhbGxiYWNrLnYxLkNhbGxGaWx0ZXISDQoFb3duZXIYAiABKAkSEQoJcGFnZV9zaXplGAMgASgFEhIKCnBhZ2VfdG9rZW4YBCABKAkSGQoRY2FsbGJhY2tfYWN0aXZpdHkYBSABKAkiUwoWTGlzdE93bmVyQ2FsbHNSZXNwb25zZRIgCgVjYWxscxgBIAMoCzIRLmNhbGxiYWNrLnYxLkNhbGwSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIi0KEUVyYXNlQ2FsbHNSZXF1ZXN0EhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkiLwoSRXJhc2VDYWxsc1Jlc3BvbnNlEhkKEWVyYXNlZF9jYWxsX2NvdW50GAEgASgDIiQKEVJlcGxheUNhbGxSZXF1ZXN0Eg8KB2NhbGxfaWQYASABKAkiNQoSUmVwbGF5Q2FsbFJlc3BvbnNlEh8KBGNhbGwYASABKAsyES5jYWxsYmFjay52MS5DYWxsIt4BChFXYXRjaENhbGxzUmVxdWVzdBIZChFjYWxsYmFja19hY3Rpdml0eRgBIAEoCRI6CgZsYWJlbHMYAiADKAsyKi5jYWxsYmFjay52MS5XYXRjaENhbGxzUmVxdWVzdC5MYWJlbHNFbnRyeRIYChBjYWxsYmFja19jYXNlX2lkGAMgASgJEhQKDHJlc3VtZV90b2tlbhgEIAEoCRITCgtsYXRlc3Rfb25seRgFIAEoCBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlIKEldhdGNoQ2FsbHNSZXNwb25zZRImCgZldmVudHMYASADKAsyFi5jYWxsYmFjay52MS5DYWxsRXZlbnQSFAoMcmVzdW1lX3Rva2VuGAIgASgJIrkDCglDYWxsRXZlbnQSKAoEdHlwZRgBIAEoDjIaLmNhbGxiYWNrLnYxLkNhbGxFdmVudFR5cGUSGAoQY2FsbGJhY2tfY2FzZV9pZBgCIAEoCRIPCgdjYWxsX2lkGAMgASgJEhkKEWNhbGxiYWNrX2FjdGl2aXR5GAQgASgJEg0KBW93bmVyGAUgASgJEigKBHRpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKC2Nhc2Vfc3RhdHVzGAcgASgOMhsuY2FsbGJhY2sudjEuQ2FsbGJhY2tTdGF0dXMSLgoMY2xvc2VfcmVhc29uGAggASgOMhguY2FsbGJhY2sudjEuQ2xvc2VSZWFzb24SLAoLY2FsbF9zdGF0dXMYCSABKA4yFy5jYWxsYmFjay52MS5DYWxsU3RhdHVzEjQKD2RlbGl2ZXJ5X3N0YXR1cxgKIAEoDjIbLmNhbGxiYWNrLnYxLkRlbGl2ZXJ5U3RhdHVzEhQKDHJlc3VtZV90b2tlbhgLIAEoCRInCgZyZWFzb24YDCABKA4yFy5jYWxsYmFjay52MS5DYWxsUmVhc29uKoQBCg1XYXJuaW5nUmVhc29uEh4KGldBUk5JTkdfUkVBU09OX1VOU1BFQ0lGSUVEEAASJgoiV0FSTklOR19SRUFTT05fQUNUSVZJVFlfTk9UX1NFUlZFRBABEisKJ1dBUk5JTkdfUkVBU09OX05PVElGSUNBVElPTlNfTk9UX1NFUlZFRBACKnEKCkNhbGxGaWx0ZXISGwoXQ0FMTF9GSUxURVJfVU5TUEVDSUZJRUQQABIXChNDQUxMX0ZJTFRFUl9XQUlUSU5HEAESFAoQQ0FMTF9GSUxURVJfREVBRBACEhcKE0NBTExfRklMVEVSX1BFTkRJTkcQAyrBAgoNQ2FsbEV2ZW50VHlwZRIfChtDQUxMX0VWRU5UX1RZUEVfVU5TUEVDSUZJRUQQABIgChxDQUxMX0VWRU5UX1RZUEVfQ0FTRV9DUkVBVEVEEAESIAocQ0FMTF9FVkVOVF9UWVBFX1JFU1BPTlNFX1NFVBACEh8KG0NBTExfRVZFTlRfVFlQRV9DQVNFX0NMT1NFRBADEiAKHENBTExfRVZFTlRfVFlQRV9DQUxMX1NUQVJURUQQBBIeChpDQUxMX0VWRU5UX1RZUEVfQ0FMTF9FTkRFRBAFEiQKIENBTExfRVZFTlRfVFlQRV9ERUxJVkVSWV9DSEFOR0VEEAYSHwobQ0FMTF9FVkVOVF9UWVBFX0NBTExFUl9HT05FEAcSIQodQ0FMTF9FVkVOVF9UWVBFX0NBU0VfRVhURU5ERUQQCDKhCgoQQ2FsbGJhY2tzU2VydmljZRJoChNHZW5lcmF0ZUNhbGxiYWNrVXJsEicuY2FsbGJhY2sudjEuR2VuZXJhdGVDYWxsYmFja1VybFJlcXVlc3QaKC5jYWxsYmFjay52MS5HZW5lcmF0ZUNhbGxiYWNrVXJsUmVzcG9uc2USawoUR2VuZXJhdGVDYWxsYmFja1VybHMSKC5jYWxsYmFjay52MS5HZW5lcmF0ZUNhbGxiYWNrVXJsc1JlcXVlc3QaKS5jYWxsYmFjay52MS5HZW5lcmF0ZUNhbGxiYWNrVXJsc1Jlc3BvbnNlElAKC1NldFJlc3BvbnNlEh8uY2FsbGJhY2sudjEuU2V0UmVzcG9uc2VSZXF1ZXN0GiAuY2FsbGJhY2sudjEuU2V0UmVzcG9uc2VSZXNwb25zZRJNCgpBbnN3ZXJDYWxsEh4uY2FsbGJhY2sudjEuQW5zd2VyQ2FsbFJlcXVlc3QaHy5jYWxsYmFjay52MS5BbnN3ZXJDYWxsUmVzcG9uc2USXAoPUmVzb2x2ZUNhbGxiYWNrEiMuY2FsbGJhY2sudjEuUmVzb2x2ZUNhbGxiYWNrUmVxdWVzdBokLmNhbGxiYWNrLnYxLlJlc29sdmVDYWxsYmFja1Jlc3BvbnNlElYKDUNsb3NlQ2FsbGJhY2sSIS5jYWxsYmFjay52MS5DbG9zZUNhbGxiYWNrUmVxdWVzdBoiLmNhbGxiYWNrLnYxLkNsb3NlQ2FsbGJhY2tSZXNwb25zZRJZCg5FeHRlbmRDYWxsYmFjaxIiLmNhbGxiYWNrLnYxLkV4dGVuZENhbGxiYWNrUmVxdWVzdBojLmNhbGxiYWNrLnYxLkV4dGVuZENhbGxiYWNrUmVzcG9uc2USUAoLR2V0Q2FsbGJhY2sSHy5jYWxsYmFjay52MS5HZXRDYWxsYmFja1JlcXVlc3QaIC5jYWxsYmFjay52MS5HZXRDYWxsYmFja1Jlc3BvbnNlElYKDUxpc3RDYWxsYmFja3MSIS5jYWxsYmFjay52MS5MaXN0Q2FsbGJhY2tzUmVxdWVzdBoiLmNhbGxiYWNrLnYxLkxpc3RDYWxsYmFja3NSZXNwb25zZRJECgdHZXRDYWxsEhsuY2FsbGJhY2sudjEuR2V0Q2FsbFJlcXVlc3QaHC5jYWxsYmFjay52MS5HZXRDYWxsUmVzcG9uc2USSgoJTGlzdENhbGxzEh0uY2FsbGJhY2sudjEuTGlzdENhbGxzUmVxdWVzdBoeLmNhbGxiYWNrLnYxLkxpc3RDYWxsc1Jlc3BvbnNlElkKDkxpc3RPd25lckNhbGxzEiIuY2FsbGJhY2sudjEuTGlzdE93bmVyQ2FsbHNSZXF1ZXN0GiMuY2FsbGJhY2sudjEuTGlzdE93bmVyQ2FsbHNSZXNwb25zZRJNCgpFcmFzZUNhbGxzEh4uY2FsbGJhY2sudjEuRXJhc2VDYWxsc1JlcXVlc3QaHy5jYWxsYmFjay52MS5FcmFzZUNhbGxzUmVzcG9uc2USTQoKUmVwbGF5Q2FsbBIeLmNhbGxiYWNrLnYxLlJlcGxheUNhbGxSZXF1ZXN0Gh8uY2FsbGJhY2sudjEuUmVwbGF5Q2FsbFJlc3BvbnNlEk8KCldhdGNoQ2FsbHMSHi5jYWxsYmFjay52MS5XYXRjaENhbGxzUmVxdWVzdBofLmNhbGxiYWNrLnYxLldhdGNoQ2FsbHNSZXNwb25zZTABQgBiBnByb3RvMw", [file_callback_v1_callback, file_callback_v1_callback_handler_service, file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_google_rpc_status]);
 
 /**
  * @generated from message callback.v1.GenerateCallbackUrlRequest
@@ -193,6 +195,69 @@ export const GenerateCallbackUrlResponseSchema: GenMessage<GenerateCallbackUrlRe
   messageDesc(file_callback_v1_callbacks_service, 1);
 
 /**
+ * @generated from message callback.v1.GenerateCallbackUrlsRequest
+ */
+export type GenerateCallbackUrlsRequest = Message<"callback.v1.GenerateCallbackUrlsRequest"> & {
+  /**
+   * @generated from field: repeated callback.v1.GenerateCallbackUrlRequest requests = 1;
+   */
+  requests: GenerateCallbackUrlRequest[];
+};
+
+/**
+ * Describes the message callback.v1.GenerateCallbackUrlsRequest.
+ * Use `create(GenerateCallbackUrlsRequestSchema)` to create a new message.
+ */
+export const GenerateCallbackUrlsRequestSchema: GenMessage<GenerateCallbackUrlsRequest> = /*@__PURE__*/
+  messageDesc(file_callback_v1_callbacks_service, 2);
+
+/**
+ * @generated from message callback.v1.GenerateCallbackUrlsResponse
+ */
+export type GenerateCallbackUrlsResponse = Message<"callback.v1.GenerateCallbackUrlsResponse"> & {
+  /**
+   * @generated from field: repeated callback.v1.GenerateCallbackUrlResult results = 1;
+   */
+  results: GenerateCallbackUrlResult[];
+};
+
+/**
+ * Describes the message callback.v1.GenerateCallbackUrlsResponse.
+ * Use `create(GenerateCallbackUrlsResponseSchema)` to create a new message.
+ */
+export const GenerateCallbackUrlsResponseSchema: GenMessage<GenerateCallbackUrlsResponse> = /*@__PURE__*/
+  messageDesc(file_callback_v1_callbacks_service, 3);
+
+/**
+ * @generated from message callback.v1.GenerateCallbackUrlResult
+ */
+export type GenerateCallbackUrlResult = Message<"callback.v1.GenerateCallbackUrlResult"> & {
+  /**
+   * @generated from oneof callback.v1.GenerateCallbackUrlResult.result
+   */
+  result: {
+    /**
+     * @generated from field: callback.v1.GenerateCallbackUrlResponse generated = 1;
+     */
+    value: GenerateCallbackUrlResponse;
+    case: "generated";
+  } | {
+    /**
+     * @generated from field: google.rpc.Status problem = 2;
+     */
+    value: Status;
+    case: "problem";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message callback.v1.GenerateCallbackUrlResult.
+ * Use `create(GenerateCallbackUrlResultSchema)` to create a new message.
+ */
+export const GenerateCallbackUrlResultSchema: GenMessage<GenerateCallbackUrlResult> = /*@__PURE__*/
+  messageDesc(file_callback_v1_callbacks_service, 4);
+
+/**
  * @generated from message callback.v1.Warning
  */
 export type Warning = Message<"callback.v1.Warning"> & {
@@ -212,7 +277,7 @@ export type Warning = Message<"callback.v1.Warning"> & {
  * Use `create(WarningSchema)` to create a new message.
  */
 export const WarningSchema: GenMessage<Warning> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 2);
+  messageDesc(file_callback_v1_callbacks_service, 5);
 
 /**
  * @generated from message callback.v1.SetResponseRequest
@@ -239,7 +304,7 @@ export type SetResponseRequest = Message<"callback.v1.SetResponseRequest"> & {
  * Use `create(SetResponseRequestSchema)` to create a new message.
  */
 export const SetResponseRequestSchema: GenMessage<SetResponseRequest> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 3);
+  messageDesc(file_callback_v1_callbacks_service, 6);
 
 /**
  * @generated from message callback.v1.SetResponseResponse
@@ -256,7 +321,7 @@ export type SetResponseResponse = Message<"callback.v1.SetResponseResponse"> & {
  * Use `create(SetResponseResponseSchema)` to create a new message.
  */
 export const SetResponseResponseSchema: GenMessage<SetResponseResponse> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 4);
+  messageDesc(file_callback_v1_callbacks_service, 7);
 
 /**
  * @generated from message callback.v1.AnswerCallRequest
@@ -298,7 +363,7 @@ export type AnswerCallRequest = Message<"callback.v1.AnswerCallRequest"> & {
  * Use `create(AnswerCallRequestSchema)` to create a new message.
  */
 export const AnswerCallRequestSchema: GenMessage<AnswerCallRequest> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 5);
+  messageDesc(file_callback_v1_callbacks_service, 8);
 
 /**
  * @generated from message callback.v1.AnswerCallResponse
@@ -320,7 +385,7 @@ export type AnswerCallResponse = Message<"callback.v1.AnswerCallResponse"> & {
  * Use `create(AnswerCallResponseSchema)` to create a new message.
  */
 export const AnswerCallResponseSchema: GenMessage<AnswerCallResponse> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 6);
+  messageDesc(file_callback_v1_callbacks_service, 9);
 
 /**
  * @generated from message callback.v1.ResolveCallbackRequest
@@ -352,7 +417,7 @@ export type ResolveCallbackRequest = Message<"callback.v1.ResolveCallbackRequest
  * Use `create(ResolveCallbackRequestSchema)` to create a new message.
  */
 export const ResolveCallbackRequestSchema: GenMessage<ResolveCallbackRequest> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 7);
+  messageDesc(file_callback_v1_callbacks_service, 10);
 
 /**
  * @generated from message callback.v1.ResolveCallbackResponse
@@ -374,7 +439,7 @@ export type ResolveCallbackResponse = Message<"callback.v1.ResolveCallbackRespon
  * Use `create(ResolveCallbackResponseSchema)` to create a new message.
  */
 export const ResolveCallbackResponseSchema: GenMessage<ResolveCallbackResponse> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 8);
+  messageDesc(file_callback_v1_callbacks_service, 11);
 
 /**
  * @generated from message callback.v1.CloseCallbackRequest
@@ -391,7 +456,7 @@ export type CloseCallbackRequest = Message<"callback.v1.CloseCallbackRequest"> &
  * Use `create(CloseCallbackRequestSchema)` to create a new message.
  */
 export const CloseCallbackRequestSchema: GenMessage<CloseCallbackRequest> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 9);
+  messageDesc(file_callback_v1_callbacks_service, 12);
 
 /**
  * @generated from message callback.v1.CloseCallbackResponse
@@ -408,7 +473,7 @@ export type CloseCallbackResponse = Message<"callback.v1.CloseCallbackResponse">
  * Use `create(CloseCallbackResponseSchema)` to create a new message.
  */
 export const CloseCallbackResponseSchema: GenMessage<CloseCallbackResponse> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 10);
+  messageDesc(file_callback_v1_callbacks_service, 13);
 
 /**
  * @generated from message callback.v1.ExtendCallbackRequest
@@ -430,7 +495,7 @@ export type ExtendCallbackRequest = Message<"callback.v1.ExtendCallbackRequest">
  * Use `create(ExtendCallbackRequestSchema)` to create a new message.
  */
 export const ExtendCallbackRequestSchema: GenMessage<ExtendCallbackRequest> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 11);
+  messageDesc(file_callback_v1_callbacks_service, 14);
 
 /**
  * @generated from message callback.v1.ExtendCallbackResponse
@@ -447,7 +512,7 @@ export type ExtendCallbackResponse = Message<"callback.v1.ExtendCallbackResponse
  * Use `create(ExtendCallbackResponseSchema)` to create a new message.
  */
 export const ExtendCallbackResponseSchema: GenMessage<ExtendCallbackResponse> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 12);
+  messageDesc(file_callback_v1_callbacks_service, 15);
 
 /**
  * @generated from message callback.v1.GetCallbackRequest
@@ -464,7 +529,7 @@ export type GetCallbackRequest = Message<"callback.v1.GetCallbackRequest"> & {
  * Use `create(GetCallbackRequestSchema)` to create a new message.
  */
 export const GetCallbackRequestSchema: GenMessage<GetCallbackRequest> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 13);
+  messageDesc(file_callback_v1_callbacks_service, 16);
 
 /**
  * @generated from message callback.v1.GetCallbackResponse
@@ -481,7 +546,7 @@ export type GetCallbackResponse = Message<"callback.v1.GetCallbackResponse"> & {
  * Use `create(GetCallbackResponseSchema)` to create a new message.
  */
 export const GetCallbackResponseSchema: GenMessage<GetCallbackResponse> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 14);
+  messageDesc(file_callback_v1_callbacks_service, 17);
 
 /**
  * @generated from message callback.v1.ListCallbacksRequest
@@ -543,7 +608,7 @@ export type ListCallbacksRequest = Message<"callback.v1.ListCallbacksRequest"> &
  * Use `create(ListCallbacksRequestSchema)` to create a new message.
  */
 export const ListCallbacksRequestSchema: GenMessage<ListCallbacksRequest> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 15);
+  messageDesc(file_callback_v1_callbacks_service, 18);
 
 /**
  * @generated from message callback.v1.ListCallbacksResponse
@@ -570,7 +635,7 @@ export type ListCallbacksResponse = Message<"callback.v1.ListCallbacksResponse">
  * Use `create(ListCallbacksResponseSchema)` to create a new message.
  */
 export const ListCallbacksResponseSchema: GenMessage<ListCallbacksResponse> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 16);
+  messageDesc(file_callback_v1_callbacks_service, 19);
 
 /**
  * @generated from message callback.v1.GetCallRequest
@@ -587,7 +652,7 @@ export type GetCallRequest = Message<"callback.v1.GetCallRequest"> & {
  * Use `create(GetCallRequestSchema)` to create a new message.
  */
 export const GetCallRequestSchema: GenMessage<GetCallRequest> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 17);
+  messageDesc(file_callback_v1_callbacks_service, 20);
 
 /**
  * @generated from message callback.v1.GetCallResponse
@@ -604,7 +669,7 @@ export type GetCallResponse = Message<"callback.v1.GetCallResponse"> & {
  * Use `create(GetCallResponseSchema)` to create a new message.
  */
 export const GetCallResponseSchema: GenMessage<GetCallResponse> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 18);
+  messageDesc(file_callback_v1_callbacks_service, 21);
 
 /**
  * @generated from message callback.v1.ListCallsRequest
@@ -631,7 +696,7 @@ export type ListCallsRequest = Message<"callback.v1.ListCallsRequest"> & {
  * Use `create(ListCallsRequestSchema)` to create a new message.
  */
 export const ListCallsRequestSchema: GenMessage<ListCallsRequest> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 19);
+  messageDesc(file_callback_v1_callbacks_service, 22);
 
 /**
  * @generated from message callback.v1.ListCallsResponse
@@ -653,7 +718,7 @@ export type ListCallsResponse = Message<"callback.v1.ListCallsResponse"> & {
  * Use `create(ListCallsResponseSchema)` to create a new message.
  */
 export const ListCallsResponseSchema: GenMessage<ListCallsResponse> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 20);
+  messageDesc(file_callback_v1_callbacks_service, 23);
 
 /**
  * @generated from message callback.v1.ListOwnerCallsRequest
@@ -690,7 +755,7 @@ export type ListOwnerCallsRequest = Message<"callback.v1.ListOwnerCallsRequest">
  * Use `create(ListOwnerCallsRequestSchema)` to create a new message.
  */
 export const ListOwnerCallsRequestSchema: GenMessage<ListOwnerCallsRequest> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 21);
+  messageDesc(file_callback_v1_callbacks_service, 24);
 
 /**
  * @generated from message callback.v1.ListOwnerCallsResponse
@@ -712,7 +777,7 @@ export type ListOwnerCallsResponse = Message<"callback.v1.ListOwnerCallsResponse
  * Use `create(ListOwnerCallsResponseSchema)` to create a new message.
  */
 export const ListOwnerCallsResponseSchema: GenMessage<ListOwnerCallsResponse> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 22);
+  messageDesc(file_callback_v1_callbacks_service, 25);
 
 /**
  * @generated from message callback.v1.EraseCallsRequest
@@ -729,7 +794,7 @@ export type EraseCallsRequest = Message<"callback.v1.EraseCallsRequest"> & {
  * Use `create(EraseCallsRequestSchema)` to create a new message.
  */
 export const EraseCallsRequestSchema: GenMessage<EraseCallsRequest> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 23);
+  messageDesc(file_callback_v1_callbacks_service, 26);
 
 /**
  * @generated from message callback.v1.EraseCallsResponse
@@ -746,7 +811,7 @@ export type EraseCallsResponse = Message<"callback.v1.EraseCallsResponse"> & {
  * Use `create(EraseCallsResponseSchema)` to create a new message.
  */
 export const EraseCallsResponseSchema: GenMessage<EraseCallsResponse> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 24);
+  messageDesc(file_callback_v1_callbacks_service, 27);
 
 /**
  * @generated from message callback.v1.ReplayCallRequest
@@ -763,7 +828,7 @@ export type ReplayCallRequest = Message<"callback.v1.ReplayCallRequest"> & {
  * Use `create(ReplayCallRequestSchema)` to create a new message.
  */
 export const ReplayCallRequestSchema: GenMessage<ReplayCallRequest> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 25);
+  messageDesc(file_callback_v1_callbacks_service, 28);
 
 /**
  * @generated from message callback.v1.ReplayCallResponse
@@ -780,7 +845,7 @@ export type ReplayCallResponse = Message<"callback.v1.ReplayCallResponse"> & {
  * Use `create(ReplayCallResponseSchema)` to create a new message.
  */
 export const ReplayCallResponseSchema: GenMessage<ReplayCallResponse> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 26);
+  messageDesc(file_callback_v1_callbacks_service, 29);
 
 /**
  * @generated from message callback.v1.WatchCallsRequest
@@ -817,7 +882,7 @@ export type WatchCallsRequest = Message<"callback.v1.WatchCallsRequest"> & {
  * Use `create(WatchCallsRequestSchema)` to create a new message.
  */
 export const WatchCallsRequestSchema: GenMessage<WatchCallsRequest> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 27);
+  messageDesc(file_callback_v1_callbacks_service, 30);
 
 /**
  * @generated from message callback.v1.WatchCallsResponse
@@ -839,7 +904,7 @@ export type WatchCallsResponse = Message<"callback.v1.WatchCallsResponse"> & {
  * Use `create(WatchCallsResponseSchema)` to create a new message.
  */
 export const WatchCallsResponseSchema: GenMessage<WatchCallsResponse> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 28);
+  messageDesc(file_callback_v1_callbacks_service, 31);
 
 /**
  * @generated from message callback.v1.CallEvent
@@ -911,7 +976,7 @@ export type CallEvent = Message<"callback.v1.CallEvent"> & {
  * Use `create(CallEventSchema)` to create a new message.
  */
 export const CallEventSchema: GenMessage<CallEvent> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callbacks_service, 29);
+  messageDesc(file_callback_v1_callbacks_service, 32);
 
 /**
  * @generated from enum callback.v1.WarningReason
@@ -1037,6 +1102,14 @@ export const CallbacksService: GenService<{
     methodKind: "unary";
     input: typeof GenerateCallbackUrlRequestSchema;
     output: typeof GenerateCallbackUrlResponseSchema;
+  },
+  /**
+   * @generated from rpc callback.v1.CallbacksService.GenerateCallbackUrls
+   */
+  generateCallbackUrls: {
+    methodKind: "unary";
+    input: typeof GenerateCallbackUrlsRequestSchema;
+    output: typeof GenerateCallbackUrlsResponseSchema;
   },
   /**
    * @generated from rpc callback.v1.CallbacksService.SetResponse

@@ -1,16 +1,18 @@
-"""The transition that stores a new case."""
+"""The transition that stores new cases."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from callback_server.domain.case import AnswerMode, GetGuard, NewCase
 from callback_server.domain.response import needs_platform
+from callback_server.store import keys
 from callback_server.store.packing import pack, pack_content, stored_code
-from callback_server.store.scripts import Script, Scripts
+from callback_server.store.scripts import Packed, Script, Scripts
 
-SCRIPT: Final = Script("create_case", sends_reports=True)
+SCRIPT: Final = Script("create_cases", sends_reports=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +38,29 @@ class KnownRequest:
     """When that case expires, in milliseconds since the epoch. None: never."""
 
 
-async def create_case(scripts: Scripts, case: NewCase) -> CaseStored | KnownRequest | RequestConflict:
-    """Store `case`, durably. Safe to send again.
+CreateResult = CaseStored | KnownRequest | RequestConflict
+
+
+async def create_cases(scripts: Scripts, cases: Sequence[NewCase]) -> list[CreateResult]:
+    """Store cases of one owner and one partition, durably, each after the one before it. Safe to send again.
+
+    Returns:
+        What became of each case.
 
     Raises:
-        StoreError: It is not known whether the case was stored.
+        StoreError: It is not known which of the cases were stored.
     """
+    partition, owner = keys.partition_of(cases[0].id), cases[0].owner
+    reply = await scripts.run(SCRIPT, partition, owner=owner, cases=[_packed(case) for case in cases])
+    return [_result(*each) for each in reply]
+
+
+def _packed(case: NewCase) -> Packed:
     content, body = pack_content(case.settings, case.response)
-    reply = await scripts.run(
-        SCRIPT,
+    return SCRIPT.pack_item(
         case_id=case.id,
         state_hash_half=case.state_sha256[16:],
         fingerprint=case.fingerprint[:16],
-        owner=case.owner,
         activity=case.activity,
         mode=case.mode,
         parameter=case.state_query_parameter,
@@ -72,8 +84,11 @@ async def create_case(scripts: Scripts, case: NewCase) -> CaseStored | KnownRequ
         closed_response=b"" if case.closed_response is None else pack(case.closed_response),
         has_choices=case.settings.prompt is not None and bool(case.settings.prompt.choices),
     )
-    if reply[0] == b"KNOWN":
-        return KnownRequest(nonce=reply[1], expire_time_ms=reply[2] or None)
-    if reply[0] == b"OK":
-        return CaseStored(reply[1] or None)
+
+
+def _result(word: bytes, *facts: Any) -> CreateResult:
+    if word == b"OK":
+        return CaseStored(facts[0] or None)
+    if word == b"KNOWN":
+        return KnownRequest(nonce=facts[0], expire_time_ms=facts[1] or None)
     return RequestConflict()

@@ -1,0 +1,205 @@
+"""Generates URLs: one batch of requests of an owner at a time, of which GenerateCallbackUrl has one.
+
+A batch costs the store one script for each partition that it has cases in, and this process one turn of its loop for
+`TURN` requests, so that calls get in between. Each request has a result of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from callback.v1 import callbacks_service_pb2 as pb2
+from callback_process.logs import get_logger
+from callback_server import errors
+from callback_server.access.roles import Principal
+from callback_server.contract.conversion import to_message
+from callback_server.domain import ids
+from callback_server.domain.case import AnswerMode, NewCase
+from callback_server.domain.url import callback_url
+from callback_server.handlers.served import ServedActivities
+from callback_server.limits.open_cases import OpenCaseQuota
+from callback_server.rpc.new_case import Policy, known_state, new_case
+from callback_server.store import keys
+from callback_server.store.connection.errors import StoreError
+from callback_server.store.connection.resend import resend
+from callback_server.store.queries.read import known_pointers
+from callback_server.store.scripts import Scripts
+from callback_server.store.transitions.create_cases import (
+    CaseStored,
+    CreateResult,
+    KnownRequest,
+    RequestConflict,
+    create_cases,
+)
+
+log = get_logger()
+
+TURN: Final = 32
+"""How many requests become cases, or cases replies, before others have a turn. It takes some milliseconds."""
+
+Failure = Exception
+"""Why a request has no URL: a `CallbackError`, a `StoreError`, or a fault of this server."""
+
+
+@dataclass(eq=False)
+class UrlGenerator:
+    """Stores the cases of requests, and returns their URLs."""
+
+    scripts: Scripts
+    policy: Policy
+    served: ServedActivities
+    open_case_quota: OpenCaseQuota | None
+
+    async def generate(
+        self, requests: Sequence[pb2.GenerateCallbackUrlRequest], caller: Principal
+    ) -> list[pb2.GenerateCallbackUrlResponse | Failure]:
+        """Return the response to each request, or why there is none.
+
+        Raises:
+            StoreError: The open cases could not be counted. No case was stored.
+        """
+        results: dict[int, pb2.GenerateCallbackUrlResponse | Failure] = {}
+        new: dict[int, tuple[NewCase, str]] = {}
+        for place, request in enumerate(requests):
+            await _take_turns(place)
+            try:
+                new[place] = self._new_case(request, caller)
+            except errors.CallbackError as error:
+                results[place] = error
+        created = await self._create([case for case, _ in new.values()]) if new else []
+        warnings: dict[tuple[str, AnswerMode, bool], list[pb2.Warning]] = {}
+        for (place, (case, state)), made in zip(new.items(), created, strict=True):
+            await _take_turns(place)
+            if isinstance(made, RequestConflict):
+                results[place] = errors.RequestIdReusedError()
+            elif isinstance(made, CaseStored | KnownRequest):
+                kind = (case.activity, case.answer_mode, bool(case.notify))
+                if kind not in warnings:
+                    warnings[kind] = await self._warnings(case)
+                results[place] = self._response(requests[place], case, state, made, warnings[kind])
+            else:
+                results[place] = made
+        return [results[place] for place in range(len(requests))]
+
+    def _new_case(self, request: pb2.GenerateCallbackUrlRequest, caller: Principal) -> tuple[NewCase, str]:
+        """Return the case that a request describes, and its state. Raises CallbackError."""
+        case, state = new_case(request, self.policy, owner=caller.name)
+        if not caller.may_generate(case.activity):
+            raise errors.ActivityNotAllowedError(caller.name, case.activity, purpose="generate callbacks of")
+        return case, state
+
+    def _response(
+        self,
+        request: pb2.GenerateCallbackUrlRequest,
+        case: NewCase,
+        state: str,
+        made: CaseStored | KnownRequest,
+        warnings: list[pb2.Warning],
+    ) -> pb2.GenerateCallbackUrlResponse:
+        case_id = case.id
+        if isinstance(made, KnownRequest):
+            state = known_state(request, self.policy, owner=case.owner, nonce=made.nonce)
+            case_id = ids.case_id_of(ids.state_hash(state))
+        else:
+            log.info("case_created", case_id=case_id, owner=case.owner, activity=case.activity)
+        base = case.settings.alternative_domain or self.policy.settings.box_url
+        return to_message(
+            pb2.GenerateCallbackUrlResponse,
+            made,
+            url=callback_url(base, state, request.state_query_parameter),
+            state=state,
+            case_id=case_id,
+            warnings=warnings,
+        )
+
+    async def _warnings(self, case: NewCase) -> list[pb2.Warning]:
+        """Return what keeps a new case from doing what it is for."""
+        warnings = []
+        if case.answer_mode is not AnswerMode.HOLD and not await self.served.takes_calls(case.activity):
+            until = "its calls wait" if case.answer_mode is AnswerMode.ACK else "callers get a 503"
+            text = (
+                f"no worker serves the activity {case.activity} now: {until} until you start one or configure a target"
+            )
+            warnings.append(pb2.Warning(reason=pb2.WARNING_REASON_ACTIVITY_NOT_SERVED, text=text))
+        if case.notify and not await self.served.takes_notifications(case.activity):
+            text = (
+                f"no worker takes the notifications of the activity {case.activity} now: "
+                "they wait until you start one or configure a target"
+            )
+            warnings.append(pb2.Warning(reason=pb2.WARNING_REASON_NOTIFICATIONS_NOT_SERVED, text=text))
+        return warnings
+
+    async def _create(self, cases: Sequence[NewCase]) -> list[CreateResult | Failure]:
+        """Store those cases that the quota of their owner allows."""
+        quota = self.open_case_quota
+        if quota is None:
+            return await self._store(cases)
+        owner = cases[0].owner
+        # Requests with one request id make one case at most.
+        wanted = dict.fromkeys(_maker(case) for case in cases)
+        reserved = await quota.reserve(owner, len(wanted))
+        created = 0
+        try:
+            allowed = {*wanted}
+            if reserved < len(wanted):
+                # A retried request makes no new case, so it needs no quota.
+                known = await known_pointers(self.scripts, (case.pointer for case in cases if case.pointer))
+                allowed = {*known, *[each for each in wanted if each not in known][:reserved]}
+            stored = [case for case in cases if _maker(case) in allowed]
+            created = reserved  # unless the store says that they were not
+            results = iter(await self._store(stored) if stored else ())
+            refused = errors.TooManyOpenCasesError(quota.limit, owner)
+            found = [next(results) if _maker(case) in allowed else refused for case in cases]
+            created = len(
+                {
+                    _maker(case)
+                    for case, result in zip(cases, found, strict=True)
+                    if isinstance(result, CaseStored) or (isinstance(result, Exception) and _maybe_done(result))
+                }
+            )
+            return found
+        finally:
+            quota.settle(owner, reserved=reserved, created=created)
+
+    async def _store(self, cases: Sequence[NewCase]) -> list[CreateResult | Failure]:
+        """Store cases by one script for each partition, and return what became of each."""
+        by_partition = defaultdict[int, list[int]](list)
+        for place, case in enumerate(cases):
+            by_partition[keys.partition_of(case.id)].append(place)
+        results: dict[int, CreateResult | Failure] = {}
+
+        async def store(places: Sequence[int]) -> None:
+            batch = [cases[place] for place in places]
+            try:
+                made = await resend(lambda: create_cases(self.scripts, batch))
+            except Exception as error:  # a fault of one partition keeps no other from its results
+                results.update(dict.fromkeys(places, error))
+            else:
+                results.update(zip(places, made, strict=True))
+
+        first, *others = by_partition.values()
+        if others:
+            await asyncio.gather(*map(store, by_partition.values()))
+        else:  # without a task
+            await store(first)
+        return [results[place] for place in range(len(cases))]
+
+
+def _maybe_done(error: Exception) -> bool:
+    """Return whether a case may be stored although there is an error."""
+    return error.maybe_done if isinstance(error, StoreError) else not isinstance(error, errors.CallbackError)
+
+
+def _maker(case: NewCase) -> str:
+    """Return what only requests that make the same case have in common."""
+    return case.pointer or case.id
+
+
+async def _take_turns(place: int) -> None:
+    """Let others have a turn, at each place of a batch where it is time for that."""
+    if place and place % TURN == 0:
+        await asyncio.sleep(0)
