@@ -250,7 +250,7 @@ async def test_no_more_requests_run_than_the_activity_allows(shared_store, tmp_p
         await may_end.wait()
         writer.write(answer())
 
-    async with asking(shared_store, tmp_path, waits, max_in_flight=1, connect_timeout_s=0.05) as services:
+    async with asking(shared_store, tmp_path, waits, max_in_flight=1, connect_timeout_s=0.05, deadline_s=5) as services:
         first, second = await services.generate("act"), await services.generate("act")
         caller = services.call(first)
         await wait_until(lambda: services.handler.requests)
