@@ -298,3 +298,25 @@ async def test_a_server_is_refused_by_the_store_of_another_system_that_was_resta
             lost, reported = await lost_and_reported(wrong, one)
             assert sum(lost.values()) >= 15
             assert lost == reported
+
+
+async def test_a_promoted_replica_that_restarted_before_a_server_met_it_is_refused_and_can_be_accepted(tmp_path):
+    """Nothing shows that it was promoted, and it lacks an epoch, so it could be a backup."""
+    with running_stores(tmp_path, 2) as (old, new):
+        await follow(new, old)
+        async with server_at(old, tmp_path / "one") as one:
+            assert await serves(one)
+            await until_replicated(old)
+            new.promote()
+            await restart(old)
+            await wait_until(lambda: serves(one), what="a server at the primary that restarted")
+            await restart(new)
+            one.lead_to(new)
+            await restart(old)
+            assert not await one.steps(len(USED))
+            assert "epoch 1 in place of 2" in one.keeper.epochs.problem
+            async with connect(new.url) as operator:
+                await accept_store(Scripts(operator))
+            lost, reported = await lost_and_reported(new, one)
+            assert sum(lost.values()) >= len(USED)
+            assert lost == reported
