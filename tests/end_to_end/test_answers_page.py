@@ -20,10 +20,10 @@ from callback.testing import running_system
 
 PAGE = (ROOT / "docs" / "answers.md").read_text()
 SHELL = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-PAGE_COMMANDS, HELD_COMMANDS, CLOSED_COMMANDS, REMINDER_COMMANDS = (
+PAGE_COMMANDS, HELD_COMMANDS, SCRIPT_COMMANDS, FRAME_COMMANDS, CLOSED_COMMANDS, REMINDER_COMMANDS = (
     [*block.replace("\\\n", "").splitlines()] for block in SHELL
 )
-"""Lines of the shell blocks about pages, held calls, closed callbacks and reminders."""
+"""Lines of the shell blocks: pages, held calls, scripts and frames of other sites, closed callbacks, reminders."""
 PROGRAMS = {
     text.partition("\n")[0].removeprefix("# "): text
     for text in re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -71,6 +71,12 @@ def test_the_command_of_the_page_makes_a_callback_with_a_page(system):
     assert system.send(url).text == (
         "Thank you\n\nOrder 5 has arrived.\n\nTo the shop: https://shop.example/orders/5\n"
     )
+
+
+def test_the_commands_of_the_page_name_the_origins_of_scripts_and_of_frames(system):
+    for (generate,), origins in ((SCRIPT_COMMANDS, "allowed_origins"), (FRAME_COMMANDS, "frame_origins")):
+        case_id = re.search(r"case +(\S+)", run(system, generate))[1]
+        assert getattr(system.client.get_callback(case_id), origins) == ("https://shop.example",)
 
 
 def test_the_command_of_the_page_makes_a_callback_with_a_closed_response(system):
