@@ -2,7 +2,7 @@
 
 import pytest
 import redis.asyncio
-from support.cases import DONE, RECORDING, Cases, new_case
+from support.cases import DONE, RECORDING, Cases
 from support.replicas import running_stores
 
 from callback_server.domain.call import Request
@@ -12,7 +12,6 @@ from callback_server.store import keys
 from callback_server.store.connection.client import connect
 from callback_server.store.epochs.known import Epochs, Loss
 from callback_server.store.queries.read_events import decode_event
-from callback_server.store.transitions.create_case import create_case
 from callback_server.store.transitions.mark_fallback import mark_fallback
 from callback_server.store.transitions.mark_waiting import mark_waiting
 from callback_server.store.transitions.replay_call import replay_call
@@ -34,9 +33,7 @@ class Server(Cases):
         return self.epochs.known[TAG].steps
 
     async def create(self, **fields):
-        case = new_case(partition=PARTITION, **fields)
-        await create_case(self.scripts, case)
-        return case
+        return await self.new(partition=PARTITION, **fields)
 
     async def call_of(self, case):
         call_id = f"{case.id}-f000000000000001"
