@@ -157,10 +157,10 @@ class ActivityRetiredError(CallbackError):
 """,
         ),
         Edit(
-            SERVICER,
-            "            case, state = new_case(request, self.policy, owner=caller.name)\n",
-            '            if case.activity == "retired":\n'
-            "                raise errors.ActivityRetiredError(activity=case.activity)\n",
+            "server/callback_server/rpc/url_generator.py",
+            "        case, state = new_case(request, self.policy, owner=caller.name)\n",
+            '        if case.activity == "retired":\n'
+            "            raise errors.ActivityRetiredError(activity=case.activity)\n",
         ),
     ],
     "A filter of ListCallbacks": [

@@ -29,6 +29,9 @@ const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, readFile
 /** Messages that are names and values, which `Headers` and `Query` hold. */
 const PAIRS = ["Header", "QueryParameter", "ResponseHeader", "ResponseHeaders"];
 
+/** The message of a result of a batch, which is a value or an error. */
+const RESULT = "GenerateCallbackUrlResult";
+
 /** Fields whose value follows from another one. */
 const DERIVED = ["HandleCallbackRequest.verified"];
 
@@ -59,7 +62,7 @@ function valuesOf(): DescMessage[] {
     if (converterOf(message, "From") !== undefined) {
       found.add(message);
     } else {
-      assert(isResponse, `${message.name} has no converter`);
+      assert(isResponse || message.name === RESULT, `${message.name} has no converter`);
     }
     for (const { message: inner } of message.fields) {
       if (inner !== undefined) {
