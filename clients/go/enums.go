@@ -244,7 +244,8 @@ const (
 	// does, a caller gets a 503, and a delivery of an ACK case waits.
 	WarningActivityNotServed WarningReason = "ACTIVITY_NOT_SERVED"
 	// WarningNotificationsNotServed: the case has notify, no worker takes the notifications of the activity now, and no
-	// target is configured for it. Until a worker does, its notifications wait.
+	// target is configured for it, or one that is a URL without notifications. Until a handler takes them, its
+	// notifications wait.
 	WarningNotificationsNotServed WarningReason = "NOTIFICATIONS_NOT_SERVED"
 	// WarningReasonUnknown is one that this version does not know.
 	WarningReasonUnknown WarningReason = unknown

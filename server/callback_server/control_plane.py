@@ -281,7 +281,17 @@ class ControlPlane:
                 is_up, self._probe.disk_problem, is_refused=bool(epochs.problem)
             ),
         )
-        served = ServedActivities(self.scripts, self.workers, handlers.keys(), replica=self.replica_bus.replica)
+        served = ServedActivities(
+            self.scripts,
+            self.workers,
+            handlers.keys(),
+            without_notifications=[
+                name
+                for name, activity in settings.activities.items()
+                if activity.http is not None and not activity.http.notifications
+            ],
+            replica=self.replica_bus.replica,
+        )
         metrics.add_activities((*served.without_workers, *settings.activities))
         self.statistics = StatisticsRecorder(
             self.scripts,

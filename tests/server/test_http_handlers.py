@@ -13,6 +13,7 @@ from support.store import free_port
 from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
+from callback.v1 import callbacks_service_pb2 as rpc
 from callback_server import control_plane
 from callback_server.handlers.http import pool, request
 from callback_server.handlers.http.request import MAX_METADATA_BYTES, MAX_QUERY_BYTES
@@ -305,6 +306,20 @@ async def test_a_handler_of_calls_alone_gets_no_notification(store_of, tmp_path)
         await expire(services, made)
         await refused(services, made)
         assert services.handler.requests == []
+
+
+async def test_a_callback_is_made_with_a_warning_if_its_handler_takes_no_notifications(shared_store, tmp_path):
+    fields = {"notify": [pb.CALL_REASON_EXPIRY], "time_to_live": {"seconds": 60}}
+    async with asking(shared_store, tmp_path) as services:
+        (warning,) = (await services.generate("act", **fields)).warnings
+        assert warning.reason == rpc.WARNING_REASON_NOTIFICATIONS_NOT_SERVED
+        assert warning.text == (
+            "the HTTP handler of the activity act takes no notifications: "
+            "they wait until its setting http.notifications is true"
+        )
+        assert not (await services.generate("act")).warnings
+    async with asking(shared_store, tmp_path, notifications=True) as services:
+        assert not (await services.generate("act", **fields)).warnings
 
 
 async def test_a_late_answer_fails_the_call(shared_store, tmp_path):

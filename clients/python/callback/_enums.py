@@ -242,8 +242,8 @@ class WarningReason(StrEnum):
     """No worker serves the activity now, and no target is configured for it. Until a worker does, a caller gets a 503,
     and a delivery of an ACK case waits."""
     NOTIFICATIONS_NOT_SERVED = "NOTIFICATIONS_NOT_SERVED"
-    """The case has `notify`, no worker takes the notifications of the activity now, and no target is configured for it.
-    Until a worker does, its notifications wait."""
+    """The case has `notify`, no worker takes the notifications of the activity now, and no target is configured for it,
+    or one that is a URL without `notifications`. Until a handler takes them, its notifications wait."""
     UNKNOWN = "UNKNOWN"
     """A value that this version of the client does not know."""
 

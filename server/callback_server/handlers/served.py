@@ -46,18 +46,28 @@ class WorkerCounts(Counter[str]):
 class ServedActivities:
     """The activities that have a handler."""
 
-    def __init__(self, scripts: Scripts, workers: WorkerPool, pushed: Collection[str], *, replica: str) -> None:
+    def __init__(
+        self,
+        scripts: Scripts,
+        workers: WorkerPool,
+        pushed: Collection[str],
+        *,
+        without_notifications: Collection[str],
+        replica: str,
+    ) -> None:
         """Create it.
 
         Args:
             scripts: The scripts on the store.
             workers: The workers of this server.
             pushed: The activities with a handler in the configuration of this server.
+            without_notifications: Those of them whose handler takes no notifications, by the configuration.
             replica: The id of this server, whose announcements are older than what `workers` says.
         """
         self._scripts = scripts
         self._workers = workers
         self._pushed = frozenset(pushed)
+        self._without_notifications = frozenset(without_notifications)
         self._replica = replica
         self._elsewhere: Counter[str] = Counter()
         """The workers of other servers, by route, as they were last read."""
@@ -106,8 +116,10 @@ class ServedActivities:
     async def takes_notifications(self, activity: str) -> bool:
         """Return whether the notifications of an activity have a handler now, as far as this server knows.
 
-        It does not know whether a target takes notifications.
+        It does not know whether a target of gRPC takes notifications.
         """
+        if activity in self._without_notifications:
+            return False
         return self.kind(activity) is not ActivityKind.WORKERS or await self._has_worker(notification_route(activity))
 
     async def _has_worker(self, route: str) -> bool:

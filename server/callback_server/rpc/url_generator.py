@@ -20,7 +20,7 @@ from callback_server.contract.conversion import to_message
 from callback_server.domain import ids
 from callback_server.domain.case import AnswerMode, NewCase
 from callback_server.domain.url import callback_url
-from callback_server.handlers.served import ServedActivities
+from callback_server.handlers.served import ActivityKind, ServedActivities
 from callback_server.limits.open_cases import OpenCaseQuota
 from callback_server.rpc.new_case import Policy, known_state, new_case
 from callback_server.store import keys
@@ -126,10 +126,16 @@ class UrlGenerator:
             )
             warnings.append(pb2.Warning(reason=pb2.WARNING_REASON_ACTIVITY_NOT_SERVED, text=text))
         if case.notify and not await self.served.takes_notifications(case.activity):
-            text = (
-                f"no worker takes the notifications of the activity {case.activity} now: "
-                "they wait until you start one or configure a target"
-            )
+            if self.served.kind(case.activity) is ActivityKind.PUSH:
+                text = (
+                    f"the HTTP handler of the activity {case.activity} takes no notifications: "
+                    "they wait until its setting http.notifications is true"
+                )
+            else:
+                text = (
+                    f"no worker takes the notifications of the activity {case.activity} now: "
+                    "they wait until you start one or configure a target"
+                )
             warnings.append(pb2.Warning(reason=pb2.WARNING_REASON_NOTIFICATIONS_NOT_SERVED, text=text))
         return warnings
 

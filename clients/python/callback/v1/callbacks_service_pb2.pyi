@@ -39,7 +39,8 @@ class _WarningReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Warning
     """
     WARNING_REASON_NOTIFICATIONS_NOT_SERVED: _WarningReason.ValueType  # 2
     """WARNING_REASON_NOTIFICATIONS_NOT_SERVED: the case has `notify`, no worker takes the notifications of the activity
-    now, and no target is configured for it. Until a worker does, its notifications wait.
+    now, and no target is configured for it, or one that is a URL without `notifications`. Until a handler takes them, its
+    notifications wait.
     """
 
 class WarningReason(_WarningReason, metaclass=_WarningReasonEnumTypeWrapper):
@@ -53,7 +54,8 @@ worker does, a caller gets a 503, and a delivery of an ACK case waits.
 """
 WARNING_REASON_NOTIFICATIONS_NOT_SERVED: WarningReason.ValueType  # 2
 """WARNING_REASON_NOTIFICATIONS_NOT_SERVED: the case has `notify`, no worker takes the notifications of the activity
-now, and no target is configured for it. Until a worker does, its notifications wait.
+now, and no target is configured for it, or one that is a URL without `notifications`. Until a handler takes them, its
+notifications wait.
 """
 Global___WarningReason: _TypeAlias = WarningReason  # noqa: Y015
 

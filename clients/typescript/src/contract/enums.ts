@@ -249,8 +249,8 @@ export const WarningReason = {
    */
   ACTIVITY_NOT_SERVED: "ACTIVITY_NOT_SERVED",
   /**
-   * The case has `notify`, no worker takes the notifications of the activity now, and no target is configured for it.
-   * Until a worker does, its notifications wait.
+   * The case has `notify`, no worker takes the notifications of the activity now, and no target is configured for it,
+   * or one that is a URL without `notifications`. Until a handler takes them, its notifications wait.
    */
   NOTIFICATIONS_NOT_SERVED: "NOTIFICATIONS_NOT_SERVED",
   /** A value that this version of the client does not know. */
