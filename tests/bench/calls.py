@@ -44,6 +44,7 @@ TABLE = {
     "push": Row(measures.calls, "push handler ÷ hello world, 32 connections", 0.30, 0.45),
     "pull": Row(measures.calls, "worker ÷ push handler, 32 connections", 0.7, 1.0),
     "generate": Row(measures.generate, "GenerateCallbackUrl ÷ bare echo, 64 in flight", 0.5, 0.7),
+    "generate-batch": Row(measures.generate, "URLs of GenerateCallbackUrls ÷ bare echo, 4 of 100 in flight"),
     "life": Row(measures.life, "lifecycle of a single-use callback ÷ bare echo, 64 in flight", 0.25, 0.4),
     "repeat-time": Row(measures.repeats, "processor time of that lifecycle, with a repeat window ÷ without"),
     "repeat-memory": Row(measures.repeats, "bytes of the store for it, with a repeat window ÷ without"),

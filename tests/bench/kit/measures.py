@@ -21,6 +21,7 @@ from support.replicas import running_stores
 from support.store import StoreProcess
 from support.wait import wait_until
 
+from callback.v1.callbacks_service_pb2 import GenerateCallbackUrlsRequest
 from callback_server.domain.case import CallMode, NewCase, Settings
 from callback_server.domain.ids import case_id_of, state_hash
 from callback_server.domain.response import Response, ResponseType
@@ -37,6 +38,8 @@ BURST = 32
 """Number of calls at once to a deployment."""
 IN_FLIGHT = 64
 """Number of gRPC calls, or lives of cases, in flight."""
+BATCH, BATCHES_IN_FLIGHT = 100, 4
+"""Number of requests in a batch, and of batches in flight: one for each connection of h2load."""
 REPEAT_WINDOW_S = 86_400
 
 COMPARED = {
@@ -108,12 +111,15 @@ def _measurement(stage, subject, connections):
     return measure
 
 
-async def generate(stage, _rows):
-    """Measure the generation of cases, and the echo of a message of the same size."""
+async def generate(stage, rows):
+    """Measure the generation of cases, alone and in batches, and the echo of a message of the size of a single request.
+
+    Rates and processor times are those of a case.
+    """
     ours = await stage.deployment()
     echo, port = await stage.echo()
     alike = HttpRequest(body=GENERATE.SerializeToString())
-    method = {"method": "GenerateCallbackUrl"}
+    batch = GenerateCallbackUrlsRequest(requests=[GENERATE] * BATCH)
 
     async def measure_echo(seconds):
         load = h2load(
@@ -122,20 +128,30 @@ async def generate(stage, _rows):
         )  # fmt: skip
         return await charged({"echo": echo}, load)
 
-    async def measure_ours(seconds):
-        made, refused = "callback_request_seconds_count", "callback_refused_total"
-        before = await ours.metric(made, **method), await ours.metric(refused, **method)
-        load = h2load(
-            ours.grpc[0], "/callback.v1.CallbacksService/GenerateCallbackUrl", GENERATE, token=ours.tokens["service"],
-            in_flight=IN_FLIGHT, seconds=seconds, directory=stage.directory,
-        )  # fmt: skip
-        seen = await charged(ours.processes, load)
-        assert await ours.metric(made, **method) - before[0] >= seen["requests"]
-        assert await ours.metric(refused, **method) == before[1]
-        return seen
+    def measure_ours(method, message, *, cases, in_flight):
+        async def load(seconds):
+            seen = await h2load(
+                ours.grpc[0], f"/callback.v1.CallbacksService/{method}", message, token=ours.tokens["service"],
+                in_flight=in_flight, seconds=seconds, directory=stage.directory,
+            )  # fmt: skip
+            return {name: cases * each for name, each in seen.items()}
 
-    rounds = await stage.measure_in_rounds({"echo": measure_echo, "generate": measure_ours})
-    return {"generate": quotients(rounds["generate"], rounds["echo"])}, {"generate": rounds}
+        async def measure(seconds):
+            made, refused = "callback_request_seconds_count", "callback_refused_total"
+            before = await ours.metric(made, method=method), await ours.metric(refused, method=method)
+            seen = await charged(ours.processes, load(seconds))
+            assert cases * (await ours.metric(made, method=method) - before[0]) >= seen["requests"]
+            assert await ours.metric(refused, method=method) == before[1]
+            return seen
+
+        return measure
+
+    measurements = {
+        "generate": measure_ours("GenerateCallbackUrl", GENERATE, cases=1, in_flight=IN_FLIGHT),
+        "generate-batch": measure_ours("GenerateCallbackUrls", batch, cases=BATCH, in_flight=BATCHES_IN_FLIGHT),
+    }
+    rounds = await stage.measure_in_rounds({"echo": measure_echo} | {name: measurements[name] for name in rows})
+    return {name: quotients(rounds[name], rounds["echo"]) for name in rows}, {"generate": rounds}
 
 
 async def life(stage, _rows):
