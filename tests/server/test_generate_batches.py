@@ -229,6 +229,17 @@ async def test_requests_that_make_no_case_take_none_of_what_is_left(store_of):
         assert reasons(await generate(services, [request()])) == [full]
 
 
+async def test_copies_within_a_batch_take_the_quota_of_one_case(store_of):
+    """The estimate must be right by itself: the cases are counted again only a second after the first count."""
+    async with running_services(store_of(), max_open_cases_per_owner=50) as services:
+        copies = [request(request_id="one") for _ in range(31)]
+        made = await generate(services, [*copies, *(request() for _ in range(29))])
+        assert len({*urls(made)}) == 30
+        again = await generate(services, [*copies[:10], *(request() for _ in range(20))])
+        assert len({*urls(again)} - {*urls(made)}) == 20
+        assert reasons(await generate(services, [request()])) == ["TOO_MANY_OPEN_CALLBACKS"]
+
+
 # --- a store that fails
 
 
