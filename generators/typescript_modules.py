@@ -37,7 +37,7 @@ from generators.typescript_fields import (
 )
 
 _BY_HAND = {*DECISIONS, "GenerateCallbackUrl", BATCH, "WatchCalls"}
-"""RPCs whose method in the client is written by hand. Of DECISIONS, the request is, too."""
+"""RPCs whose method in the client is written by hand. Of DECISIONS and BATCH, the request is, too."""
 _OPTIONS = {"GenerateCallbackUrl": "GenerateOptions", "PauseActivity": "PauseOptions", "WatchCalls": "WatchOptions"}
 """Names of options that are shorter than those of their methods."""
 _OPTION_BASES = {"WatchCalls": ("WatchingOptions", "WATCHING")}
@@ -56,7 +56,7 @@ class Modules:
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
         self._fields = Fields(contract)
-        self._requests = [each for each in contract.methods if each.name not in DECISIONS]
+        self._requests = [each for each in contract.methods if each.name not in {*DECISIONS, BATCH}]
         self._values = [each for name, each in contract.messages.items() if name in contract.returned]
         self._inputs = [each for name, each in contract.messages.items() if name in contract.given]
         self._inputs.sort(key=lambda each: len(contract.reachable(each.name)))  # one that has others after them
@@ -233,7 +233,7 @@ class Modules:
             if options := method.request.optional:
                 _, base = _OPTION_BASES.get(method.name, ("", checks))
                 checks = constant(method.name)
-                yield self._checks(f"const {checks}", options, _options_name(method), f"...{base}, ")
+                yield self._checks(f"export const {checks}", options, _options_name(method), f"...{base}, ")
             parameters = f"{self._parameters(method)}options: {_options_name(method)}"
             yield f"export function {name}Request({parameters}): {request} {{"
             yield from (

@@ -2,8 +2,10 @@
 
 import { randomUUID } from "node:crypto";
 import { inspect } from "node:util";
+import { create } from "@bufbuild/protobuf";
 import { checkOptions } from "./checks.js";
 import { Backoff, pause } from "./connection/backoff.js";
+import { fromStatus, isRetryable } from "./connection/rpc-errors.js";
 import { ContractClient } from "./contract/client.js";
 import { callbackFrom, callFrom, generatedCallbackFrom } from "./contract/converters.js";
 import { CallbackClosedError, RequestIdUnsupportedError, TooManyWatchersError } from "./contract/errors.js";
@@ -12,12 +14,23 @@ import { ErrorReason } from "./contract/reasons.js";
 import { generateCallbackUrlRequest, watchCallsRequest } from "./contract/requests.js";
 import type { Call, Callback, GeneratedCallback } from "./contract/values.js";
 import type { Answer, Reject } from "./decisions.js";
-import { DeadlineExceededError, UnavailableError } from "./errors.js";
-import { CallbacksService, type GenerateCallbackUrlResponse } from "./gen/callback/v1/callbacks_service_pb.js";
+import { CallbackError, DeadlineExceededError, UnavailableError } from "./errors.js";
+import {
+  CallbacksService,
+  type GenerateCallbackUrlRequest,
+  type GenerateCallbackUrlResponse,
+  GenerateCallbackUrlsRequestSchema,
+  type GenerateCallbackUrlsResponse,
+} from "./gen/callback/v1/callbacks_service_pb.js";
 import { present } from "./messages.js";
 import { WAIT } from "./option-checks.js";
-import type { ClientOptions, RequestOptions, SetResponseOptions, WaitOptions } from "./options.js";
-import { answerCallRequest, resolveCallbackRequest, setResponseRequest } from "./requests.js";
+import type { ClientOptions, NewCallback, RequestOptions, SetResponseOptions, WaitOptions } from "./options.js";
+import {
+  answerCallRequest,
+  generateCallbackUrlRequests,
+  resolveCallbackRequest,
+  setResponseRequest,
+} from "./requests.js";
 import type { Response } from "./response.js";
 import { Connection } from "./rpc.js";
 import { type CallWatch, CaseWatch, openWatch } from "./watch.js";
@@ -102,7 +115,7 @@ export class CallbackClient extends ContractClient implements Disposable, AsyncD
     response: Response,
     options: GenerateOptions = {},
   ): Promise<GeneratedCallback> {
-    const { retry, logger } = this.#connection;
+    const { retry } = this.#connection;
     const request = generateCallbackUrlRequest(activity, response, options);
     request.requestId ||= retry ? randomUUID() : "";
     const backoff = this.#connection.backoff(options);
@@ -116,11 +129,76 @@ export class CallbackClient extends ContractClient implements Disposable, AsyncD
       request.requestId = "";
       reply = await this.#connection.request(method.generateCallbackUrl, request, options, { backoff, once: true });
     }
-    const made = generatedCallbackFrom(reply);
-    for (const { text } of made.warnings) {
-      logger.warn({ caseId: made.caseId, text }, "callback_warning");
+    return this.#made(reply);
+  }
+
+  /**
+   * Store up to 500 cases durably and return their URLs, in a fraction of the time of as many single requests.
+   *
+   * ```ts
+   * const callbacks = orders.map((requestId) => ({ activity: "order-paid", response: new Redirect(), requestId }));
+   * for (const result of await client.generateCallbackUrls(callbacks)) {
+   *   console.log(result instanceof CallbackError ? result.message : result.url);
+   * }
+   * ```
+   *
+   * A callback that fails does not keep the others from their URLs, so look at each result. Without a `requestId`, each
+   * gets one, as in `generateCallbackUrl`.
+   *
+   * @param callbacks Together at most 4 MiB.
+   * @returns A result for each callback, in their order: the generated callback, or the error that `generateCallbackUrl`
+   *   rejects with. After an `UnavailableError` there, the case may exist: send it again with the same `requestId`.
+   * @throws InvalidRequestError: There is no callback, or there are too many. No case was created.
+   * @throws UnavailableError: No response arrived. Safe to send again with the same ids.
+   */
+  async generateCallbackUrls(
+    callbacks: readonly NewCallback[],
+    options: RequestOptions = {},
+  ): Promise<(GeneratedCallback | CallbackError)[]> {
+    const { retry } = this.#connection;
+    const requests = generateCallbackUrlRequests(callbacks, options);
+    const named = new Set(retry ? requests.filter(({ requestId }) => !requestId) : []);
+    for (const request of named) {
+      request.requestId = randomUUID();
     }
-    return made;
+    const backoff = this.#connection.backoff(options);
+    const results = new Map<GenerateCallbackUrlRequest, GeneratedCallback | CallbackError>();
+    for (let waiting = requests; ; ) {
+      const batch = create(GenerateCallbackUrlsRequestSchema, { requests: waiting });
+      const once = waiting.some(({ requestId }) => !requestId);
+      let reply: GenerateCallbackUrlsResponse;
+      try {
+        reply = await this.#connection.request(method.generateCallbackUrls, batch, options, { backoff, once });
+      } catch (error) {
+        if (results.size === 0 || !(error instanceof CallbackError)) {
+          throw error;
+        }
+        for (const request of waiting) {
+          results.set(request, error); // the others have their URLs
+        }
+        break;
+      }
+      for (const [index, request] of waiting.entries()) {
+        const { case: kind, value } = present("result", reply.results[index]?.result);
+        results.set(request, kind === "generated" ? this.#made(value) : fromStatus(present("result", value)));
+      }
+      waiting = [];
+      let pauseMs = 0;
+      for (const [request, result] of results) {
+        if (result instanceof RequestIdUnsupportedError && named.delete(request)) {
+          request.requestId = "";
+          waiting.push(request);
+        } else if (isRetryable(result) && request.requestId) {
+          waiting.push(request);
+          pauseMs ||= backoff.nextPauseMs(result.retryAfterMs);
+        }
+      }
+      if (waiting.length === 0 || !retry || pauseMs >= backoff.remainingMs) {
+        break;
+      }
+      await pause(pauseMs, options.signal);
+    }
+    return requests.map((request) => present("result", results.get(request)));
   }
 
   /**
@@ -266,6 +344,15 @@ export class CallbackClient extends ContractClient implements Disposable, AsyncD
     } finally {
       watch?.close();
     }
+  }
+
+  /** Return the callback that a server has generated, and log its warnings. */
+  #made(reply: GenerateCallbackUrlResponse): GeneratedCallback {
+    const made = generatedCallbackFrom(reply);
+    for (const { text } of made.warnings) {
+      this.#connection.logger.warn({ caseId: made.caseId, text }, "callback_warning");
+    }
+    return made;
   }
 
   /** Return the earliest stored call after a number that has ended, with its body. Undefined if none has. */

@@ -31,6 +31,7 @@ export {
 export type { Logger } from "./logger.js";
 export type {
   ClientOptions,
+  NewCallback,
   RequestOptions,
   Resettable,
   SetResponseOptions,

@@ -1,9 +1,10 @@
 /** The options of clients, and of all their requests. An option that is undefined is not given. */
 
 import type { Tls } from "./connection/tls.js";
+import type { GenerateOptions } from "./contract/options.js";
 import type { Logger } from "./logger.js";
 import type { TraceContext } from "./request.js";
-import type { ResponseAttributes } from "./response.js";
+import type { Response, ResponseAttributes } from "./response.js";
 
 /** How a client proves who it is. */
 export interface TokenOptions {
@@ -43,6 +44,14 @@ export interface RequestOptions {
   readonly timeoutMs?: number | undefined;
   /** Cancels the request. It then rejects with the reason of the signal. */
   readonly signal?: AbortSignal | undefined;
+}
+
+/** A callback of `generateCallbackUrls`: the arguments of `generateCallbackUrl`, and its options. */
+export interface NewCallback extends Omit<GenerateOptions, keyof RequestOptions> {
+  /** Decides what happens on a call. */
+  readonly activity: string;
+  /** The response to a call, unless its handler overrides it. */
+  readonly response: Response;
 }
 
 /** The names of attributes that `setResponse` can reset to their default. */

@@ -1,8 +1,9 @@
 /** The messages of decisions, and of those requests that depend on one, or on which attributes are given. */
 
 import { create } from "@bufbuild/protobuf";
-import { checkOptions, text } from "./checks.js";
+import { arrayOf, type Checks, checkOptions, nested, text } from "./checks.js";
 import { responseTo } from "./contract/converters.js";
+import { GENERATE_CALLBACK_URL, generateCallbackUrlRequest } from "./contract/requests.js";
 import { RESPONSE_FIELDS } from "./contract/response.js";
 import { type Accept, type Answer, decisionOf, Reject } from "./decisions.js";
 import {
@@ -12,12 +13,28 @@ import {
 } from "./gen/callback/v1/callback_handler_service_pb.js";
 import * as pb from "./gen/callback/v1/callbacks_service_pb.js";
 import { REQUEST, SET_RESPONSE } from "./option-checks.js";
-import type { RequestOptions, Resettable, SetResponseOptions } from "./options.js";
+import type { NewCallback, RequestOptions, Resettable, SetResponseOptions } from "./options.js";
 import { checkSent, type Response } from "./response.js";
 
 /** Return the message of a decision. @throws TypeError: The answer is no decision. */
 export function decisionTo(answer: Answer | Reject): HandleCallbackResponse {
   return create(HandleCallbackResponseSchema, decisionFields(decisionOf(answer)));
+}
+
+const { timeoutMs: _timeoutMs, signal: _signal, ...ATTRIBUTES } = GENERATE_CALLBACK_URL;
+const NEW_CALLBACK = { activity: text, response: checkSent, ...ATTRIBUTES } satisfies Checks<NewCallback>;
+const checkCallbacks = arrayOf(
+  nested(NEW_CALLBACK, "{ activity: …, response: new Response(…) }", ["activity", "response"]),
+);
+
+/** Return the requests of a batch. */
+export function generateCallbackUrlRequests(
+  callbacks: readonly NewCallback[],
+  options: RequestOptions,
+): pb.GenerateCallbackUrlRequest[] {
+  checkCallbacks("callbacks", callbacks);
+  checkOptions("generateCallbackUrls", options, REQUEST);
+  return callbacks.map(({ activity, response, ...others }) => generateCallbackUrlRequest(activity, response, others));
 }
 
 export function setResponseRequest(

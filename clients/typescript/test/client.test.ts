@@ -7,6 +7,7 @@ import {
   Accept,
   CallAnsweredError,
   CallbackClosedError,
+  CallbackError,
   DeadlineExceededError,
   HandlerServer,
   Handlers,
@@ -107,6 +108,23 @@ describe("a client", () => {
     assert.equal(second.url, first.url);
     const other = client.generateCallbackUrl("record", new Response("b"), { requestId });
     await assert.rejects(other, RequestIdReusedError);
+  });
+
+  test("gets a URL or an error for each callback of a batch, in their order", async () => {
+    const given = { activity: "record", labels: { shop: "nl" }, requestId: crypto.randomUUID() };
+    const [first, wrong, again] = await client.generateCallbackUrls([
+      { ...given, response: new Response("a", { code: 201 }) },
+      { ...given, response: new Response("a", { code: 99 }) },
+      { ...given, response: new Response("a", { code: 201 }) },
+    ]);
+    assert(wrong instanceof InvalidRequestError);
+    assert.deepEqual([wrong.violations[0]?.field, wrong.code], ["response.response_code", "INVALID_ARGUMENT"]);
+    assert(first !== undefined && !(first instanceof CallbackError));
+    assert(again !== undefined && !(again instanceof CallbackError));
+    assert.equal(again.url, first.url);
+    assert.equal((await system.send(first.url)).status, 201);
+    assert.deepEqual((await client.getCallback(first.caseId)).labels, given.labels);
+    await assert.rejects(client.generateCallbackUrls([]), InvalidRequestError);
   });
 
   test("sets and resets attributes of a response", async () => {

@@ -35,6 +35,7 @@ const WITH_OPTIONS: Record<string, Mistake> = {
   run: (options) => new Worker(handlers).run(options),
   tls: (tls) => new CallbackClient({ tls }),
   generateCallbackUrl: (options) => client.generateCallbackUrl("a", new Response(), options),
+  generateCallbackUrls: (options) => client.generateCallbackUrls([], options),
   prompt: (prompt) => client.generateCallbackUrl("a", new Response(), { prompt }),
   getCallback: (options) => client.getCallback("5f0c", options),
   setResponse: (options) => client.setResponse("5f0c", new Response(), options),
@@ -126,6 +127,15 @@ const WRONG_TYPES: [Mistake, [unknown, RegExp][]][] = [
         new globalThis.Response("x"),
         /not the Response of fetch, a global of Node: import the one of @callback\/client/,
       ],
+    ],
+  ],
+  [
+    (callbacks) => client.generateCallbackUrls(callbacks),
+    [
+      [{}, /callbacks must be an array, not an object/],
+      [["a"], /callbacks\[0\] must be an object, not text: write callbacks\[0\]: \{ activity: /],
+      [[{ activity: "a" }], /callbacks\[0\]\.response must be a Response, .*, not undefined/],
+      [[{ activity: "a", response: new Response(), timeoutMs: 5 }], /callbacks\[0\] has no option "timeoutMs"/],
     ],
   ],
   [(caseId) => client.getCallback(caseId), [[undefined, /caseId must be text, not undefined/]]],

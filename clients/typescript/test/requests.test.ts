@@ -15,7 +15,9 @@ import {
   CallbackError,
   type ClientOptions,
   DeadlineExceededError,
+  type GeneratedCallback,
   IncomingCall,
+  InvalidRequestError,
   NotFoundError,
   Query,
   Redirect,
@@ -37,22 +39,28 @@ import {
 import {
   CallbacksService,
   type GenerateCallbackUrlRequest,
+  type GenerateCallbackUrlsRequest,
   type WatchCallsRequest,
 } from "#gen/callback/v1/callbacks_service_pb.js";
 import { Addresses } from "../src/connection/addresses.js";
 import { checkTarget, isLocal } from "../src/connection/targets.js";
-import { definitionOf, refusalOf } from "./scripted-server.js";
+import { definitionOf, refusalOf, statusOf } from "./scripted-server.js";
 import { Events, until } from "./support.js";
 
 const CASE = "5f0c".repeat(8);
 const MADE = { callbackUrl: "https://box.example/cb/s3cret", callbackState: "s3cret", callbackCaseId: CASE };
 
 type Generate = ServerUnaryCall<GenerateCallbackUrlRequest, typeof MADE>;
+type Batch = ServerUnaryCall<GenerateCallbackUrlsRequest, object>;
 type Watch = ServerWritableStream<WatchCallsRequest, { events: unknown[]; resumeToken: string }>;
 
 /** A server that keeps requests, and does with each what the next step of its script says. */
 class Requests implements AsyncDisposable {
   readonly generated: GenerateCallbackUrlRequest[] = [];
+  /** The request ids of each batch. */
+  readonly batches: string[][] = [];
+  /** What each batch gets: its results, or an error. */
+  readonly replies: object[] = [];
   readonly metadata: Metadata[] = [];
   readonly script: (object | "hang")[] = [];
   /** How many requests for a callback there were, and its calls. */
@@ -83,6 +91,15 @@ class Requests implements AsyncDisposable {
         requests.#news.emit("news");
         if (next !== "hang") {
           done(next ?? null, MADE);
+        }
+      },
+      generateCallbackUrls: (call: Batch, done: (error: object | null, reply?: object) => void) => {
+        requests.batches.push(call.request.requests.map(({ requestId }) => requestId));
+        const next = requests.replies.shift();
+        if (Array.isArray(next)) {
+          done(null, { results: next });
+        } else {
+          done(next ?? null);
         }
       },
       getCallback: (_: unknown, done: (error: null, reply: object) => void) => {
@@ -130,6 +147,57 @@ class Requests implements AsyncDisposable {
     this.#server.forceShutdown();
   }
 }
+
+describe("a batch", () => {
+  const made = { result: { case: "generated", value: MADE } };
+  const problem = (code: status, reason: string): object => ({
+    result: { case: "problem", value: statusOf(code, reason) },
+  });
+  const noStore = problem(status.UNAVAILABLE, "STORE_UNAVAILABLE");
+  const noIds = problem(status.FAILED_PRECONDITION, "REQUEST_ID_UNSUPPORTED");
+  const one = { activity: "record", response: new Response("x") };
+
+  /** Return the id of each case that was made, and the class of each error. */
+  const outcomes = (results: (GeneratedCallback | CallbackError)[]): unknown[] =>
+    results.map((each) => (each instanceof CallbackError ? each.constructor : each.caseId));
+
+  test("is sent again without the callbacks that have their results", async () => {
+    await using server = await Requests.start();
+    const bad = problem(status.INVALID_ARGUMENT, "INVALID_REQUEST");
+    server.replies.push(refusalOf(status.UNAVAILABLE, "STORE_UNAVAILABLE"));
+    server.replies.push([made, noStore, bad, noStore], [noStore, made], [made]);
+    const results = await server.client.generateCallbackUrls([one, one, one, one]);
+    assert.deepEqual(outcomes(results), [CASE, CASE, InvalidRequestError, CASE]);
+    const [first = [], again, third, last] = server.batches;
+    assert.equal(new Set([...first, ""]).size, 5);
+    assert.deepEqual([again, third, last], [first, [first[1], first[3]], [first[1]]]);
+  });
+
+  test("is sent without the client's own request ids to a server that has none", async () => {
+    await using server = await Requests.start();
+    server.replies.push([noIds, noIds], [made]);
+    const results = await server.client.generateCallbackUrls([{ ...one, requestId: "order 5" }, one]);
+    assert.deepEqual(outcomes(results), [RequestIdUnsupportedError, CASE]);
+    assert.deepEqual(server.batches[1], [""]);
+  });
+
+  test("keeps the URLs that it has if the rest fails, and sends no callback without an id twice", async () => {
+    await using server = await Requests.start();
+    server.replies.push([made, noIds], refusalOf(status.UNAVAILABLE));
+    const results = await server.client.generateCallbackUrls([one, one]);
+    assert.deepEqual(outcomes(results), [CASE, UnavailableError]);
+    assert.equal(server.batches.length, 2);
+  });
+
+  test("is sent once by a client without retries", async () => {
+    await using server = await Requests.start({ retry: false });
+    server.replies.push([made, noStore], refusalOf(status.UNAVAILABLE));
+    const results = await server.client.generateCallbackUrls([one, one]);
+    assert.deepEqual(outcomes(results), [CASE, UnavailableError]);
+    assert.deepEqual(server.batches, [["", ""]]);
+    await assert.rejects(server.client.generateCallbackUrls([one]), UnavailableError);
+  });
+});
 
 describe("a request", () => {
   test("is sent once after a refusal, and without retries", async () => {

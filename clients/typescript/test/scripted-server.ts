@@ -13,7 +13,7 @@ import {
   WorkResponseSchema,
 } from "#gen/callback/v1/worker_service_pb.js";
 import { ErrorInfoSchema, RetryInfoSchema } from "#gen/google/rpc/error_details_pb.js";
-import { StatusSchema } from "#gen/google/rpc/status_pb.js";
+import { type Status, StatusSchema } from "#gen/google/rpc/status_pb.js";
 
 type ToWorker = MessageInitShape<typeof ServerMessageSchema>["message"];
 type FromWorker = WorkerMessage["message"];
@@ -120,15 +120,21 @@ export function refusalOf(
 ): { code: status; details: string; metadata: Metadata } {
   const metadata = new Metadata();
   if (reason !== "") {
-    const info = create(ErrorInfoSchema, { domain: "callback", reason });
-    const details = create(StatusSchema, { code, message: "refused", details: [anyPack(ErrorInfoSchema, info)] });
-    if (retryAfterMs !== undefined) {
-      const retry = create(RetryInfoSchema, { retryDelay: durationFromMs(retryAfterMs) });
-      details.details.push(anyPack(RetryInfoSchema, retry));
-    }
+    const details = statusOf(code, reason, retryAfterMs);
     metadata.set("grpc-status-details-bin", Buffer.from(toBinary(StatusSchema, details)));
   }
   return { code, details: "refused", metadata };
+}
+
+/** Return an error as a part of a message, with a reason and a pause. */
+export function statusOf(code: status, reason: string, retryAfterMs?: number): Status {
+  const info = create(ErrorInfoSchema, { domain: "callback", reason });
+  const details = [anyPack(ErrorInfoSchema, info)];
+  if (retryAfterMs !== undefined) {
+    const retry = create(RetryInfoSchema, { retryDelay: durationFromMs(retryAfterMs) });
+    details.push(anyPack(RetryInfoSchema, retry));
+  }
+  return create(StatusSchema, { code, message: "refused", details });
 }
 
 /** A server for workers. */

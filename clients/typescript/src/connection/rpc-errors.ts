@@ -1,12 +1,12 @@
 /** Conversion of gRPC errors to those of this library. */
 
 import { type DescMessage, fromBinary, type MessageShape } from "@bufbuild/protobuf";
-import { anyUnpack, durationMs } from "@bufbuild/protobuf/wkt";
+import { type Any, anyUnpack, durationMs } from "@bufbuild/protobuf/wkt";
 import { type ServiceError, status } from "@grpc/grpc-js";
 import * as reasons from "../contract/errors.js";
 import * as errors from "../errors.js";
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "../gen/google/rpc/error_details_pb.js";
-import { StatusSchema } from "../gen/google/rpc/status_pb.js";
+import { type Status, StatusSchema } from "../gen/google/rpc/status_pb.js";
 
 /** The `ErrorInfo` domain of a Callback server. */
 const DOMAIN = "callback";
@@ -32,21 +32,41 @@ const BY_CODE: Partial<Record<errors.StatusCode, typeof errors.CallbackError>> =
 
 /** Return the error for a gRPC error, with the address of the server, and whether the connection uses TLS, for the message. */
 export function fromRpcError(error: ServiceError, target: string, encrypted: boolean): errors.CallbackError {
-  const code = (status[error.code] ?? "UNKNOWN") as errors.StatusCode;
-  const info = detailsOf(error, ErrorInfoSchema).find(({ domain }) => domain === DOMAIN);
+  const code = codeOf(error.code);
+  return refusal(code, error.details, detailsOf(error), error) ?? foreign(code, error, target, encrypted);
+}
+
+/** Return the error for one in a response, which is of a Callback server. */
+export function fromStatus({ code: number, message, details }: Status): errors.CallbackError {
+  const code = codeOf(number);
+  return refusal(code, message, details) ?? new errors.CallbackError(message, { code });
+}
+
+function codeOf(number: number): errors.StatusCode {
+  return (status[number] ?? "UNKNOWN") as errors.StatusCode;
+}
+
+/** Return the error with these details. Undefined: it is not one of a Callback server. */
+function refusal(
+  code: errors.StatusCode,
+  message: string,
+  details: readonly Any[],
+  cause?: ServiceError,
+): errors.CallbackError | undefined {
+  const info = unpacked(details, ErrorInfoSchema).find(({ domain }) => domain === DOMAIN);
   if (info === undefined) {
-    return foreign(code, error, target, encrypted);
+    return undefined;
   }
   const kind = BY_REASON.get(info.reason) ?? BY_CODE[code] ?? errors.CallbackError;
-  const violations = detailsOf(error, BadRequestSchema).flatMap((each) => each.fieldViolations);
-  const delays = detailsOf(error, RetryInfoSchema).flatMap(({ retryDelay }) => retryDelay ?? []);
-  return new kind(error.details, {
+  const violations = unpacked(details, BadRequestSchema).flatMap((each) => each.fieldViolations);
+  const delays = unpacked(details, RetryInfoSchema).flatMap(({ retryDelay }) => retryDelay ?? []);
+  return new kind(message, {
     code,
     reason: info.reason,
     facts: { ...info.metadata },
     violations: violations.map(({ field, description, reason }) => ({ field, description, rule: reason })),
     retryAfterMs: delays[0] && durationMs(delays[0]),
-    cause: error,
+    cause,
   });
 }
 
@@ -96,14 +116,23 @@ function foreign(
   return new (OF_ANY_SERVER[meant] ?? errors.CallbackError)(text, { code: meant, cause });
 }
 
-/** Return the details of a kind of an error. None if its `google.rpc.Status` is missing or malformed. */
-function detailsOf<Desc extends DescMessage>(error: ServiceError, kind: Desc): MessageShape<Desc>[] {
+/** Return the details of an error. None if its `google.rpc.Status` is missing or malformed. */
+function detailsOf(error: ServiceError): readonly Any[] {
   const [bytes] = error.metadata?.get("grpc-status-details-bin") ?? [];
   if (!(bytes instanceof Uint8Array)) {
     return [];
   }
   try {
-    return fromBinary(StatusSchema, bytes).details.flatMap((detail) => anyUnpack(detail, kind) ?? []);
+    return fromBinary(StatusSchema, bytes).details;
+  } catch {
+    return [];
+  }
+}
+
+/** Return the details of a kind. None if one of them is malformed. */
+function unpacked<Desc extends DescMessage>(details: readonly Any[], kind: Desc): MessageShape<Desc>[] {
+  try {
+    return details.flatMap((detail) => anyUnpack(detail, kind) ?? []);
   } catch {
     return [];
   }

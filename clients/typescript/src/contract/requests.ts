@@ -3,7 +3,6 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import * as checks from "../checks.js";
-import type { Given } from "../concealing.js";
 import * as auditService from "../gen/callback/v1/audit_service_pb.js";
 import * as callback from "../gen/callback/v1/callback_pb.js";
 import * as callbacksService from "../gen/callback/v1/callbacks_service_pb.js";
@@ -44,7 +43,7 @@ const PROMPT = {
   language: checks.text,
 } satisfies checks.Checks<Prompt>;
 
-const GENERATE_CALLBACK_URL = {
+export const GENERATE_CALLBACK_URL = {
   ...REQUEST,
   activityCase: checks.text,
   stateQueryParameter: checks.text,
@@ -108,20 +107,6 @@ export function generateCallbackUrlRequest(
   });
 }
 
-export function generateCallbackUrlsRequest(
-  requests: readonly Given<NewCallback, "activity" | "response">[],
-  options: RequestOptions,
-): callbacksService.GenerateCallbackUrlsRequest {
-  checks.arrayOf(checks.nested(GENERATE_CALLBACK_URL_REQUEST, "{ activity: … }", ["activity", "response"]))(
-    "requests",
-    requests,
-  );
-  checks.checkOptions("generateCallbackUrls", options, REQUEST);
-  return create(callbacksService.GenerateCallbackUrlsRequestSchema, {
-    requests: requests?.map(newCallbackTo),
-  });
-}
-
 export function closeCallbackRequest(caseId: string, options: RequestOptions): callbacksService.CloseCallbackRequest {
   checks.text("caseId", caseId);
   checks.checkOptions("closeCallback", options, REQUEST);
@@ -152,7 +137,7 @@ export function getCallbackRequest(caseId: string, options: RequestOptions): cal
   });
 }
 
-const LIST_CALLBACKS = {
+export const LIST_CALLBACKS = {
   ...REQUEST,
   pageSize: checks.whole32,
   pageToken: checks.text,
@@ -190,7 +175,7 @@ export function getCallRequest(callId: string, options: RequestOptions): callbac
   });
 }
 
-const LIST_CALLS = {
+export const LIST_CALLS = {
   ...REQUEST,
   pageSize: checks.whole32,
   pageToken: checks.text,
@@ -206,7 +191,7 @@ export function listCallsRequest(caseId: string, options: ListCallsOptions): cal
   });
 }
 
-const LIST_OWNER_CALLS = {
+export const LIST_OWNER_CALLS = {
   ...REQUEST,
   owner: checks.text,
   pageSize: checks.whole32,
@@ -245,7 +230,7 @@ export function replayCallRequest(callId: string, options: RequestOptions): call
   });
 }
 
-const WATCH_CALLS = {
+export const WATCH_CALLS = {
   ...WATCHING,
   activity: checks.text,
   labels: checks.texts,
@@ -265,7 +250,7 @@ export function watchCallsRequest(options: WatchOptions): callbacksService.Watch
   });
 }
 
-const PAUSE_ACTIVITY = { ...REQUEST, reason: checks.text } satisfies checks.Checks<PauseOptions>;
+export const PAUSE_ACTIVITY = { ...REQUEST, reason: checks.text } satisfies checks.Checks<PauseOptions>;
 
 export function pauseActivityRequest(activity: string, options: PauseOptions): operationsService.PauseActivityRequest {
   checks.text("activity", activity);
@@ -292,7 +277,7 @@ export function listPausedActivitiesRequest(options: RequestOptions): operations
   return create(operationsService.ListPausedActivitiesRequestSchema, {});
 }
 
-const LIST_ACTIVITIES = {
+export const LIST_ACTIVITIES = {
   ...REQUEST,
   pageSize: checks.whole32,
   pageToken: checks.text,
@@ -318,7 +303,7 @@ export function listFindingsRequest(options: RequestOptions): operationsService.
   return create(operationsService.ListFindingsRequestSchema, {});
 }
 
-const LIST_AUDIT_ENTRIES = {
+export const LIST_AUDIT_ENTRIES = {
   ...REQUEST,
   pageSize: checks.whole32,
   pageToken: checks.text,
@@ -346,7 +331,7 @@ export function listAuditEntriesRequest(options: ListAuditEntriesOptions): audit
   });
 }
 
-const VERIFY_AUDIT = {
+export const VERIFY_AUDIT = {
   ...REQUEST,
   pageToken: checks.text,
   heads: checks.arrayOf(checks.nested(AUDIT_HEAD, "{ chain: … }")),
