@@ -145,8 +145,7 @@ type GenerateResult struct {
 }
 
 // GenerateCallbackURLs stores up to 500 cases durably, together at most 4 MiB, and returns a result for each in their
-// order, in a fraction of the time of as many GenerateCallbackURL. One that fails does not keep the others from their
-// URLs, so look at each result.
+// order. One that fails does not keep the others from their URLs, so look at each result.
 //
 // After [ErrUnavailable], of the request or of a result, the case may exist: send it again with the same request id. An
 // id that the client generates covers this one call, as in GenerateCallbackURL.

@@ -133,7 +133,7 @@ export class CallbackClient extends ContractClient implements Disposable, AsyncD
   }
 
   /**
-   * Store up to 500 cases durably and return their URLs, in a fraction of the time of as many single requests.
+   * Store up to 500 cases durably and return their URLs.
    *
    * ```ts
    * const callbacks = orders.map((requestId) => ({ activity: "order-paid", response: new Redirect(), requestId }));

@@ -69,7 +69,7 @@ class AsyncCallbackClient(AsyncMethods):
     async def generate_callback_urls(
         self, requests: Iterable[NewCallback], *, traceparent: str = "", timeout: float | None = None
     ) -> list[GeneratedCallback | CallbackError]:
-        """Store up to 500 cases durably and return their URLs, in a fraction of the time of as many single requests.
+        """Store up to 500 cases durably and return their URLs.
 
             results = await client.generate_callback_urls(
                 NewCallback(activity="order-paid", response=Redirect(), request_id=order) for order in orders

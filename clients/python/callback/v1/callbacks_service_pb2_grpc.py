@@ -154,8 +154,8 @@ class CallbacksServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GenerateCallbackUrls(self, request, context):
-        """GenerateCallbackUrls does what GenerateCallbackUrl does for each of up to 500 requests, in a fraction of the time. A
-        request that fails does not keep the others from their URLs, so look at each result.
+        """GenerateCallbackUrls does what GenerateCallbackUrl does for each of up to 500 requests. A request that fails does
+        not keep the others from their URLs, so look at each result.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

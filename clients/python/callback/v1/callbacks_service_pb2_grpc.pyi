@@ -52,8 +52,8 @@ class CallbacksServiceStub:
     GenerateCallbackUrl: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.GenerateCallbackUrlRequest, _callbacks_service_pb2.GenerateCallbackUrlResponse]
     """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not lost."""
     GenerateCallbackUrls: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.GenerateCallbackUrlsRequest, _callbacks_service_pb2.GenerateCallbackUrlsResponse]
-    """GenerateCallbackUrls does what GenerateCallbackUrl does for each of up to 500 requests, in a fraction of the time. A
-    request that fails does not keep the others from their URLs, so look at each result.
+    """GenerateCallbackUrls does what GenerateCallbackUrl does for each of up to 500 requests. A request that fails does
+    not keep the others from their URLs, so look at each result.
     """
     SetResponse: _grpc.UnaryUnaryMultiCallable[_callbacks_service_pb2.SetResponseRequest, _callbacks_service_pb2.SetResponseResponse]
     """SetResponse replaces attributes of the response of a case that is not closed. A call that already runs, or is held,
@@ -135,8 +135,8 @@ class CallbacksServiceAsyncStub(CallbacksServiceStub):
     GenerateCallbackUrl: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.GenerateCallbackUrlRequest, _callbacks_service_pb2.GenerateCallbackUrlResponse]  # type: ignore[assignment]
     """GenerateCallbackUrl stores a case durably and returns its URL. A call that arrives before this response is not lost."""
     GenerateCallbackUrls: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.GenerateCallbackUrlsRequest, _callbacks_service_pb2.GenerateCallbackUrlsResponse]  # type: ignore[assignment]
-    """GenerateCallbackUrls does what GenerateCallbackUrl does for each of up to 500 requests, in a fraction of the time. A
-    request that fails does not keep the others from their URLs, so look at each result.
+    """GenerateCallbackUrls does what GenerateCallbackUrl does for each of up to 500 requests. A request that fails does
+    not keep the others from their URLs, so look at each result.
     """
     SetResponse: _aio.UnaryUnaryMultiCallable[_callbacks_service_pb2.SetResponseRequest, _callbacks_service_pb2.SetResponseResponse]  # type: ignore[assignment]
     """SetResponse replaces attributes of the response of a case that is not closed. A call that already runs, or is held,
@@ -227,8 +227,8 @@ class CallbacksServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _callbacks_service_pb2.GenerateCallbackUrlsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_callbacks_service_pb2.GenerateCallbackUrlsResponse, _abc.Awaitable[_callbacks_service_pb2.GenerateCallbackUrlsResponse]]:
-        """GenerateCallbackUrls does what GenerateCallbackUrl does for each of up to 500 requests, in a fraction of the time. A
-        request that fails does not keep the others from their URLs, so look at each result.
+        """GenerateCallbackUrls does what GenerateCallbackUrl does for each of up to 500 requests. A request that fails does
+        not keep the others from their URLs, so look at each result.
         """
 
     @_abc_1.abstractmethod
