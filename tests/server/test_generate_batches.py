@@ -5,6 +5,8 @@ from collections import Counter
 
 import grpc
 import pytest
+import redis.asyncio
+import structlog
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
 from support.principals import by, principals_of
@@ -16,6 +18,7 @@ from support.wait import wait_until
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback_server.access.roles import Role
+from callback_server.store import keys
 
 MOST = 500
 
@@ -240,7 +243,34 @@ async def test_copies_within_a_batch_take_the_quota_of_one_case(store_of):
         assert reasons(await generate(services, [request()])) == ["TOO_MANY_OPEN_CALLBACKS"]
 
 
+async def test_a_batch_that_is_sent_again_takes_no_quota_from_others_while_it_runs(store_of):
+    async with running_services(store_of(), max_open_cases_per_owner=350) as services:
+        urls(await generate(services, numbered(200)))
+        again = asyncio.create_task(generate(services, numbered(200)))
+        while not again.done():
+            urls(await generate(services, [request()]))
+        urls(again.result())
+
+
 # --- a store that fails
+
+
+async def test_a_damaged_key_fails_only_the_requests_that_need_it_and_is_logged_once(store_of):
+    store = store_of()
+    labelled = [request(labels={"team": "x"}) for _ in range(20)]
+    async with running_services(store) as services, redis.asyncio.Redis.from_url(store.url) as client:
+        await generate(services, labelled[:1])
+        (known,) = await client.keys("*:label:*")
+        *_, digest = known.decode().split(":")
+        await client.delete(known)
+        await client.mset({keys.key(each, "label", "local", digest): "wrong" for each in range(keys.PARTITIONS)})
+        with structlog.testing.capture_logs() as log:
+            results = await generate(services, labelled + numbered(100))
+        assert reasons(results) == ["INTERNAL"] * 20 + [None] * 100
+        assert [entry["event"] for entry in log].count("request_failed") == 1
+        again = await generate(services, numbered(100) + labelled)
+        assert reasons(again) == [None] * 100 + ["INTERNAL"] * 20
+        assert again[:100] == results[20:]
 
 
 async def test_a_lost_reply_of_the_store_makes_no_case_twice(store_of):

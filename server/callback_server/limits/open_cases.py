@@ -39,8 +39,13 @@ class OpenCaseQuota:
         self._count = count
         self._owners: dict[str, _OwnerCount] = {}
 
-    async def reserve(self, owner: str, count: int = 1) -> int:
+    async def reserve(self, owner: str, count: int = 1, *, or_none: bool = False) -> int:
         """Reserve quota for cases of an owner. `settle` must follow, whether or not the cases are created.
+
+        Args:
+            owner: The owner.
+            count: How many cases.
+            or_none: Whether to reserve for none of them if there is not quota for all.
 
         Returns:
             For how many of them there is quota.
@@ -54,6 +59,8 @@ class OpenCaseQuota:
         if known.estimate + count > self.limit:
             await self._recount(owner, known, RECOUNT_S)
         reserved = max(0, min(count, self.limit - known.estimate))
+        if or_none and reserved < count:
+            return 0
         known.estimate += reserved
         known.unsettled += reserved
         return reserved

@@ -110,9 +110,11 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
             problem = f"must have at most {MAX_BATCH_BYTES // 1024**2} MiB together"
             raise InvalidRequestError([Violation("requests", "too_large", problem)])
         results = []
+        logged = set[str]()
         for each in await self.generator.generate(request.requests, caller):
             if isinstance(each, Exception):
-                status = error_status(each, "GenerateCallbackUrls")
+                status = error_status(each, "GenerateCallbackUrls", logs_fault=repr(each) not in logged)
+                logged.add(repr(each))
                 results.append(pb2.GenerateCallbackUrlResult(problem=status))
             else:
                 results.append(pb2.GenerateCallbackUrlResult(generated=each))

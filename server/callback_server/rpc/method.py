@@ -131,15 +131,22 @@ def require_valid(message: Message) -> None:
         raise InvalidRequestError(broken)
 
 
-def error_status(error: BaseException, method: str) -> status_pb2.Status:
-    """Return the status for an error of a method. Count it, and log it if it is not a refusal."""
+def error_status(error: BaseException, method: str, *, logs_fault: bool = True) -> status_pb2.Status:
+    """Return the status for an error of a method. Count it, and log it if it is not a refusal.
+
+    Args:
+        error: The error.
+        method: The name of the method.
+        logs_fault: Whether to log a fault of this server: False for one like it of the same request.
+    """
     if isinstance(error, StoreError):
         log_store_error(method, error)
         error = StoreUnavailableError(is_full=error.is_full)
     if isinstance(error, CallbackError):
         status, reason, limit, owner = status_of(error), error.reason, error.limit, error.owner
     else:
-        log.error("request_failed", method=method, exc_info=error)
+        if logs_fault:
+            log.error("request_failed", method=method, exc_info=error)
         status, reason, limit, owner = internal_error(), "INTERNAL", "", ""
     metrics.REFUSED.labels(method, reason, limit).inc()
     if limit:

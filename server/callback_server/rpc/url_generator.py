@@ -39,7 +39,7 @@ from callback_server.store.transitions.create_cases import (
 log = get_logger()
 
 TURN: Final = 32
-"""How many requests become cases, or cases replies, before others have a turn. It takes some milliseconds."""
+"""How many requests become cases, or cases replies, before others have a turn. It takes 15 milliseconds or so."""
 
 Failure = Exception
 """Why a request has no URL: a `CallbackError`, a `StoreError`, or a fault of this server."""
@@ -147,16 +147,17 @@ class UrlGenerator:
         owner = cases[0].owner
         # Requests with one request id make one case at most.
         wanted = dict.fromkeys(_maker(case) for case in cases)
-        reserved = await quota.reserve(owner, len(wanted))
-        created = 0
+        allowed = {*wanted}
+        reserved = await quota.reserve(owner, len(wanted), or_none=True)
+        if not reserved:
+            # A retried request makes no new case. So it needs no quota, and takes none from others while it runs.
+            known = await known_pointers(self.scripts, (case.pointer for case in cases if case.pointer))
+            unknown = [each for each in wanted if each not in known]
+            reserved = await quota.reserve(owner, len(unknown))
+            allowed = {*known, *unknown[:reserved]}
+        created = reserved  # unless the store says that they were not
         try:
-            allowed = {*wanted}
-            if reserved < len(wanted):
-                # A retried request makes no new case, so it needs no quota.
-                known = await known_pointers(self.scripts, (case.pointer for case in cases if case.pointer))
-                allowed = {*known, *[each for each in wanted if each not in known][:reserved]}
             stored = [case for case in cases if _maker(case) in allowed]
-            created = reserved  # unless the store says that they were not
             results = iter(await self._store(stored) if stored else ())
             refused = errors.TooManyOpenCasesError(quota.limit, owner)
             found = [next(results) if _maker(case) in allowed else refused for case in cases]
@@ -179,13 +180,8 @@ class UrlGenerator:
         results: dict[int, CreateResult | Failure] = {}
 
         async def store(places: Sequence[int]) -> None:
-            batch = [cases[place] for place in places]
-            try:
-                made = await resend(lambda: create_cases(self.scripts, batch))
-            except Exception as error:  # a fault of one partition keeps no other from its results
-                results.update(dict.fromkeys(places, error))
-            else:
-                results.update(zip(places, made, strict=True))
+            made = await self._store_in_partition([cases[place] for place in places])
+            results.update(zip(places, made, strict=True))
 
         first, *others = by_partition.values()
         if others:
@@ -193,6 +189,22 @@ class UrlGenerator:
         else:  # without a task
             await store(first)
         return [results[place] for place in range(len(cases))]
+
+    async def _store_in_partition(self, cases: Sequence[NewCase]) -> Sequence[CreateResult | Failure]:
+        """Store cases of one partition by one script, or by one for each if a fault of one case ends that script."""
+        try:
+            return await resend(lambda: create_cases(self.scripts, cases))
+        except StoreError as error:
+            return [error] * len(cases)
+        except Exception as error:  # such as a key of the wrong type
+            if len(cases) == 1:
+                return [error]
+        results: list[CreateResult | Failure] = []
+        for case in cases:
+            results += await self._store_in_partition([case])
+            if isinstance(results[-1], StoreError):  # none behind it has to wait for the store as long again
+                return results + results[-1:] * (len(cases) - len(results))
+        return results
 
 
 def _maybe_done(error: Exception) -> bool:
