@@ -10,26 +10,29 @@ from support.wait import DEADLINE_S, wait_until
 
 
 @contextlib.asynccontextmanager
-async def running(directory, *command, says, **variables):
-    """Run a Python program in a directory until the end of the block, and yield it once its log says these words."""
+async def running(directory, *command, says, program=sys.executable, **variables):
+    """Run a program, Python unless another is named, in a directory until the end of the block.
+
+    Yield it once its log says these words.
+    """
     log = directory / "program.log"
     with log.open("wb") as output:
-        program = subprocess.Popen(
-            [sys.executable, *command], cwd=directory, stdout=output, stderr=output,
+        process = subprocess.Popen(
+            [program, *command], cwd=directory, stdout=output, stderr=output,
             env=os.environ | {"PYTHONUNBUFFERED": "1"} | variables,
         )  # fmt: skip
-    program.log = log
+    process.log = log
 
     def is_up():
-        assert program.poll() is None, log.read_text()
+        assert process.poll() is None, log.read_text()
         return says in log.read_text()
 
     try:
         await wait_until(is_up, what=f"{says} in {log}")
-        yield program
+        yield process
     finally:
-        program.kill()
-        program.wait(DEADLINE_S)
+        process.kill()
+        process.wait(DEADLINE_S)
 
 
 def stop(program):

@@ -14,8 +14,11 @@ def blocks_of(page):
 
 
 def files_of(blocks):
-    """Return the Python programs among blocks of code, by the file name in their first line."""
-    return {text.partition("\n")[0].removeprefix("# "): text for language, text in blocks if language == "python"}
+    """Return the programs in Python and for Node among blocks of code, by the file name in their first line."""
+    marks = {"python": "# ", "js": "// "}
+    return {
+        text.partition("\n")[0].removeprefix(marks[language]): text for language, text in blocks if language in marks
+    }
 
 
 BLOCKS = blocks_of("providers.md")

@@ -1,11 +1,9 @@
 """The page on HTTP handlers: its handlers in Flask decide calls, and refuse what the server has not signed."""
 
-import httpx
 import pytest
 from flows.programs import running
 from flows.recipes import blocks_of, files_of
-from support.http_handlers import OTHER_SECRET, SECRET, http_activity
-from support.services import redirect, refusal, running_services
+from support.http_handlers import SECRET, check_handler_of_the_page
 from support.store import free_port
 
 FILES = files_of(blocks_of("http-handlers.md"))
@@ -22,16 +20,4 @@ async def flask(tmp_path, request):
 
 
 async def test_a_handler_of_the_page_decides_the_calls_that_its_server_signs(store_of, tmp_path, flask):
-    activities = {
-        "act": http_activity(flask, tmp_path),
-        "other": http_activity(flask, tmp_path / "other", OTHER_SECRET),
-    }
-    async with httpx.AsyncClient() as stranger, running_services(store_of(), activities=activities) as services:
-        made = await services.generate("act", retryable_after_error=True)
-        status = {"name": "status", "value": "open"}
-        rejected = await services.call(made, method="get", request_query=[status])
-        assert (rejected.response.response_code, rejected.response.response_body) == (422, b"not paid")
-        accepted = await services.call(made, body=b"{}", request_query=[status | {"value": "paid"}])
-        assert accepted.response == redirect(response_redirect_url="https://shop.example/thankyou")
-        assert (await stranger.post(flask, content=b"paid")).status_code == 401
-        assert (await refusal(services.call(await services.generate("other")))).reason == "HANDLER_FAILED"
+    await check_handler_of_the_page(flask, store_of(), tmp_path)

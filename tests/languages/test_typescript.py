@@ -6,9 +6,13 @@ from datetime import UTC, datetime
 
 import pytest
 import trustme
+from flows.programs import running
+from flows.recipes import blocks_of, files_of
 from support.conformance import failures
+from support.http_handlers import SECRET, check_handler_of_the_page
 from support.kept import SYSTEM, check_once
 from support.languages import callback_command
+from support.store import free_port
 from support.tree import ROOT
 
 from callback_conform.program import launch_command
@@ -59,6 +63,18 @@ def test_its_tests_pass(built, certificates, content_of_node):
 @pytest.mark.parametrize("kind", ["worker", "client", "handlers"])
 async def test_the_installed_package_passes_every_scenario(node_commands, tmp_path, kind):
     assert await failures(launch_command(node_commands[kind], tmp_path / "errors"), load(kind), kind) == []
+
+
+async def test_the_handler_of_the_page_in_express_decides_the_calls_that_its_server_signs(built, store_of, tmp_path):
+    packages = tmp_path / "node_modules"
+    (packages / "@callback").mkdir(parents=True)
+    (packages / "@callback" / "client").symlink_to(PACKAGE)
+    (packages / "express").symlink_to(PACKAGE / "node_modules" / "express")
+    program = files_of(blocks_of("http-handlers.md"))["http-handler.mjs"]
+    (tmp_path / "http-handler.mjs").write_text(program.replace("3000", str(port := free_port())))
+    (tmp_path / "handler-secret").write_text(f"{SECRET}\n")
+    async with running(tmp_path, "http-handler.mjs", says="listening", program="node"):
+        await check_handler_of_the_page(f"http://127.0.0.1:{port}/callback", store_of(), tmp_path)
 
 
 def test_its_lock_file_names_no_registry():

@@ -7,8 +7,10 @@ import json
 from types import SimpleNamespace
 
 import h11
+import httpx
 import standardwebhooks
 from support.senders import whsec
+from support.services import redirect, refusal, running_services
 
 from callback_conform.relay import stop_accepting
 from callback_process.tasks import cancel_all
@@ -128,3 +130,17 @@ def http_activity(url, folder, *secrets, **fields):
     names = ("request_headers", "response_headers", "notifications", "max_in_flight", "private_networks")
     http = {name: fields.pop(name) for name in names if name in fields}
     return ActivitySettings(target=url, http={"secret_files": files, **http}, **{"deadline_s": 60} | fields)
+
+
+async def check_handler_of_the_page(url, store, folder):
+    """Check that a handler of docs/http-handlers.md decides calls, and refuses what the server has not signed."""
+    activities = {"act": http_activity(url, folder), "other": http_activity(url, folder / "other", OTHER_SECRET)}
+    async with httpx.AsyncClient() as stranger, running_services(store, activities=activities) as services:
+        made = await services.generate("act", retryable_after_error=True)
+        status = {"name": "status", "value": "open"}
+        rejected = await services.call(made, method="get", request_query=[status])
+        assert (rejected.response.response_code, rejected.response.response_body) == (422, b"not paid")
+        accepted = await services.call(made, body=b"{}", request_query=[status | {"value": "paid"}])
+        assert accepted.response == redirect(response_redirect_url="https://shop.example/thankyou")
+        assert (await stranger.post(url, content=b"paid")).status_code == 401
+        assert (await refusal(services.call(await services.generate("other")))).reason == "HANDLER_FAILED"

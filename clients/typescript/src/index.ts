@@ -15,6 +15,7 @@ export * from "./contract/values.js";
 export { Accept, type AcceptAttributes, type Answer, Reject, type RejectAttributes } from "./decisions.js";
 export * from "./errors.js";
 export { Form, FormFile } from "./forms.js";
+export { UnverifiedRequestError, verifyHandlerRequest } from "./handler-requests.js";
 export {
   HandlerServer,
   type HandlerServerOptions,

@@ -5,6 +5,7 @@ import { pushServer, system } from "./system.js";
 import "./client.test.js";
 import "./contract.test.js";
 import "./examples.test.js";
+import "./handler-requests.test.js";
 import "./options.test.js";
 import "./package.test.js";
 import "./requests.test.js";
