@@ -1,4 +1,4 @@
-"""A system of processes that trace, with a receiver of their spans, a push handler, and a worker."""
+"""A system of processes that trace, with a receiver of their spans, a push handler, an HTTP handler, and a worker."""
 
 import contextlib
 import secrets
@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind
 from support.handlers import stub_handler
+from support.http_handlers import SECRET, HttpHandlerServer
 from support.otlp import exporting_to, otlp_receiver
 from support.system import own_store, running_system
 from support.workers import connected
@@ -33,7 +34,7 @@ def store(store_of):
 
 @pytest.fixture(scope="session")
 async def traced(tmp_path_factory):
-    """Run the system: `system`, its `receiver`, a `push` handler, and the `calls` of the worker.
+    """Run the system: `system`, its `receiver`, a `push` handler, an `http_handler`, and the `calls` of the worker.
 
     The worker serves `work`, which makes a span of its own, `flaky`, which fails at the first attempt, and `broken`,
     whose exception has the body of the request.
@@ -43,10 +44,14 @@ async def traced(tmp_path_factory):
         async with contextlib.AsyncExitStack() as parts:
             receiver = await parts.enter_async_context(otlp_receiver())
             push = await parts.enter_async_context(stub_handler())
+            http_handler = await parts.enter_async_context(HttpHandlerServer())
+            secret = directory / "handler-secret"
+            secret.write_text(SECRET)
             config = f"""
                 server.tracing = true
                 edge.tracing = true
                 activities.push = {{ target = "{push.target}" }}
+                activities.http = {{ target = "{http_handler.url}?token=hidden", http.secret_files = ["{secret}"] }}
                 activities.flaky = {{ retry = {{ initial_s = 0.01 }} }}
             """
             environment = exporting_to(receiver)
@@ -60,7 +65,7 @@ async def traced(tmp_path_factory):
             parts.callback(provider.shutdown)
             handlers = _handlers(calls, provider.get_tracer("worker"))
             await parts.enter_async_context(connected(Worker(handlers, system.grpc)))
-            yield SimpleNamespace(system=system, receiver=receiver, push=push, calls=calls)
+            yield SimpleNamespace(system=system, receiver=receiver, push=push, http_handler=http_handler, calls=calls)
 
 
 def _handlers(calls, tracer):

@@ -132,6 +132,27 @@ async def test_a_push_handler_gets_the_trace_context_as_metadata_and_in_the_mess
     assert dict(metadata)["traceparent"] == traced.push.requests(name)[0].traceparent == span.traceparent
 
 
+async def test_an_http_handler_gets_the_trace_context_as_a_header(traced):
+    made, _ = await generate(traced, "http")
+    await traced.system.http.put(made.url)
+    call, span = await spans_of(traced, made, INVOKE, "PUT")
+    assert (span.service, span.kind, span.links, span.is_error) == ("callback-server", "CLIENT", (), False)
+    assert (span.trace_id, span.parent_id) == (call.trace_id, call.span_id)
+    assert span.attributes == {
+        "http.request.method": "PUT",
+        "server.address": "127.0.0.1",
+        "server.port": traced.http_handler.port,
+        "callback.activity": "http",
+        "callback.case_id": made.case_id,
+        "callback.call_id": call.attributes["callback.call_id"],
+        "callback.attempt": 1,
+        "callback.reason": "CALL",
+        "callback.verdict": "ACCEPTED",
+    }
+    (got,) = [each for each in traced.http_handler.requests if each.metadata["callbackSystemCase"] == made.case_id]
+    assert got.headers["traceparent"] == span.traceparent
+
+
 async def test_a_retry_is_a_root_with_links_to_the_call_and_to_who_generated_the_callback(traced):
     made, creator = await generate(traced, "flaky", answer_mode=AnswerMode.ACK)
     await traced.system.http.post(made.url)
