@@ -7,7 +7,10 @@ address, so that a name that changes its address leads nowhere else.
 import asyncio
 import ipaddress
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from callback_process.addresses import IPNetwork
@@ -51,9 +54,25 @@ def is_public(address: str) -> bool:
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:
-    """Return the addresses of a host, as the system resolves it."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
+    """Return the addresses of a host, as the system resolves it.
+
+    It has a thread of its own. The event loop has four for all, and a name server that does not answer would keep them:
+    the system cannot stop a look-up.
+    """
+    loop = asyncio.get_running_loop()
+    found: asyncio.Future[Sequence[str]] = loop.create_future()
+
+    def look_up() -> None:
+        try:
+            addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            settle = partial(found.set_result, [str(address[0]) for *_, address in addresses])
+        except (OSError, UnicodeError) as error:
+            settle = partial(found.set_exception, error)
+        with suppress(RuntimeError):  # the event loop has ended
+            loop.call_soon_threadsafe(lambda: found.done() or settle())
+
+    threading.Thread(target=look_up, name="look-up", daemon=True).start()
+    return await found
 
 
 async def checked_addresses(

@@ -214,7 +214,7 @@ class ActivitySettings(BaseModel):
     """TLS to the handler; `{}` trusts the system's authorities. When its files change, a new connection is made with
     them, which takes over once it is ready. None: plain text, or for an `https` URL as `{}`."""
     http: HttpSettings | None = None
-    """What a `target` that is a URL needs. None: it is none."""
+    """Settings of an HTTP handler: required for a `target` that is a URL, and refused for any other."""
     retry: RetrySettings = RetrySettings()
     """The retries of a failed delivery."""
 

@@ -69,7 +69,7 @@ async def test_a_preflight_is_permitted_without_a_call(plane, edge, path, allowe
 
 
 async def test_a_preflight_that_is_not_permitted_is_answered_as_one_for_an_unknown_state(plane, edge):
-    expected = await ask(edge, f"/cb/{new_state()}", "OPTIONS")
+    expected = await ask(edge, f"/cb/{new_state()}", "OPTIONS", of(SHOP))
     answers = [await preflight(edge, path=path) for path in ("/cb/x", "/cbq/state", f"/cb/{new_state()}")]
     for reason in ("STATE_UNKNOWN", "STORE_UNAVAILABLE", "TOO_MANY_CALLS", "INTERNAL"):
         plane.origins = refusal(reason)
@@ -235,3 +235,13 @@ async def test_the_policy_of_a_handler_holds_too(plane, edge):
     plane.origins = CaseOrigins(frame_origins=[SHOP])
     answer = await ask(edge, headers=FRAME)
     assert answer.all("content-security-policy") == ["default-src 'none'", f"frame-ancestors {SHOP}"]
+
+
+async def test_a_closed_callback_that_looks_unknown_tells_a_stranger_nothing(plane, edge):
+    seen = []
+    for origins, reason in ((CaseOrigins(allowed_origins=[SHOP]), "CALLBACK_CLOSED"), (CaseOrigins(), "STATE_UNKNOWN")):
+        plane.origins, plane.script = origins, refusing(reason)
+        answer = await ask(edge, f"/cbq/state?state={new_state()}", headers=of(OTHER))
+        seen.append((answer.problem, sorted((name, value) for name, value in answer.headers if name != "date")))
+    assert seen[0] == seen[1]
+    assert seen[0][0] == (404, "state_unknown")

@@ -15,9 +15,12 @@ from support.store import free_port
 from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
+from callback_process.addresses import parse_network
 from callback_process.credentials import CredentialsError
+from callback_server.domain.http_target import parse_http_target
 from callback_server.handlers.http import handler as module
 from callback_server.handlers.http.handler import HttpHandler
+from callback_server.handlers.http.pool import ConnectionPool, NotConnectedError
 from callback_server.settings import TlsSettings
 
 LOOPBACK = {"private_networks": ["127.0.0.0/8"]}
@@ -28,6 +31,14 @@ def http_handler(url, folder, *addresses, **settings):
     given = [each if isinstance(each, list) else [each] for each in addresses]
     activity = http_activity(url, folder, **settings)
     return HttpHandler("act", activity, activity.http, resolve=resolver(*given))
+
+
+def pool_of_one(server):
+    """Return a pool for one connection at a time."""
+    return ConnectionPool(
+        parse_http_target(server.url), tls=lambda: None, server_name=None,
+        private_networks=[parse_network("127.0.0.0/8")], max_in_flight=1,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("address", NOT_PUBLIC)
@@ -58,7 +69,52 @@ async def test_a_name_that_has_no_answer_costs_no_more_than_the_time_of_a_connec
         await asyncio.Event().wait()
 
     activity = http_activity("https://orders.example/", tmp_path, connect_timeout_s=0.05)
-    assert await HttpHandler("act", activity, activity.http, resolve=never).check() == "no connection in 0.05 s"
+    async with HttpHandler("act", activity, activity.http, resolve=never) as handler:
+        assert await handler.check() == "no connection in 0.05 s"
+
+
+async def test_a_name_is_looked_up_once_at_a_time_however_many_wait_for_it(tmp_path):
+    asked, may_answer = [], asyncio.Event()
+
+    async def slow(host, _port):
+        asked.append(host)
+        await may_answer.wait()
+        return ["10.1.2.3"]
+
+    activity = http_activity("https://orders.example/", tmp_path)
+    async with HttpHandler("act", activity, activity.http, resolve=slow) as handler:
+        checks = [asyncio.create_task(handler.check()) for _ in range(3)]
+        await wait_until(lambda: asked, what="the first look-up")
+        checks.pop().cancel()
+        may_answer.set()
+        assert {await each for each in checks} == {"orders.example has the address 10.1.2.3, which is not public"}
+        assert len(asked) == 1
+        await handler.check()
+        assert len(asked) == 2
+
+
+async def test_a_pool_that_is_stopped_gives_no_connection_not_even_an_idle_one():
+    async with HttpHandlerServer() as server:
+        pool = pool_of_one(server)
+        pool.release(await pool.acquire(5))
+        pool.stop()
+        with pytest.raises(NotConnectedError, match="stopped"):
+            await pool.acquire(5)
+        pool.close()
+
+
+async def test_a_pool_stops_in_the_moment_in_which_a_request_gives_up_waiting_for_a_connection():
+    async with HttpHandlerServer() as server:
+        pool = pool_of_one(server)
+        connection = await pool.acquire(5)
+        waiting = asyncio.create_task(pool.acquire(0))
+        for _ in range(4):  # each is one turn of the loop, and in one of them the time of the request has just ended
+            await asyncio.sleep(0)
+            pool.stop()
+        with pytest.raises(NotConnectedError):
+            await waiting
+        pool.release(connection)
+        pool.close()
 
 
 @pytest.fixture(scope="module")

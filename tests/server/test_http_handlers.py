@@ -14,6 +14,7 @@ from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
+from callback.v1.callback_handler_service_pb2 import HandleCallbackRequest
 from callback_server import control_plane
 from callback_server.handlers.http import pool, request
 from callback_server.handlers.http.request import MAX_METADATA_BYTES, MAX_QUERY_BYTES
@@ -94,6 +95,9 @@ async def test_a_query_that_does_not_fit_is_no_call_and_what_is_not_needed_is_le
             got.verify()
             assert len(got.headers["callback-metadata"]) <= MAX_METADATA_BYTES
             assert (got.metadata["leftOut"], "labels" in got.metadata) == (["labels"], False)
+        confirmed = await services.generate("act", get_guard=pb.GET_GUARD_CONFIRM)
+        shown = services.call(confirmed, method="get", request_query=[longest, longest])
+        assert (await refusal(shown)).reason == "QUERY_TOO_LONG"  # before a person confirms
         held = await services.generate("act", answer_mode=pb.ANSWER_MODE_HOLD)
         caller = services.call(held, request_query=[longest, longest])
         await services.answer_running(held)
@@ -331,3 +335,10 @@ async def test_a_late_answer_fails_the_call(shared_store, tmp_path):
         made = await services.generate("act")
         assert (await refusal(services.call(made))).code == grpc.StatusCode.DEADLINE_EXCEEDED
         assert (await services.ended(made)).failure == pb.CALL_FAILURE_DEADLINE_EXCEEDED
+
+
+def test_each_field_of_a_call_is_in_the_metadata_or_has_its_reason_not_to_be():
+    elsewhere = {"request_body", "request_headers", "traceparent"}  # of the HTTP request
+    not_sent = {"response", "request_query_string"}
+    fields = {field.name for field in HandleCallbackRequest.DESCRIPTOR.fields}
+    assert {*request.Metadata.__struct_fields__} == fields - elsewhere - not_sent | {"left_out"}

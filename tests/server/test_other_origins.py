@@ -26,7 +26,7 @@ def asked(made, **more):
     ],
 )
 async def test_an_owner_sees_the_allowed_origins_in_their_one_spelling(services, given, kept):
-    in_frames = [] if given == ["*"] else given
+    in_frames = [] if given == ["*"] or "[" in given[0] else given
     made = await services.generate(allowed_origins=given, frame_origins=in_frames)
     expected = (kept or given, in_frames and (kept or given))
     for seen in (
@@ -61,6 +61,12 @@ async def test_any_origin_stands_alone_and_there_are_at_most_20(services):
 
 async def test_no_frame_is_of_any_origin(services):
     assert (await refusal(services.generate(frame_origins=["*"]))).rules == {"frame_origins": "any_origin"}
+
+
+async def test_no_frame_is_of_an_ipv6_address_which_a_policy_cannot_name(services):
+    assert (await refusal(services.generate(frame_origins=["http://[::1]:3000"]))).rules == {
+        "frame_origins": "ipv6_origin"
+    }
 
 
 async def test_a_script_cannot_confirm_but_what_follows_a_confirmation_can_be_in_a_frame(services):

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from callback.v1 import callback_handler_service_pb2, callback_pb2
 TOLERANCE_S = 300
 """How far the time of a request may be from that of this machine, in seconds."""
 _PREFIX = "whsec_"
+_TIMESTAMP = re.compile(r"[0-9]{1,12}")
 
 
 class UnverifiedRequestError(ValueError):
@@ -28,6 +30,10 @@ def verify_handler_request(secret: str | Sequence[str], headers: PairsLike, body
 
     A `Notification` comes only if the activity says `notifications = true`. The headers of the call are those of the
     request: `content-type`, and what `request_headers` of the activity names, are the caller's.
+
+    `response` and `query_string` of the call are always empty, because the request does not have them. So are `labels`
+    and `message_id` if they do not fit beside the query, which the caller chooses: do not rely on the absence of
+    a label.
 
     Args:
         secret: The secret, `whsec_…`, or several while it is changed: one of them must have signed.
@@ -41,7 +47,7 @@ def verify_handler_request(secret: str | Sequence[str], headers: PairsLike, body
     keys = [_key(each) for each in ([secret] if isinstance(secret, str) else secret)]
     given = Headers(headers)
     call_id, timestamp = given.get("webhook-id", ""), given.get("webhook-timestamp", "")
-    if not (timestamp.isascii() and timestamp.isdigit()) or abs(time.time() - int(timestamp)) > TOLERANCE_S:
+    if not _TIMESTAMP.fullmatch(timestamp) or abs(time.time() - int(timestamp)) > TOLERANCE_S:
         raise UnverifiedRequestError("the request has no webhook-timestamp, or one of another time")
     metadata = given.get("callback-metadata", "")
     _verify(keys, f"{call_id}.{timestamp}.", body, given.get("webhook-signature", ""))

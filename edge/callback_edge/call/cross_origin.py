@@ -66,7 +66,6 @@ def permission(allowed: Collection[str], headers: _Headers, methods: Sequence[st
     if not (origin := _allowed_origin(allowed, headers)):
         return []
     return [
-        ("vary", "origin"),
         ("access-control-allow-origin", origin),
         ("access-control-allow-methods", ", ".join(methods)),
         ("access-control-allow-headers", _REQUEST_HEADERS),
@@ -79,12 +78,13 @@ def shared(answer: HttpAnswer, allowed: Collection[str], headers: _Headers) -> H
 
     Args:
         answer: The answer.
-        allowed: The allowed origins. Empty: the answer stays as it is.
+        allowed: The allowed origins. Empty: no one is permitted by the edge, and it is not told apart from an answer
+            that others may read.
         headers: Headers of the request.
     """
-    if not allowed:
+    if not (allowed or is_of_script(dict(headers))):
         return answer
-    fields = [field for field in answer.headers if not field[0].startswith(_PERMISSIONS)]
+    fields = [field for field in answer.headers if not (allowed and field[0].startswith(_PERMISSIONS))]
     fields.append(("vary", "origin"))
     if origin := _allowed_origin(allowed, headers):
         fields += [("access-control-allow-origin", origin), ("access-control-expose-headers", _EXPOSED)]

@@ -190,6 +190,9 @@ def _origin_problems(request: pb2.GenerateCallbackUrlRequest) -> Iterator[Violat
         yield Violation("allowed_origins", "any_origin", "cannot have other origins beside *, which is every origin")
     if "*" in request.frame_origins:
         yield Violation("frame_origins", "any_origin", "cannot have *: name each site that shows the URL in a frame")
+    if any("[" in origin for origin in request.frame_origins):
+        problem = "cannot have an IPv6 address: no Content-Security-Policy can name one. Use the name of a host"
+        yield Violation("frame_origins", "ipv6_origin", problem)
     if request.allowed_origins and request.get_guard == pb.GET_GUARD_CONFIRM:
         problem = "cannot be combined with the get_guard CONFIRM: a script cannot confirm for a person"
         yield Violation("allowed_origins", "get_guard", problem)

@@ -15,9 +15,10 @@ from callback_process.public_addresses import AddressError, Resolve, checked_add
 from callback_server.domain.http_target import HttpTarget
 from callback_server.handlers.http.connection import Connection
 
-MAX_IDLE_S: Final = 2.0
+MAX_IDLE_S: Final = 1.0
 """How long an idle connection is used again, in seconds. If the handler closes it while a request is sent over it, it
-is not known whether the handler got that request."""
+is not known whether the handler got that request: so it is shorter than the time after which servers close one, by
+default 2 s for gunicorn."""
 
 
 class NotConnectedError(Exception):
@@ -58,6 +59,8 @@ class ConnectionPool:
         self._waits: set[asyncio.Timeout] = set()
         """The time limits of the requests that wait for a connection."""
         self._is_stopped = False
+        self._look_up: asyncio.Task[list[str]] | None = None
+        """The look-up of the addresses that runs."""
 
     async def acquire(self, timeout_s: float) -> Connection:
         """Return a connection for one request. Call `release` after it.
@@ -66,7 +69,7 @@ class ConnectionPool:
             NotConnectedError: There is none in this time, or the pool was stopped.
         """
         try:
-            async with asyncio.timeout(0 if self._is_stopped else timeout_s) as limit:
+            async with asyncio.timeout(timeout_s) as limit:
                 self._waits.add(limit)
                 try:
                     return await self._take(timeout_s)
@@ -89,17 +92,22 @@ class ConnectionPool:
         """Give no more connections: the requests that wait for one fail."""
         self._is_stopped = True
         for limit in self._waits:
-            limit.reschedule(asyncio.get_running_loop().time())
+            if not limit.expired():
+                limit.reschedule(asyncio.get_running_loop().time())
 
     def close(self) -> None:
         """Stop, and close the idle connections."""
         self.stop()
+        if self._look_up is not None:
+            self._look_up.cancel()
         for connection in [*self._idle]:
             self._close_idle(connection)
 
     async def _take(self, timeout_s: float) -> Connection:
         await self._slots.acquire()
         try:
+            if self._is_stopped:
+                raise TimeoutError
             while self._idle:
                 connection, timer = self._idle.popitem()
                 timer.cancel()
@@ -122,9 +130,7 @@ class ConnectionPool:
         """
         target = self._target
         try:
-            addresses = await checked_addresses(
-                target.host, target.port, resolve=self._resolve, private_networks=self._private_networks
-            )
+            addresses = await self._addresses()
         except AddressError as error:
             raise NotConnectedError(str(error)) from None
         loop, tls = asyncio.get_running_loop(), self._tls()
@@ -142,6 +148,28 @@ class ConnectionPool:
             except (OSError, ssl.CertificateError) as error:
                 problem = f"{address}: {_text_of(error)}"
         raise NotConnectedError(problem)
+
+    async def _addresses(self) -> list[str]:
+        """Look the addresses up: once for all that wait for them.
+
+        A look-up cannot be stopped. Else each call to a name whose server does not answer would leave one behind.
+        """
+        if self._look_up is None:
+            self._look_up = asyncio.ensure_future(
+                checked_addresses(
+                    self._target.host,
+                    self._target.port,
+                    resolve=self._resolve,
+                    private_networks=self._private_networks,
+                )
+            )
+            self._look_up.add_done_callback(self._end_look_up)
+        return await asyncio.shield(self._look_up)
+
+    def _end_look_up(self, look_up: asyncio.Task[list[str]]) -> None:
+        self._look_up = None
+        if not look_up.cancelled():
+            look_up.exception()  # all that waited for it may be gone
 
     def _close_idle(self, connection: Connection) -> None:
         self._idle.pop(connection).cancel()

@@ -171,6 +171,10 @@ if case.status == 'CLOSED' then
   local response = case.closed_response and intent ~= 'HANDSHAKE' and redis.call('GET', closed_response_key(case_id))
   return reply('CLOSED', case.reason, response or '', case.owner, response and alternative_domain() or '')
 end
+local is_held = case.answer_mode == 'HOLD'
+for i = refused_activities_first, refused_activities_last do -- before a person confirms what would be refused then
+  if ARGV[i] == case.activity and not is_held and intent ~= 'HANDSHAKE' then return reply('LONG_QUERY') end
+end
 if case.guard == 'CONFIRM' and (intent == 'GET' or intent == 'PERSON' or intent == 'FORM'
     or case.choices and intent ~= 'CONFIRMED') then
   return reply('CONFIRM', content)
@@ -179,10 +183,6 @@ if case.guard == 'DETECT' and intent == 'GET' then return reply('AGENT') end
 if case.status == IN_PROGRESS then return reply('BUSY') end
 if intent == 'HANDSHAKE' then return reply('HANDSHAKE') end
 
-local is_held = case.answer_mode == 'HOLD'
-for i = refused_activities_first, refused_activities_last do
-  if ARGV[i] == case.activity and not is_held then return reply('LONG_QUERY') end
-end
 if is_held and not case.resolved and redis.call('ZCARD', held_key(case_id)) >= max_held_calls then
   return reply('LIMITED', HELD_RETRY_AFTER_MS, 'held_calls', case.owner)
 end
