@@ -86,6 +86,15 @@ async def restart(store):
     await asyncio.to_thread(store.restart)
 
 
+async def begin_epochs(store, number):
+    """Let the partitions seem to be on another primary so many times."""
+    async with plain(store) as client:
+        for partition in USED:
+            for each in range(number):
+                await client.hset(keys.key(partition, "epochs"), "primary", f"another {each}")
+                await client.execute_command(*EpochFence(Epochs()).question(keys.tag(partition)))
+
+
 def tell_each_other(*servers):
     """Pass on what each server knows, as an edge does that is connected to all."""
     messages = [server.exchange.message() for server in servers]
@@ -213,17 +222,21 @@ async def test_an_older_dump_that_is_loaded_serves_nothing_and_what_it_lacks_is_
             assert lost == reported
 
 
-@pytest.mark.parametrize("ends", ["by a kill", "by a stop"])
-async def test_a_server_that_was_killed_says_that_it_does_not_remember_its_last_steps(tmp_path, ends):
+@pytest.mark.parametrize(("ends", "restarts"), [("by a kill", 0), ("by a kill", 9), ("by a stop", 0)])
+async def test_a_server_that_was_killed_says_that_it_does_not_remember_its_last_steps(tmp_path, ends, restarts):
     """They are lost with the primary, whose replica is behind. A server that has stopped counts them."""
     with running_stores(tmp_path, 2) as (old, new):
         await follow(new, old)
         async with server_at(old, tmp_path / "one") as one:
             assert await one.steps(10) == 10
             new.promote()
-            one.keeper.write()
+            await one.keeper.write()
             shutil.copy(tmp_path / "one", tmp_path / "killed")
             assert await one.steps(10) == 10
+        if restarts:
+            await begin_epochs(new, 1)
+            await restart(new)
+            await begin_epochs(new, restarts)
         with structlog.testing.capture_logs() as log:
             async with server_at(new, tmp_path / ("killed" if ends == "by a kill" else "one")) as again:
                 await wait_until(lambda: serves(again), what="a server at the promoted replica")
@@ -238,7 +251,7 @@ async def test_after_a_restart_of_the_store_steps_are_not_counted_only_where_it_
     with StoreProcess(tmp_path / "store") as store:
         async with server_at(store, tmp_path / "one") as one:
             assert await one.steps(10) == 10
-            one.keeper.write()
+            await one.keeper.write()
             shutil.copy(tmp_path / "one", tmp_path / "killed")
         await restart(store)
         with structlog.testing.capture_logs() as log:
@@ -272,17 +285,19 @@ async def test_a_server_at_the_store_of_another_system_excludes_no_server_from_i
                 assert reasons == ["the server that sent them has another store than this one"] * 2
 
 
-async def test_a_server_is_refused_by_the_store_of_another_system_that_was_restarted_and_promoted_more_often(tmp_path):
+@pytest.mark.parametrize("epochs", [9, 70])
+async def test_a_server_is_refused_by_the_store_of_another_system_that_was_restarted_and_promoted_more_often(
+    tmp_path, epochs
+):
+    """All that it has made is lost there, if that store is accepted, also what the steps there have the numbers of."""
     with running_stores(tmp_path, 2) as (right, wrong):
-        async with plain(wrong) as client, connect(wrong.url) as direct:
+        await begin_epochs(wrong, 2)
+        async with connect(wrong.url) as direct:
             other = Cases(direct)
             for partition in USED:
-                for number in range(1, 70):
-                    await client.hset(keys.key(partition, "epochs"), "primary", f"another {number}")
-                    packed = EpochFence(Epochs()).question(keys.tag(partition))
-                    await client.execute_command(*packed)
                 for _ in range(20):
                     await other.new(partition=partition)
+        await begin_epochs(wrong, epochs)
         async with server_at(right, tmp_path / "one") as one:
             assert await one.steps(10) == 10
             one.lead_to(wrong)

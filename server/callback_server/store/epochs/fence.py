@@ -74,7 +74,7 @@ class EpochFence:
             raise reply
         word, number, *rest = reply
         if word == b"OK":
-            id_, replication_ids, newest_before, ids, steps_left, of_ids = rest
+            id_, replication_ids, newest_before, ids, steps_left, of_ids, is_given_up = rest
             return self._epochs.adopt(
                 tag,
                 asked,
@@ -83,7 +83,7 @@ class EpochFence:
                 ids=ids.decode(),
                 steps_left=steps_left,
                 of_ids=of_ids.decode(),
-                restarts_lose=not self._never_loses,
+                may_lose=not self._never_loses or is_given_up == 1,
             )
         if asked is not self.current(tag) or asked is None:
             return None

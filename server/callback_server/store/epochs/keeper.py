@@ -98,29 +98,27 @@ class EpochKeeper:
             if self.epochs.changed.is_set():
                 self.epochs.changed.clear()
                 on_change()
-            await asyncio.to_thread(self.write)
+            await self.write()
             await self._record_losses(scripts)
 
-    def write(self) -> None:
-        """Write the file, unless it has everything. More steps are seen before it is written again."""
-        with self._writing:
-            if self._file is not None and self._lock is not None:
-                self._write(self._file, is_last=False)
+    async def write(self) -> None:
+        """Write the file, unless it has what is known now. More steps are seen before it is written again."""
+        if self._file is not None:
+            await asyncio.to_thread(self._write, self._file, self._contents(is_last=False))
 
     def close(self) -> None:
         """Write the file for the last time, and let another process write it."""
-        with self._writing:
-            if self._file is not None and self._lock is not None:
-                self._write(self._file, is_last=True)
-            self._release()
+        if self._file is not None:
+            self._write(self._file, self._contents(is_last=True), is_last=True)
 
     def _release(self) -> None:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
-    def _write(self, file: Path, *, is_last: bool) -> None:
-        contents = msgspec.json.encode(
+    def _contents(self, *, is_last: bool) -> bytes:
+        """Encode what is known. Only the thread of the event loop can do that, which changes it."""
+        return msgspec.json.encode(
             _Contents(
                 {
                     keys.partition_of_tag(tag): _Partition(
@@ -133,18 +131,24 @@ class EpochKeeper:
                         known.is_found,
                         known.is_behind or not is_last,
                     )
-                    for tag, known in [*self.epochs.known.items()]
+                    for tag, known in self.epochs.known.items()
                 }
             )
         )
-        if contents == self._written:
-            return
-        try:
-            _replace(file, contents)
-        except OSError as error:
-            log.error("store_epochs_not_written", file=str(file), error=error.strerror)
-        else:
-            self._written = contents
+
+    def _write(self, file: Path, contents: bytes, *, is_last: bool = False) -> None:
+        with self._writing:
+            if self._lock is None:
+                return
+            if contents != self._written:
+                try:
+                    _replace(file, contents)
+                except OSError as error:
+                    log.error("store_epochs_not_written", file=str(file), error=error.strerror)
+                else:
+                    self._written = contents
+            if is_last:
+                self._release()
 
     def _read(self, file: Path) -> None:
         try:
@@ -200,7 +204,10 @@ def _lock(file: Path) -> int:
     try:
         lock = os.open(f"{file}.lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise ValueError(f"store_epochs_file {file}: its folder cannot be written ({error.strerror})") from error
+        raise ValueError(
+            f"store_epochs_file {file}: {file}.lock cannot be written ({error.strerror}); "
+            "the user of the server must own it, or be able to create it"
+        ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

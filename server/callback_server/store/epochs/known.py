@@ -35,7 +35,8 @@ reply to each step has it.
    all partitions. Each server sweeps each partition every second, so it knows the steps of the others too. A reply to a
    command that was sent in an earlier epoch acknowledges nothing: the step may be lost.
 6. All epochs of one store end in the same letters, its origin, and numbers of two stores are not compared. A server
-   that is led to the store of another system excludes no other server from its own.
+   that is led to the store of another system excludes no other server from its own. But all servers take a store that
+   an operator has accepted, once they are led to it or hear of it: its number is higher, and stays so.
 
 Some steps cannot be reported: those that only servers without a file saw, which have stopped, and those of the last
 second before the kill of the only server that saw them, which says so. Nor those of the last second that only one
@@ -223,7 +224,7 @@ class Epochs:
         ids: str,
         steps_left: int,
         of_ids: str,
-        restarts_lose: bool,
+        may_lose: bool,
     ) -> Epoch | None:
         """Take the epoch that the store shows.
 
@@ -235,7 +236,8 @@ class Epochs:
             ids: The ids of its last epochs.
             steps_left: How many of the steps that were counted it has, or more. -1: all, in the same epoch.
             of_ids: The ids of the epochs that were counted when the store was asked.
-            restarts_lose: Whether a primary that restarts can lose steps. A promotion always can.
+            may_lose: Whether steps can be gone since those epochs: after a promotion, or as a primary that restarts can
+                lose some.
 
         Returns:
             The newest known epoch, which the store has. None: another one became known meanwhile; ask again.
@@ -262,7 +264,7 @@ class Epochs:
                 self.unseen.update(other for other, each in self._known.items() if each.epoch.primary != epoch.primary)
             if is_new and is_next:
                 self._on_report(PrimaryChanged(epoch.number, was_known=True))
-                if ours.is_behind and (restarts_lose or _has_promotion(ids, since=ours.counted_ids)):
+                if ours.is_behind and may_lose:
                     self._on_report(StepsNotCounted(epoch.number))
         ours.is_behind = False
         if steps_left >= 0 and of_ids == ours.counted_ids:
@@ -311,8 +313,3 @@ class Epochs:
             self._note_change()
             raise OtherEpochError(f"the store has {steps} steps where it had {seen[1]}")
         known.steps = max(known.steps, steps)
-
-
-def _has_promotion(ids: str, *, since: str) -> bool:
-    """Return whether one of these epochs began with a promotion, of those that `since` does not have."""
-    return any(id_.startswith("f") and id_ not in since for id_ in ids.split(","))

@@ -15,8 +15,9 @@
 ---@param accepts boolean whether the operator accepts what this store has
 -- Returns: OK, the number, the id and the replication ids of the epoch, the number of the newest one until now (0 =
 --          none), the ids of the last epochs, how many steps the partition has of what was counted (-1 = all, and it
---          goes on), and the ids that were sent for that; OTHER with the number of the newest epoch: the store does
---          not have what the sender knows; FEWER with that number of steps: it does not have those of the epoch.
+--          goes on), the ids that were sent for that, and whether a promotion, or an operator, has given up the rest;
+--          OTHER with the number of the newest epoch: the store does not have what the sender knows; FEWER with that
+--          number of steps: it does not have those of the epoch.
 -- Transition: none.
 -- @arguments
 
@@ -54,10 +55,13 @@ local function was_promoted(id) return string.sub(id, 1, 1) == 'f' end
 -- Returns what all epochs of one store have at the end of their ids. Empty: a release before has begun the epoch.
 local function origin_of(id) return string.sub(id, 18) end
 
-local known_origin = origin_of(known_id)
-local origin = known_origin
-if numbers[1] then origin = origin_of(ids[last]) end
-local is_other_store = origin ~= known_origin and origin ~= '' and known_origin ~= ''
+local origin = numbers[1] and '' or origin_of(known_id)
+for _, number in ipairs(numbers) do
+  local of_epoch = origin_of(ids[number])
+  if of_epoch ~= '' then origin = of_epoch end
+end
+
+local function is_of_other_store(id) return origin ~= '' and origin_of(id) ~= '' and origin_of(id) ~= origin end
 
 -- A primary that gets its first replica takes another replication id, and has no second one. It goes on as before: no
 -- connection to it ends, and steps that servers make meanwhile are not lost.
@@ -71,7 +75,7 @@ for _, number in ipairs(numbers) do
   local id = ids[number]
   is_newer = is_newer or was_promoted(id) and (number > known_number or number == known_number and id > known_id)
 end
-if is_other_store then is_newer = last >= ACCEPTED and last > known_number end
+if is_of_other_store(known_id) then is_newer = last >= ACCEPTED and last > known_number end
 if not (is_newer or accepts or is_promoted and string.find(known_replication_ids, former_id, 1, true)) then
   return {'OTHER', last}
 end
@@ -84,12 +88,14 @@ local function continued()
     if string.find(counted_ids, ids[number], 1, true) then at = i end
   end
   -- Of an old primary that has restarted often, the sender knows no epoch that this store has. A promotion has a higher
-  -- number than all of them.
-  if at == 0 then
+  -- number than all of them. The numbers of another store say nothing: it has none of these steps.
+  local is_elsewhere = is_of_other_store(string.match(counted_ids, '%x*$'))
+  if at == 0 and not is_elsewhere then
     while numbers[at + 1] and numbers[at + 1] < counted_number do at = at + 1 end
   end
   local steps, is_given_up = tonumber(events), is_promoted
   if numbers[at + 1] then steps = tonumber(string.match(stored[string.format('%.0f', numbers[at + 1])], '%d+$')) end
+  if is_elsewhere then steps = 0 end
   for i = at + 1, #numbers do is_given_up = is_given_up or was_promoted(ids[numbers[i]]) end
   return steps, is_given_up, not (begins or numbers[at + 1])
 end
@@ -109,7 +115,7 @@ if begins then
   -- There is less than one promotion a second. So the time is higher than all that any server knows.
   if accepts then number = math.max(number, redis.call('TIME')[1] * PROMOTION) end
   local name = string.format('%.0f', number)
-  if origin == '' then origin = string.sub(numbers[1] and ids[numbers[1]] or epoch_id, 2, 9) end
+  if origin == '' then origin = string.sub(numbers[1] and ids[numbers[1]] or '0' .. epoch_id, 2, 9) end
   numbers[#numbers + 1], ids[number] = number, (is_promoted and 'f' or '0') .. epoch_id .. origin
   redis.call('HSET', epochs_key(), 'primary', primary, 'number', name, name, ids[number] .. ':' .. events)
   if #numbers > KEPT then
@@ -124,4 +130,5 @@ end
 
 local last_ids = {}
 for i = math.max(1, #numbers - RETURNED + 1), #numbers do last_ids[#last_ids + 1] = ids[numbers[i]] end
-return {'OK', number, ids[number], of_primary, last, table.concat(last_ids, ','), steps, counted_ids}
+local rest = is_given_up and 1 or 0
+return {'OK', number, ids[number], of_primary, last, table.concat(last_ids, ','), steps, counted_ids, rest}
