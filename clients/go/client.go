@@ -147,64 +147,76 @@ type GenerateResult struct {
 // GenerateCallbackURLs stores up to 500 cases durably, together at most 4 MiB, and returns a result for each in their
 // order. One that fails does not keep the others from their URLs, so look at each result.
 //
-// After [ErrUnavailable], of the request or of a result, the case may exist: send it again with the same request id. An
-// id that the client generates covers this one call, as in GenerateCallbackURL.
+// Requests whose result is [ErrUnavailable] are sent again, together, until the deadline. After [ErrUnavailable], of the
+// request or of a result, the case may exist: send it again with the same request id. An id that the client generates
+// covers this one call, as in GenerateCallbackURL.
 //
 // Errors: INVALID_REQUEST (nothing was stored), [ErrUnavailable].
 func (c *Client) GenerateCallbackURLs(ctx context.Context, callbacks []NewCallback) ([]GenerateResult, error) {
-	batch, isOwn := &v1.GenerateCallbackUrlsRequest{}, make([]bool, len(callbacks))
-	for index, made := range callbacks {
+	requests, isOwn := make([]*v1.GenerateCallbackUrlRequest, len(callbacks)), make([]bool, len(callbacks))
+	waiting := make([]int, len(callbacks)) // places of requests to send
+	for place, made := range callbacks {
 		request, refused := generateRequest(made.Activity, made.Response, made.Options)
 		if refused != nil {
 			return nil, refused
 		}
-		if isOwn[index] = request.GetRequestId() == "" && c.connection.retry; isOwn[index] {
+		if isOwn[place] = request.GetRequestId() == "" && c.connection.retry; isOwn[place] {
 			request.RequestId = rand.Text()
 		}
-		batch.Requests = append(batch.Requests, request)
+		requests[place], waiting[place] = request, place
 	}
-	results, err := c.generate(ctx, batch, c.connection.retry)
-	if err != nil {
-		return nil, err
+	ctx, cancel, refused := c.limited(ctx)
+	if refused != nil {
+		return nil, refused
 	}
-	// A server without a state_key refuses ids. Those of the client are left out then, as in GenerateCallbackURL.
-	var places []int
-	again := &v1.GenerateCallbackUrlsRequest{}
-	for index, result := range results {
-		if isOwn[index] && errors.Is(result.Err, ReasonRequestIDUnsupported) {
-			batch.GetRequests()[index].RequestId = ""
-			places, again.Requests = append(places, index), append(again.GetRequests(), batch.GetRequests()[index])
+	defer cancel()
+	deadline, _ := ctx.Deadline()
+	pauses := pauses{next: 100 * time.Millisecond, longest: 2 * time.Second}
+	results := make([]GenerateResult, len(callbacks))
+	for isFirst := true; ; isFirst = false {
+		batch, isSafe := &v1.GenerateCallbackUrlsRequest{}, c.connection.retry
+		for _, place := range waiting {
+			batch.Requests = append(batch.Requests, requests[place])
+			isSafe = isSafe && requests[place].GetRequestId() != ""
 		}
-	}
-	if len(places) == 0 {
-		return results, nil
-	}
-	others, err := c.generate(ctx, again, false)
-	for index, place := range places {
-		if err != nil {
-			results[place] = GenerateResult{Err: err} // the others have their URLs
-		} else {
-			results[place] = others[index]
+		reply, err := invoke(ctx, c, c.callbacks.GenerateCallbackUrls, batch, isSafe)
+		switch {
+		case err != nil && isFirst:
+			return nil, err
+		case err != nil:
+			for _, place := range waiting {
+				results[place] = GenerateResult{Err: err} // the others have their URLs
+			}
+			return results, nil
 		}
-	}
-	return results, nil
-}
-
-// generate sends a batch, and returns its results.
-func (c *Client) generate(
-	ctx context.Context, batch *v1.GenerateCallbackUrlsRequest, isRetried bool,
-) ([]GenerateResult, error) {
-	reply, err := invoke(ctx, c, c.callbacks.GenerateCallbackUrls, batch, isRetried)
-	if err != nil {
-		return nil, err
-	}
-	return each(reply.GetResults(), func(result *v1.GenerateCallbackUrlResult) GenerateResult {
-		if problem := result.GetProblem(); problem != nil {
-			encrypted := c.connection.credentials != nil
-			return GenerateResult{Err: fromRPCError(status.ErrorProto(problem), c.connection.target, encrypted)}
+		var again []int
+		var pause time.Duration
+		for index, result := range reply.GetResults() {
+			place := waiting[index]
+			if result.GetProblem() == nil {
+				results[place] = GenerateResult{Callback: c.generated(result.GetGenerated())}
+				continue
+			}
+			problem := status.ErrorProto(result.GetProblem())
+			refused := fromRPCError(problem, c.connection.target, c.connection.credentials != nil)
+			results[place] = GenerateResult{Err: refused}
+			switch {
+			case isOwn[place] && refused.Reason == ReasonRequestIDUnsupported: // as in GenerateCallbackURL
+				requests[place].RequestId, isOwn[place] = "", false
+				again = append(again, place)
+			case c.connection.retry && refused.isRetryable() && requests[place].GetRequestId() != "":
+				again = append(again, place)
+				if pause == 0 {
+					pause = pauses.take(refused.RetryAfter)
+				}
+			}
 		}
-		return GenerateResult{Callback: c.generated(result.GetGenerated())}
-	}), nil
+		if len(again) == 0 || pause >= time.Until(deadline) {
+			return results, nil
+		}
+		sleep(ctx, pause) // if the context ends, the next request has the error that says so
+		waiting = again
+	}
 }
 
 // generateRequest returns the request for a callback.
@@ -380,19 +392,28 @@ func (c *Client) endedCall(ctx context.Context, caseID string, after int64) (*Re
 	return nil, nil
 }
 
+// limited returns the context of a request, which has the timeout of the client if it has no deadline.
+func (c *Client) limited(ctx context.Context) (context.Context, context.CancelFunc, *Error) {
+	if ctx == nil {
+		return nil, nil, refusal("the context is nil")
+	}
+	if _, hasDeadline := ctx.Deadline(); hasDeadline {
+		return ctx, func() {}, nil
+	}
+	limited, cancel := context.WithTimeout(ctx, c.connection.timeout)
+	return limited, cancel, nil
+}
+
 // invoke sends a request, again and again while the server is unreachable and time is left.
 func invoke[Request, Reply any](
 	ctx context.Context, client *Client, method func(context.Context, *Request, ...grpc.CallOption) (*Reply, error),
 	request *Request, retry bool,
 ) (*Reply, error) {
-	if ctx == nil {
-		return nil, refusal("the context is nil")
+	ctx, cancel, refused := client.limited(ctx)
+	if refused != nil {
+		return nil, refused
 	}
-	if _, hasDeadline := ctx.Deadline(); !hasDeadline {
-		limited, cancel := context.WithTimeout(ctx, client.connection.timeout)
-		defer cancel()
-		ctx = limited
-	}
+	defer cancel()
 	deadline, _ := ctx.Deadline()
 	pauses := pauses{next: 100 * time.Millisecond, longest: 2 * time.Second}
 	for {

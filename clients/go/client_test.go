@@ -429,6 +429,33 @@ func TestAnErrorHasItsReason(t *testing.T) {
 	}
 }
 
+func TestABatchHasAURLOrAnErrorForEachRequestInTheirOrder(t *testing.T) {
+	same := callback.WithRequestID("order-" + rand.Text())
+	batch := []callback.NewCallback{
+		{Activity: "record", Response: callback.Text("first"), Options: []callback.GenerateOption{same}},
+		{Activity: "record", Response: callback.Text("").WithCode(302)},
+		{Activity: "record", Response: callback.Text("third")},
+		{Activity: "record", Response: callback.Text("other"), Options: []callback.GenerateOption{same}},
+	}
+	results := got(system.Client.GenerateCallbackURLs(t.Context(), batch))(t)
+	if !errors.Is(results[1].Err, callback.ReasonInvalidRequest) || !errors.Is(results[3].Err, callback.ReasonRequestIDReused) {
+		t.Fatal(results)
+	}
+	again := got(system.Client.GenerateCallbackURLs(t.Context(), batch[:1]))(t)
+	for body, result := range map[string]callback.GenerateResult{"first": results[0], "third": results[2]} {
+		must(t, result.Err)
+		if reply := visit(t, result.Callback.URL); reply.body != body {
+			t.Fatal(body, reply)
+		}
+	}
+	if must(t, again[0].Err); again[0].Callback.URL != results[0].Callback.URL {
+		t.Fatal("another URL")
+	}
+	if _, err := system.Client.GenerateCallbackURLs(t.Context(), nil); !errors.Is(err, callback.ReasonInvalidRequest) {
+		t.Fatal(err)
+	}
+}
+
 func TestAWarningIsReturnedAndLogged(t *testing.T) {
 	log := &logLines{}
 	client := got(callback.NewClient(system.Target, log.option()))(t)

@@ -30,8 +30,12 @@ import (
 type scriptedOwner struct {
 	v1.UnimplementedCallbacksServiceServer
 	mutex sync.Mutex
-	// errors are the errors of the next requests. A request after them succeeds.
-	errors   []error
+	// errors are the errors of the next requests, also of those in batches; nil is a success. A request after them succeeds.
+	errors []error
+	// batchErrors are the errors of the next batches as a whole; nil if its requests have results.
+	batchErrors []error
+	// batches is the number of requests in each batch that arrived.
+	batches  []int
 	requests []*v1.GenerateCallbackUrlRequest
 	metadata []metadata.MD
 	// watches are the scripts of the next watches.
@@ -91,6 +95,31 @@ func (o *scriptedOwner) GenerateCallbackUrl(
 		return nil, err
 	}
 	return &v1.GenerateCallbackUrlResponse{CallbackCaseId: "made"}, nil
+}
+
+func (o *scriptedOwner) GenerateCallbackUrls(
+	ctx context.Context, batch *v1.GenerateCallbackUrlsRequest,
+) (*v1.GenerateCallbackUrlsResponse, error) {
+	o.mutex.Lock()
+	o.batches = append(o.batches, len(batch.GetRequests()))
+	var refused error
+	if len(o.batchErrors) > 0 {
+		refused, o.batchErrors = o.batchErrors[0], o.batchErrors[1:]
+	}
+	o.mutex.Unlock()
+	if refused != nil {
+		return nil, refused
+	}
+	reply := &v1.GenerateCallbackUrlsResponse{}
+	for _, request := range batch.GetRequests() {
+		made := &v1.GenerateCallbackUrlResult_Generated{Generated: &v1.GenerateCallbackUrlResponse{CallbackCaseId: "made"}}
+		result := &v1.GenerateCallbackUrlResult{Result: made}
+		if err := o.next(ctx, request); err != nil {
+			result.Result = &v1.GenerateCallbackUrlResult_Problem{Problem: status.Convert(err).Proto()}
+		}
+		reply.Results = append(reply.Results, result)
+	}
+	return reply, nil
 }
 
 func (o *scriptedOwner) WatchCalls(
@@ -156,6 +185,78 @@ func TestAClientWithoutRetriesSendsARequestOnceAndWithoutAnID(t *testing.T) {
 	_, err := client.GenerateCallbackURL(t.Context(), "record", callback.Text(""))
 	if ids := owner.ids(); !slices.Equal(ids, []string{""}) || !errors.Is(err, callback.ErrUnavailable) {
 		t.Fatal(ids, err)
+	}
+}
+
+// several returns requests of a batch, each with the options.
+func several(count int, options ...callback.GenerateOption) []callback.NewCallback {
+	return slices.Repeat([]callback.NewCallback{{Activity: "record", Response: callback.Text(""), Options: options}}, count)
+}
+
+func TestABatchSendsAgainThoseRequestsThatMaySucceedInAMoment(t *testing.T) {
+	away := refusal(codes.Unavailable, callback.ReasonStoreUnavailable, 0)
+	invalid := refusal(codes.InvalidArgument, callback.ReasonInvalidRequest, 0)
+	owner, client := newScriptedOwner(t, []error{nil, away, invalid, away, away, nil, nil})
+	results := got(client.GenerateCallbackURLs(t.Context(), several(4)))(t)
+	for place, result := range results {
+		if place == 2 && errors.Is(result.Err, callback.ReasonInvalidRequest) && result.Callback == nil {
+			continue
+		}
+		if place == 2 || result.Err != nil || result.Callback.CaseID != "made" {
+			t.Fatal(place, result.Err)
+		}
+	}
+	ids := owner.ids()
+	if !slices.Equal(owner.batches, []int{4, 2, 1}) || !slices.Equal(ids[4:], []string{ids[1], ids[3], ids[1]}) {
+		t.Fatal(owner.batches, ids)
+	}
+	if slices.Sort(ids[:4]); len(slices.Compact(ids[:4])) != 4 || ids[0] == "" {
+		t.Fatal(ids)
+	}
+}
+
+func TestABatchThatWouldBeSentAgainTooLateHasTheErrorsOfItsRequests(t *testing.T) {
+	late := refusal(codes.Unavailable, callback.ReasonStoreUnavailable, time.Hour)
+	owner, client := newScriptedOwner(t, []error{nil, late})
+	results := got(client.GenerateCallbackURLs(t.Context(), several(2)))(t)
+	if results[0].Err != nil || !errors.Is(results[1].Err, callback.ReasonStoreUnavailable) || len(owner.batches) != 1 {
+		t.Fatal(results, owner.batches)
+	}
+}
+
+func TestABatchWhoseContextEndsKeepsItsURLs(t *testing.T) {
+	later := refusal(codes.Unavailable, callback.ReasonStoreUnavailable, 5*time.Second)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	_, client := newScriptedOwner(t, []error{nil, later}, afterEach(func() { cancel(errStopped) }))
+	results := got(client.GenerateCallbackURLs(ctx, several(2)))(t)
+	if results[0].Err != nil || !errors.Is(results[1].Err, context.Canceled) || !errors.Is(results[1].Err, errStopped) {
+		t.Fatal(results)
+	}
+}
+
+func TestABatchForAServerWithoutRequestIDsGoesOnWithoutThoseOfTheClient(t *testing.T) {
+	unsupported := refusal(codes.FailedPrecondition, callback.ReasonRequestIDUnsupported, 0)
+	owner, client := newScriptedOwner(t, []error{unsupported, unsupported, unsupported})
+	batch := slices.Concat(several(1, callback.WithRequestID("mine")), several(2))
+	owner.batchErrors = []error{nil, unavailable}
+	results := got(client.GenerateCallbackURLs(t.Context(), batch))(t)
+	if !errors.Is(results[0].Err, callback.ReasonRequestIDUnsupported) || !errors.Is(results[1].Err, callback.ErrUnavailable) ||
+		!errors.Is(results[2].Err, callback.ErrUnavailable) || !slices.Equal(owner.batches, []int{3, 2}) {
+		t.Fatal(results, owner.batches) // a third batch could make other cases
+	}
+	owner.errors = []error{unsupported, unsupported}
+	results = got(client.GenerateCallbackURLs(t.Context(), batch[:2]))(t)
+	if results[1].Err != nil || owner.ids()[len(owner.ids())-1] != "" {
+		t.Fatal(results, owner.ids())
+	}
+}
+
+func TestAClientWithoutRetriesSendsABatchOnceAndWithoutIDs(t *testing.T) {
+	owner, client := newScriptedOwner(t, []error{nil, unavailable}, callback.WithoutRetries())
+	batch := slices.Concat(several(1), several(1, callback.WithRequestID("mine")))
+	results := got(client.GenerateCallbackURLs(t.Context(), batch))(t)
+	if results[0].Err != nil || !errors.Is(results[1].Err, callback.ErrUnavailable) || !slices.Equal(owner.ids(), []string{"", "mine"}) {
+		t.Fatal(results, owner.ids())
 	}
 }
 
