@@ -192,9 +192,9 @@ describe("a batch", () => {
   test("is sent once by a client without retries", async () => {
     await using server = await Requests.start({ retry: false });
     server.replies.push([made, noStore], refusalOf(status.UNAVAILABLE));
-    const results = await server.client.generateCallbackUrls([one, one]);
+    const results = await server.client.generateCallbackUrls([one, { ...one, requestId: "order 5" }]);
     assert.deepEqual(outcomes(results), [CASE, UnavailableError]);
-    assert.deepEqual(server.batches, [["", ""]]);
+    assert.deepEqual(server.batches, [["", "order 5"]]);
     await assert.rejects(server.client.generateCallbackUrls([one]), UnavailableError);
   });
 });
