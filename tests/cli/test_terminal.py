@@ -93,7 +93,7 @@ async def test_no_value_is_truncated_or_wrapped(answering, command):
 
 def test_every_command_that_prints_values_is_tested():
     connected = {each.name for each in COMMANDS if any(option.name == "target" for option in each.params)}
-    assert connected == {*COMMANDS_WITH_VALUES, "watch", "listen", "prove"}
+    assert connected == {*COMMANDS_WITH_VALUES, "generate-many", "watch", "listen", "prove"}
 
 
 @pytest.mark.parametrize("command", ["list", "call"])

@@ -18,7 +18,7 @@ from callback_process.addresses import parse_bind
 CLIENT_COMMANDS = {
     *("generate", "list", "get", "wait", "watch", "calls", "call", "replay", "answer", "set-response", "close"),
     *("resolve", "erase", "activities", "pause", "resume", "paused", "statistics", "extend", "listen", "trace"),
-    *("audit", "findings"),
+    *("audit", "findings", "generate-many"),
 }
 GENERATE = ["generate", "--activity", "record", "--type", "response"]
 
@@ -56,6 +56,9 @@ def run(*arguments, **environment):
             "--fallback-redirect-url cannot be combined",
         ),
         (["audit", "--head", "tests/README.md"], "--head requires --verify or --export-head"),
+        (["generate-many", "/nowhere"], "/nowhere"),
+        (["generate-many", "--output", "/nowhere/a"], "--output: /nowhere/a: No such file or directory"),
+        (["generate-many", "--output", "a", "--jq", "."], "--jq cannot be combined with --output"),
         (["audit", "--verify", "--head", "pyproject.toml"], "pyproject.toml is no file of --export-head"),
         (["audit", "--action", "made"], "'made' is not one of"),
         (["watch", "--activity", ""], "'--activity': the value is empty"),
@@ -161,7 +164,7 @@ def test_text_that_is_not_utf_8_is_invalid_usage(command, parameter):
     arguments = ["--activity", "record", "--type", "response"] if command.name == "generate" else []
     if isinstance(parameter, click.Option):
         arguments += [parameter.opts[0], "a=\udcff"]
-        arguments += [CASE] if command.name in CLIENT_COMMANDS - {"generate", "list", "watch"} else []
+        arguments += [CASE] if command.name in CLIENT_COMMANDS - {"generate", "generate-many", "list", "watch"} else []
     else:
         arguments += ["a=\udcff"]
     ran = run(command.name, *arguments)

@@ -153,8 +153,8 @@ LAYERS = as_sets({
     "callback_api": "callback callback.v1 callback_process callback_shared",
     "callback_console": "callback callback.v1 callback_api callback_process callback_shared callback_triage",
     "callback_cli": (
-        "callback callback_conform callback_console callback_edge callback_process callback_prove callback_server"
-        " callback_shared callback_triage callback_up"
+        "callback callback.v1 callback_conform callback_console callback_edge callback_process callback_prove"
+        " callback_server callback_shared callback_triage callback_up"
     ),
 })  # fmt: skip
 """Packages, from the bottom up, each with exactly the ones that it imports.

@@ -109,13 +109,23 @@ def readable(error: CallbackError, *, secure: bool) -> str:
 
 
 def as_json(error: CallbackError) -> str:
-    """Return the error as JSON: reason, message, facts, and the invalid fields with their names in the contract."""
-    return _json(_reason(error), error.message, error.facts, error.violations)
+    """Return the error as JSON."""
+    return dumps({"error": as_dict(error)})
+
+
+def as_dict(error: CallbackError) -> dict[str, Any]:
+    """Return the error for JSON: reason, message, facts, and the invalid fields with their names in the contract."""
+    return _view(_reason(error), error.message, error.facts, error.violations)
+
+
+def invalid(message: str) -> dict[str, Any]:
+    """Return the error of a request that is not sent, because it is not valid, for JSON."""
+    return _view(ErrorReason.INVALID_REQUEST, message)
 
 
 def timed_out(message: str, *, as_json: bool) -> str:
     """Return the message of a timeout, as text or JSON."""
-    return _json("TIMED_OUT", message, {}, ()) if as_json else f"Error: {message} (TIMED_OUT)"
+    return dumps({"error": _view("TIMED_OUT", message)}) if as_json else f"Error: {message} (TIMED_OUT)"
 
 
 def warning(message: str, *, as_json: bool) -> str:
@@ -123,10 +133,11 @@ def warning(message: str, *, as_json: bool) -> str:
     return dumps({"warning": message}, indent=None) if as_json else f"Warning: {message}"
 
 
-def _json(reason: str, message: str, facts: Mapping[str, str], violations: Sequence[FieldViolation]) -> str:
+def _view(
+    reason: str, message: str, facts: Mapping[str, str] | None = None, violations: Sequence[FieldViolation] = ()
+) -> dict[str, Any]:
     fields = [{"field": each.field, "description": each.description, "rule": each.rule} for each in violations]
-    view: dict[str, Any] = {"reason": reason, "message": message, "facts": dict(facts), "fields": fields}
-    return dumps({"error": view})
+    return {"reason": reason, "message": message, "facts": dict(facts or {}), "fields": fields}
 
 
 def _connection(message: str, *, secure: bool) -> tuple[str, str]:

@@ -21,6 +21,7 @@ from callback_cli import (
     conformance,
     diagnostics,
     errors,
+    generating,
     listening,
     processes,
     proving,
@@ -33,9 +34,9 @@ from callback_cli.options import in_utf_8
 SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Run", (processes.up, processes.server, processes.edge, processes.console)),
     ("Use a server", (
-        callbacks.generate, callbacks.list_callbacks, callbacks.get, calls.wait, calls.watch, listening.listen,
-        calls.list_calls, calls.get_call, call_trace.trace, replaying.replay, callbacks.answer, callbacks.resolve,
-        callbacks.set_response, callbacks.extend, callbacks.close, callbacks.erase,
+        callbacks.generate, generating.generate_many, callbacks.list_callbacks, callbacks.get, calls.wait, calls.watch,
+        listening.listen, calls.list_calls, calls.get_call, call_trace.trace, replaying.replay, callbacks.answer,
+        callbacks.resolve, callbacks.set_response, callbacks.extend, callbacks.close, callbacks.erase,
     )),
     ("Operate", (
         activities.list_activities, activities.pause, activities.resume, activities.paused, activities.statistics,
