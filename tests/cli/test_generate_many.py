@@ -134,6 +134,7 @@ async def test_a_second_run_sends_only_the_lines_that_have_no_url(callback, orde
 
 async def test_a_store_that_is_away_ends_the_run_behind_the_urls_that_it_has(callback, orders, tmp_path):
     lines, output = input_of(*map(line, "abc")), tmp_path / "urls.jsonl"
+    output.write_text('{"requestId": "a", "callb')  # an earlier run was killed
     orders.problems = {"b": NO_STORE}
     ran = await callback("generate-many", "--output", str(output), stdin=lines)
     assert ran.code == 69
