@@ -4,8 +4,10 @@ import base64
 import json
 
 import pytest
+from google.protobuf.any_pb2 import Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message_factory import GetMessageClass
+from google.rpc.error_details_pb2 import ErrorInfo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from soak.counts import count
@@ -36,8 +38,16 @@ def values(field, depth):
         message_class = GetMessageClass(field.message_type)
         if field.message_type.name == "FieldMask":
             return st.builds(message_class, paths=st.just(["response_code", "response_body"]))
+        if field.message_type.name == "Any":
+            return st.builds(ErrorInfo, reason=SCALARS[field.TYPE_STRING]).map(_packed)
         return st.builds(message_class, seconds=SECONDS, nanos=st.integers(0, 999_999_999))
     return messages(field.message_type, depth - 1)
+
+
+def _packed(message):
+    packed = Any()
+    packed.Pack(message)
+    return packed
 
 
 def messages(descriptor, depth=2):
