@@ -31,6 +31,11 @@ def numbered(total, **fields):
     return [request(request_id=f"order-{number}", **fields) for number in range(total)]
 
 
+MANY_HEADERS = response(
+    response_headers=pb.ResponseHeaders(headers=[pb.ResponseHeader(name=f"x-{each}") for each in range(60)])
+)
+
+
 async def generate(services, requests, **options):
     """Return the results of a batch."""
     reply = await services.callbacks.GenerateCallbackUrls(rpc.GenerateCallbackUrlsRequest(requests=requests), **options)
@@ -141,6 +146,7 @@ async def test_bad_requests_among_good_ones_have_a_problem_each_and_the_good_one
         ([], "repeated.min_items"),
         ([request()] * (MOST + 1), "repeated.max_items"),
         ([request(response=response(response_body=b"x" * 1024**2))] * 4, "too_large"),
+        ([request(labels={str(label): "" for label in range(16)}, response=MANY_HEADERS)] * MOST, "malformed"),
     ],
 )
 async def test_a_batch_that_is_empty_or_too_large_is_refused_as_a_whole(services, requests, rule):

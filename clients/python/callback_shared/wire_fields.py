@@ -13,7 +13,9 @@ MAX_FIELDS: Final = 1000
 """Most fields of a message with those of the messages in it, and of each message of a list in it. A parser merges a
 message that is there several times, so only those of a list are counted apart. The contract allows fewer."""
 MAX_FIELDS_OF_LISTS: Final = 64 * MAX_FIELDS
-"""Most fields of a message with those of all its lists: 64 messages of a worker are the longest list of long ones."""
+"""Most fields of a message with those of all its lists: 64 messages of a worker are the longest list of long ones.
+A batch of 500 requests can have more in valid ones (about 600 each, if each has all headers of three responses), and is
+refused: counting these would block an event loop for a quarter of a second, and validating bad ones for seconds."""
 _VARINT, _LENGTH_DELIMITED = 0, 2
 _SIZES: Final = {1: 8, 5: 4}
 """The sizes of other values, in bytes, by their wire types. Those of groups have none."""

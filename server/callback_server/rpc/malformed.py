@@ -14,8 +14,9 @@ from typing import Any, Final, TypeVar
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError
 
+from callback.v1.callbacks_service_pb2 import GenerateCallbackUrlsRequest
 from callback_server.errors import InvalidRequestError, Violation
-from callback_shared.wire_fields import has_too_many_fields
+from callback_shared.wire_fields import MAX_FIELDS, MAX_FIELDS_OF_LISTS, has_too_many_fields
 
 T = TypeVar("T")
 
@@ -26,10 +27,17 @@ class Malformed:
 
     problem: str
     """A sentence."""
+    field: str = ""
+    """The field that it is about. '' = the whole request."""
 
 
 _NO_MESSAGE: Final = Malformed("the bytes of the request are no message of its type")
 _TOO_MANY_FIELDS: Final = Malformed("the request has more fields than any request of the contract")
+_TOO_MANY_IN_BATCH: Final = Malformed(
+    f"must have at most {MAX_FIELDS_OF_LISTS} fields together, with those of their headers and labels, and "
+    f"{MAX_FIELDS} each: send fewer requests at a time",
+    field="requests",
+)
 
 
 def lenient(parse: Callable[[bytes], Any], limited: Descriptor | None) -> Callable[[bytes], Any]:
@@ -44,7 +52,7 @@ def lenient(parse: Callable[[bytes], Any], limited: Descriptor | None) -> Callab
 
 def _parse(parse: Callable[[bytes], Any], limited: Descriptor | None, data: bytes) -> Any:
     if limited is not None and has_too_many_fields(data, limited):
-        return _TOO_MANY_FIELDS
+        return _TOO_MANY_IN_BATCH if limited is GenerateCallbackUrlsRequest.DESCRIPTOR else _TOO_MANY_FIELDS
     try:
         return parse(data)
     except DecodeError:
@@ -58,7 +66,7 @@ def require_message(request: object) -> None:
         InvalidRequestError: It is a `Malformed`.
     """
     if isinstance(request, Malformed):
-        raise InvalidRequestError([Violation("", "malformed", request.problem)])
+        raise InvalidRequestError([Violation(request.field, "malformed", request.problem)])
 
 
 class Messages(AsyncIterator[T]):

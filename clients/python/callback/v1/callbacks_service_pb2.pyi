@@ -447,9 +447,10 @@ class GenerateCallbackUrlsRequest(_message.Message):
     REQUESTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___GenerateCallbackUrlRequest]:
-        """requests describe the cases. Required. 1–500, together at most 4 MiB. Requests with the same `request_id` are as if
-        they were sent one after the other: the same content gets the same URL, other content is refused. Each request that
-        creates a case counts against the limit on open cases; once it is reached, the requests behind fail.
+        """requests describe the cases. Required. 1–500, together at most 4 MiB and 64,000 fields, where each header and each
+        label has 3. Requests with the same `request_id` are as if they were sent one after the other: the same content gets
+        the same URL, other content is refused. Each request that creates a case counts against the limit on open cases;
+        once it is reached, the requests behind fail.
         """
 
     def __init__(
