@@ -11,6 +11,7 @@ from support.terminal import run_on_terminal
 
 from callback.v1 import callback_pb2 as resources
 from callback.v1 import callbacks_service_pb2 as messages
+from callback_shared.wire_fields import has_too_many_fields
 
 Code = grpc.StatusCode
 NO_STORE = Refusal(Code.UNAVAILABLE, "STORE_UNAVAILABLE", "the store is away")
@@ -171,6 +172,16 @@ async def test_a_batch_keeps_to_the_limits_of_the_server(callback, orders):
     assert orders.sent == [["a", "b", "c"], ["d", "e"]]
     assert all(batch.ByteSize() <= LIMIT_BYTES for batch in orders.batches)
     assert results(ran.output)[-1] == ("f", ("INVALID_REQUEST", "the request is larger than 4 MiB"))
+
+
+async def test_a_batch_has_no_more_fields_than_a_server_takes(callback, orders):
+    labels = {f"label-{number}": "x" for number in range(16)}
+    headers = {"headers": [{"name": f"x-{number}", "value": "v"} for number in range(30)]}
+    response = {"responseType": "RESPONSE", "responseHeaders": headers}
+    lines = [line(str(number), labels=labels, response=response) for number in range(500)]
+    assert (await callback("generate-many", stdin=input_of(*lines))).code == 0
+    assert sum(map(len, orders.sent)) == 500
+    assert not any(has_too_many_fields(each.SerializeToString(), each.DESCRIPTOR) for each in orders.batches)
 
 
 async def test_a_program_of_jq_gets_each_line(callback, orders):

@@ -38,7 +38,7 @@ MAY_IMPORT = as_sets({
     "callback.testing": "callback",
     "callback.testing.fixtures": "callback pytest",
     "callback_api": f"{RPC} callback callback_process callback_shared connectrpc protobuf",
-    "callback_cli": f"{SHARED} callback callback_triage click rich google",
+    "callback_cli": f"{SHARED} callback callback_shared.wire_fields callback_triage click rich google",
     "callback_cli.verification": (
         "callback callback_process.credentials callback_server.domain callback_server.verification cryptography jwt"
     ),

@@ -23,10 +23,12 @@ from callback.json_form import from_json, to_json
 from callback.v1.callbacks_service_pb2 import GenerateCallbackUrlRequest
 from callback_cli import errors, json_output, options
 from callback_cli.connection import Connection, server_command, with_connection
+from callback_shared.wire_fields import MAX_FIELDS, MAX_FIELDS_OF_LISTS
 
 _MAX_BATCH: Final = 500
 _MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
-"""The limits of GenerateCallbackUrls."""
+_MAX_BATCH_FIELDS: Final = MAX_FIELDS_OF_LISTS - _MAX_BATCH
+"""The limits of GenerateCallbackUrls. Each request of a batch is a field, too."""
 _FRAME_BYTES: Final = 6
 """What a request takes in a batch beside its content, in bytes."""
 _RETRY_S: Final = 30.0
@@ -103,6 +105,11 @@ class _Line:
     callback: NewCallback | None = None
     size: int = 0
     """What it takes in a batch, in bytes."""
+
+    @property
+    def most_fields(self) -> int:
+        """How many fields it can have at most: none has less than two bytes, and more than MAX_FIELDS are refused."""
+        return min(self.size // 2, MAX_FIELDS)
 
 
 class _Results:
@@ -258,13 +265,18 @@ def _request(data: object, request_id: str) -> _Line:
 
 def _batches(lines: Iterable[_Line]) -> Iterator[list[_Line]]:
     """Yield the lines in groups, each of which one request can send."""
-    batch, size = list[_Line](), 0
+    batch, size, fields = list[_Line](), 0, 0
     for line in lines:
-        if len(batch) == _MAX_BATCH or size + line.size > _MAX_BATCH_BYTES:
+        if (
+            len(batch) == _MAX_BATCH
+            or size + line.size > _MAX_BATCH_BYTES
+            or fields + line.most_fields > _MAX_BATCH_FIELDS
+        ):
             yield batch
-            batch, size = [], 0
+            batch, size, fields = [], 0, 0
         batch.append(line)
         size += line.size
+        fields += line.most_fields
     if batch:
         yield batch
 
