@@ -291,7 +291,7 @@ async def test_a_server_is_refused_by_the_store_of_another_system_that_was_resta
 ):
     """All that it has made is lost there, if that store is accepted, also what the steps there have the numbers of."""
     with running_stores(tmp_path, 2) as (right, wrong):
-        await begin_epochs(wrong, 2)
+        await begin_epochs(wrong, 1)
         async with connect(wrong.url) as direct:
             other = Cases(direct)
             for partition in USED:
