@@ -55,6 +55,9 @@ def write_files(directory):
         "callback.toml": "",
         "github.secret": "a" * 40,
         "idp.key": key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
+        "orders.jsonl": (
+            '{"requestId": "5", "callbackActivity": "record", "response": {"responseType": "RESPONSE"}}\n'
+        ),
         "page.html": "<p>Thank you",
         "push.json": "{}",
         "stripe.secret": "whsec_" + "a" * 32,
