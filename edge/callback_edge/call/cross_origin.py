@@ -78,8 +78,8 @@ def shared(answer: HttpAnswer, allowed: Collection[str], headers: _Headers) -> H
 
     Args:
         answer: The answer.
-        allowed: The allowed origins. Empty: no one is permitted by the edge, and it is not told apart from an answer
-            that others may read.
+        allowed: The allowed origins. Empty: the edge permits no script. `Vary` is sent all the same, so that a closed
+            callback that looks unknown has the headers of an unknown one.
         headers: Headers of the request.
     """
     if not (allowed or is_of_script(dict(headers))):
