@@ -301,4 +301,7 @@ const (
 	// FilterPending selects calls and notifications whose delivery waits for its next attempt, those of an ordered case
 	// only if they are first. It requires an activity, and the latest next attempt comes first.
 	FilterPending CallFilter = "PENDING"
+	// FilterEnded selects calls that have ended and have no delivery to run, those whose delivery is DEAD among them.
+	// The call that ended last comes first.
+	FilterEnded CallFilter = "ENDED"
 )

@@ -81,11 +81,14 @@ type OwnerCallQuery struct {
 	// PageSize is the maximum number of calls to return. Default (0) 50. A value above 100 counts as 100. A negative
 	// value is refused.
 	PageSize int
-	// PageToken is the NextPageToken of the previous page, with the same filter, owner and activity. Default empty: the
-	// first page.
+	// PageToken is the NextPageToken of the previous page, with the same filter, owner, activity and EndedAfter. Default
+	// empty: the first page.
 	PageToken string
 	// Activity selects calls of this activity. Default empty: all. CALL_FILTER_PENDING requires one.
 	Activity string
+	// EndedAfter selects calls that ended at this time or later. Refused unless the filter is CALL_FILTER_ENDED.
+	// Default: all.
+	EndedAfter time.Time
 }
 
 func (q OwnerCallQuery) message() *v1.ListOwnerCallsRequest {
@@ -95,6 +98,7 @@ func (q OwnerCallQuery) message() *v1.ListOwnerCallsRequest {
 		PageSize:         int32Of(q.PageSize),
 		PageToken:        q.PageToken,
 		CallbackActivity: q.Activity,
+		EndedAfter:       timestampOf(q.EndedAfter),
 	}
 }
 

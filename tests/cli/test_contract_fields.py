@@ -174,7 +174,7 @@ FILTERS = {
     "audit": (client.v1.audit_service_pb2.ListAuditEntriesRequest, "ListAuditEntries",
               client.v1.audit_service_pb2.ListAuditEntriesResponse()),
 }  # fmt: skip
-PAGING = {"page_size", "page_token", "filter"}
+PAGING = {"page_size", "page_token", "filter", "ended_after"}
 
 
 @pytest.mark.parametrize(

@@ -260,3 +260,23 @@ async def test_erase_with_a_label_erases_for_every_owner_and_goes_on_if_a_callba
 async def test_erase_takes_a_callback_or_labels(callback, arguments, said):
     ran = await callback("erase", *arguments, "--yes")
     assert (ran.code, said in ran.errors) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["calls", "trace"])
+async def test_what_failed_lately_is_found_also_behind_the_newest_callbacks(server, callback, command):
+    newest = [callback_message(callback_case_id=f"{number:032x}", call_count=0) for number in range(10_000)]
+    server.answers["ListCallbacks"] = [
+        messages.ListCallbacksResponse(callbacks=newest[at : at + 1_000], next_page_token=str(at))
+        for at in range(0, 10_000, 1_000)
+    ]
+    failed = call_message(status=resources.CALL_STATUS_FAILED, start_time=timestamp(datetime.now(UTC)))
+    server.answers["ListOwnerCalls"] = messages.ListOwnerCallsResponse(calls=[failed, failed])
+    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
+    server.answers["ListCalls"] = messages.ListCallsResponse(calls=[failed])
+    server.answers["ListActivities"] = operations.ListActivitiesResponse()
+    ran = await callback(command, "--activity", "order-paid", "--since", "1h", "--json")
+    found = [each.get("callId") or each["newest"] for each in ran.json]
+    assert CALL in found
+    asked = next(each for each in server.requests if isinstance(each, messages.ListOwnerCallsRequest))
+    assert (asked.filter, asked.callback_activity) == (messages.CALL_FILTER_ENDED, "order-paid")
+    assert abs(asked.ended_after.ToDatetime(UTC) + timedelta(hours=1) - datetime.now(UTC)) < timedelta(minutes=5)

@@ -1,4 +1,4 @@
-"""Lists of callbacks, and searches by their newest call, by their id and by the time of their creation."""
+"""Lists of callbacks, searches by their newest call, id and creation, and a search for calls by their end."""
 
 import grpc
 import pytest
@@ -8,7 +8,7 @@ from support.services import pages, refusal, response, running_services
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback_server.settings import ActivitySettings
-from callback_server.store.queries import list_cases
+from callback_server.store.queries import list_cases, list_owner_calls
 
 CASES = 12
 
@@ -121,3 +121,32 @@ async def test_callbacks_are_found_by_the_time_of_their_creation(searched):
     assert await searched_pages(services, created_after=Timestamp(seconds=4_000_000_000)) == [([], 0)]
     wrong = await refusal(services.callbacks.ListCallbacks(rpc.ListCallbacksRequest(created_after=Timestamp(nanos=-1))))
     assert (wrong.reason, wrong.fields) == ("INVALID_REQUEST", ["created_after"])
+
+
+@pytest.mark.parametrize("scan", [1, 1_000])
+async def test_calls_are_found_by_their_end_the_latest_first(searched, limits, scan):
+    services, cases = searched
+    limits(list_owner_calls, SCAN=scan)
+
+    async def found(**filters):
+        asked = rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_ENDED, page_size=2, **filters)
+        return [each for page in await pages(services.callbacks.ListOwnerCalls, asked) for each in page.calls]
+
+    ended = await found()
+    assert {each.callback_case_id for each in ended} == {case for number, case in enumerate(cases) if number % 3}
+    assert len(ended) == 8
+    ends = [each.end_time.ToMilliseconds() for each in ended]
+    assert ends == sorted(ends, reverse=True)
+    since = ended[3].end_time
+    assert await found(ended_after=since) == [
+        each for each in ended if each.end_time.ToMilliseconds() >= since.ToMilliseconds()
+    ]
+    nobody = [cases[number] for number in range(CASES) if number % 3 == 2]
+    assert {each.callback_case_id for each in await found(callback_activity="nobody")} == {*nobody}
+    assert await found(ended_after=Timestamp(seconds=4_000_000_000)) == []
+
+
+async def test_a_time_of_the_end_is_refused_for_calls_that_have_not_ended(services):
+    asked = rpc.ListOwnerCallsRequest(filter=rpc.CALL_FILTER_WAITING, ended_after=Timestamp(seconds=1))
+    said = await refusal(services.callbacks.ListOwnerCalls(asked))
+    assert (said.reason, said.fields) == ("INVALID_REQUEST", ["ended_after"])

@@ -430,7 +430,7 @@ MESSAGES = {
             "enum",
             of="CallFilter",
             is_required=True,
-            words=("waiting", "dead", "pending"),
+            words=("waiting", "dead", "pending", "ended"),
             help="Selects the calls.",
         ),
         Field(
@@ -449,13 +449,19 @@ MESSAGES = {
             "page_token",
             "page_token",
             "text",
-            help="The `next_page_token` of the previous page, with the same filter, owner and activity.",
+            help="The `next_page_token` of the previous page, with the same filter, owner, activity and `ended_after`.",
         ),
         Field(
             "callback_activity",
             "activity",
             "text",
             help="Only calls of this activity.",
+        ),
+        Field(
+            "ended_after",
+            "ended_after",
+            "time",
+            help="Only calls that ended at this time or later.",
         ),
     ),
     "EraseCallsRequest": (

@@ -59,9 +59,10 @@ def trace(
 ) -> None:
     """Say why a call or a callback is as it is, or why the callbacks of a customer fail.
 
-    For a CALL it says what became of it, and for a CASE also of each of its calls. With --label, --owner or --activity
-    it groups the 10,000 newest callbacks that match, and all their calls, by what happened to them, the largest group
-    first, with the newest one of each group.
+    For a CALL it says what became of it, and for a CASE also of each of its calls. With --label, --owner, --activity or
+    --since it groups the 10,000 newest callbacks that match, and all their calls, by what happened to them, the largest
+    group first, with the newest one of each group. With --since it also looks at each older callback that had a call in
+    that time.
     """
     if bool(given) == bool(values or since):
         raise click.UsageError("Give either CALL or CASE, or --label, --owner, --activity or --since.")
@@ -72,7 +73,7 @@ def trace(
     owner = values.pop("owner", "")
 
     def grouped(client: CallbackClient) -> tuple[list[Group], dict[str, Activity]]:
-        found = search.callbacks_of(client, search.owners_of(client, owner), **values)
+        found = search.searched_callbacks(client, search.owners_of(client, owner), since, **values)
         groups = groups_of(search.calls_of(client, found), earliest=since, shows_all=shows_all)
         return groups, _activities(client)
 

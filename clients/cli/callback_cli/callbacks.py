@@ -18,7 +18,15 @@ from callback_cli.calls import show_call, show_calls
 from callback_cli.connection import Connection, server_command, with_connection
 from callback_cli.options import FAILED, has_failed_for
 from callback_cli.request_options import join, option_names, request_options, resets
-from callback_cli.search import MAX_PAGE, callbacks_of, calls_of, newest_calls, owner_calls_of, owners_of
+from callback_cli.search import (
+    MAX_PAGE,
+    MAX_SEARCHED,
+    callbacks_of,
+    calls_of,
+    newest_calls,
+    owner_calls_of,
+    owners_of,
+)
 from callback_cli.text_view import TextView
 
 DEFAULT_LIMIT = 1_000
@@ -105,7 +113,8 @@ def list_callbacks(
             cases = callbacks_of(client, owners_of(client, owner), last_calls, page_size=page_size, **values)
             if reason is None:
                 return cases
-            return (each for each, calls in calls_of(client, cases) if calls and has_failed_for(calls[0], reason))
+            searched = calls_of(client, islice(cases, MAX_SEARCHED))
+            return (each for each, calls in searched if calls and has_failed_for(calls[0], reason))
 
         more = _show_list(connection, found, limit=limit)
     if more:

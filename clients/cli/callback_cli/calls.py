@@ -26,7 +26,7 @@ from callback_cli import options
 from callback_cli.connection import Connection, server_command, with_connection
 from callback_cli.options import FAILED, has_failed_for
 from callback_cli.request_options import join, option_names, request_options
-from callback_cli.search import callbacks_of, calls_of, owner_calls_of, owners_of
+from callback_cli.search import calls_of, owner_calls_of, owners_of, searched_callbacks
 from callback_cli.text_view import TextView
 
 
@@ -68,6 +68,7 @@ def list_calls(
 ) -> None:
     """List recorded calls, newest first: those of a callback, or of the 10,000 newest callbacks that match.
 
+    With --since, it also looks at each older callback that had a call in that time.
     With --dead or --pending, it lists the calls to replay with `callback replay`.
     """
     if case_id and (dead or pending or values):
@@ -101,7 +102,7 @@ def list_calls(
         if dead or pending:
             chosen_by = CallFilter.DEAD if dead else CallFilter.PENDING
             return filter(is_chosen, owner_calls_of(client, owners, chosen_by, **values))
-        found = calls_of(client, callbacks_of(client, owners, **values))
+        found = calls_of(client, searched_callbacks(client, owners, since, **values))
         chosen = [call for _, calls in found for call in calls if is_chosen(call)]
         return iter(sorted(chosen, key=lambda each: each.start_time, reverse=True))
 

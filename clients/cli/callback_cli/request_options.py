@@ -122,7 +122,7 @@ _BETTER: Mapping[str, _Better] = {
     ),
 }
 """By the name of a message and a field, or of a field in every message."""
-_WITHOUT_OPTION = {"page_size", "page_token", "filter", "verdict", "update_mask", "latest_only", "heads"}
+_WITHOUT_OPTION = {"page_size", "page_token", "filter", "verdict", "update_mask", "latest_only", "heads", "ended_after"}
 """Fields that commands set in another way, or not at all."""
 _ARGUMENTS = {
     "callback_case_id": "CASE",

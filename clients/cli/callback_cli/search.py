@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -16,6 +17,7 @@ from callback import (
     CallbackClient,
     CallFilter,
     CallStatus,
+    InvalidRequestError,
     NotFoundError,
     PermissionDeniedError,
 )
@@ -24,7 +26,7 @@ from callback_cli.errors import EXIT_NOT_FOUND
 MAX_PAGE = 1_000
 """The number of callbacks in a page."""
 MAX_SEARCHED = 10_000
-"""The number of callbacks, newest first, that a search looks at."""
+"""The number of the newest callbacks that a search looks at."""
 
 _CONCURRENT = 8
 """The number of concurrent requests."""
@@ -71,8 +73,37 @@ def callbacks_of(
     return heapq.merge(*lists, key=lambda each: each.create_time, reverse=True)
 
 
+def searched_callbacks(
+    client: CallbackClient, owners: Sequence[str], since: datetime | None, **filters: Any
+) -> Iterator[Callback]:
+    """Yield the callbacks that a search looks at: the newest ones that match, and older ones with a call lately.
+
+    Args:
+        client: The client.
+        owners: The owners of the callbacks.
+        since: Yields also each older callback of which a call has ended since then. None: only the newest ones.
+        filters: As of `list_callbacks`: activity and labels.
+    """
+    newest = set()
+    for callback in islice(callbacks_of(client, owners, **filters), MAX_SEARCHED):
+        newest.add(callback.case_id)
+        yield callback
+    if since is None or len(newest) < MAX_SEARCHED:
+        return
+    activity, labels = filters.get("activity", ""), filters.get("labels", {})
+    with suppress(InvalidRequestError):  # a server before this filter
+        found = owner_calls_of(client, owners, CallFilter.ENDED, activity=activity, ended_after=since)
+        for case_id in dict.fromkeys(call.case_id for call in found):
+            if case_id in newest:
+                continue
+            with suppress(NotFoundError):  # it was dropped since it was listed
+                callback = client.get_callback(case_id)
+                if labels.items() <= callback.labels.items():
+                    yield callback
+
+
 def owner_calls_of(client: CallbackClient, owners: Sequence[str], chosen: CallFilter, **filters: Any) -> Iterator[Call]:
-    """Yield the waiting or dead calls of several owners, newest first."""
+    """Yield the calls of several owners that a filter selects, newest first."""
     lists = [client.list_owner_calls(chosen, owner=owner, page_size=100, **filters) for owner in owners]
     return heapq.merge(*lists, key=lambda each: each.start_time, reverse=True)
 
@@ -91,8 +122,8 @@ def newest_calls(client: CallbackClient, callbacks: Iterable[Callback]) -> dict[
 
 
 def calls_of(client: CallbackClient, callbacks: Iterable[Callback]) -> Iterator[tuple[Callback, Sequence[Call]]]:
-    """Yield each callback with its recorded calls, newest first; at most `MAX_SEARCHED` callbacks."""
-    searched = islice(callbacks, MAX_SEARCHED)
+    """Yield each callback with its recorded calls, newest first."""
+    searched = iter(callbacks)
     with ThreadPoolExecutor(_CONCURRENT) as threads:
         while some := list(islice(searched, _AT_ONCE)):
             for callback, calls in zip(some, threads.map(lambda each: _calls(client, each), some), strict=True):

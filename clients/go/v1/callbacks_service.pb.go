@@ -81,6 +81,7 @@ const (
 	CallFilter_CALL_FILTER_WAITING     CallFilter = 1
 	CallFilter_CALL_FILTER_DEAD        CallFilter = 2
 	CallFilter_CALL_FILTER_PENDING     CallFilter = 3
+	CallFilter_CALL_FILTER_ENDED       CallFilter = 4
 )
 
 // Enum value maps for CallFilter.
@@ -90,12 +91,14 @@ var (
 		1: "CALL_FILTER_WAITING",
 		2: "CALL_FILTER_DEAD",
 		3: "CALL_FILTER_PENDING",
+		4: "CALL_FILTER_ENDED",
 	}
 	CallFilter_value = map[string]int32{
 		"CALL_FILTER_UNSPECIFIED": 0,
 		"CALL_FILTER_WAITING":     1,
 		"CALL_FILTER_DEAD":        2,
 		"CALL_FILTER_PENDING":     3,
+		"CALL_FILTER_ENDED":       4,
 	}
 )
 
@@ -1742,6 +1745,7 @@ type ListOwnerCallsRequest struct {
 	PageSize         int32                  `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	PageToken        string                 `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	CallbackActivity string                 `protobuf:"bytes,5,opt,name=callback_activity,json=callbackActivity,proto3" json:"callback_activity,omitempty"`
+	EndedAfter       *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=ended_after,json=endedAfter,proto3" json:"ended_after,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -1809,6 +1813,13 @@ func (x *ListOwnerCallsRequest) GetCallbackActivity() string {
 		return x.CallbackActivity
 	}
 	return ""
+}
+
+func (x *ListOwnerCallsRequest) GetEndedAfter() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndedAfter
+	}
+	return nil
 }
 
 type ListOwnerCallsResponse struct {
@@ -2427,14 +2438,16 @@ const file_callback_v1_callbacks_service_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\"d\n" +
 	"\x11ListCallsResponse\x12'\n" +
 	"\x05calls\x18\x01 \x03(\v2\x11.callback.v1.CallR\x05calls\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc7\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x84\x02\n" +
 	"\x15ListOwnerCallsRequest\x12/\n" +
 	"\x06filter\x18\x01 \x01(\x0e2\x17.callback.v1.CallFilterR\x06filter\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\tR\x05owner\x12\x1b\n" +
 	"\tpage_size\x18\x03 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x04 \x01(\tR\tpageToken\x12+\n" +
-	"\x11callback_activity\x18\x05 \x01(\tR\x10callbackActivity\"i\n" +
+	"\x11callback_activity\x18\x05 \x01(\tR\x10callbackActivity\x12;\n" +
+	"\vended_after\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"endedAfter\"i\n" +
 	"\x16ListOwnerCallsResponse\x12'\n" +
 	"\x05calls\x18\x01 \x03(\v2\x11.callback.v1.CallR\x05calls\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"=\n" +
@@ -2478,13 +2491,14 @@ const file_callback_v1_callbacks_service_proto_rawDesc = "" +
 	"\rWarningReason\x12\x1e\n" +
 	"\x1aWARNING_REASON_UNSPECIFIED\x10\x00\x12&\n" +
 	"\"WARNING_REASON_ACTIVITY_NOT_SERVED\x10\x01\x12+\n" +
-	"'WARNING_REASON_NOTIFICATIONS_NOT_SERVED\x10\x02*q\n" +
+	"'WARNING_REASON_NOTIFICATIONS_NOT_SERVED\x10\x02*\x88\x01\n" +
 	"\n" +
 	"CallFilter\x12\x1b\n" +
 	"\x17CALL_FILTER_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13CALL_FILTER_WAITING\x10\x01\x12\x14\n" +
 	"\x10CALL_FILTER_DEAD\x10\x02\x12\x17\n" +
-	"\x13CALL_FILTER_PENDING\x10\x03*\xc1\x02\n" +
+	"\x13CALL_FILTER_PENDING\x10\x03\x12\x15\n" +
+	"\x11CALL_FILTER_ENDED\x10\x04*\xc1\x02\n" +
 	"\rCallEventType\x12\x1f\n" +
 	"\x1bCALL_EVENT_TYPE_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cCALL_EVENT_TYPE_CASE_CREATED\x10\x01\x12 \n" +
@@ -2633,52 +2647,53 @@ var file_callback_v1_callbacks_service_proto_depIdxs = []int32{
 	50, // 41: callback.v1.GetCallResponse.call:type_name -> callback.v1.Call
 	50, // 42: callback.v1.ListCallsResponse.calls:type_name -> callback.v1.Call
 	1,  // 43: callback.v1.ListOwnerCallsRequest.filter:type_name -> callback.v1.CallFilter
-	50, // 44: callback.v1.ListOwnerCallsResponse.calls:type_name -> callback.v1.Call
-	50, // 45: callback.v1.ReplayCallResponse.call:type_name -> callback.v1.Call
-	38, // 46: callback.v1.WatchCallsRequest.labels:type_name -> callback.v1.WatchCallsRequest.LabelsEntry
-	35, // 47: callback.v1.WatchCallsResponse.events:type_name -> callback.v1.CallEvent
-	2,  // 48: callback.v1.CallEvent.type:type_name -> callback.v1.CallEventType
-	45, // 49: callback.v1.CallEvent.time:type_name -> google.protobuf.Timestamp
-	51, // 50: callback.v1.CallEvent.case_status:type_name -> callback.v1.CallbackStatus
-	53, // 51: callback.v1.CallEvent.close_reason:type_name -> callback.v1.CloseReason
-	52, // 52: callback.v1.CallEvent.call_status:type_name -> callback.v1.CallStatus
-	54, // 53: callback.v1.CallEvent.delivery_status:type_name -> callback.v1.DeliveryStatus
-	44, // 54: callback.v1.CallEvent.reason:type_name -> callback.v1.CallReason
-	3,  // 55: callback.v1.CallbacksService.GenerateCallbackUrl:input_type -> callback.v1.GenerateCallbackUrlRequest
-	5,  // 56: callback.v1.CallbacksService.GenerateCallbackUrls:input_type -> callback.v1.GenerateCallbackUrlsRequest
-	9,  // 57: callback.v1.CallbacksService.SetResponse:input_type -> callback.v1.SetResponseRequest
-	11, // 58: callback.v1.CallbacksService.AnswerCall:input_type -> callback.v1.AnswerCallRequest
-	13, // 59: callback.v1.CallbacksService.ResolveCallback:input_type -> callback.v1.ResolveCallbackRequest
-	15, // 60: callback.v1.CallbacksService.CloseCallback:input_type -> callback.v1.CloseCallbackRequest
-	17, // 61: callback.v1.CallbacksService.ExtendCallback:input_type -> callback.v1.ExtendCallbackRequest
-	19, // 62: callback.v1.CallbacksService.GetCallback:input_type -> callback.v1.GetCallbackRequest
-	21, // 63: callback.v1.CallbacksService.ListCallbacks:input_type -> callback.v1.ListCallbacksRequest
-	23, // 64: callback.v1.CallbacksService.GetCall:input_type -> callback.v1.GetCallRequest
-	25, // 65: callback.v1.CallbacksService.ListCalls:input_type -> callback.v1.ListCallsRequest
-	27, // 66: callback.v1.CallbacksService.ListOwnerCalls:input_type -> callback.v1.ListOwnerCallsRequest
-	29, // 67: callback.v1.CallbacksService.EraseCalls:input_type -> callback.v1.EraseCallsRequest
-	31, // 68: callback.v1.CallbacksService.ReplayCall:input_type -> callback.v1.ReplayCallRequest
-	33, // 69: callback.v1.CallbacksService.WatchCalls:input_type -> callback.v1.WatchCallsRequest
-	4,  // 70: callback.v1.CallbacksService.GenerateCallbackUrl:output_type -> callback.v1.GenerateCallbackUrlResponse
-	6,  // 71: callback.v1.CallbacksService.GenerateCallbackUrls:output_type -> callback.v1.GenerateCallbackUrlsResponse
-	10, // 72: callback.v1.CallbacksService.SetResponse:output_type -> callback.v1.SetResponseResponse
-	12, // 73: callback.v1.CallbacksService.AnswerCall:output_type -> callback.v1.AnswerCallResponse
-	14, // 74: callback.v1.CallbacksService.ResolveCallback:output_type -> callback.v1.ResolveCallbackResponse
-	16, // 75: callback.v1.CallbacksService.CloseCallback:output_type -> callback.v1.CloseCallbackResponse
-	18, // 76: callback.v1.CallbacksService.ExtendCallback:output_type -> callback.v1.ExtendCallbackResponse
-	20, // 77: callback.v1.CallbacksService.GetCallback:output_type -> callback.v1.GetCallbackResponse
-	22, // 78: callback.v1.CallbacksService.ListCallbacks:output_type -> callback.v1.ListCallbacksResponse
-	24, // 79: callback.v1.CallbacksService.GetCall:output_type -> callback.v1.GetCallResponse
-	26, // 80: callback.v1.CallbacksService.ListCalls:output_type -> callback.v1.ListCallsResponse
-	28, // 81: callback.v1.CallbacksService.ListOwnerCalls:output_type -> callback.v1.ListOwnerCallsResponse
-	30, // 82: callback.v1.CallbacksService.EraseCalls:output_type -> callback.v1.EraseCallsResponse
-	32, // 83: callback.v1.CallbacksService.ReplayCall:output_type -> callback.v1.ReplayCallResponse
-	34, // 84: callback.v1.CallbacksService.WatchCalls:output_type -> callback.v1.WatchCallsResponse
-	70, // [70:85] is the sub-list for method output_type
-	55, // [55:70] is the sub-list for method input_type
-	55, // [55:55] is the sub-list for extension type_name
-	55, // [55:55] is the sub-list for extension extendee
-	0,  // [0:55] is the sub-list for field type_name
+	45, // 44: callback.v1.ListOwnerCallsRequest.ended_after:type_name -> google.protobuf.Timestamp
+	50, // 45: callback.v1.ListOwnerCallsResponse.calls:type_name -> callback.v1.Call
+	50, // 46: callback.v1.ReplayCallResponse.call:type_name -> callback.v1.Call
+	38, // 47: callback.v1.WatchCallsRequest.labels:type_name -> callback.v1.WatchCallsRequest.LabelsEntry
+	35, // 48: callback.v1.WatchCallsResponse.events:type_name -> callback.v1.CallEvent
+	2,  // 49: callback.v1.CallEvent.type:type_name -> callback.v1.CallEventType
+	45, // 50: callback.v1.CallEvent.time:type_name -> google.protobuf.Timestamp
+	51, // 51: callback.v1.CallEvent.case_status:type_name -> callback.v1.CallbackStatus
+	53, // 52: callback.v1.CallEvent.close_reason:type_name -> callback.v1.CloseReason
+	52, // 53: callback.v1.CallEvent.call_status:type_name -> callback.v1.CallStatus
+	54, // 54: callback.v1.CallEvent.delivery_status:type_name -> callback.v1.DeliveryStatus
+	44, // 55: callback.v1.CallEvent.reason:type_name -> callback.v1.CallReason
+	3,  // 56: callback.v1.CallbacksService.GenerateCallbackUrl:input_type -> callback.v1.GenerateCallbackUrlRequest
+	5,  // 57: callback.v1.CallbacksService.GenerateCallbackUrls:input_type -> callback.v1.GenerateCallbackUrlsRequest
+	9,  // 58: callback.v1.CallbacksService.SetResponse:input_type -> callback.v1.SetResponseRequest
+	11, // 59: callback.v1.CallbacksService.AnswerCall:input_type -> callback.v1.AnswerCallRequest
+	13, // 60: callback.v1.CallbacksService.ResolveCallback:input_type -> callback.v1.ResolveCallbackRequest
+	15, // 61: callback.v1.CallbacksService.CloseCallback:input_type -> callback.v1.CloseCallbackRequest
+	17, // 62: callback.v1.CallbacksService.ExtendCallback:input_type -> callback.v1.ExtendCallbackRequest
+	19, // 63: callback.v1.CallbacksService.GetCallback:input_type -> callback.v1.GetCallbackRequest
+	21, // 64: callback.v1.CallbacksService.ListCallbacks:input_type -> callback.v1.ListCallbacksRequest
+	23, // 65: callback.v1.CallbacksService.GetCall:input_type -> callback.v1.GetCallRequest
+	25, // 66: callback.v1.CallbacksService.ListCalls:input_type -> callback.v1.ListCallsRequest
+	27, // 67: callback.v1.CallbacksService.ListOwnerCalls:input_type -> callback.v1.ListOwnerCallsRequest
+	29, // 68: callback.v1.CallbacksService.EraseCalls:input_type -> callback.v1.EraseCallsRequest
+	31, // 69: callback.v1.CallbacksService.ReplayCall:input_type -> callback.v1.ReplayCallRequest
+	33, // 70: callback.v1.CallbacksService.WatchCalls:input_type -> callback.v1.WatchCallsRequest
+	4,  // 71: callback.v1.CallbacksService.GenerateCallbackUrl:output_type -> callback.v1.GenerateCallbackUrlResponse
+	6,  // 72: callback.v1.CallbacksService.GenerateCallbackUrls:output_type -> callback.v1.GenerateCallbackUrlsResponse
+	10, // 73: callback.v1.CallbacksService.SetResponse:output_type -> callback.v1.SetResponseResponse
+	12, // 74: callback.v1.CallbacksService.AnswerCall:output_type -> callback.v1.AnswerCallResponse
+	14, // 75: callback.v1.CallbacksService.ResolveCallback:output_type -> callback.v1.ResolveCallbackResponse
+	16, // 76: callback.v1.CallbacksService.CloseCallback:output_type -> callback.v1.CloseCallbackResponse
+	18, // 77: callback.v1.CallbacksService.ExtendCallback:output_type -> callback.v1.ExtendCallbackResponse
+	20, // 78: callback.v1.CallbacksService.GetCallback:output_type -> callback.v1.GetCallbackResponse
+	22, // 79: callback.v1.CallbacksService.ListCallbacks:output_type -> callback.v1.ListCallbacksResponse
+	24, // 80: callback.v1.CallbacksService.GetCall:output_type -> callback.v1.GetCallResponse
+	26, // 81: callback.v1.CallbacksService.ListCalls:output_type -> callback.v1.ListCallsResponse
+	28, // 82: callback.v1.CallbacksService.ListOwnerCalls:output_type -> callback.v1.ListOwnerCallsResponse
+	30, // 83: callback.v1.CallbacksService.EraseCalls:output_type -> callback.v1.EraseCallsResponse
+	32, // 84: callback.v1.CallbacksService.ReplayCall:output_type -> callback.v1.ReplayCallResponse
+	34, // 85: callback.v1.CallbacksService.WatchCalls:output_type -> callback.v1.WatchCallsResponse
+	71, // [71:86] is the sub-list for method output_type
+	56, // [56:71] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_callback_v1_callbacks_service_proto_init() }

@@ -258,6 +258,9 @@ class CallFilter(StrEnum):
     PENDING = "PENDING"
     """Selects calls and notifications whose delivery waits for its next attempt, those of an ordered case only if they
     are first. It requires an activity, and the latest next attempt comes first."""
+    ENDED = "ENDED"
+    """Selects calls that have ended and have no delivery to run, those whose delivery is DEAD among them. The call that
+    ended last comes first."""
 
 
 class CallEventType(StrEnum):

@@ -295,6 +295,12 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
         if selected is CallFilter.PENDING and not request.callback_activity:
             problem = "is required: deliveries that wait are listed by activity"
             raise InvalidRequestError([Violation("callback_activity", "required", problem)])
+        ended_after_ms = None
+        if request.HasField("ended_after"):
+            if selected is not CallFilter.ENDED:
+                problem = "requires the filter CALL_FILTER_ENDED"
+                raise InvalidRequestError([Violation("ended_after", "filter", problem)])
+            ended_after_ms = milliseconds(request.ended_after, "ended_after")
         owner = _owner(request.owner, caller)
         after = read_page_token(CallCursor.from_token, request.page_token, request)
         if request.callback_activity and not caller.may_generate(request.callback_activity):
@@ -306,6 +312,7 @@ class CallbacksServicer(pb2_grpc.CallbacksServiceServicer):
                 selected,
                 owner=owner,
                 activities=[request.callback_activity] if request.callback_activity else caller.limit or (),
+                ended_after_ms=ended_after_ms,
                 after=after,
                 limit=limit,
             )

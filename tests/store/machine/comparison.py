@@ -18,6 +18,7 @@ from callback_server.domain.notification import expiry_id, reason_of, reminder_i
 from callback_server.domain.reports import AwaitedCallEnded, CallResolved, CaseExpired, HoldTimeEnded, LeaseEnded
 from callback_server.operations.repair import Repair
 from callback_server.store import keys
+from callback_server.store.queries.list_owner_calls import CallFilter
 from callback_server.store.queries.read import read_calls, read_cases
 from callback_server.store.queries.read_events import decode_event
 
@@ -280,7 +281,7 @@ class Comparison(System):
             ("reminders",): {case_id for case_id, model in self.model.items() if model.reminders_left},
             **{
                 (name, owner): self._marked(mark, owner)
-                for name, mark in (("waiting", "WAITING"), ("dead", "DEAD"))
+                for name, mark in (("waiting", CallFilter.WAITING), ("dead", CallFilter.DEAD))
                 for owner in ("shop", "other")
             },
         }  # fmt: skip

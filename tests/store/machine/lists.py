@@ -35,8 +35,8 @@ class Lists(System):
         )
         assert found == expected[::-1]
 
-    @rule(owner=st.sampled_from(["shop", "other"]), mark=st.sampled_from([CallFilter.WAITING, CallFilter.DEAD]),
-          size=st.integers(1, 3))  # fmt: skip
+    @rule(owner=st.sampled_from(["shop", "other"]), size=st.integers(1, 3),
+          mark=st.sampled_from([CallFilter.WAITING, CallFilter.DEAD, CallFilter.ENDED]))  # fmt: skip
     def list_marked_in_pages(self, owner, mark, size):
         found = self._in_pages(lambda after: list_owner_calls(self.scripts, mark, owner=owner, after=after, limit=size))
         assert (set(found), len(found)) == (self._marked(mark, owner), len(set(found)))

@@ -14,6 +14,7 @@ from callback_server.domain import ids
 from callback_server.domain.notification import CallReason, reason_of
 from callback_server.store import keys
 from callback_server.store.packing import pack_content
+from callback_server.store.queries.list_owner_calls import CallFilter
 from callback_server.store.transitions.change_pauses import change_pauses
 
 READ_ALL = """#!lua flags=no-writes,allow-cross-slot-keys
@@ -165,9 +166,9 @@ class System(RuleBasedStateMachine):
             for model in self.model.values()
             for call in (*model.calls.values(), *model.notifications.values())
             if model.owner == owner
-            and (
-                call.delivery == DEAD and not call.erased
-                if mark == "DEAD"
-                else model.answer_mode == HOLD and call.status == RUNNING
-            )
+            and {
+                CallFilter.DEAD: call.delivery == DEAD and not call.erased,
+                CallFilter.WAITING: model.answer_mode == HOLD and call.status == RUNNING,
+                CallFilter.ENDED: call.id in model.calls and call.over,
+            }[mark]
         }

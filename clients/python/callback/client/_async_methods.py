@@ -536,6 +536,7 @@ class AsyncMethods(AsyncTransport):
         *,
         owner: str = "",
         activity: str = "",
+        ended_after: datetime | None = None,
         page_size: int = 0,
         timeout: float | None = None,
     ) -> AsyncIterator[Call]:
@@ -547,6 +548,8 @@ class AsyncMethods(AsyncTransport):
                 role `admin`, or a worker with `answers = true`, which must name an owner; otherwise the RPC fails with
                 ROLE_MISSING.
             activity: Selects calls of this activity. Default empty: all. CALL_FILTER_PENDING requires one.
+            ended_after: Selects calls that ended at this time or later. Refused unless the filter is
+                CALL_FILTER_ENDED. Default: all.
             page_size: The maximum number of calls to return. Default (0) 50. A value above 100 counts as 100. A
                 negative value is refused.
             timeout: Timeout of each page in seconds. Default: that of the client.
@@ -559,7 +562,13 @@ class AsyncMethods(AsyncTransport):
         token = ""
         while True:
             page = await self.list_owner_calls_page(
-                filter, owner=owner, activity=activity, page_size=page_size, page_token=token, timeout=timeout
+                filter,
+                owner=owner,
+                activity=activity,
+                ended_after=ended_after,
+                page_size=page_size,
+                page_token=token,
+                timeout=timeout,
             )
             for each in page.items:
                 yield each
@@ -573,6 +582,7 @@ class AsyncMethods(AsyncTransport):
         *,
         owner: str = "",
         activity: str = "",
+        ended_after: datetime | None = None,
         page_size: int = 0,
         page_token: str = "",
         timeout: float | None = None,
@@ -585,10 +595,12 @@ class AsyncMethods(AsyncTransport):
                 role `admin`, or a worker with `answers = true`, which must name an owner; otherwise the RPC fails with
                 ROLE_MISSING.
             activity: Selects calls of this activity. Default empty: all. CALL_FILTER_PENDING requires one.
+            ended_after: Selects calls that ended at this time or later. Refused unless the filter is
+                CALL_FILTER_ENDED. Default: all.
             page_size: The maximum number of calls to return. Default (0) 50. A value above 100 counts as 100. A
                 negative value is refused.
-            page_token: The `next_page_token` of the previous page, with the same filter, owner and activity.
-                Default empty: the first page.
+            page_token: The `next_page_token` of the previous page, with the same filter, owner, activity and
+                `ended_after`. Default empty: the first page.
             timeout: Timeout in seconds. Default: that of the client.
 
         Raises:
@@ -602,6 +614,7 @@ class AsyncMethods(AsyncTransport):
             page_size=page_size,
             page_token=checks.text("page_token", page_token),
             callback_activity=checks.text("activity", activity),
+            ended_after=None if ended_after is None else to_timestamp(checks.time("ended_after", ended_after)),
         )
         reply = await self._call(
             lambda channel: CallbacksServiceStub(channel).ListOwnerCalls, request, self._backoff(timeout)

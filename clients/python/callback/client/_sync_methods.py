@@ -526,6 +526,7 @@ class Methods(Transport):
         *,
         owner: str = "",
         activity: str = "",
+        ended_after: datetime | None = None,
         page_size: int = 0,
         timeout: float | None = None,
     ) -> Iterator[Call]:
@@ -537,6 +538,8 @@ class Methods(Transport):
                 role `admin`, or a worker with `answers = true`, which must name an owner; otherwise the RPC fails with
                 ROLE_MISSING.
             activity: Selects calls of this activity. Default empty: all. CALL_FILTER_PENDING requires one.
+            ended_after: Selects calls that ended at this time or later. Refused unless the filter is
+                CALL_FILTER_ENDED. Default: all.
             page_size: The maximum number of calls to return. Default (0) 50. A value above 100 counts as 100. A
                 negative value is refused.
             timeout: Timeout of each page in seconds. Default: that of the client.
@@ -549,7 +552,13 @@ class Methods(Transport):
         token = ""
         while True:
             page = self.list_owner_calls_page(
-                filter, owner=owner, activity=activity, page_size=page_size, page_token=token, timeout=timeout
+                filter,
+                owner=owner,
+                activity=activity,
+                ended_after=ended_after,
+                page_size=page_size,
+                page_token=token,
+                timeout=timeout,
             )
             yield from page.items
             token = page.next_page_token
@@ -562,6 +571,7 @@ class Methods(Transport):
         *,
         owner: str = "",
         activity: str = "",
+        ended_after: datetime | None = None,
         page_size: int = 0,
         page_token: str = "",
         timeout: float | None = None,
@@ -574,10 +584,12 @@ class Methods(Transport):
                 role `admin`, or a worker with `answers = true`, which must name an owner; otherwise the RPC fails with
                 ROLE_MISSING.
             activity: Selects calls of this activity. Default empty: all. CALL_FILTER_PENDING requires one.
+            ended_after: Selects calls that ended at this time or later. Refused unless the filter is
+                CALL_FILTER_ENDED. Default: all.
             page_size: The maximum number of calls to return. Default (0) 50. A value above 100 counts as 100. A
                 negative value is refused.
-            page_token: The `next_page_token` of the previous page, with the same filter, owner and activity.
-                Default empty: the first page.
+            page_token: The `next_page_token` of the previous page, with the same filter, owner, activity and
+                `ended_after`. Default empty: the first page.
             timeout: Timeout in seconds. Default: that of the client.
 
         Raises:
@@ -591,6 +603,7 @@ class Methods(Transport):
             page_size=page_size,
             page_token=checks.text("page_token", page_token),
             callback_activity=checks.text("activity", activity),
+            ended_after=None if ended_after is None else to_timestamp(checks.time("ended_after", ended_after)),
         )
         reply = self._call(
             lambda channel: CallbacksServiceStub(channel).ListOwnerCalls, request, self._backoff(timeout)

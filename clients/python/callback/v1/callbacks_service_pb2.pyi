@@ -77,6 +77,10 @@ class _CallFilterEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CallFilter
     """CALL_FILTER_PENDING selects calls and notifications whose delivery waits for its next attempt, those of an ordered
     case only if they are first. It requires an activity, and the latest next attempt comes first.
     """
+    CALL_FILTER_ENDED: _CallFilter.ValueType  # 4
+    """CALL_FILTER_ENDED selects calls that have ended and have no delivery to run, those whose delivery is DEAD among
+    them. The call that ended last comes first.
+    """
 
 class CallFilter(_CallFilter, metaclass=_CallFilterEnumTypeWrapper):
     """CallFilter selects calls of all cases of an owner."""
@@ -92,6 +96,10 @@ replayed.
 CALL_FILTER_PENDING: CallFilter.ValueType  # 3
 """CALL_FILTER_PENDING selects calls and notifications whose delivery waits for its next attempt, those of an ordered
 case only if they are first. It requires an activity, and the latest next attempt comes first.
+"""
+CALL_FILTER_ENDED: CallFilter.ValueType  # 4
+"""CALL_FILTER_ENDED selects calls that have ended and have no delivery to run, those whose delivery is DEAD among
+them. The call that ended last comes first.
 """
 Global___CallFilter: _TypeAlias = CallFilter  # noqa: Y015
 
@@ -1155,6 +1163,7 @@ class ListOwnerCallsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     CALLBACK_ACTIVITY_FIELD_NUMBER: _builtins.int
+    ENDED_AFTER_FIELD_NUMBER: _builtins.int
     filter: Global___CallFilter.ValueType
     """filter selects the calls. Required."""
     owner: _builtins.str
@@ -1166,11 +1175,17 @@ class ListOwnerCallsRequest(_message.Message):
     value is refused.
     """
     page_token: _builtins.str
-    """page_token is the `next_page_token` of the previous page, with the same filter, owner and activity. Default empty:
-    the first page.
+    """page_token is the `next_page_token` of the previous page, with the same filter, owner, activity and
+    `ended_after`. Default empty: the first page.
     """
     callback_activity: _builtins.str
     """callback_activity selects calls of this activity. Default empty: all. CALL_FILTER_PENDING requires one."""
+    @_builtins.property
+    def ended_after(self) -> _timestamp_pb2.Timestamp:
+        """ended_after selects calls that ended at this time or later. Refused unless the filter is CALL_FILTER_ENDED. Default:
+        all.
+        """
+
     def __init__(
         self,
         *,
@@ -1179,10 +1194,11 @@ class ListOwnerCallsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         callback_activity: _builtins.str = ...,
+        ended_after: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ended_after", b"ended_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activity", b"callback_activity", "filter", b"filter", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callback_activity", b"callback_activity", "ended_after", b"ended_after", "filter", b"filter", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

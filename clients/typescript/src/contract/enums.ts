@@ -271,6 +271,11 @@ export const CallFilter = {
    * are first. It requires an activity, and the latest next attempt comes first.
    */
   PENDING: "PENDING",
+  /**
+   * Selects calls that have ended and have no delivery to run, those whose delivery is DEAD among them. The call that
+   * ended last comes first.
+   */
+  ENDED: "ENDED",
 } as const;
 export type CallFilter = (typeof CallFilter)[keyof typeof CallFilter];
 

@@ -206,12 +206,16 @@ export interface ListOwnerCallsOptions extends RequestOptions {
    */
   readonly pageSize?: number | undefined;
   /**
-   * The `nextPageToken` of the previous page, with the same filter, owner and activity. Default empty: the first
-   * page.
+   * The `nextPageToken` of the previous page, with the same filter, owner, activity and `endedAfter`. Default empty:
+   * the first page.
    */
   readonly pageToken?: string | undefined;
   /** Selects calls of this activity. Default empty: all. CALL_FILTER_PENDING requires one. */
   readonly activity?: string | undefined;
+  /**
+   * Selects calls that ended at this time or later. Refused unless the filter is CALL_FILTER_ENDED. Default: all.
+   */
+  readonly endedAfter?: Date | undefined;
 }
 
 /** The options of `watchCalls`. */

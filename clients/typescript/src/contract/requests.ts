@@ -197,6 +197,7 @@ export const LIST_OWNER_CALLS = {
   pageSize: checks.whole32,
   pageToken: checks.text,
   activity: checks.text,
+  endedAfter: checks.date,
 } satisfies checks.Checks<ListOwnerCallsOptions>;
 
 export function listOwnerCallsRequest(
@@ -211,6 +212,7 @@ export function listOwnerCallsRequest(
     pageSize: options.pageSize,
     pageToken: options.pageToken,
     callbackActivity: options.activity,
+    endedAfter: options.endedAfter && timestampFromDate(options.endedAfter),
   });
 }
 

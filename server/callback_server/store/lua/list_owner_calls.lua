@@ -1,19 +1,20 @@
 #!lua flags=no-writes
 -- Lists the calls of an owner in a partition, from a position on: held calls that wait, calls whose delivery is DEAD,
--- or calls of an activity whose delivery waits for its next attempt.
+-- calls of an activity whose delivery waits for its next attempt, or calls that have ended.
 --
 -- KEYS: partition
 -- ARGV:
----@param filter string WAITING, DEAD or PENDING
+---@param filter string WAITING, DEAD, PENDING or ENDED
 ---@param owner string
 ---@param before_time string time of the call at the position: only those with an earlier one, '' = all
 ---@param before_call_id string id of that call
 ---@param limit number
 ---@param max_scanned number calls to look at in each list
+---@param ended_after string the earliest time of ENDED calls, '' = any
 ---@param activities string[] only calls of these; none = all. For PENDING one
 -- Returns: how far the script came (time and call_id of the last call that it looked at; 0 and '' if there may be no
 --          more, or the limit is reached), then time and call_id in turn, of each list the latest first. The time is
---          the start of a call, for PENDING its next attempt, in milliseconds.
+--          the start of a call, for PENDING its next attempt, for ENDED its end, in milliseconds.
 -- @include partition
 -- @arguments
 
@@ -25,19 +26,29 @@ end
 
 local is_listed = {}
 for i = activities_first, activities_last do is_listed[ARGV[i]] = true end
+local lists_all = activities_last < activities_first
 local function is_of_activities(call_id)
   local case_id = string.sub(call_id, 1, 32)
   return is_listed[redis.call('HGET', case_key(case_id), 'activity')]
 end
 
+local function is_of_owner(call_id)
+  local case_id = string.sub(call_id, 1, 32)
+  local case = redis.call('HMGET', case_key(case_id), 'owner', 'activity')
+  return case[1] == owner and (lists_all or is_listed[case[2]])
+end
+
 -- The lists, the time after which a call has to be, and what else it has to be.
-local indexes, earliest, fits = {dead_key(owner)}, '-inf', activities_last >= activities_first and is_of_activities
+local indexes, earliest, fits = {dead_key(owner)}, '-inf', not lists_all and is_of_activities
 if filter == 'WAITING' then
   indexes = {waiting_key(owner)}
 elseif filter == 'PENDING' then -- what is due by now is about to be taken, also because it was replayed since
   local activity = ARGV[activities_first]
   indexes, earliest, fits =
     {due_key(activity), notification_due_key(activity)}, '(' .. math.floor(now_us() / 1000), waits_for_owner
+elseif filter == 'ENDED' then -- of all owners
+  indexes, fits = {ended_key()}, is_of_owner
+  if ended_after ~= '' then earliest = ended_after end
 end
 
 local found, more_time, more_call_id = {0, ''}, 0, ''

@@ -1,4 +1,4 @@
-"""Pages of an owner's calls that wait, or whose delivery is dead or waits, latest first, across partitions.
+"""Pages of an owner's calls that wait, that have ended, or whose delivery is dead or waits, latest first.
 
 Usually there are few of them, so each partition is asked for a whole page, and the newest of all are taken. One script
 looks at a limited number of calls and says how far it came, so that a search for the calls of rare activities does not
@@ -32,6 +32,8 @@ class CallFilter(enum.StrEnum):
     """Calls whose delivery is DEAD."""
     PENDING = "PENDING"
     """Calls of one activity whose delivery waits for its next attempt."""
+    ENDED = "ENDED"
+    """Calls that have ended, and have no delivery to run."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -39,7 +41,7 @@ class CallCursor:
     """A position in the list of calls: between this call and the next one, which is earlier."""
 
     time_ms: int
-    """The start of the call. Of a PENDING delivery: the time of its next attempt."""
+    """The start of the call. Of a PENDING delivery: the time of its next attempt. Of an ENDED call: its end."""
     call_id: str
 
     def token(self) -> str:
@@ -65,6 +67,7 @@ async def list_owner_calls(
     *,
     owner: str,
     activities: Collection[str] = (),
+    ended_after_ms: int | None = None,
     after: CallCursor | None,
     limit: int,
 ) -> tuple[list[str], CallCursor | None]:
@@ -77,6 +80,7 @@ async def list_owner_calls(
         call_filter: Which calls are listed.
         owner: The owner of the calls.
         activities: The activities of the calls. Empty: every activity. For PENDING exactly one.
+        ended_after_ms: The earliest end of ENDED calls, in milliseconds since the epoch. None: any.
         after: The position. None: the first page.
         limit: The maximum number of calls.
 
@@ -91,6 +95,7 @@ async def list_owner_calls(
         before_call_id=call_id,
         limit=limit + 1,
         max_scanned=SCAN,
+        ended_after="" if ended_after_ms is None else ended_after_ms,
         activities=list(activities),
     )
     replies = await scripts.run_on_partitions(SCRIPT, dict.fromkeys(range(keys.PARTITIONS), packed))
