@@ -80,6 +80,7 @@ from callback_server.rpc.server import make_server
 from callback_server.rpc.tls import server_credentials
 from callback_server.rpc.url_generator import UrlGenerator
 from callback_server.rpc.worker_service import WorkerServicer
+from callback_server.sealing.keyring import KeyringFile
 from callback_server.settings import ActivitySettings, ServerSettings
 from callback_server.store.connection.client import connect
 from callback_server.store.connection.errors import StoreError
@@ -154,6 +155,7 @@ class ControlPlane:
         self._stop_requested = stop_requested or asyncio.Event()
         self._sweeps = sweeps
         self._principals_file = files.principals
+        self._keyring_file = files.keyring
         self._profiles_files = files.profiles if profiles is None else None
         self._issuers = files.issuers
         self._push_handlers = files.push_handlers
@@ -452,6 +454,8 @@ class ControlPlane:
         if self._principals_file is not None:
             self._tasks.start(self._principals_file.run())
             self._tasks.start(self.audit.run_principals(self._principals_file))
+        if self._keyring_file is not None:
+            self._tasks.start(self._keyring_file.run())
         if self._issuers is not None:
             self._tasks.start(self._issuers.run())
         if self._profiles_files:
@@ -478,6 +482,7 @@ class _Files:
 
     state_key: bytes | None = field(repr=False)
     other_state_key: bytes | None = field(repr=False)
+    keyring: KeyringFile | None
     principals: PrincipalsFile | None
     issuers: Issuers | None
     profiles: Profiles
@@ -493,6 +498,7 @@ def _read_files(settings: ServerSettings) -> _Files:
         return _Files(
             state_key=settings.read_state_key(),
             other_state_key=settings.read_other_state_key(),
+            keyring=None if settings.keyring_file is None else KeyringFile(settings.keyring_file),
             principals=_read_principals(settings),
             issuers=Issuers(settings.issuers, settings.key_proxy) if settings.issuers else None,
             profiles=Profiles(settings.profiles, fetcher=Fetcher(settings.key_proxy)),

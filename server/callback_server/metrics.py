@@ -191,7 +191,7 @@ for fault in ("entry_without_case", "missing_entry", "no_call", "wrong_type"):
     STORE_FAULTS.labels(fault)
 for problem in ("head_not_proven", "missing", "not_verified", "retention_stopped"):
     AUDIT_PROBLEMS.labels(problem)
-for file in ("certificate", "handler_secrets", "handler_tls", "principals", "profile"):
+for file in ("certificate", "handler_secrets", "handler_tls", "keyring", "principals", "profile"):
     RELOADS_FAILED.labels(file)
 for delivery in (DeliveryStatus.PENDING, DeliveryStatus.DELIVERED, DeliveryStatus.DEAD):
     for reason in (CallReason.REMINDER, CallReason.EXPIRY):

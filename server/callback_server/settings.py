@@ -313,6 +313,9 @@ class ServerSettings(ProcessSettings):
     other_state_key_file: Path | None = None
     """A file with a second `state_key`, during [a change of it](operations.md#change-the-state_key): the audit is
     verified with both."""
+    keyring_file: Path | None = None
+    """A file with the keys that [seal](operations.md#keyring) what owners give to the server in secret. It is the same
+    on all servers, and is reloaded when it changes."""
     store_url: Annotated[str, parsed_by(check_url)] = "redis://127.0.0.1:6379/0"
     """The store: `redis://`, `unix:///path`, `redis+sentinel://h1,h2,h3/NAME` or `redis+cluster://h1,h2,h3`; with
     `rediss` over TLS. [Failover](operations.md#failover) explains them."""

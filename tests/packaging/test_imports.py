@@ -66,6 +66,7 @@ MAY_IMPORT = as_sets({
         f"{RPC} {SETTINGS} callback_server callback_shared.wire_fields grpc_reflection protovalidate"
     ),
     "callback_server.domain": "callback_server.errors msgspec",
+    "callback_server.sealing": f"{SETTINGS} cryptography callback_server.metrics",
     "callback_server.store": "redis hiredis callback_process callback_server.domain callback_server.metrics msgspec",
     "callback_server.verification": f"{SETTINGS} {KEYS} callback_server.domain callback_server.metrics msgspec",
     "callback_shared": "google",
@@ -172,17 +173,18 @@ ROOMS_OF_SERVER = as_sets({
     "metrics": "domain",
     "contract": "domain errors",
     "verification": "domain metrics",
+    "sealing": "metrics",
     "store": "domain metrics",
     "limits": "errors metrics",
     "settings": "contract domain limits store verification",
     "access": "domain errors limits metrics settings store verification",
     "handlers": "contract domain limits metrics settings store verification",
-    "operations": "access handlers settings store verification",
+    "operations": "access handlers sealing settings store verification",
     "calls": "access domain errors handlers limits metrics operations store verification",
     "rpc": "access calls contract domain errors handlers limits metrics operations settings store",
     "tracing": "calls domain errors handlers rpc settings",
     "control_plane": (
-        "access calls domain handlers limits metrics operations rpc settings store tracing verification"
+        "access calls domain handlers limits metrics operations rpc sealing settings store tracing verification"
     ),
     "main": "contract control_plane rpc settings",
     "__main__": "main settings",

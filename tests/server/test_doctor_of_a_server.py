@@ -1,5 +1,6 @@
 """The findings of `callback doctor` for real stores and files, each broken on purpose."""
 
+import base64
 import contextlib
 import dataclasses
 import functools
@@ -305,6 +306,26 @@ async def test_a_key_that_is_not_there_or_too_short_is_a_problem_and_one_for_all
     file.write_bytes(b"hunter2")
     level, text = (await found(doctor.check_state_key, **{name: file} | more))[name]
     assert (level, "has 7 bytes, needs at least 32" in text) == (Level.PROBLEM, True)
+
+
+async def test_a_keyring_that_cannot_be_used_is_a_problem_and_one_for_all_to_read_is_warned_of(tmp_path):
+    file = tmp_path / "keyring.toml"
+    assert await found(doctor.check_keyring) == {}
+    level, text = (await found(doctor.check_keyring, keyring_file=file))["keyring_file"]
+    assert (level, text.partition(";")[0]) == (Level.PROBLEM, f"{file} cannot be read: No such file or directory")
+    key = base64.b64encode(b"k" * 32).decode()
+    file.write_text(f'current = "b"\n[keys]\na = "{key}"\nb = "{key}"')
+    file.chmod(0o604)
+    assert (await found(doctor.check_keyring, keyring_file=file))["keyring_file"] == (
+        Level.WARNING, f"everyone on this machine can read {file}; chmod o-r {file}",
+    )  # fmt: skip
+    file.chmod(0o600)
+    assert (await found(doctor.check_keyring, keyring_file=file))["keyring_file"] == (
+        Level.OK, "b seals; it opens what was sealed by a, b",
+    )  # fmt: skip
+    file.write_text('current = "hunter2"')
+    level, text = (await found(doctor.check_keyring, keyring_file=file))["keyring_file"]
+    assert (level, "keys: must be given" in text, "hunter2" in text) == (Level.PROBLEM, True, False)
 
 
 async def test_the_certificate_its_key_and_the_authorities_of_clients_are_looked_at(tmp_path):

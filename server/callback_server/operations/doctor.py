@@ -23,7 +23,7 @@ from callback_process.addresses import parse_bind
 from callback_process.certificates import EXPIRES_SOON, check_authorities, check_certificate, check_tls
 from callback_process.credentials import CredentialsError
 from callback_process.effective import mask_url
-from callback_process.findings import Finding, check_readable, check_secret_file, unreachable
+from callback_process.findings import Finding, Level, check_readable, check_secret_file, unreachable
 from callback_process.running import check_running
 from callback_process.settings import SettingsError, config_path
 from callback_server.access.issuers import Issuers
@@ -32,6 +32,7 @@ from callback_server.access.roles import Role
 from callback_server.handlers.http.handler import HttpHandler
 from callback_server.handlers.push import credentials, make_channel
 from callback_server.operations.store_access import unreachable_store
+from callback_server.sealing.keyring import KeyringFile
 from callback_server.settings import ActivitySettings, HttpSettings, ServerSettings
 from callback_server.store.connection.client import StoreClient, connect
 from callback_server.store.connection.errors import StoreError
@@ -110,6 +111,25 @@ async def check_state_key(settings: ServerSettings) -> AsyncIterator[Finding]:
         except ValueError as error:
             if not finding.is_problem:
                 yield Finding.problem(name, str(error), "make it with: head -c 32 /dev/urandom")
+
+
+async def check_keyring(settings: ServerSettings) -> AsyncIterator[Finding]:
+    """Check that the keyring can be used."""
+    if (path := settings.keyring_file) is None:
+        return
+    finding = check_secret_file("keyring_file", path)
+    if finding.level is not Level.OK:
+        yield finding
+    if finding.is_problem:
+        return
+    try:
+        keyring = KeyringFile(path).keyring
+    except CredentialsError as error:
+        yield Finding.problem("keyring_file", str(error), "correct the file, as docs/operations.md says")
+        return
+    if finding.level is Level.OK:
+        seen = f"{keyring.current} seals; it opens what was sealed by {', '.join(keyring.ids)}"
+        yield Finding.ok("keyring_file", seen)
 
 
 async def check_urls(settings: ServerSettings) -> AsyncIterator[Finding]:
@@ -624,6 +644,7 @@ async def _check_http_handler(check: str, name: str, activity: ActivitySettings,
 CHECKS: Final[tuple[Callable[[ServerSettings], AsyncIterator[Finding]], ...]] = (
     check_urls,
     check_state_key,
+    check_keyring,
     check_certificates,
     check_principals,
     check_retention,

@@ -1,0 +1,1 @@
+"""Sealing: encryption of what lies in the store, under keys that do not."""
