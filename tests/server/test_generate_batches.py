@@ -18,6 +18,7 @@ from support.wait import wait_until
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback_server.access.roles import Role
+from callback_server.rpc import url_generator
 from callback_server.store import keys
 
 MOST = 500
@@ -34,6 +35,7 @@ def numbered(total, **fields):
 MANY_HEADERS = response(
     response_headers=pb.ResponseHeaders(headers=[pb.ResponseHeader(name=f"x-{each}") for each in range(60)])
 )
+MANY_BAD_HEADERS = pb.ResponseHeaders(headers=[pb.ResponseHeader(name="Bad Name", value="\n")] * 60)
 
 
 async def generate(services, requests, **options):
@@ -316,3 +318,19 @@ async def test_a_batch_that_a_fault_of_the_store_breaks_off_is_completed_by_anot
             assert again[:150] == before
             for result, url in zip(broken, again, strict=True):
                 assert result.generated.callback_url in ("", url)
+
+
+async def test_calls_get_in_between_the_requests_of_a_batch_that_take_long_to_check(services, limits):
+    limits(url_generator, TURN_S=0.0)
+    turns = 0
+
+    async def count():
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    counting = asyncio.create_task(count())
+    await generate(services, [request(response=response(response_headers=MANY_BAD_HEADERS))] * 70)
+    counting.cancel()
+    assert turns > 70

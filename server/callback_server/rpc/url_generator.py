@@ -1,12 +1,13 @@
 """Generates URLs: one batch of requests of an owner at a time, of which GenerateCallbackUrl has one.
 
-A batch costs the store one script for each partition that it has cases in, and this process one turn of its loop for
-`TURN` requests, so that calls get in between. Each request has a result of its own.
+A batch costs the store one script for each partition that it has cases in. It lets the calls of this process go on each
+`TURN_S`, however long its requests take to check. Each request has a result of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,8 +39,8 @@ from callback_server.store.transitions.create_cases import (
 
 log = get_logger()
 
-TURN: Final = 32
-"""How many requests become cases, or cases replies, before others have a turn. It takes 15 milliseconds or so."""
+TURN_S: Final = 0.005
+"""How long requests are made cases, or cases replies, before others have a turn."""
 
 Failure = Exception
 """Why a request has no URL: a `CallbackError`, a `StoreError`, or a fault of this server."""
@@ -64,8 +65,9 @@ class UrlGenerator:
         """
         results: dict[int, pb2.GenerateCallbackUrlResponse | Failure] = {}
         new: dict[int, tuple[NewCase, str]] = {}
+        turns = _Turns()
         for place, request in enumerate(requests):
-            await _take_turns(place)
+            await turns.take()
             try:
                 new[place] = self._new_case(request, caller)
             except errors.CallbackError as error:
@@ -73,7 +75,7 @@ class UrlGenerator:
         created = await self._create([case for case, _ in new.values()]) if new else []
         warnings: dict[tuple[str, AnswerMode, bool], list[pb2.Warning]] = {}
         for (place, (case, state)), made in zip(new.items(), created, strict=True):
-            await _take_turns(place)
+            await turns.take()
             if isinstance(made, RequestConflict):
                 results[place] = errors.RequestIdReusedError()
             elif isinstance(made, CaseStored | KnownRequest):
@@ -217,7 +219,14 @@ def _maker(case: NewCase) -> str:
     return case.pointer or case.id
 
 
-async def _take_turns(place: int) -> None:
-    """Let others have a turn, at each place of a batch where it is time for that."""
-    if place and place % TURN == 0:
-        await asyncio.sleep(0)
+class _Turns:
+    """The turns of a batch on the event loop."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    async def take(self) -> None:
+        """Let others have a turn, if it is time for that."""
+        if time.monotonic() - self._began > TURN_S:
+            await asyncio.sleep(0)
+            self._began = time.monotonic()
