@@ -129,6 +129,10 @@ const (
 	// ReasonQueryTooLong (INVALID_ARGUMENT): the handler of the activity is a URL, and gets the query in a header that
 	// has no room for this one. Nothing has changed. Returned by StreamInvocations.
 	ReasonQueryTooLong Reason = "QUERY_TOO_LONG"
+	// ReasonFeatureUnavailable (FAILED_PRECONDITION): the callback needs a feature that a server of the store, of an
+	// earlier release, does not know. A callback that needs it is generated some minutes after the last such server has
+	// stopped. Nothing has changed. Facts: feature. Returned by GenerateCallbackURL and StreamInvocations.
+	ReasonFeatureUnavailable Reason = "FEATURE_UNAVAILABLE"
 )
 
 var reasonFacts = map[Reason]reasonFact{
@@ -172,4 +176,5 @@ var reasonFacts = map[Reason]reasonFact{
 	ReasonIssuerUnavailable:       {codes.Unavailable, "Issuer unavailable"},
 	ReasonCallNotAnswered:         {codes.DeadlineExceeded, "Not answered in time"},
 	ReasonQueryTooLong:            {codes.InvalidArgument, "Address too long"},
+	ReasonFeatureUnavailable:      {codes.FailedPrecondition, "Temporarily unavailable"},
 }

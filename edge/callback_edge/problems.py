@@ -66,6 +66,7 @@ _SHARED_TEXT_KEYS: Final = {
     "HANDLER_NOT_STARTED": "unavailable",
     "STORE_UNAVAILABLE": "unavailable",
     "VERIFICATION_UNAVAILABLE": "unavailable",
+    "FEATURE_UNAVAILABLE": "unavailable",
     "SERVER_STOPPING": "unavailable",
     "TOO_MANY_CALLS": "busy",
 }

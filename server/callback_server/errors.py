@@ -284,6 +284,17 @@ class VerificationUnavailableError(CallbackError):
         super().__init__("this server cannot verify requests to this callback")
 
 
+class FeatureUnavailableError(CallbackError):
+    """A callback needs a feature that a server of the store, of an earlier release, does not know."""
+
+    reason = "FEATURE_UNAVAILABLE"
+    retry_after_s = 60
+
+    def __init__(self, feature: str) -> None:
+        """Create the error; `feature` is the name of the feature."""
+        super().__init__(f"a server of an earlier release does not know the feature {feature}", feature=feature)
+
+
 class ConfirmationRequiredError(CallbackError):
     """A person must confirm first."""
 

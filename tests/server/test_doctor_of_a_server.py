@@ -56,7 +56,8 @@ async def test_a_sound_store_gets_every_finding_and_is_not_changed(store_of, kin
     assert {level for level, _ in seen.values()} == {Level.OK}
     assert list(seen) == [
         "store", "store role", "store memory", "store disk", "store clock",
-        "store settings", "store layout", "store epochs", "store losses", "store time", "store write",
+        "store settings", "store layout", "store epochs", "store losses",
+        "store features", "store time", "store write",
     ]  # fmt: skip
     assert seen["store"][1].startswith(kind.capitalize())
     assert seen["store role"][1] == "a primary, with 0 replicas"

@@ -12,6 +12,7 @@ __all__ = [
     "CallNotReplayableError",
     "CallbackClosedError",
     "CallbackResolvedError",
+    "FeatureUnavailableError",
     "RequestIdReusedError",
     "RequestIdUnsupportedError",
     "TooManyOpenCallbacksError",
@@ -115,6 +116,19 @@ class CallbackResolvedError(CallbackError):
     """
 
 
+class FeatureUnavailableError(CallbackError):
+    """The callback needs a feature that a server of the store, of an earlier release, does not know.
+
+    A callback that needs it is generated some minutes after the last such server has stopped. Nothing has changed.
+    Facts: `feature`. Returned by `generate_callback_url` and StreamInvocations.
+    """
+
+    @property
+    def feature(self) -> str:
+        """The fact `feature`."""
+        return self.facts.get("feature", "")
+
+
 BY_REASON: Mapping[str, type[CallbackError]] = {
     ErrorReason.REQUEST_ID_REUSED: RequestIdReusedError,
     ErrorReason.REQUEST_ID_UNSUPPORTED: RequestIdUnsupportedError,
@@ -127,5 +141,6 @@ BY_REASON: Mapping[str, type[CallbackError]] = {
     ErrorReason.WATCHER_TOO_SLOW: WatcherTooSlowError,
     ErrorReason.TOO_MANY_WATCHERS: TooManyWatchersError,
     ErrorReason.CALLBACK_RESOLVED: CallbackResolvedError,
+    ErrorReason.FEATURE_UNAVAILABLE: FeatureUnavailableError,
 }
 """The class for each reason."""

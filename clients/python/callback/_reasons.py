@@ -125,3 +125,7 @@ class ErrorReason(StrEnum):
     QUERY_TOO_LONG = "QUERY_TOO_LONG"
     """The handler of the activity is a URL, and gets the query in a header that has no room for this one. Nothing has
     changed. Returned by StreamInvocations. (INVALID_ARGUMENT)"""
+    FEATURE_UNAVAILABLE = "FEATURE_UNAVAILABLE"
+    """The callback needs a feature that a server of the store, of an earlier release, does not know. A callback that
+    needs it is generated some minutes after the last such server has stopped. Nothing has changed. Facts: `feature`.
+    Returned by `generate_callback_url` and StreamInvocations. (FAILED_PRECONDITION)"""

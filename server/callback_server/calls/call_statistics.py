@@ -5,8 +5,9 @@
 2. Each replica stores the counts of its minute under its own name, in place of what it stored for that minute before.
    So they can be stored twice, the sum over the replicas is right at any time, and a server that restarts adds to what
    it has done before. A replica that did nothing stores nothing.
-3. They show the servers that run: as long as one of a release before has stored something in this minute or the one
-   before, calls have copies of the body of their case's response, which that server can read.
+3. They show the servers that run, and what these know. As long as one of an earlier release has stored something in the
+   last minutes, calls have copies of the body of their case's response, which that server can read, and no case is
+   generated that needs a feature that it does not know (see domain/features.py).
 4. A count is lost if the store cannot be reached at the end of its minute, or if the process ends before the next 5
    seconds are over.
 """
@@ -28,8 +29,9 @@ from callback_server import metrics
 from callback_server.domain.call import CallStatus
 from callback_server.errors import CallFailedError
 from callback_server.store.failure_log import failures_logged
+from callback_server.store.features import announcements, read_names_of_servers
 from callback_server.store.queries.count_work import OwnerWork, Work, count_work
-from callback_server.store.queries.read_statistics import GAUGE, every_replica_stored, read_statistics
+from callback_server.store.queries.read_statistics import GAUGE, read_statistics
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.write_statistics import write_statistics
 
@@ -41,8 +43,6 @@ CLOCK: Final[Callable[[], float]] = time.time
 """Returns the present time, in seconds since the epoch."""
 MINUTES: Final = 60
 """How many minutes the statistics have."""
-CLOCKS_DIFFER_MIN: Final = 3
-"""How many minutes the clocks of servers may differ, for an older release to be seen."""
 QUANTILES: Final = (0.5, 0.95, 0.99)
 """The quantiles of the durations of a stage, as in `Stage`."""
 _GAUGES: Final = ("known", "open", "waiting", "dead", "deliveries", "delay_ms")
@@ -128,7 +128,8 @@ class StatisticsRecorder:
             StoreError: It is not known whether they were stored, or which servers run.
         """
         minute, now, totals = self._minute, minute_now(), _totals()
-        counts = totals - self._start + (self._gauges or Counter()) + Counter({READS_NAMED_BODIES: 1})
+        known = Counter({READS_NAMED_BODIES: 1, **announcements()})
+        counts = totals - self._start + (self._gauges or Counter()) + known
         is_stored = counts == self._stored
         if now != minute:  # what was done since the last write belongs to the minute before
             self._minute, self._start, self._gauges, self._stored = now, totals, None, None
@@ -136,9 +137,8 @@ class StatisticsRecorder:
             await write_statistics(self._scripts, self._replica, minute=minute, counts=counts)
             if now == minute:
                 self._stored = counts
-        self._scripts.names_bodies = await every_replica_stored(
-            self._scripts, READS_NAMED_BODIES, first=now - CLOCKS_DIFFER_MIN, last=now + CLOCKS_DIFFER_MIN
-        )
+        servers = await read_names_of_servers(self._scripts, now)
+        self._scripts.names_bodies = all(READS_NAMED_BODIES in names for names in servers)
         if self._gauges is None:
             work = await count_work(self._scripts, await self._owners())
             metrics.UNSERVED_ACTIVITIES.set(await self._count_unserved())

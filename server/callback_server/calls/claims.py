@@ -38,6 +38,7 @@ from callback_server.store.transitions.claim_call import (
     ClaimRefusal,
     ClaimResult,
     ConfirmationRequired,
+    FeatureUnknown,
     LimitedOwner,
     LookUpRefusal,
     RateLimited,
@@ -242,13 +243,14 @@ async def _read(read: Callable[[], Awaitable[Settings | None]]) -> Settings:
     return settings
 
 
-def refusal_of(
-    result: CaseClosed | ConfirmationRequired | VerificationRequired | RateLimited | ClaimRefusal, call_id: str
-) -> errors.CallbackError:
+def refusal_of(result: LookUpRefusal | ConfirmationRequired, call_id: str) -> errors.CallbackError:
     """Return the error that tells the caller why its request became no call."""
     match result:
         case CaseClosed(reason):
             return errors.CaseClosedError(reason)
+        case FeatureUnknown(feature):
+            log.error("feature_unknown", call_id=call_id, feature=feature)
+            return errors.FeatureUnavailableError(feature)
         case ConfirmationRequired(prompt):
             return errors.ConfirmationRequiredError(prompt)
         case RateLimited(retry_after_ms, limit, owner):

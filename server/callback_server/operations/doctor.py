@@ -40,6 +40,7 @@ from callback_server.store.disk import DISK_FULL, local_directories, why_full
 from callback_server.store.engines import REDIS_ENTERPRISE
 from callback_server.store.epochs.keeper import EpochKeeper
 from callback_server.store.epochs.losses import read_losses
+from callback_server.store.features import feature_differences
 from callback_server.store.keys import PARTITIONS
 from callback_server.store.queries.node_status import (
     NodeStatus,
@@ -50,6 +51,7 @@ from callback_server.store.queries.node_status import (
 )
 from callback_server.store.safety import Fsync, UnsafeStoreError, refusals, setting_problems
 from callback_server.store.schema import find_layout_problem, stored_layout
+from callback_server.store.scripts import Scripts
 from callback_server.verification.fetched_keys import FetchedKeys
 from callback_server.verification.fetcher import Fetcher
 from callback_server.verification.profiles import Profiles, profile_files
@@ -344,6 +346,7 @@ async def check_store(settings: ServerSettings) -> AsyncIterator[Finding]:
             _check_layout,
             _check_epochs,
             _check_losses,
+            _check_features,
             _check_time,
             _check_write,
         ):
@@ -490,6 +493,26 @@ async def _check_losses(client: StoreClient, _settings: ServerSettings) -> Async
         yield Finding.ok(check, seen)
     else:
         yield Finding.warning(check, seen, "see docs/operations.md, Lost steps; callback losses lists them")
+
+
+async def _check_features(client: StoreClient, _settings: ServerSettings) -> AsyncIterator[Finding]:
+    unknown, missing = await feature_differences(Scripts(client), minute=int(time.time() // 60))
+    if unknown:
+        yield Finding.problem(
+            "store features",
+            f"other servers know {', '.join(unknown)}, and this release does not: it refuses calls of callbacks that "
+            "need it, with a 503",
+            "update this server",
+        )
+    if missing:
+        yield Finding.warning(
+            "store features",
+            f"a server that ran in the last minutes does not know {', '.join(missing)}: no callback that needs it is "
+            "generated",
+            "update every server of this store",
+        )
+    if not unknown and not missing:
+        yield Finding.ok("store features", "every server of the store knows the same features")
 
 
 async def _check_time(client: StoreClient, _settings: ServerSettings) -> AsyncIterator[Finding]:

@@ -17,9 +17,11 @@ from callback.v1 import callbacks_service_pb2 as pb2
 from callback_process.logs import get_logger
 from callback_server import errors
 from callback_server.access.roles import Principal
+from callback_server.calls.call_statistics import minute_now
 from callback_server.contract.conversion import to_message
 from callback_server.domain import ids
 from callback_server.domain.case import AnswerMode, NewCase
+from callback_server.domain.features import needs_of
 from callback_server.domain.url import callback_url
 from callback_server.handlers.served import ActivityKind, ServedActivities
 from callback_server.limits.open_cases import OpenCaseQuota
@@ -27,6 +29,7 @@ from callback_server.rpc.new_case import Policy, known_state, new_case
 from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
+from callback_server.store.features import unavailable_features
 from callback_server.store.queries.read import known_pointers
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.create_cases import (
@@ -61,7 +64,7 @@ class UrlGenerator:
         """Return the response to each request, or why there is none.
 
         Raises:
-            StoreError: The open cases could not be counted. No case was stored.
+            StoreError: The open cases could not be counted, or the servers not be seen. No case was stored.
         """
         results: dict[int, pb2.GenerateCallbackUrlResponse | Failure] = {}
         new: dict[int, tuple[NewCase, str]] = {}
@@ -72,6 +75,12 @@ class UrlGenerator:
                 new[place] = self._new_case(request, caller)
             except errors.CallbackError as error:
                 results[place] = error
+        if needed := {name for case, _ in new.values() for name in needs_of(case)}:
+            unavailable = await unavailable_features(self.scripts, needed, minute=minute_now())
+            for place, (case, _) in [*new.items()]:
+                if missing := unavailable.intersection(needs_of(case)):
+                    results[place] = errors.FeatureUnavailableError(min(missing))
+                    del new[place]
         created = await self._create([case for case, _ in new.values()]) if new else []
         warnings: dict[tuple[str, AnswerMode, bool], list[pb2.Warning]] = {}
         for (place, (case, state)), made in zip(new.items(), created, strict=True):

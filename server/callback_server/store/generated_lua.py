@@ -12,6 +12,7 @@ from typing import Final
 
 from callback_server.domain import life
 from callback_server.domain.case import FORM, RECORD, CallMode, CaseEffect, CaseStatus, CloseReason, Settings
+from callback_server.domain.features import FEATURES
 from callback_server.domain.life import CallEnd
 from callback_server.store import keys
 
@@ -77,6 +78,18 @@ def life_constants() -> str:
     return _constants({name: repr(value) for name, value in constants.items()})
 
 
+def known_features() -> str:
+    """Return the Lua function that finds what a case needs and this server does not know.
+
+    `unknown_feature(case)` returns the name of a feature, or nil if this server knows all.
+    """
+    is_unknown = " and ".join(f"name ~= '{name}'" for name in FEATURES) or "true"
+    return f"""local function unknown_feature(case)
+  if not case.needs then return nil end
+  for name in string.gmatch(case.needs, '[^,]+') do if {is_unknown} then return name end end
+end"""
+
+
 def setting_positions() -> str:
     """Return the positions of the packed settings of a case, which is an array."""
     return _constants(
@@ -91,6 +104,7 @@ def _constants(values: Mapping[str, str]) -> str:
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "life_functions": life_functions,
     "life_constants": life_constants,
+    "known_features": known_features,
     "setting_positions": setting_positions,
     "status_lists": status_lists,
 }

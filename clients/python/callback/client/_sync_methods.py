@@ -190,6 +190,8 @@ class Methods(Transport):
             TooManyOpenCallbacksError: The owner has its maximum number of cases that are not closed.
             PermissionDeniedError: The principal may not serve an activity that the worker announces, or may not
                 generate callbacks of the activity.
+            FeatureUnavailableError: The callback needs a feature that a server of the store, of an earlier release,
+                does not know.
         """
         request = callbacks_service_pb2.GenerateCallbackUrlRequest(
             callback_activity=checks.text("activity", activity),

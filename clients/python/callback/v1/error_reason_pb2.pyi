@@ -181,6 +181,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ERROR_REASON_QUERY_TOO_LONG: the handler of the activity is a URL, and gets the query in a header that has no room
     for this one. Nothing has changed. Returned by StreamInvocations.
     """
+    ERROR_REASON_FEATURE_UNAVAILABLE: _ErrorReason.ValueType  # 45
+    """ERROR_REASON_FEATURE_UNAVAILABLE: the callback needs a feature that a server of the store, of an earlier release, does
+    not know. A callback that needs it is generated some minutes after the last such server has stopped. Nothing has
+    changed. Metadata: `feature`. Returned by GenerateCallbackUrl and StreamInvocations.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the reason of an error: the `reason` of a `google.rpc.ErrorInfo` with the domain `callback`, without
@@ -347,5 +352,10 @@ ERROR_REASON_CALL_NOT_ANSWERED: ErrorReason.ValueType  # 43
 ERROR_REASON_QUERY_TOO_LONG: ErrorReason.ValueType  # 44
 """ERROR_REASON_QUERY_TOO_LONG: the handler of the activity is a URL, and gets the query in a header that has no room
 for this one. Nothing has changed. Returned by StreamInvocations.
+"""
+ERROR_REASON_FEATURE_UNAVAILABLE: ErrorReason.ValueType  # 45
+"""ERROR_REASON_FEATURE_UNAVAILABLE: the callback needs a feature that a server of the store, of an earlier release, does
+not know. A callback that needs it is generated some minutes after the last such server has stopped. Nothing has
+changed. Metadata: `feature`. Returned by GenerateCallbackUrl and StreamInvocations.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -141,3 +141,20 @@ export class CallbackResolvedError extends CallbackError {
   /** @internal */
   static readonly reason: ErrorReason = ErrorReason.CALLBACK_RESOLVED;
 }
+
+/**
+ * Temporarily unavailable (FAILED_PRECONDITION). The callback needs a feature that a server of the store, of an
+ * earlier release, does not know. A callback that needs it is generated some minutes after the last such server has
+ * stopped. Nothing has changed. Facts: `feature`. Returned by `generateCallbackUrl` and StreamInvocations.
+ */
+export class FeatureUnavailableError extends CallbackError {
+  override readonly name = "FeatureUnavailableError";
+
+  /** @internal */
+  static readonly reason: ErrorReason = ErrorReason.FEATURE_UNAVAILABLE;
+
+  /** The fact `feature`. */
+  get feature(): string {
+    return this.facts["feature"] ?? "";
+  }
+}

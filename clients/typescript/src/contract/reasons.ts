@@ -204,5 +204,11 @@ export const ErrorReason = {
    * has no room for this one. Nothing has changed. Returned by StreamInvocations.
    */
   QUERY_TOO_LONG: "QUERY_TOO_LONG",
+  /**
+   * Temporarily unavailable (FAILED_PRECONDITION). The callback needs a feature that a server of the store, of an
+   * earlier release, does not know. A callback that needs it is generated some minutes after the last such server has
+   * stopped. Nothing has changed. Facts: `feature`. Returned by `generateCallbackUrl` and StreamInvocations.
+   */
+  FEATURE_UNAVAILABLE: "FEATURE_UNAVAILABLE",
 } as const;
 export type ErrorReason = (typeof ErrorReason)[keyof typeof ErrorReason];

@@ -45,6 +45,7 @@
 --          BUSY: another call runs on a single-use case;
 --          STALE: this call has ended already, or it ended at its claim and was erased, and the case has another
 --          response;
+--          FEATURE with its name: the case needs a feature that this server does not know;
 --          VERIFY with profile, alternative_domain and owner: the case needs a profile that was not passed;
 --          CONFIRM with content: a person must confirm, or make a choice;
 --          AGENT: the sender must find out whether a program sends the request;
@@ -59,6 +60,7 @@
 -- Transition: OPEN -> the status during a call (life table); a call that ends here: its row of the life table. A
 --             redirect to /path without a platform fails. Timeouts are applied first, except where a profile was not
 --             passed.
+-- @include known_features
 -- @include rate_limit
 -- @include timeouts
 -- @include types
@@ -73,6 +75,7 @@ local known = is_known and redis.call('HMGET', call_key(call_id), 'status', 'att
   'version', 'effect', 'answer_digest', 'body_of') or {}
 if not case and known[1] then return reply('STALE') end
 if not case or case.sha ~= state_hash_half or case.parameter ~= parameter then return reply('UNKNOWN') end
+if unknown_feature(case) then return reply('FEATURE', unknown_feature(case)) end
 local function alternative_domain()
   return settings_of(redis.call('GET', content_key(case_id)))[SETTING_ALTERNATIVE_DOMAIN]
 end

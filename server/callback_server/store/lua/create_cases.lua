@@ -33,6 +33,7 @@
 ---@field no_repeat boolean no answer is given twice
 ---@field is_ordered boolean
 ---@field has_choices boolean of its prompt
+---@field needs string the features that each server must know, '' = none
 ---@param cases NewCase[]
 -- Returns: reports, then for each case
 --          OK with the time at which it expires (in milliseconds, 0 = never);
@@ -98,6 +99,7 @@ local function create_case(at)
   if profile ~= '' then set_case_field('profile', profile) end
   if guard ~= '' then set_case_field('guard', guard) end
   if has_choices then set_case_field('choices', '1') end
+  if needs ~= '' then set_case_field('needs', needs) end
   if answer_mode ~= '' then set_case_field('answer_mode', answer_mode) end
   if hold_ms ~= '' then set_case_field('hold_ms', hold_ms) end
   if notify ~= '' then

@@ -10,7 +10,8 @@
 ---@param profile string the verification profile that was passed, '' = none
 ---@param calls_per_minute number of a case; 0 = any number
 ---@param limited_owners string[] as for claim_call
--- Returns: UNKNOWN, CLOSED, BUSY, VERIFY or LIMITED as claim_call does; else OPEN.
+-- Returns: UNKNOWN, FEATURE, CLOSED, BUSY, VERIFY or LIMITED as claim_call does; else OPEN.
+-- @include known_features
 -- @include life_constants
 -- @include partition
 -- @include rate_limit
@@ -19,6 +20,7 @@
 
 local case = load_case(case_id)
 if not case or case.sha ~= state_hash_half or case.parameter ~= parameter then return {'UNKNOWN'} end
+if unknown_feature(case) then return {'FEATURE', unknown_feature(case)} end
 if case.profile and case.profile ~= profile then
   local settings = settings_of(redis.call('GET', content_key(case_id)))
   return {'VERIFY', case.profile, settings[SETTING_ALTERNATIVE_DOMAIN], case.owner}

@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- Takes deliveries of a partition for the sender to run at once: due deliveries, and deliveries whose lease has ended.
--- Skips deliveries of paused activities. A reminder whose case is decided is dropped in place of that. An entry without
--- its case or call, or of a damaged case, is kept and reported.
+-- Skips deliveries of paused activities, and those of cases with a feature that this server does not know. A reminder
+-- whose case is decided is dropped in place of that. An entry without its case or call, or of a damaged case, is kept
+-- and reported.
 --
 -- KEYS: partition
 -- ARGV:
@@ -20,6 +21,7 @@
 --          present values.
 -- Transition: of a delivery PENDING, or RUNNING after its lease -> RUNNING.
 -- @include entries
+-- @include known_features
 -- @include types
 -- @arguments
 
@@ -62,7 +64,7 @@ for _, each in ipairs(due_by_activity) do
   end
 end
 
-local taken, bytes = {}, 0
+local taken, bytes, skipped = {}, 0, 0
 for i = 1, math.min(#due, 2 * limit), 2 do
   if bytes > max_bytes then return reply(1, unpack(taken)) end
   local activity, call_id = due[i], due[i + 1]
@@ -81,6 +83,8 @@ for i = 1, math.min(#due, 2 * limit), 2 do
   if not case or not call[6] or (call[6] ~= '' and not content) then
     report_absent(is_notification(call_id) and 'notification_due' or 'due', due_list(activity, notifications),
       call_id, now)
+  elseif unknown_feature(case) then -- another server takes it
+    skipped = skipped + 1
   elseif is_obsolete(case, call_id) then
     drop_reminder(case, call_id)
   elseif call[6] == '' then -- erased while an attempt ran, whose lease has ended
@@ -97,4 +101,4 @@ for i = 1, math.min(#due, 2 * limit), 2 do
       call[6], call[7] or '', call[8] or '', call[11] == 'RUNNING' and 1 or 0, tonumber(case.version)}
   end
 end
-return reply(found > limit and 1 or 0, unpack(taken))
+return reply(found - skipped > limit and 1 or 0, unpack(taken))

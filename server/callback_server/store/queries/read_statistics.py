@@ -18,16 +18,14 @@ GAUGE: Final = "gauge:"
 _decode = msgspec.msgpack.Decoder(dict[str, int]).decode
 
 
-async def every_replica_stored(scripts: Scripts, name: str, *, first: int, last: int) -> bool:
-    """Return whether each replica that stored something for a minute from `first` to `last` stored a count of a name.
-
-    False if none stored anything.
+async def read_stored_names(scripts: Scripts, *, first: int, last: int) -> list[frozenset[str]]:
+    """Return the names of the counts that each replica stored for each minute from `first` to `last`.
 
     Raises:
         StoreError: The store did not answer.
     """
     flat = await scripts.run_on(SCRIPT, keys.STATISTICS_KEY, first=first, last=last)
-    return bool(flat) and all(name in _decode(packed) for packed in flat[1::2])
+    return [frozenset(_decode(packed)) for packed in flat[1::2]]
 
 
 async def read_statistics(scripts: Scripts, *, first: int, last: int) -> dict[int, Counter[str]]:

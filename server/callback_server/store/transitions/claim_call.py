@@ -78,6 +78,13 @@ class VerificationRequired:
 
 
 @dataclass(frozen=True, slots=True)
+class FeatureUnknown:
+    """The case needs a feature that this server does not know. Nothing was changed."""
+
+    feature: str
+
+
+@dataclass(frozen=True, slots=True)
 class RateLimited:
     """The case or its owner has more calls, or more bytes of bodies, than a limit allows now."""
 
@@ -123,7 +130,7 @@ class EarlierCallEnded:
 LimitedOwner = tuple[str, int, str, str]
 """An owner over a limit: its name, its wait in milliseconds, the setting of the limit, and the calls that the limit is
 for: HELD, OTHER, or all if that is empty."""
-LookUpRefusal = CaseClosed | VerificationRequired | RateLimited | ClaimRefusal
+LookUpRefusal = CaseClosed | FeatureUnknown | VerificationRequired | RateLimited | ClaimRefusal
 """Why a request is refused, whatever its body is."""
 ClaimResult = Grant | ConfirmationRequired | EarlierCallRuns | EarlierCallEnded | LookUpRefusal
 
@@ -256,6 +263,8 @@ def refusal_of(word: bytes, facts: Sequence[Any]) -> LookUpRefusal:
         return CaseClosed(
             CloseReason(reason.decode()), unpack_response(closed_response), owner.decode(), domain.decode()
         )
+    if word == b"FEATURE":
+        return FeatureUnknown(facts[0].decode())
     if word == b"VERIFY":
         return VerificationRequired(*(each.decode() for each in facts))
     if word == b"LIMITED":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from callback_server.domain.case import AnswerMode, GetGuard, NewCase
+from callback_server.domain.features import needs_of
 from callback_server.domain.response import needs_platform
 from callback_server.store import keys
 from callback_server.store.packing import pack, pack_content, stored_code
@@ -83,6 +84,7 @@ def _packed(case: NewCase) -> Packed:
         is_ordered=case.ordered,
         closed_response=b"" if case.closed_response is None else pack(case.closed_response),
         has_choices=case.settings.prompt is not None and bool(case.settings.prompt.choices),
+        needs=",".join(needs_of(case)),
     )
 
 
