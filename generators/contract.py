@@ -28,7 +28,7 @@ OPTIONS = "callback/v1/options.proto"
 """The file with the options of the contract."""
 INTERNAL = {"edge_service", "options", "rules"}
 """Files that clients, handlers and workers do not use, by their names without folder and extension."""
-CLIENT_SERVICES = ("CallbacksService", "OperationsService", "AuditService")
+CLIENT_SERVICES = ("CallbacksService", "OperationsService", "AuditService", "ProfilesService")
 """The services that clients, the command line and the JSON API use."""
 CALL = "HandleCallbackRequest"
 """The message of a call and of a notification, as a handler gets them."""

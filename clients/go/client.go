@@ -36,6 +36,7 @@ type Client struct {
 	callbacks  v1.CallbacksServiceClient
 	operations v1.OperationsServiceClient
 	audit      v1.AuditServiceClient
+	profiles   v1.ProfilesServiceClient
 }
 
 // NewClient returns a client. The target is host:port, several of them with commas between, of which the client uses the
@@ -60,6 +61,7 @@ func NewClient(target string, options ...ClientOption) (*Client, error) {
 		callbacks:  v1.NewCallbacksServiceClient(opened),
 		operations: v1.NewOperationsServiceClient(opened),
 		audit:      v1.NewAuditServiceClient(opened),
+		profiles:   v1.NewProfilesServiceClient(opened),
 	}, nil
 }
 

@@ -197,6 +197,7 @@ func unset(t *testing.T, message proto.Message) {
 func TestEachRPCHasAMethod(t *testing.T) {
 	for _, service := range []grpc.ServiceDesc{
 		v1.CallbacksService_ServiceDesc, v1.OperationsService_ServiceDesc, v1.AuditService_ServiceDesc,
+		v1.ProfilesService_ServiceDesc,
 	} {
 		names := each(service.Methods, func(method grpc.MethodDesc) string { return method.MethodName })
 		names = append(names, each(service.Streams, func(stream grpc.StreamDesc) string { return stream.StreamName })...)

@@ -16,6 +16,7 @@ var valuesOf = []conversion{
 	convertedBy(activityOf),
 	convertedBy(auditEntryOf),
 	convertedBy(auditChainOf),
+	convertedBy(profileOf),
 	convertedBy(responseOf),
 	convertedBy(warningOf),
 	convertedBy(minuteStatisticsOf),
@@ -27,6 +28,7 @@ var valuesOf = []conversion{
 	convertedBy(deliveryOf),
 	convertedBy(auditHeadOf),
 	convertedBy(auditProblemOf),
+	convertedBy(profileSecretOf),
 	convertedBy(outcomeCountOf),
 	convertedBy(refusalCountOf),
 	convertedBy(choiceOf),
@@ -36,6 +38,7 @@ var valuesOf = []conversion{
 	convertedBy(activityPageOf),
 	convertedBy(auditEntryPageOf),
 	convertedBy(verifyAuditPageOf),
+	convertedBy(profilePageOf),
 }
 
 // messagesOf are the functions that make messages of values.
@@ -50,6 +53,7 @@ var messagesOf = []conversion{
 	convertedBy((*ActivityQuery).message),
 	convertedBy((*AuditEntryQuery).message),
 	convertedBy((*VerifyAuditQuery).message),
+	convertedBy((*ProfileQuery).message),
 	convertedBy((*WatchQuery).message),
 }
 
@@ -94,4 +98,6 @@ var secretFields = map[string]bool{
 	"HandleCallbackRequest.request_body":         true,
 	"GenerateCallbackUrlResponse.callback_url":   true,
 	"GenerateCallbackUrlResponse.callback_state": true,
+	"CreateProfileRequest.secrets":               true,
+	"UpdateProfileRequest.added_secrets":         true,
 }

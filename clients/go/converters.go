@@ -188,19 +188,20 @@ func activityOf(message *v1.Activity) *Activity {
 
 func auditEntryOf(message *v1.AuditEntry) *AuditEntry {
 	return &AuditEntry{
-		Chain:    int(message.GetChain()),
-		Sequence: message.GetSequence(),
-		Time:     timeOf(message.GetTime()),
-		Actor:    message.GetActor(),
-		Action:   or(wordOf[AuditAction](message.GetAction()), AuditActionUnknown),
-		Owner:    message.GetOwner(),
-		Activity: message.GetCallbackActivity(),
-		CaseID:   message.GetCallbackCaseId(),
-		CallID:   message.GetCallId(),
-		Reason:   message.GetReason(),
-		Details:  message.GetDetails(),
-		Digest:   message.GetDigest(),
-		KeyID:    message.GetKeyId(),
+		Chain:               int(message.GetChain()),
+		Sequence:            message.GetSequence(),
+		Time:                timeOf(message.GetTime()),
+		Actor:               message.GetActor(),
+		Action:              or(wordOf[AuditAction](message.GetAction()), AuditActionUnknown),
+		Owner:               message.GetOwner(),
+		Activity:            message.GetCallbackActivity(),
+		CaseID:              message.GetCallbackCaseId(),
+		CallID:              message.GetCallId(),
+		Reason:              message.GetReason(),
+		Details:             message.GetDetails(),
+		Digest:              message.GetDigest(),
+		KeyID:               message.GetKeyId(),
+		VerificationProfile: message.GetVerificationProfile(),
 	}
 }
 
@@ -211,6 +212,18 @@ func auditChainOf(message *v1.AuditChain) *AuditChain {
 		FirstSequence: message.GetFirstSequence(),
 		Head:          ifSet(message.GetHead(), auditHeadOf),
 		Problems:      each(message.GetProblems(), auditProblemOf),
+	}
+}
+
+func profileOf(message *v1.Profile) *Profile {
+	return &Profile{
+		Name:       message.GetName(),
+		Kind:       message.GetKind(),
+		Settings:   message.GetSettings(),
+		Secrets:    each(message.GetSecrets(), profileSecretOf),
+		CreateTime: timeOf(message.GetCreateTime()),
+		UpdateTime: timeOf(message.GetUpdateTime()),
+		Problem:    message.GetProblem(),
 	}
 }
 
@@ -323,6 +336,15 @@ func auditProblemOf(message *v1.AuditProblem) *AuditProblem {
 	}
 }
 
+func profileSecretOf(message *v1.ProfileSecret) *ProfileSecret {
+	return &ProfileSecret{
+		SecretID:    message.GetSecretId(),
+		Fingerprint: message.GetFingerprint(),
+		CreateTime:  timeOf(message.GetCreateTime()),
+		RetireTime:  timeOf(message.GetRetireTime()),
+	}
+}
+
 func outcomeCountOf(message *v1.OutcomeCount) *OutcomeCount {
 	return &OutcomeCount{
 		Status:  or(wordOf[CallStatus](message.GetCallStatus()), CallStatusUnknown),
@@ -384,6 +406,13 @@ func auditEntryPageOf(message *v1.ListAuditEntriesResponse) *AuditEntryPage {
 func verifyAuditPageOf(message *v1.VerifyAuditResponse) *VerifyAuditPage {
 	return &VerifyAuditPage{
 		Chains:        each(message.GetChains(), auditChainOf),
+		NextPageToken: message.GetNextPageToken(),
+	}
+}
+
+func profilePageOf(message *v1.ListProfilesResponse) *ProfilePage {
+	return &ProfilePage{
+		Profiles:      each(message.GetProfiles(), profileOf),
 		NextPageToken: message.GetNextPageToken(),
 	}
 }

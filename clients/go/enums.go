@@ -217,6 +217,12 @@ const (
 	AuditActionPrincipalsRead AuditAction = "PRINCIPALS_READ"
 	// AuditActionStateKeyChanged: a server goes on under its own key behind an entry under the other one.
 	AuditActionStateKeyChanged AuditAction = "STATE_KEY_CHANGED"
+	// AuditActionProfileCreated: a verification profile of an owner was created (CreateProfile).
+	AuditActionProfileCreated AuditAction = "PROFILE_CREATED"
+	// AuditActionProfileUpdated: a verification profile of an owner was changed (UpdateProfile).
+	AuditActionProfileUpdated AuditAction = "PROFILE_UPDATED"
+	// AuditActionProfileDeleted: a verification profile of an owner was deleted (DeleteProfile).
+	AuditActionProfileDeleted AuditAction = "PROFILE_DELETED"
 	// AuditActionUnknown is one that this version does not know.
 	AuditActionUnknown AuditAction = unknown
 )

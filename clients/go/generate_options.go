@@ -90,8 +90,8 @@ func WithLabel(name string, value string) GenerateOption {
 }
 
 // WithVerificationProfile sets the profile that every request must pass; otherwise the caller gets a 401 and nothing
-// changes. The configuration of the server declares profiles; an undeclared one is refused. Default empty: everyone
-// who has the URL can make the call.
+// changes. It is a profile that the configuration of the server declares, or one of the owner, such as own/shop-17
+// (CreateProfile); any other is refused. Default empty: everyone who has the URL can make the call.
 func WithVerificationProfile(value string) GenerateOption {
 	return generateOption(func(request *v1.GenerateCallbackUrlRequest) *Error {
 		request.VerificationProfile = value

@@ -7,6 +7,8 @@ import (
 	"iter"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	v1 "callback.example/callback/v1"
 )
 
@@ -235,8 +237,8 @@ func (c *Client) ListFindings(ctx context.Context) (*Findings, error) {
 
 // ListAuditEntries returns the entries of the audit, newest first: what principals have changed, and when. An entry
 // and its change are stored together. An administrator gets all entries; any other principal gets those about the
-// cases that it sees. Making a case has no entry: the case itself says who made it, and when. It requests pages as
-// needed, from the one of PageToken on.
+// cases that it sees and, as an owner, about its verification profiles. Making a case has no entry: the case itself
+// says who made it, and when. It requests pages as needed, from the one of PageToken on.
 func (c *Client) ListAuditEntries(ctx context.Context, query AuditEntryQuery) iter.Seq2[*AuditEntry, error] {
 	return allPages(query.PageToken, func(token string) ([]*AuditEntry, string, error) {
 		query.PageToken = token
@@ -280,4 +282,80 @@ func (c *Client) VerifyAuditPage(ctx context.Context, query VerifyAuditQuery) (*
 		return nil, err
 	}
 	return verifyAuditPageOf(reply), nil
+}
+
+// CreateProfile stores a new profile. The same request again returns the profile that is there.
+func (c *Client) CreateProfile(ctx context.Context, name string, kind string, settings string, secrets []string) (*Profile, error) {
+	request := &v1.CreateProfileRequest{
+		Name:     name,
+		Kind:     kind,
+		Settings: settings,
+		Secrets:  secrets,
+	}
+	reply, err := invoke(ctx, c, c.profiles.CreateProfile, request, c.connection.retry)
+	if err != nil {
+		return nil, err
+	}
+	return profileOf(reply.GetProfile()), nil
+}
+
+// GetProfile returns a profile without its secrets.
+func (c *Client) GetProfile(ctx context.Context, name string) (*Profile, error) {
+	request := &v1.GetProfileRequest{
+		Name: name,
+	}
+	reply, err := invoke(ctx, c, c.profiles.GetProfile, request, c.connection.retry)
+	if err != nil {
+		return nil, err
+	}
+	return profileOf(reply.GetProfile()), nil
+}
+
+// ListProfiles returns the profiles of the principal, sorted by name. It requests pages as needed, from the one of
+// PageToken on.
+func (c *Client) ListProfiles(ctx context.Context, query ProfileQuery) iter.Seq2[*Profile, error] {
+	return allPages(query.PageToken, func(token string) ([]*Profile, string, error) {
+		query.PageToken = token
+		page, err := c.ListProfilesPage(ctx, query)
+		if err != nil {
+			return nil, "", err
+		}
+		return page.Profiles, page.NextPageToken, nil
+	})
+}
+
+// ListProfilesPage returns one page of ListProfiles.
+func (c *Client) ListProfilesPage(ctx context.Context, query ProfileQuery) (*ProfilePage, error) {
+	reply, err := invoke(ctx, c, c.profiles.ListProfiles, query.message(), c.connection.retry)
+	if err != nil {
+		return nil, err
+	}
+	return profilePageOf(reply), nil
+}
+
+// UpdateProfile changes a profile: its settings, secrets that are added, and secrets that are retired. Those that
+// were retired before are removed. A secret that is valid already is not added a second time.
+func (c *Client) UpdateProfile(ctx context.Context, name string, settings string, addedSecrets []string, retiredSecretIds []string, retireTime time.Time) (*Profile, error) {
+	request := &v1.UpdateProfileRequest{
+		Name:             name,
+		Settings:         ifSet(settings, proto.String),
+		AddedSecrets:     addedSecrets,
+		RetiredSecretIds: retiredSecretIds,
+		RetireTime:       timestampOf(retireTime),
+	}
+	reply, err := invoke(ctx, c, c.profiles.UpdateProfile, request, c.connection.retry)
+	if err != nil {
+		return nil, err
+	}
+	return profileOf(reply.GetProfile()), nil
+}
+
+// DeleteProfile deletes a profile with its secrets, if it is there. Callers of callbacks that name it then get a
+// 503.
+func (c *Client) DeleteProfile(ctx context.Context, name string) error {
+	request := &v1.DeleteProfileRequest{
+		Name: name,
+	}
+	_, err := invoke(ctx, c, c.profiles.DeleteProfile, request, c.connection.retry)
+	return err
 }

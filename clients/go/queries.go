@@ -177,6 +177,22 @@ func (q VerifyAuditQuery) message() *v1.VerifyAuditRequest {
 	}
 }
 
+// ProfileQuery names a page of profiles.
+type ProfileQuery struct {
+	// PageSize is the maximum number of profiles to return. Default (0) 50. A value above 100 counts as 100. A negative
+	// value is refused.
+	PageSize int
+	// PageToken is the NextPageToken of the previous page. Default empty: the first page.
+	PageToken string
+}
+
+func (q ProfileQuery) message() *v1.ListProfilesRequest {
+	return &v1.ListProfilesRequest{
+		PageSize:  int32Of(q.PageSize),
+		PageToken: q.PageToken,
+	}
+}
+
 // WatchQuery selects events and the position to start from.
 type WatchQuery struct {
 	// Activity selects events of this activity. Default empty: all.

@@ -133,6 +133,18 @@ const (
 	// earlier release, does not know. A callback that needs it is generated some minutes after the last such server has
 	// stopped. Nothing has changed. Facts: feature. Returned by GenerateCallbackURL and StreamInvocations.
 	ReasonFeatureUnavailable Reason = "FEATURE_UNAVAILABLE"
+	// ReasonProfileNotFound (NOT_FOUND): the principal has no such verification profile. Returned by GetProfile and
+	// UpdateProfile.
+	ReasonProfileNotFound Reason = "PROFILE_NOT_FOUND"
+	// ReasonProfileExists (ALREADY_EXISTS): the principal has another verification profile of this name. Returned by
+	// CreateProfile.
+	ReasonProfileExists Reason = "PROFILE_EXISTS"
+	// ReasonTooManyProfiles (RESOURCE_EXHAUSTED): the principal has its maximum number of verification profiles. Facts:
+	// limit. Returned by CreateProfile.
+	ReasonTooManyProfiles Reason = "TOO_MANY_PROFILES"
+	// ReasonKeyringMissing (FAILED_PRECONDITION): the server has no keyring_file, so it cannot store a secret. Returned
+	// by CreateProfile and UpdateProfile.
+	ReasonKeyringMissing Reason = "KEYRING_MISSING"
 )
 
 var reasonFacts = map[Reason]reasonFact{
@@ -177,4 +189,8 @@ var reasonFacts = map[Reason]reasonFact{
 	ReasonCallNotAnswered:         {codes.DeadlineExceeded, "Not answered in time"},
 	ReasonQueryTooLong:            {codes.InvalidArgument, "Address too long"},
 	ReasonFeatureUnavailable:      {codes.FailedPrecondition, "Temporarily unavailable"},
+	ReasonProfileNotFound:         {codes.NotFound, "Profile not found"},
+	ReasonProfileExists:           {codes.AlreadyExists, "Profile exists already"},
+	ReasonTooManyProfiles:         {codes.ResourceExhausted, "Too many profiles"},
+	ReasonKeyringMissing:          {codes.FailedPrecondition, "Keyring missing"},
 }

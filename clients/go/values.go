@@ -469,6 +469,8 @@ type AuditEntry struct {
 	// KeyID names the key that protects the entry, without saying anything about it. Empty: the server had no state_key,
 	// so nothing protects the entry.
 	KeyID string
+	// VerificationProfile is the profile of the owner that was changed. Empty if the entry is about none.
+	VerificationProfile string
 }
 
 // AuditChain is the result for one chain.
@@ -483,6 +485,24 @@ type AuditChain struct {
 	Head *AuditHead
 	// Problems are what is wrong. Empty: it is proven that the chain is as the servers have stored it. At most 100.
 	Problems []*AuditProblem
+}
+
+// Profile is a verification profile of an owner.
+type Profile struct {
+	// Name is the name of the profile, such as own/shop-17.
+	Name string
+	// Kind is its kind, such as hmac or provider:stripe.
+	Kind string
+	// Settings are its other settings, as a JSON object.
+	Settings string
+	// Secrets are its secrets and keys, newest first.
+	Secrets []*ProfileSecret
+	// CreateTime is when it was created.
+	CreateTime time.Time
+	// UpdateTime is when it was changed last.
+	UpdateTime time.Time
+	// Problem is why the server that responds cannot use it, so that callers get a 503. Empty: it can.
+	Problem string
 }
 
 // Response is the response that a caller gets. In a case, a field that is not set has its default. In an override,
@@ -708,6 +728,19 @@ type AuditProblem struct {
 	Text string
 }
 
+// ProfileSecret says when a secret or key of a profile was added, and until when it is valid.
+type ProfileSecret struct {
+	// SecretID is its id within the profile.
+	SecretID string
+	// Fingerprint is the same for the same secret of an owner, as long as the servers seal under the same key: 8
+	// hexadecimal digits. It says nothing else about the secret.
+	Fingerprint string
+	// CreateTime is when it was added.
+	CreateTime time.Time
+	// RetireTime is from when on nothing passes by it. Zero: it stays valid.
+	RetireTime time.Time
+}
+
 // OutcomeCount is a number of calls with the same outcome.
 type OutcomeCount struct {
 	// Status is the status of the calls.
@@ -784,6 +817,14 @@ type AuditEntryPage struct {
 type VerifyAuditPage struct {
 	// Chains are the results, by number.
 	Chains []*AuditChain
+	// NextPageToken is the token of the next page. Empty on the last page.
+	NextPageToken string
+}
+
+// ProfilePage is one page of profiles.
+type ProfilePage struct {
+	// Profiles are the profiles, sorted by name.
+	Profiles []*Profile
 	// NextPageToken is the token of the next page. Empty on the last page.
 	NextPageToken string
 }

@@ -69,6 +69,8 @@ from callback_server.limits.open_cases import OpenCaseQuota
 from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.limits.quotas import Quotas
 from callback_server.operations.self_check import SelfCheck
+from callback_server.profiles.changes import ProfileChanges
+from callback_server.profiles.own_profiles import OwnProfiles, VerificationProfiles
 from callback_server.rpc.audit_service import AuditServicer
 from callback_server.rpc.callbacks_service import CallbacksServicer
 from callback_server.rpc.edge_service import EdgeServicer
@@ -76,6 +78,7 @@ from callback_server.rpc.health import Health
 from callback_server.rpc.new_case import Policy
 from callback_server.rpc.operations_service import OperationsServicer
 from callback_server.rpc.paging import ListQueue
+from callback_server.rpc.profiles_service import ProfilesServicer
 from callback_server.rpc.server import make_server
 from callback_server.rpc.tls import server_credentials
 from callback_server.rpc.url_generator import UrlGenerator
@@ -155,7 +158,8 @@ class ControlPlane:
         self._stop_requested = stop_requested or asyncio.Event()
         self._sweeps = sweeps
         self._principals_file = files.principals
-        self._keyring_file = files.keyring
+        self._keyring_file = keyring_file = files.keyring
+        keyring = lambda: None if keyring_file is None else keyring_file.keyring  # noqa: E731  # for two components
         self._profiles_files = files.profiles if profiles is None else None
         self._issuers = files.issuers
         self._push_handlers = files.push_handlers
@@ -227,9 +231,10 @@ class ControlPlane:
         self.notifications = make_deliveries(notifications=True, max_per_second=settings.max_notifications_per_second)
         owner_rate = OwnerRateLimit(quotas)
         body_bytes = BodyBytes(settings.max_body_bytes_in_flight, settings.max_body_bytes_in_flight_per_owner)
+        own_profiles = OwnProfiles(self.scripts, keyring)
         claims = Claims(
             self.scripts,
-            preconditions=PreconditionChecker(profiles, box_url=settings.box_url),
+            preconditions=PreconditionChecker(VerificationProfiles(profiles, own_profiles), box_url=settings.box_url),
             leases=leases,
             recording=recording,
             platform_url=settings.platform_url,
@@ -309,7 +314,7 @@ class ControlPlane:
             CallbacksServicer(
                 self.scripts,
                 policy,
-                UrlGenerator(self.scripts, policy, served, open_case_quota),
+                UrlGenerator(self.scripts, policy, served, open_case_quota, own_profiles),
                 recording,
                 authenticator,
                 self.held,
@@ -321,6 +326,12 @@ class ControlPlane:
                 self.scripts, authenticator, self._owners, self.audit, served, SelfCheck(settings), lists
             ),
             AuditServicer(self.scripts, authenticator, self.audit, lists),
+            ProfilesServicer(
+                self.scripts,
+                authenticator,
+                ProfileChanges(self.scripts, self.audit, own_profiles, keyring, settings.max_profiles_per_owner),
+                lists,
+            ),
             edge,
             WorkerServicer(self.workers, authenticator, handlers, self._epoch_exchange),
             self.health,

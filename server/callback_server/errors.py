@@ -262,6 +262,41 @@ class TooManyOpenCasesError(CallbackError):
         )
 
 
+class ProfileNotFoundError(CallbackError):
+    """The principal has no such verification profile."""
+
+    reason = "PROFILE_NOT_FOUND"
+    message = "no such verification profile"
+
+
+class ProfileExistsError(CallbackError):
+    """The principal has another verification profile of this name."""
+
+    reason = "PROFILE_EXISTS"
+    message = "a verification profile of this name exists, and it is another one; update or delete it"
+
+
+class TooManyProfilesError(CallbackError):
+    """The owner has as many verification profiles as it can have."""
+
+    reason = "TOO_MANY_PROFILES"
+    limit = "max_profiles_per_owner"
+
+    def __init__(self, limit: int, owner: str) -> None:
+        self.owner = owner
+        super().__init__(f"the limit of {limit} verification profiles is reached; delete some", limit=str(limit))
+
+
+class KeyringMissingError(CallbackError):
+    """The server has no key under which it can store a secret."""
+
+    reason = "KEYRING_MISSING"
+    message = (
+        "a profile needs the setting keyring_file, which is not set: in [server] of the settings file, or in "
+        "CALLBACK_KEYRING_FILE"
+    )
+
+
 class VerificationFailedError(CallbackError):
     """The request does not pass the case's verification profile."""
 

@@ -15,6 +15,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from callback_process.durations import SECONDS
 from callback_server.domain.call import NOT_ASKED, CallFailure, CallStatus, DeliveryStatus
 from callback_server.domain.notification import CallReason
+from callback_server.domain.own_profile import PREFIX
 
 STAGES: Final = ("claim", "verify", "handler", "finish")
 """The stages of a call, in their order."""
@@ -196,6 +197,15 @@ for file in ("certificate", "handler_secrets", "handler_tls", "keyring", "princi
 for delivery in (DeliveryStatus.PENDING, DeliveryStatus.DELIVERED, DeliveryStatus.DEAD):
     for reason in (CallReason.REMINDER, CallReason.EXPIRY):
         NOTIFICATIONS.labels(reason, delivery)
+
+OWN_PROFILES: Final = "own/*"
+"""The label of all verification profiles of owners, of which there are many."""
+
+
+def profile_label(profile: str) -> str:
+    """Return the label of a verification profile."""
+    return OWN_PROFILES if profile.startswith(PREFIX) else profile
+
 
 _activities: set[str] = set()
 

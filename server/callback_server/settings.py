@@ -346,6 +346,9 @@ class ServerSettings(ProcessSettings):
     max_open_cases_per_owner: int | None = Field(default=None, ge=1)
     """Maximum number of callbacks of an owner that are open or in progress. Further ones are not generated. Several
     servers together can exceed it by the number of callbacks that they generate within 10 seconds. None: no limit."""
+    max_profiles_per_owner: int = Field(default=1000, ge=0)
+    """Maximum number of [verification profiles](verification.md#profiles-that-owners-make) that an owner can make. They
+    need a `keyring_file`."""
     max_calls_per_minute_per_case: int | None = Field(default=None, ge=1)
     """Maximum calls per minute of one callback. A burst may use the whole limit. Further callers get a 429. None: no
     limit."""

@@ -14,9 +14,15 @@ from soak.counts import count
 from support.clients import call_message, callback_message
 
 from callback.json_form import from_json, to_json
-from callback.v1 import audit_service_pb2, callback_pb2, callbacks_service_pb2, operations_service_pb2
+from callback.v1 import (
+    audit_service_pb2,
+    callback_pb2,
+    callbacks_service_pb2,
+    operations_service_pb2,
+    profiles_service_pb2,
+)
 
-FILES = (callback_pb2, callbacks_service_pb2, operations_service_pb2, audit_service_pb2)
+FILES = (callback_pb2, callbacks_service_pb2, operations_service_pb2, audit_service_pb2, profiles_service_pb2)
 MESSAGES = [each for file in FILES for each in file.DESCRIPTOR.message_types_by_name.values()]
 SCALARS = {
     FieldDescriptor.TYPE_BOOL: st.booleans(),

@@ -12,6 +12,7 @@ from flows.openid_provider import CLIENT_ID, CLIENT_SECRET, Provider
 from flows.serving import serving
 from support.browser import chromium
 from support.console import running_console
+from support.keyrings import write_keyring
 from support.system import own_store, running_system
 from support.wait import wait_until
 from support.workers import connected
@@ -130,6 +131,7 @@ async def world(tmp_path_factory):
             "config": CONFIG,
             "server": {
                 "CALLBACK_PRINCIPALS_FILE": str(principals),
+                "CALLBACK_KEYRING_FILE": str(write_keyring(directory / "keyring.toml", "key")),
                 "CALLBACK_ISSUERS": json.dumps({provider.issuer: issuer}),
             },
             "edge": {"CALLBACK_EDGE_SERVER_TOKEN_FILE": str(directory / "edge.token")},

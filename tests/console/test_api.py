@@ -13,6 +13,7 @@ import re
 import subprocess
 import threading
 import time
+import uuid
 
 import grpc
 import httpx
@@ -37,7 +38,7 @@ from support.wait import DEADLINE_S, wait_until
 
 from callback import AnswerMode
 from callback.json_form import from_json
-from callback.v1 import audit_service_pb2, callbacks_service_pb2, operations_service_pb2
+from callback.v1 import audit_service_pb2, callbacks_service_pb2, operations_service_pb2, profiles_service_pb2
 from callback_api import admission, application, codecs, forwarding
 from callback_process.entry_point import StartError
 from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
@@ -50,6 +51,7 @@ METHODS = {
         callbacks_service_pb2.DESCRIPTOR.services_by_name["CallbacksService"],
         operations_service_pb2.DESCRIPTOR.services_by_name["OperationsService"],
         audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
+        profiles_service_pb2.DESCRIPTOR.services_by_name["ProfilesService"],
     )
     for method in service.methods
 }
@@ -103,6 +105,12 @@ class Stage:
             await operator.pause_activity("replayed")
         return await self.call("replayed", answer_mode=AnswerMode.ACK)
 
+    async def profile(self):
+        """The name of a verification profile."""
+        async with self.world.client_of("orders") as owner:
+            name = f"own/{uuid.uuid4()}"
+            return (await owner.create_profile(name, "basic", ["x"], settings='{"username": "u"}')).name
+
     async def held(self):
         call_id, caller = await self.world.hold(await self.world.generate("form"))
         self.callers.append(caller)
@@ -145,6 +153,14 @@ REQUESTS = {
     "ListFindings": ({}, lambda reply: "store write" in [each.check for each in reply.findings]),
     "ListAuditEntries": ({"owner": "orders"}, lambda reply: {each.owner for each in reply.entries} <= {"orders"}),
     "VerifyAudit": ({}, lambda reply: [each.chain for each in reply.chains] == [*range(65)]),
+    "CreateProfile": (
+        {"name": "own/new", "kind": "basic", "settings": '{"username": "u"}', "secrets": ["x"]},
+        lambda reply: len(reply.profile.secrets) == 1,
+    ),
+    "GetProfile": ({"name": Stage.profile}, lambda reply: reply.profile.kind == "basic"),
+    "ListProfiles": ({"pageSize": 1}, lambda reply: len(reply.profiles) <= 1),
+    "UpdateProfile": ({"name": Stage.profile, "addedSecrets": ["y"]}, lambda reply: not reply.profile.problem),
+    "DeleteProfile": ({"name": "own/never"}, lambda reply: reply.ByteSize() == 0),
     "WatchCalls": ({}, lambda reply: reply.resume_token),
 }
 """A request of each RPC, in which a function makes its value, and a check of the response."""

@@ -14,7 +14,7 @@ from grpc_tools import protoc
 from protovalidate._gen.buf.validate import validate_pb
 from support.tree import ROOT
 
-from callback.v1 import callback_pb2, callbacks_service_pb2
+from callback.v1 import callback_pb2, callbacks_service_pb2, profiles_service_pb2
 from callback_server.contract.validation import violations
 
 EXCERPT = "buf/validate/validate.proto"
@@ -114,7 +114,8 @@ def test_each_shared_rule_reaches_the_generated_stubs():
     found = {each.rule: each.message for each in violations(fields)}
     found |= {each.rule: each.message for each in violations(callbacks_service_pb2.GetCallRequest())}
     found |= {each.rule: each.message for each in violations(callbacks_service_pb2.GetCallbackRequest())}
-    assert len(rules) == 11
+    found |= {each.rule: each.message for each in violations(profiles_service_pb2.GetProfileRequest())}
+    assert len(rules) == 12
     assert {name: found.get(name) for name in rules} == rules
 
 

@@ -158,7 +158,7 @@ class ActivityRetiredError(CallbackError):
         ),
         Edit(
             "server/callback_server/rpc/url_generator.py",
-            "        case, state = new_case(request, self.policy, owner=caller.name)\n",
+            "        case, state = new_case(request, self.policy, owner=caller.name, own_profiles=own_profiles)\n",
             '        if case.activity == "retired":\n'
             "            raise errors.ActivityRetiredError(activity=case.activity)\n",
         ),

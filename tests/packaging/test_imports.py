@@ -178,13 +178,15 @@ ROOMS_OF_SERVER = as_sets({
     "limits": "errors metrics",
     "settings": "contract domain limits store verification",
     "access": "domain errors limits metrics settings store verification",
+    "profiles": "access domain errors sealing store verification",
     "handlers": "contract domain limits metrics settings store verification",
     "operations": "access handlers sealing settings store verification",
-    "calls": "access domain errors handlers limits metrics operations store verification",
-    "rpc": "access calls contract domain errors handlers limits metrics operations settings store",
+    "calls": "access domain errors handlers limits metrics operations profiles store verification",
+    "rpc": "access calls contract domain errors handlers limits metrics operations profiles settings store",
     "tracing": "calls domain errors handlers rpc settings",
     "control_plane": (
-        "access calls domain handlers limits metrics operations rpc sealing settings store tracing verification"
+        "access calls domain handlers limits metrics operations profiles rpc sealing settings store tracing"
+        " verification"
     ),
     "main": "contract control_plane rpc settings",
     "__main__": "main settings",

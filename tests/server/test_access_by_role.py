@@ -13,6 +13,7 @@ import pytest
 import redis
 from google.protobuf.message_factory import GetMessageClass
 from support.edge_calls import answers_of, response_of
+from support.keyrings import write_keyring
 from support.principals import principals_of, token_entry
 from support.services import pages, refusal_of, response, running_services
 from support.stored import is_of_callers
@@ -23,6 +24,7 @@ from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2, edge_service_pb2
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import operations_service_pb2 as operations
+from callback.v1 import profiles_service_pb2 as profiles
 from callback_server.access.authenticator import Authenticator
 from callback_server.access.principals import Principals
 from callback_server.access.roles import Principal, Role
@@ -36,6 +38,7 @@ SERVICES = [
     callbacks_service_pb2.DESCRIPTOR.services_by_name["CallbacksService"],
     operations.DESCRIPTOR.services_by_name["OperationsService"],
     auditing.DESCRIPTOR.services_by_name["AuditService"],
+    profiles.DESCRIPTOR.services_by_name["ProfilesService"],
     edge_service_pb2.DESCRIPTOR.services_by_name["EdgeService"],
 ]
 STREAM = "StreamInvocations"
@@ -79,15 +82,19 @@ def known():
     )
 
 
+PROFILE = {"name": "own/shop", "kind": "shared-secret", "settings": '{"header": "x"}', "secrets": ["s"]}
+
+
 def token(name):
     return (("authorization", f"Bearer callback_{name}"),)
 
 
 @pytest.fixture(scope="module")
-async def server(store_of):
+async def server(store_of, tmp_path_factory):
     principals = known()
     store = store_of()
-    async with running_services(store, principals=lambda: principals) as running:
+    keyring = write_keyring(tmp_path_factory.mktemp("keyring") / "keyring.toml", "key")
+    async with running_services(store, principals=lambda: principals, keyring_file=keyring) as running:
         running.control_plane.deliveries.stop()
         running.store = store
         yield running
@@ -101,7 +108,8 @@ def services(server):
 
 
 async def replayable_case(services):
-    """Make a case of `mine` with one recorded call, which can be replayed."""
+    """Make a case of `mine` with one recorded call, which can be replayed, and a verification profile."""
+    await services.profiles.CreateProfile(profiles.CreateProfileRequest(**PROFILE), metadata=token("mine"))
     made = await services.generate(
         "act", answer_mode=pb.ANSWER_MODE_ACK, allow_multiple_calls=True, metadata=token("mine")
     )
@@ -139,6 +147,11 @@ def request(method, case):
         "ListFindings": {},
         "ListAuditEntries": {"owner": "mine"},
         "VerifyAudit": {},
+        "CreateProfile": PROFILE,
+        "GetProfile": {"name": "own/shop"},
+        "ListProfiles": {},
+        "UpdateProfile": {"name": "own/shop", "added_secrets": ["t"]},
+        "DeleteProfile": {"name": "own/shop"},
         "WatchCalls": {"callback_case_id": case.id},
         "ReportCallerGone": {"call_id": case.call_id},
         "StreamInvocations": {
@@ -186,6 +199,7 @@ ROLE_MISSING = grpc.StatusCode.PERMISSION_DENIED, "ROLE_MISSING"
 NOT_ALLOWED = grpc.StatusCode.PERMISSION_DENIED, "ACTIVITY_NOT_ALLOWED"
 NOT_HELD = grpc.StatusCode.FAILED_PRECONDITION, "CALL_NOT_HELD"
 UNKNOWN_CASE, UNKNOWN_CALL = (NOT_FOUND, "CALLBACK_NOT_FOUND"), (NOT_FOUND, "CALL_NOT_FOUND")
+UNKNOWN_PROFILE = (NOT_FOUND, "PROFILE_NOT_FOUND")
 
 
 OF_EDGES, OF_ADMINS = (
@@ -193,9 +207,10 @@ OF_EDGES, OF_ADMINS = (
     ("PauseActivity", "ResumeActivity", "ListPausedActivities", "GetStatistics", "ListFindings", "VerifyAudit"),
 )
 OF_ANY_OWNER = ("ListCallbacks", "ListOwnerCalls", "ListActivities", "ListAuditEntries")
+OF_OWN_PROFILES = ("CreateProfile", "GetProfile", "ListProfiles", "UpdateProfile", "DeleteProfile")
 OF_A_CALL = ("GetCall", "AnswerCall", "ReplayCall")
 GENERATE = ("GenerateCallbackUrl", "GenerateCallbackUrls")
-OF_OWNERS = (*GENERATE, "ExtendCallback", "EraseCalls", "ReplayCall")
+OF_OWNERS = (*GENERATE, *OF_OWN_PROFILES, "ExtendCallback", "EraseCalls", "ReplayCall")
 """What a worker may not do that answers."""
 
 
@@ -207,6 +222,10 @@ def expected(method, principal):
         return ROLE_MISSING
     if method in OF_ADMINS:
         return OK if principal == "admin" else ROLE_MISSING
+    if method in ("GetProfile", "UpdateProfile"):
+        return OK if principal == "mine" else UNKNOWN_PROFILE
+    if method in OF_OWN_PROFILES:
+        return OK  # each on its own profiles
     if method == "GenerateCallbackUrl":
         return NOT_ALLOWED if principal in ("limited", "colleague") else OK
     if method == "GenerateCallbackUrls":
@@ -272,7 +291,8 @@ async def test_every_method_refuses_an_invalid_credential_and_nothing_changes(se
 
 
 @pytest.mark.parametrize(
-    "method", [name for name in METHODS if name not in (*GENERATE, *OF_ANY_OWNER, *OF_EDGES, *OF_ADMINS)]
+    "method",
+    [name for name in METHODS if name not in (*GENERATE, *OF_ANY_OWNER, *OF_EDGES, *OF_ADMINS, *OF_OWN_PROFILES)],
 )
 async def test_the_error_for_a_foreign_case_is_the_same_as_for_an_unknown_one(services, case, method):
     foreign = request(METHODS[method], case)

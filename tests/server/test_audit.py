@@ -7,6 +7,7 @@ import redis
 from prometheus_client import REGISTRY
 from soak.counts import count
 from support import principals
+from support.keyrings import write_keyring
 from support.principals import principals_of
 from support.proxy import StoreProxy, each_once
 from support.secrets import spellings
@@ -18,6 +19,7 @@ from callback.v1 import callback_handler_service_pb2 as handler_pb
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import operations_service_pb2 as operations
+from callback.v1 import profiles_service_pb2 as profiles
 from callback_server.access.roles import Role
 from callback_server.store import keys
 
@@ -26,6 +28,7 @@ SERVICES = [
     rpc.DESCRIPTOR.services_by_name["CallbacksService"],
     operations.DESCRIPTOR.services_by_name["OperationsService"],
     auditing.DESCRIPTOR.services_by_name["AuditService"],
+    profiles.DESCRIPTOR.services_by_name["ProfilesService"],
 ]
 CHANGES = {
     # The action of the entry, who may do it, and how many entries there are if the same is asked twice.
@@ -38,17 +41,21 @@ CHANGES = {
     "ReplayCall": ("CALL_REPLAYED", "orders", 2),
     "PauseActivity": ("ACTIVITY_PAUSED", "boss", 2),
     "ResumeActivity": ("ACTIVITY_RESUMED", "boss", 1),
+    "CreateProfile": ("PROFILE_CREATED", "orders", 1),
+    "UpdateProfile": ("PROFILE_UPDATED", "orders", 1),
+    "DeleteProfile": ("PROFILE_DELETED", "orders", 1),
 }
 """The methods that change something, which is in the audit."""
 WITHOUT_ENTRY = {
     *("GetCallback", "ListCallbacks", "GetCall", "ListCalls", "ListOwnerCalls", "ListPausedActivities"),
     *("ListActivities", "GetStatistics", "ListFindings", "ListAuditEntries", "VerifyAudit", "WatchCalls"),
+    *("GetProfile", "ListProfiles"),
     *("GenerateCallbackUrl", "GenerateCallbackUrls"),  # the case itself says who made it, and when
 }
 """The methods that change nothing that the audit has."""
 SCRIPTS = (
     *("set_response", "finish_call", "resolve_case", "close_case", "extend_case", "erase_calls", "replay_call"),
-    "change_pauses",
+    *("change_pauses", "change_profile"),
 )
 """The scripts of the changes."""
 
@@ -67,9 +74,14 @@ def by(name):
 
 
 @pytest.fixture(scope="module")
-async def services(store_of):
+def keyring(tmp_path_factory):
+    return write_keyring(tmp_path_factory.mktemp("keyring") / "keyring.toml", "key")
+
+
+@pytest.fixture(scope="module")
+async def services(store_of, keyring):
     store = store_of()
-    async with running_services(store, principals=lambda: PRINCIPALS) as running:
+    async with running_services(store, principals=lambda: PRINCIPALS, keyring_file=keyring) as running:
         running.control_plane.deliveries.stop()
         running.store = store
         yield running
@@ -94,6 +106,13 @@ async def prepared(services, method, activity):
         if method == "ResumeActivity":
             await services.pause(activity, **by("boss"))
         return {"callback_activity": activity}, "", "", None
+    if method.endswith("Profile"):
+        name = f"own/{activity.lower()}"
+        new = {"name": name, "kind": "basic", "settings": '{"username": "u"}', "secrets": ["x"]}
+        if method != "CreateProfile":
+            await send(services, "CreateProfile", new, "orders")
+        changes = {"CreateProfile": new, "UpdateProfile": {"name": name, "added_secrets": ["y"]}}
+        return changes.get(method, {"name": name}), "", "", None
     if method in ("EraseCalls", "ReplayCall"):
         made = await generate(services, "act", answer_mode=pb.ANSWER_MODE_ACK)
         call_id, caller = (await services.call(made, **by("edge"))).call_id, None
@@ -115,7 +134,11 @@ async def prepared(services, method, activity):
 
 
 async def send(services, method, fields, actor):
-    stub, messages = (services.operations, operations) if method.endswith("Activity") else (services.callbacks, rpc)
+    stub, messages = services.callbacks, rpc
+    if method.endswith("Activity"):
+        stub, messages = services.operations, operations
+    if method.endswith("Profile"):
+        stub, messages = services.profiles, profiles
     request = getattr(messages, f"{method}Request")(**fields)
     return await getattr(stub, method)(request, **by(actor))
 
@@ -127,6 +150,17 @@ async def entries_of(services, principal="boss", **filters):
     )
     assert page.next_page_token == ""
     return [*reversed(page.entries)]
+
+
+async def entries_about(services, method, fields, case_id, activity):
+    """Return the entries of the changes of a method: about a case, a profile, or an activity."""
+    filters = {"action": getattr(auditing, f"AUDIT_ACTION_{CHANGES[method][0]}")}
+    if method.endswith("Profile"):
+        found = await entries_of(services, owner="orders", **filters)
+        return [each for each in found if each.verification_profile == fields["name"]]
+    return await entries_of(
+        services, **filters, **({"callback_case_id": case_id} if case_id else {"callback_activity": activity})
+    )
 
 
 async def problems_of(services, heads=()):
@@ -146,21 +180,20 @@ def test_each_method_of_the_contract_has_an_entry_or_says_why_not():
 
 @pytest.mark.parametrize("method", CHANGES)
 async def test_a_change_has_one_entry_that_says_who_made_it(services, method):
-    action, actor, times = CHANGES[method]
+    _, actor, times = CHANGES[method]
     activity = f"activity-of-{method}"
     fields, case_id, call_id, caller = await prepared(services, method, activity)
     for _ in range(2):
         await send(services, method, fields, actor)
     if caller is not None:
         await caller
-    filters = {"callback_case_id": case_id} if case_id else {"callback_activity": activity}
-    filters["action"] = getattr(auditing, f"AUDIT_ACTION_{action}")
-    entries = await entries_of(services, **filters)
+    entries = await entries_about(services, method, fields, case_id, activity)
     assert len(entries) == times
     for entry in entries:
         owner, of_case = ("orders", "act" if method in ("EraseCalls", "ReplayCall") else "form")
         assert (entry.actor, entry.callback_case_id, entry.call_id) == (actor, case_id, call_id)
-        assert (entry.owner, entry.callback_activity) == ((owner, of_case) if case_id else ("", activity))
+        about_none = ("orders", "") if method.endswith("Profile") else ("", activity)
+        assert (entry.owner, entry.callback_activity) == ((owner, of_case) if case_id else about_none)
         assert abs(entry.time.ToDatetime(UTC) - datetime.now(UTC)) < timedelta(hours=1)
 
 
@@ -271,20 +304,19 @@ async def test_the_chains_verify_also_against_the_heads_of_an_earlier_verificati
         assert (await refusal(services.audit.VerifyAudit(request, **by("boss")))).fields == ["page_token"]
 
 
-async def test_a_change_whose_reply_was_lost_has_one_entry(services):
+async def test_a_change_whose_reply_was_lost_has_one_entry(services, keyring):
     async with (
         StoreProxy(services.store, each_once(*SCRIPTS)) as proxy,
-        running_services(proxy, principals=lambda: PRINCIPALS) as services,
+        running_services(proxy, principals=lambda: PRINCIPALS, keyring_file=keyring) as services,
     ):
         services.control_plane.deliveries.stop()
-        for method, (action, actor, _) in CHANGES.items():
+        for method, (_, actor, _) in CHANGES.items():
             activity = f"lost-{method}"
             fields, case_id, _, caller = await prepared(services, method, activity)
             await send(services, method, fields, actor)
             if caller is not None:
                 await caller
-            filters = {"callback_case_id": case_id} if case_id else {"callback_activity": activity}
-            entries = await entries_of(services, action=getattr(auditing, f"AUDIT_ACTION_{action}"), **filters)
+            entries = await entries_about(services, method, fields, case_id, activity)
             assert [each.actor for each in entries] == [actor], method
         assert {*proxy.lost} == {*SCRIPTS}
         assert (await problems_of(services))[0] == []

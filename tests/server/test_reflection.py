@@ -11,8 +11,8 @@ from support.tree import ROOT
 
 SERVICES = {
     "callback.v1.AuditService", "callback.v1.CallbacksService", "callback.v1.EdgeService",
-    "callback.v1.OperationsService", "callback.v1.WorkerService", "grpc.health.v1.Health",
-    "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection",
+    "callback.v1.OperationsService", "callback.v1.ProfilesService", "callback.v1.WorkerService",
+    "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection",
 }  # fmt: skip
 
 

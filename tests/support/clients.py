@@ -17,7 +17,7 @@ from support.fork_server import start
 
 from callback import AsyncCallbackClient, CallbackClient
 from callback.connection._channel_options import SERVER_OPTIONS
-from callback.v1 import audit_service_pb2, operations_service_pb2
+from callback.v1 import audit_service_pb2, operations_service_pb2, profiles_service_pb2
 from callback.v1 import callback_handler_service_pb2 as handler_messages
 from callback.v1 import callback_pb2 as resources
 from callback.v1 import callbacks_service_pb2 as messages
@@ -25,6 +25,7 @@ from callback.v1.audit_service_pb2_grpc import AuditServiceServicer, add_AuditSe
 from callback.v1.callback_handler_service_pb2_grpc import CallbackHandlerServiceStub
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceServicer, add_CallbacksServiceServicer_to_server
 from callback.v1.operations_service_pb2_grpc import OperationsServiceServicer, add_OperationsServiceServicer_to_server
+from callback.v1.profiles_service_pb2_grpc import ProfilesServiceServicer, add_ProfilesServiceServicer_to_server
 
 CASE = "5f0c" * 8
 CALL = f"{CASE}-{'0123456789abcdef'}"
@@ -97,7 +98,9 @@ EVENTS = object()
 """The answer of `WatchCalls` that sends an event for each `tell()`, without end."""
 
 
-class ScriptedServer(CallbacksServiceServicer, OperationsServiceServicer, AuditServiceServicer):
+class ScriptedServer(
+    CallbacksServiceServicer, OperationsServiceServicer, AuditServiceServicer, ProfilesServiceServicer
+):
     """A server that answers each method with the entry of `answers` for its name.
 
     An entry is a message, a list of messages for one request after the other, a `Refusal`, a gRPC status code to abort
@@ -166,7 +169,7 @@ async def _watch(self, request, context):
 
 RPCS = [
     rpc
-    for file in (messages, operations_service_pb2, audit_service_pb2)
+    for file in (messages, operations_service_pb2, audit_service_pb2, profiles_service_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
     for rpc in service.methods
 ]
@@ -194,6 +197,7 @@ async def scripted_server(address="127.0.0.1:0", *, credentials=None):
     add_CallbacksServiceServicer_to_server(servicer, server)
     add_OperationsServiceServicer_to_server(servicer, server)
     add_AuditServiceServicer_to_server(servicer, server)
+    add_ProfilesServiceServicer_to_server(servicer, server)
     port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     servicer.address = f"127.0.0.1:{port}"
     await server.start()

@@ -9,8 +9,8 @@ from collections import Counter, deque
 from callback_conform.relay import stop_accepting
 
 _SCRIPTS = (
-    "append_audit", "apply_retention", "change_pauses", "claim_call", "close_case", "create_cases", "erase_calls",
-    "extend_case", "finish_call", "mark_caller_gone", "mark_fallback", "mark_waiting", "replay_call",
+    "append_audit", "apply_retention", "change_pauses", "change_profile", "claim_call", "close_case", "create_cases",
+    "erase_calls", "extend_case", "finish_call", "mark_caller_gone", "mark_fallback", "mark_waiting", "replay_call",
     "resolve_case", "set_response", "sweep_partition",
 )  # fmt: skip
 _NAMES = {

@@ -19,6 +19,7 @@ from callback.v1 import operations_service_pb2 as operations_pb2
 from callback.v1.audit_service_pb2_grpc import AuditServiceStub
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 from callback.v1.operations_service_pb2_grpc import OperationsServiceStub
+from callback.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 from callback.v1.worker_service_pb2_grpc import WorkerServiceStub
 from callback_server.control_plane import ControlPlane
 from callback_server.domain.activity import Activity
@@ -193,7 +194,8 @@ async def services_at(address, *, options=(), credentials=None, **more):
     ) as channel:
         yield Services(
             address=address, channel=channel, callbacks=CallbacksServiceStub(channel),
-            operations=OperationsServiceStub(channel), audit=AuditServiceStub(channel), edge=EdgeCalls(channel),
+            operations=OperationsServiceStub(channel), audit=AuditServiceStub(channel),
+            profiles=ProfilesServiceStub(channel), edge=EdgeCalls(channel),
             worker_stub=WorkerServiceStub(channel), **more,
         )  # fmt: skip
 

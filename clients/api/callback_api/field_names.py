@@ -13,10 +13,16 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from callback.json_form import descriptor
-from callback.v1 import audit_service_pb2, callback_pb2, callbacks_service_pb2, operations_service_pb2
+from callback.v1 import (
+    audit_service_pb2,
+    callback_pb2,
+    callbacks_service_pb2,
+    operations_service_pb2,
+    profiles_service_pb2,
+)
 from callback.v1.callbacks_service_pb2 import GenerateCallbackUrlsRequest, GenerateCallbackUrlsResponse
 
-_FILES: Final = (callback_pb2, callbacks_service_pb2, operations_service_pb2, audit_service_pb2)
+_FILES: Final = (callback_pb2, callbacks_service_pb2, operations_service_pb2, audit_service_pb2, profiles_service_pb2)
 _HEADERS: Final = callback_pb2.ResponseHeaders.DESCRIPTOR.full_name
 _PART: Final = re.compile(r"(\w+)(?:\[(\d+|\"(?:[^\"\\]|\\.)*\")\])?")
 """A part of a path: the name of a field, and an index or a name in JSON."""

@@ -24,13 +24,13 @@ from callback import Tls
 from callback.connection._cancellation import is_being_cancelled
 from callback.connection._channel_options import CHANNEL_OPTIONS
 from callback.connection._tls import TlsFiles, open_channel
-from callback.v1 import audit_service_pb2, callbacks_service_pb2, operations_service_pb2
+from callback.v1 import audit_service_pb2, callbacks_service_pb2, operations_service_pb2, profiles_service_pb2
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 from callback_api.codecs import Received
 from callback_api.errors import as_connect_errors, refusal
 from callback_shared.addresses import Addresses
 
-_FILES: Final = (callbacks_service_pb2, operations_service_pb2, audit_service_pb2)
+_FILES: Final = (callbacks_service_pb2, operations_service_pb2, audit_service_pb2, profiles_service_pb2)
 """The services that the API serves, as modules."""
 RPCS: Final[Mapping[str, MethodDescriptor]] = {
     f"/{service.full_name}/{method.name}": method

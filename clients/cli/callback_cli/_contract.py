@@ -601,6 +601,9 @@ MESSAGES = {
                 "activity_resumed",
                 "principals_read",
                 "state_key_changed",
+                "profile_created",
+                "profile_updated",
+                "profile_deleted",
             ),
             help="Only entries of one kind of change.",
         ),
@@ -643,6 +646,108 @@ MESSAGES = {
             of="AuditHead",
             is_repeated=True,
             help="Heads of earlier responses, kept outside of the store.",
+        ),
+    ),
+    "CreateProfileRequest": (
+        Field(
+            "name",
+            "name",
+            "text",
+            is_required=True,
+            help="The name of the profile: `own/`, and 1-63 lower-case letters, digits, `.`, `_` or `-`.",
+        ),
+        Field(
+            "kind",
+            "kind",
+            "text",
+            is_required=True,
+            help="The kind of the profile: one that has secrets or keys, such as `hmac`, or `provider:NAME` of the "
+            "list of providers.",
+        ),
+        Field(
+            "settings",
+            "settings",
+            "text",
+            help="The other settings of the kind, as a JSON object.",
+        ),
+        Field(
+            "secrets",
+            "secrets",
+            "text",
+            is_repeated=True,
+            is_required=True,
+            is_secret=True,
+            help="The secrets or keys, each as the text in a file of a profile of the configuration: 1 to 4.",
+        ),
+    ),
+    "GetProfileRequest": (
+        Field(
+            "name",
+            "name",
+            "text",
+            is_required=True,
+            help="The name of the profile.",
+        ),
+    ),
+    "ListProfilesRequest": (
+        Field(
+            "page_size",
+            "page_size",
+            "number",
+            help="The maximum number of profiles to return.",
+        ),
+        Field(
+            "page_token",
+            "page_token",
+            "text",
+            help="The `next_page_token` of the previous page.",
+        ),
+    ),
+    "UpdateProfileRequest": (
+        Field(
+            "name",
+            "name",
+            "text",
+            is_required=True,
+            help="The name of the profile.",
+        ),
+        Field(
+            "settings",
+            "settings",
+            "text",
+            help="The new settings in place of all former ones, as in CreateProfile.",
+            default="no change",
+        ),
+        Field(
+            "added_secrets",
+            "added_secrets",
+            "text",
+            is_repeated=True,
+            is_secret=True,
+            help="Secrets or keys to add.",
+        ),
+        Field(
+            "retired_secret_ids",
+            "retired_secret_ids",
+            "text",
+            is_repeated=True,
+            help="The ids of secrets to retire.",
+        ),
+        Field(
+            "retire_time",
+            "retire_time",
+            "time",
+            help="From when on these are not valid any more.",
+            default="now",
+        ),
+    ),
+    "DeleteProfileRequest": (
+        Field(
+            "name",
+            "name",
+            "text",
+            is_required=True,
+            help="The name of the profile.",
         ),
     ),
     "Response": (
@@ -1574,6 +1679,11 @@ MESSAGES = {
             "key_id",
             "text",
         ),
+        Field(
+            "verification_profile",
+            "verification_profile",
+            "text",
+        ),
     ),
     "AuditChain": (
         Field(
@@ -1603,6 +1713,45 @@ MESSAGES = {
             "message",
             of="AuditProblem",
             is_repeated=True,
+        ),
+    ),
+    "Profile": (
+        Field(
+            "name",
+            "name",
+            "text",
+        ),
+        Field(
+            "kind",
+            "kind",
+            "text",
+        ),
+        Field(
+            "settings",
+            "settings",
+            "text",
+        ),
+        Field(
+            "secrets",
+            "secrets",
+            "message",
+            of="ProfileSecret",
+            is_repeated=True,
+        ),
+        Field(
+            "create_time",
+            "create_time",
+            "time",
+        ),
+        Field(
+            "update_time",
+            "update_time",
+            "time",
+        ),
+        Field(
+            "problem",
+            "problem",
+            "text",
         ),
     ),
     "Header": (
@@ -1716,6 +1865,28 @@ MESSAGES = {
             "text",
             "text",
             "text",
+        ),
+    ),
+    "ProfileSecret": (
+        Field(
+            "secret_id",
+            "secret_id",
+            "text",
+        ),
+        Field(
+            "fingerprint",
+            "fingerprint",
+            "text",
+        ),
+        Field(
+            "create_time",
+            "create_time",
+            "time",
+        ),
+        Field(
+            "retire_time",
+            "retire_time",
+            "time",
         ),
     ),
 }

@@ -18,12 +18,19 @@ from typing import Any, Final
 from callback import Pairs, Response
 from callback.json_form import MASK
 from callback.masking import masked_response
-from callback.v1 import audit_service_pb2, callback_pb2, callbacks_service_pb2, operations_service_pb2, options_pb2
+from callback.v1 import (
+    audit_service_pb2,
+    callback_pb2,
+    callbacks_service_pb2,
+    operations_service_pb2,
+    options_pb2,
+    profiles_service_pb2,
+)
 from callback_shared.fields import option, short_name
 
 MESSAGES: Final[Mapping[str, Any]] = {
     message.GetOptions().Extensions[options_pb2.value_name] or message.name: message
-    for file in (audit_service_pb2, callback_pb2, callbacks_service_pb2, operations_service_pb2)
+    for file in (audit_service_pb2, callback_pb2, callbacks_service_pb2, operations_service_pb2, profiles_service_pb2)
     for message in file.DESCRIPTOR.message_types_by_name.values()
 }
 """Descriptors of messages, by the name of the class of their values."""

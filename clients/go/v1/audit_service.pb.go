@@ -37,6 +37,9 @@ const (
 	AuditAction_AUDIT_ACTION_ACTIVITY_RESUMED  AuditAction = 9
 	AuditAction_AUDIT_ACTION_PRINCIPALS_READ   AuditAction = 10
 	AuditAction_AUDIT_ACTION_STATE_KEY_CHANGED AuditAction = 11
+	AuditAction_AUDIT_ACTION_PROFILE_CREATED   AuditAction = 12
+	AuditAction_AUDIT_ACTION_PROFILE_UPDATED   AuditAction = 13
+	AuditAction_AUDIT_ACTION_PROFILE_DELETED   AuditAction = 14
 )
 
 // Enum value maps for AuditAction.
@@ -54,6 +57,9 @@ var (
 		9:  "AUDIT_ACTION_ACTIVITY_RESUMED",
 		10: "AUDIT_ACTION_PRINCIPALS_READ",
 		11: "AUDIT_ACTION_STATE_KEY_CHANGED",
+		12: "AUDIT_ACTION_PROFILE_CREATED",
+		13: "AUDIT_ACTION_PROFILE_UPDATED",
+		14: "AUDIT_ACTION_PROFILE_DELETED",
 	}
 	AuditAction_value = map[string]int32{
 		"AUDIT_ACTION_UNSPECIFIED":       0,
@@ -68,6 +74,9 @@ var (
 		"AUDIT_ACTION_ACTIVITY_RESUMED":  9,
 		"AUDIT_ACTION_PRINCIPALS_READ":   10,
 		"AUDIT_ACTION_STATE_KEY_CHANGED": 11,
+		"AUDIT_ACTION_PROFILE_CREATED":   12,
+		"AUDIT_ACTION_PROFILE_UPDATED":   13,
+		"AUDIT_ACTION_PROFILE_DELETED":   14,
 	}
 )
 
@@ -320,22 +329,23 @@ func (x *ListAuditEntriesResponse) GetNextPageToken() string {
 }
 
 type AuditEntry struct {
-	state            protoimpl.MessageState `protogen:"open.v1"`
-	Chain            int32                  `protobuf:"varint,1,opt,name=chain,proto3" json:"chain,omitempty"`
-	Sequence         int64                  `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	Time             *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
-	Actor            string                 `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
-	Action           AuditAction            `protobuf:"varint,5,opt,name=action,proto3,enum=callback.v1.AuditAction" json:"action,omitempty"`
-	Owner            string                 `protobuf:"bytes,6,opt,name=owner,proto3" json:"owner,omitempty"`
-	CallbackActivity string                 `protobuf:"bytes,7,opt,name=callback_activity,json=callbackActivity,proto3" json:"callback_activity,omitempty"`
-	CallbackCaseId   string                 `protobuf:"bytes,8,opt,name=callback_case_id,json=callbackCaseId,proto3" json:"callback_case_id,omitempty"`
-	CallId           string                 `protobuf:"bytes,9,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
-	Reason           string                 `protobuf:"bytes,10,opt,name=reason,proto3" json:"reason,omitempty"`
-	Details          map[string]string      `protobuf:"bytes,11,rep,name=details,proto3" json:"details,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Digest           string                 `protobuf:"bytes,12,opt,name=digest,proto3" json:"digest,omitempty"`
-	KeyId            string                 `protobuf:"bytes,13,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	state               protoimpl.MessageState `protogen:"open.v1"`
+	Chain               int32                  `protobuf:"varint,1,opt,name=chain,proto3" json:"chain,omitempty"`
+	Sequence            int64                  `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Time                *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
+	Actor               string                 `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
+	Action              AuditAction            `protobuf:"varint,5,opt,name=action,proto3,enum=callback.v1.AuditAction" json:"action,omitempty"`
+	Owner               string                 `protobuf:"bytes,6,opt,name=owner,proto3" json:"owner,omitempty"`
+	CallbackActivity    string                 `protobuf:"bytes,7,opt,name=callback_activity,json=callbackActivity,proto3" json:"callback_activity,omitempty"`
+	CallbackCaseId      string                 `protobuf:"bytes,8,opt,name=callback_case_id,json=callbackCaseId,proto3" json:"callback_case_id,omitempty"`
+	CallId              string                 `protobuf:"bytes,9,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	Reason              string                 `protobuf:"bytes,10,opt,name=reason,proto3" json:"reason,omitempty"`
+	Details             map[string]string      `protobuf:"bytes,11,rep,name=details,proto3" json:"details,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Digest              string                 `protobuf:"bytes,12,opt,name=digest,proto3" json:"digest,omitempty"`
+	KeyId               string                 `protobuf:"bytes,13,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	VerificationProfile string                 `protobuf:"bytes,14,opt,name=verification_profile,json=verificationProfile,proto3" json:"verification_profile,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *AuditEntry) Reset() {
@@ -455,6 +465,13 @@ func (x *AuditEntry) GetDigest() string {
 func (x *AuditEntry) GetKeyId() string {
 	if x != nil {
 		return x.KeyId
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetVerificationProfile() string {
+	if x != nil {
+		return x.VerificationProfile
 	}
 	return ""
 }
@@ -785,7 +802,7 @@ const file_callback_v1_audit_service_proto_rawDesc = "" +
 	"\x0frecorded_before\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x0erecordedBefore\"u\n" +
 	"\x18ListAuditEntriesResponse\x121\n" +
 	"\aentries\x18\x01 \x03(\v2\x17.callback.v1.AuditEntryR\aentries\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xff\x03\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb2\x04\n" +
 	"\n" +
 	"AuditEntry\x12\x14\n" +
 	"\x05chain\x18\x01 \x01(\x05R\x05chain\x12\x1a\n" +
@@ -801,7 +818,8 @@ const file_callback_v1_audit_service_proto_rawDesc = "" +
 	" \x01(\tR\x06reason\x12>\n" +
 	"\adetails\x18\v \x03(\v2$.callback.v1.AuditEntry.DetailsEntryR\adetails\x12\x16\n" +
 	"\x06digest\x18\f \x01(\tR\x06digest\x12\x15\n" +
-	"\x06key_id\x18\r \x01(\tR\x05keyId\x1a:\n" +
+	"\x06key_id\x18\r \x01(\tR\x05keyId\x121\n" +
+	"\x14verification_profile\x18\x0e \x01(\tR\x13verificationProfile\x1a:\n" +
 	"\fDetailsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"a\n" +
@@ -828,7 +846,7 @@ const file_callback_v1_audit_service_proto_rawDesc = "" +
 	"\fAuditProblem\x121\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1d.callback.v1.AuditProblemKindR\x04kind\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x03R\bsequence\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text*\x9e\x03\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text*\x84\x04\n" +
 	"\vAuditAction\x12\x1c\n" +
 	"\x18AUDIT_ACTION_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19AUDIT_ACTION_RESPONSE_SET\x10\x01\x12\x1e\n" +
@@ -842,7 +860,10 @@ const file_callback_v1_audit_service_proto_rawDesc = "" +
 	"\x1dAUDIT_ACTION_ACTIVITY_RESUMED\x10\t\x12 \n" +
 	"\x1cAUDIT_ACTION_PRINCIPALS_READ\x10\n" +
 	"\x12\"\n" +
-	"\x1eAUDIT_ACTION_STATE_KEY_CHANGED\x10\v*\xfe\x01\n" +
+	"\x1eAUDIT_ACTION_STATE_KEY_CHANGED\x10\v\x12 \n" +
+	"\x1cAUDIT_ACTION_PROFILE_CREATED\x10\f\x12 \n" +
+	"\x1cAUDIT_ACTION_PROFILE_UPDATED\x10\r\x12 \n" +
+	"\x1cAUDIT_ACTION_PROFILE_DELETED\x10\x0e*\xfe\x01\n" +
 	"\x10AuditProblemKind\x12\"\n" +
 	"\x1eAUDIT_PROBLEM_KIND_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aAUDIT_PROBLEM_KIND_ALTERED\x10\x01\x12\x1e\n" +

@@ -51,6 +51,8 @@ from callback._values import (
     OutcomeCount,
     OwnerStatistics,
     PausedActivity,
+    Profile,
+    ProfileSecret,
     Prompt,
     RefusalCount,
     Request,
@@ -65,6 +67,7 @@ from callback.v1 import (
     callback_pb2,
     callbacks_service_pb2,
     operations_service_pb2,
+    profiles_service_pb2,
 )
 
 AUDIT_ACTION = EnumNumbers(AuditAction, audit_service_pb2.AuditAction)
@@ -282,6 +285,7 @@ def audit_entry_from_proto(message: audit_service_pb2.AuditEntry) -> AuditEntry:
         details=dict(message.details),
         digest=message.digest,
         key_id=message.key_id,
+        verification_profile=message.verification_profile,
     )
 
 
@@ -301,6 +305,7 @@ def audit_entry_to_proto(value: AuditEntry) -> audit_service_pb2.AuditEntry:
         details=value.details,
         digest=value.digest,
         key_id=value.key_id,
+        verification_profile=value.verification_profile,
     )
 
 
@@ -918,6 +923,52 @@ def findings_to_proto(value: Findings) -> operations_service_pb2.ListFindingsRes
     )
 
 
+def profile_secret_from_proto(message: profiles_service_pb2.ProfileSecret) -> ProfileSecret:
+    """Convert a message to a `ProfileSecret`."""
+    return ProfileSecret(
+        secret_id=message.secret_id,
+        fingerprint=message.fingerprint,
+        create_time=from_timestamp(message.create_time),
+        retire_time=from_timestamp(message.retire_time) if message.HasField("retire_time") else None,
+    )
+
+
+def profile_secret_to_proto(value: ProfileSecret) -> profiles_service_pb2.ProfileSecret:
+    """Convert a `ProfileSecret` to its message."""
+    return profiles_service_pb2.ProfileSecret(
+        secret_id=value.secret_id,
+        fingerprint=value.fingerprint,
+        create_time=to_timestamp(value.create_time),
+        retire_time=None if value.retire_time is None else to_timestamp(value.retire_time),
+    )
+
+
+def profile_from_proto(message: profiles_service_pb2.Profile) -> Profile:
+    """Convert a message to a `Profile`."""
+    return Profile(
+        name=message.name,
+        kind=message.kind,
+        settings=message.settings,
+        secrets=tuple(profile_secret_from_proto(each) for each in message.secrets),
+        create_time=from_timestamp(message.create_time),
+        update_time=from_timestamp(message.update_time),
+        problem=message.problem,
+    )
+
+
+def profile_to_proto(value: Profile) -> profiles_service_pb2.Profile:
+    """Convert a `Profile` to its message."""
+    return profiles_service_pb2.Profile(
+        name=value.name,
+        kind=value.kind,
+        settings=value.settings,
+        secrets=[profile_secret_to_proto(each) for each in value.secrets],
+        create_time=to_timestamp(value.create_time),
+        update_time=to_timestamp(value.update_time),
+        problem=value.problem,
+    )
+
+
 CONVERSIONS.update(
     {
         Response: Conversion(callback_pb2.Response, response_from_proto, response_to_proto),
@@ -971,5 +1022,9 @@ CONVERSIONS.update(
         ),
         Finding: Conversion(operations_service_pb2.Finding, finding_from_proto, finding_to_proto),
         Findings: Conversion(operations_service_pb2.ListFindingsResponse, findings_from_proto, findings_to_proto),
+        ProfileSecret: Conversion(
+            profiles_service_pb2.ProfileSecret, profile_secret_from_proto, profile_secret_to_proto
+        ),
+        Profile: Conversion(profiles_service_pb2.Profile, profile_from_proto, profile_to_proto),
     }
 )

@@ -50,6 +50,12 @@ class AuditAction(StrEnum):
     """A server has read a principals file that differs from the one that was read before."""
     STATE_KEY_CHANGED = "STATE_KEY_CHANGED"
     """A server goes on under its own key behind an entry under the other one."""
+    PROFILE_CREATED = "PROFILE_CREATED"
+    """A verification profile of an owner was created (`create_profile`)."""
+    PROFILE_UPDATED = "PROFILE_UPDATED"
+    """A verification profile of an owner was changed (`update_profile`)."""
+    PROFILE_DELETED = "PROFILE_DELETED"
+    """A verification profile of an owner was deleted (`delete_profile`)."""
     UNKNOWN = "UNKNOWN"
     """A value that this version of the client does not know."""
 

@@ -13,9 +13,12 @@ __all__ = [
     "CallbackClosedError",
     "CallbackResolvedError",
     "FeatureUnavailableError",
+    "KeyringMissingError",
+    "ProfileExistsError",
     "RequestIdReusedError",
     "RequestIdUnsupportedError",
     "TooManyOpenCallbacksError",
+    "TooManyProfilesError",
     "TooManyWatchersError",
     "WatchPositionLostError",
     "WatcherTooSlowError",
@@ -129,6 +132,32 @@ class FeatureUnavailableError(CallbackError):
         return self.facts.get("feature", "")
 
 
+class ProfileExistsError(CallbackError):
+    """The principal has another verification profile of this name.
+
+    Returned by `create_profile`.
+    """
+
+
+class TooManyProfilesError(CallbackError):
+    """The principal has its maximum number of verification profiles.
+
+    Facts: `limit`. Returned by `create_profile`.
+    """
+
+    @property
+    def limit(self) -> int | None:
+        """The fact `limit`."""
+        return self._count("limit")
+
+
+class KeyringMissingError(CallbackError):
+    """The server has no `keyring_file`, so it cannot store a secret.
+
+    Returned by `create_profile` and `update_profile`.
+    """
+
+
 BY_REASON: Mapping[str, type[CallbackError]] = {
     ErrorReason.REQUEST_ID_REUSED: RequestIdReusedError,
     ErrorReason.REQUEST_ID_UNSUPPORTED: RequestIdUnsupportedError,
@@ -142,5 +171,8 @@ BY_REASON: Mapping[str, type[CallbackError]] = {
     ErrorReason.TOO_MANY_WATCHERS: TooManyWatchersError,
     ErrorReason.CALLBACK_RESOLVED: CallbackResolvedError,
     ErrorReason.FEATURE_UNAVAILABLE: FeatureUnavailableError,
+    ErrorReason.PROFILE_EXISTS: ProfileExistsError,
+    ErrorReason.TOO_MANY_PROFILES: TooManyProfilesError,
+    ErrorReason.KEYRING_MISSING: KeyringMissingError,
 }
 """The class for each reason."""

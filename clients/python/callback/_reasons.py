@@ -129,3 +129,13 @@ class ErrorReason(StrEnum):
     """The callback needs a feature that a server of the store, of an earlier release, does not know. A callback that
     needs it is generated some minutes after the last such server has stopped. Nothing has changed. Facts: `feature`.
     Returned by `generate_callback_url` and StreamInvocations. (FAILED_PRECONDITION)"""
+    PROFILE_NOT_FOUND = "PROFILE_NOT_FOUND"
+    """The principal has no such verification profile. Returned by `get_profile` and `update_profile`. (NOT_FOUND)"""
+    PROFILE_EXISTS = "PROFILE_EXISTS"
+    """The principal has another verification profile of this name. Returned by `create_profile`. (ALREADY_EXISTS)"""
+    TOO_MANY_PROFILES = "TOO_MANY_PROFILES"
+    """The principal has its maximum number of verification profiles. Facts: `limit`. Returned by `create_profile`.
+    (RESOURCE_EXHAUSTED)"""
+    KEYRING_MISSING = "KEYRING_MISSING"
+    """The server has no `keyring_file`, so it cannot store a secret. Returned by `create_profile` and `update_profile`.
+    (FAILED_PRECONDITION)"""

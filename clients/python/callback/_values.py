@@ -55,6 +55,8 @@ __all__ = [
     "OutcomeCount",
     "OwnerStatistics",
     "PausedActivity",
+    "Profile",
+    "ProfileSecret",
     "Prompt",
     "RefusalCount",
     "Request",
@@ -292,6 +294,8 @@ class AuditEntry(Value):
     key_id: str = ""
     """Names the key that protects the entry, without saying anything about it. Empty: the server had no `state_key`, so
     nothing protects the entry."""
+    verification_profile: str = ""
+    """The profile of the owner that was changed. Empty if the entry is about none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -558,9 +562,9 @@ class NewCallback(Value):
     """Name-value pairs of the owner, to find the case again. At most 16. Names have 1-63 letters, digits, `_`, `.`, `/`
     or `-`; values have at most 200 characters."""
     verification_profile: str = ""
-    """The profile that every request must pass; otherwise the caller gets a 401 and nothing changes. The configuration
-    of the server declares profiles; an undeclared one is refused. Default empty: everyone who has the URL can make the
-    call."""
+    """The profile that every request must pass; otherwise the caller gets a 401 and nothing changes. It is a profile
+    that the configuration of the server declares, or one of the owner, such as `own/shop-17` (`create_profile`); any
+    other is refused. Default empty: everyone who has the URL can make the call."""
     get_guard: GetGuard | None = None
     """Selects how a GET that may come from a program is handled. Default OFF. CONFIRM together with a
     `verification_profile` is refused: a person cannot sign a request."""
@@ -857,3 +861,38 @@ class Findings(Value):
     """The results of the checks, also of those that passed."""
     check_time: datetime
     """When the checks ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileSecret(Value):
+    """Says when a secret or key of a profile was added, and until when it is valid."""
+
+    secret_id: str = ""
+    """Its id within the profile."""
+    fingerprint: str = ""
+    """The same for the same secret of an owner, as long as the servers seal under the same key: 8 hexadecimal digits.
+    It says nothing else about the secret."""
+    create_time: datetime
+    """When it was added."""
+    retire_time: datetime | None = None
+    """From when on nothing passes by it. None: it stays valid."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile(Value):
+    """A verification profile of an owner."""
+
+    name: str = ""
+    """The name of the profile, such as `own/shop-17`."""
+    kind: str = ""
+    """Its kind, such as `hmac` or `provider:stripe`."""
+    settings: str = ""
+    """Its other settings, as a JSON object."""
+    secrets: tuple[ProfileSecret, ...] = ()
+    """Its secrets and keys, newest first."""
+    create_time: datetime
+    """When it was created."""
+    update_time: datetime
+    """When it was changed last."""
+    problem: str = ""
+    """Why the server that responds cannot use it, so that callers get a 503. Empty: it can."""

@@ -8,4 +8,5 @@ export * from "./gen/callback/v1/callback_handler_service_pb.js";
 export * from "./gen/callback/v1/callback_pb.js";
 export * from "./gen/callback/v1/callbacks_service_pb.js";
 export * from "./gen/callback/v1/operations_service_pb.js";
+export * from "./gen/callback/v1/profiles_service_pb.js";
 export * from "./gen/callback/v1/worker_service_pb.js";

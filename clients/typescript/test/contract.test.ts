@@ -71,7 +71,7 @@ function valuesOf(): DescMessage[] {
     }
   };
   visit(registry.getMessage("callback.v1.HandleCallbackRequest") as DescMessage);
-  for (const service of ["CallbacksService", "OperationsService", "AuditService"]) {
+  for (const service of ["CallbacksService", "OperationsService", "AuditService", "ProfilesService"]) {
     for (const { output } of registry.getService(`callback.v1.${service}`)?.methods ?? []) {
       visit(output, true);
     }

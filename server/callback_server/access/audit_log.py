@@ -121,7 +121,7 @@ class AuditLog:
         Raises:
             StoreError: It is not known whether the change was made.
         """
-        chain = keys.partition_of(change.case_id) if change.case_id else keys.STORE_CHAIN
+        chain = _chain_of(change)
         async with self._changing[chain]:
             while True:
                 try:
@@ -379,6 +379,13 @@ class AuditLog:
         canonical = json.dumps(_sorted(entry), sort_keys=True).encode()
         mac = self._key.mac(b"principal", canonical) if self._key.id else hashlib.sha256(canonical).hexdigest()
         return mac[:8]
+
+
+def _chain_of(change: Change) -> int:
+    """Return the chain of a change: that of the partition in which it is made."""
+    if change.case_id:
+        return keys.partition_of(change.case_id)
+    return keys.partition_of_owner(change.owner) if change.verification_profile else keys.STORE_CHAIN
 
 
 def _sorted(value: Any) -> Any:

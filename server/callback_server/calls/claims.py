@@ -120,7 +120,7 @@ class Claims:
         """
         result = await self._look_up_once(pending)
         if isinstance(result, VerificationRequired):
-            verified = self._preconditions.check_head(pending, result)
+            verified = await self._preconditions.check_head(pending, result)
             result = None if verified is None else await self._look_up_once(verified)
         if result is not None and not isinstance(result, VerificationRequired):
             raise refusal_of(result, pending.call_id)
@@ -182,12 +182,12 @@ class Claims:
         if len(pending.request.body) > _LARGE_BODY_BYTES:
             refusal = await self._look_up_once(pending)
             if isinstance(refusal, VerificationRequired):
-                pending = self._preconditions.check(pending, refusal) or pending
+                pending = await self._preconditions.check(pending, refusal) or pending
             elif refusal is not None:
                 return pending, refusal
         while True:  # it ends, because each check runs once
             result = await self._claim(pending)
-            checked = self._preconditions.check(pending, result)
+            checked = await self._preconditions.check(pending, result)
             if checked is None:
                 return pending, result
             pending = checked

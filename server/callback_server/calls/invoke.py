@@ -367,13 +367,13 @@ class CallInvoker:
                     call.wait_at(self._held_slots.take(result.owner))
             return await self._call(result, request, call)
         if isinstance(result, EarlierCallRuns | EarlierCallEnded):
-            metrics.REPEATS.labels(pending.verification.profile).inc()
+            metrics.REPEATS.labels(metrics.profile_label(pending.verification.profile)).inc()
             log.info("request_repeated", call_id=result.call_id, case_id=pending.case_id)
             del pending
             reservation.free()
             return await self._repeats.answer(result, call)
         if result is ClaimRefusal.HANDSHAKE and pending.handshake is not None:
-            metrics.HANDSHAKES.labels(pending.verification.profile).inc()
+            metrics.HANDSHAKES.labels(metrics.profile_label(pending.verification.profile)).inc()
             log.info("handshake_answered", case_id=pending.case_id, profile=pending.verification.profile)
             return CallAnswer("", complete(pending.handshake, platform_url=None))
         if isinstance(result, CaseClosed) and result.response is not None:

@@ -8,7 +8,6 @@ that must read the body earlier, for the signature, the time or signed members, 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
 
 from msgspec.structs import replace
 
@@ -20,6 +19,9 @@ from callback_server.domain.case import Prompt
 from callback_server.domain.guard import RequestIntent, by_agent, choice_of, confirmed
 from callback_server.domain.url import request_url
 from callback_server.domain.verification import UNVERIFIED, Verification
+from callback_server.profiles.own_profiles import VerificationProfiles
+from callback_server.store.connection.errors import StoreError
+from callback_server.store.failure_log import log_store_error
 from callback_server.store.transitions.claim_call import (
     ClaimRefusal,
     ClaimResult,
@@ -38,17 +40,17 @@ KEYS_RETRY_S = 10
 class PreconditionChecker:
     """Checks the preconditions that the store requires before it grants a claim. Each check runs once."""
 
-    def __init__(self, profiles: Mapping[str, Profile], *, box_url: str) -> None:
+    def __init__(self, profiles: VerificationProfiles, *, box_url: str) -> None:
         """Create a checker.
 
         Args:
-            profiles: The verification profiles by name.
+            profiles: The verification profiles.
             box_url: The base of the URLs of cases without an alternative domain; senders sign over the URL.
         """
         self._profiles = profiles
         self._box_url = box_url
 
-    def check(self, pending: PendingCall, result: ClaimResult) -> PendingCall | None:
+    async def check(self, pending: PendingCall, result: ClaimResult) -> PendingCall | None:
         """Check the precondition that this result of a claim requires.
 
         Returns:
@@ -57,12 +59,13 @@ class PreconditionChecker:
         Raises:
             VerificationFailedError: The request does not pass the verification.
             VerificationUnavailableError: This server does not know the profile, or not yet its keys.
+            StoreUnavailableError: The profile could not be read.
         """
         if isinstance(result, VerificationRequired):
             if pending.verification is not UNVERIFIED:
                 return None
             with metrics.VERIFY_SECONDS.time():
-                return self._verify(pending, result)
+                return await self._verify(pending, result)
         if isinstance(result, ConfirmationRequired):
             return _confirmed(pending, result.prompt)
         if (
@@ -73,23 +76,31 @@ class PreconditionChecker:
             return replace(pending, intent=RequestIntent.PERSON)
         return None
 
-    def check_head(self, pending: PendingCall, required: VerificationRequired) -> PendingCall | None:
+    async def check_head(self, pending: PendingCall, required: VerificationRequired) -> PendingCall | None:
         """Verify a request whose body was not read. Return None if its body can decide what it is.
 
         Raises:
             VerificationFailedError: The request does not pass the verification, whatever its body is.
             VerificationUnavailableError: This server does not know the profile, or not yet its keys.
+            StoreUnavailableError: The profile could not be read.
         """
-        profile = self._profiles.get(required.profile)
+        profile = await self._find(required)
         if profile is not None and profile.reads_body:
             return None
-        verified = self._verify(pending, required)
+        verified = await self._verify(pending, required)
         # A message with an id can be a repeat, which gets its answer whatever the status of the case is.
         return None if verified.verification.message_sha256 else verified
 
-    def _verify(self, pending: PendingCall, required: VerificationRequired) -> PendingCall:
+    async def _find(self, required: VerificationRequired) -> Profile | None:
+        try:
+            return await self._profiles.find(required.owner, required.profile)
+        except StoreError as error:
+            log_store_error("profile_not_read", error)
+            raise errors.StoreUnavailableError(is_full=error.is_full) from error
+
+    async def _verify(self, pending: PendingCall, required: VerificationRequired) -> PendingCall:
         name = required.profile
-        profile = self._profiles.get(name)
+        profile = await self._find(required)
         if profile is None:
             log.error("profile_missing", case_id=pending.case_id, profile=name)
             raise errors.VerificationUnavailableError
@@ -119,7 +130,7 @@ class PreconditionChecker:
                 error=type(error).__name__,
                 at=f"{frame.filename}:{frame.lineno}",
             )
-        metrics.VERIFICATIONS_FAILED.labels(name, reason, str(enforced).lower()).inc()
+        metrics.VERIFICATIONS_FAILED.labels(metrics.profile_label(name), reason, str(enforced).lower()).inc()
         if enforced:
             if reason is FailureReason.KEYS:
                 raise errors.VerificationUnavailableError(KEYS_RETRY_S)

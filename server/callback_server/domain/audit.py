@@ -50,6 +50,9 @@ class AuditAction(enum.StrEnum):
     ACTIVITY_RESUMED = "ACTIVITY_RESUMED"
     PRINCIPALS_READ = "PRINCIPALS_READ"
     STATE_KEY_CHANGED = "STATE_KEY_CHANGED"
+    PROFILE_CREATED = "PROFILE_CREATED"
+    PROFILE_UPDATED = "PROFILE_UPDATED"
+    PROFILE_DELETED = "PROFILE_DELETED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,8 @@ class Change:
     activity: str = ""
     call_id: str = ""
     reason: str = ""
+    verification_profile: str = ""
+    """The profile of the owner that is changed."""
     details: Mapping[str, str] = field(default_factory=dict)
     principals: Mapping[str, str] = field(default_factory=dict)
     """Of a principals file: as in `AuditEntry`."""
@@ -95,6 +100,7 @@ class AuditEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     activity: str = ""
     call_id: str = ""
     reason: str = ""
+    verification_profile: str = ""
     details: dict[str, str] = {}
     principals: dict[str, str] = {}
     """Of a principals file that was read: a short digest for each name, by which the next entry says what changed."""

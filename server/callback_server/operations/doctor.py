@@ -55,7 +55,7 @@ from callback_server.store.scripts import Scripts
 from callback_server.verification.fetched_keys import FetchedKeys
 from callback_server.verification.fetcher import Fetcher
 from callback_server.verification.profiles import Profiles, profile_files
-from callback_server.verification.settings.profiles import ProviderSettings
+from callback_server.verification.settings.profiles import declared_settings
 from callback_server.verification.settings.signed import HmacSettings, PublicKeySettings
 from callback_server.verification.settings.token import JwtSettings
 from callback_shared.addresses import Addresses
@@ -264,7 +264,7 @@ async def check_issuers(settings: ServerSettings) -> AsyncIterator[Finding]:
 async def check_profiles(settings: ServerSettings) -> AsyncIterator[Finding]:
     """Check that each profile can be made from its files."""
     for name, profile in settings.profiles.items():
-        declared = profile.declared if isinstance(profile, ProviderSettings) else profile
+        declared = declared_settings(profile)
         is_public = isinstance(declared, PublicKeySettings) or (
             isinstance(declared, JwtSettings) and not declared.is_symmetric
         )

@@ -87,7 +87,11 @@ def _is_selected(
 ) -> bool:
     """Return whether a request lists an entry, and its principal sees it."""
     return (
-        (caller.is_admin or (entry.case_id != "" and caller.sees(entry.owner, entry.activity)))
+        (
+            caller.is_admin
+            or (entry.case_id != "" and caller.sees(entry.owner, entry.activity))
+            or (entry.verification_profile != "" and entry.owner == caller.name and caller.has(Role.OWNER))
+        )
         and request.owner in ("", entry.owner)
         and request.actor in ("", entry.actor)
         and action in (None, entry.action)

@@ -30,6 +30,7 @@ from callback_server.domain.case import (
 )
 from callback_server.domain.cookies import CookieDomains, cookie_problems
 from callback_server.domain.guard import CHOICE_PARAMETER, CONFIRM_PARAMETER
+from callback_server.domain.own_profile import is_own
 from callback_server.domain.response import Response, ResponseType, in_field, problems
 from callback_server.domain.url import normalize_origin
 from callback_server.errors import InvalidRequestError, RequestIdUnsupportedError, Violation
@@ -59,8 +60,16 @@ class Policy:
         return min(DEFAULT_HOLD_TIME_MS, self.settings.max_hold_time_s * 1000)
 
 
-def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: str) -> tuple[NewCase, str]:
+def new_case(
+    request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: str, own_profiles: Collection[str] = ()
+) -> tuple[NewCase, str]:
     """Return the requested case, and the state in its URL.
+
+    Args:
+        request: The request.
+        policy: The configuration for new cases.
+        owner: The owner.
+        own_profiles: The names of verification profiles of the owner.
 
     Raises:
         InvalidRequestError: The request is not valid. The error lists every bad field.
@@ -79,7 +88,7 @@ def new_case(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: 
     found = [
         *_guard_problems(request),
         *(_origin_problems(request) if request.allowed_origins or request.frame_origins else ()),
-        *_policy_problems(request, policy),
+        *_policy_problems(request, policy, own_profiles),
         *_domain_problems(domain, policy, owner),
         *_answer_problems(request, answer_mode),
         *_hold_problems(request, answer_mode, policy),
@@ -163,9 +172,14 @@ def _domain_problems(domain: str, policy: Policy, owner: str) -> list[Violation]
     return [Violation("alternative_domain", "not_allowed", "is not among the allowed domains")]
 
 
-def _policy_problems(request: pb2.GenerateCallbackUrlRequest, policy: Policy) -> Iterator[Violation]:
+def _policy_problems(
+    request: pb2.GenerateCallbackUrlRequest, policy: Policy, own_profiles: Collection[str]
+) -> Iterator[Violation]:
     profile, longest = request.verification_profile, policy.settings.max_time_to_live_s
-    if profile and profile not in policy.profiles:
+    if is_own(profile):
+        if profile not in own_profiles:
+            yield Violation("verification_profile", "profile_unknown", "is not one of yours; create it first")
+    elif profile and profile not in policy.profiles:
         declared = ", ".join(sorted(policy.profiles)) or "none"
         yield Violation("verification_profile", "profile_unknown", f"is not declared; declared: {declared}"[:300])
     if longest is not None and request.time_to_live.ToMilliseconds() > longest * 1000:

@@ -12,6 +12,7 @@ from callback.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_serve
 from callback.v1.callbacks_service_pb2_grpc import add_CallbacksServiceServicer_to_server
 from callback.v1.edge_service_pb2_grpc import add_EdgeServiceServicer_to_server
 from callback.v1.operations_service_pb2_grpc import add_OperationsServiceServicer_to_server
+from callback.v1.profiles_service_pb2_grpc import add_ProfilesServiceServicer_to_server
 from callback.v1.worker_service_pb2_grpc import add_WorkerServiceServicer_to_server
 from callback_server.access.authenticator import Authenticator
 from callback_server.rpc.audit_service import AuditServicer
@@ -23,6 +24,7 @@ from callback_server.rpc.grpc_aio.method_router import Around, MethodRouter
 from callback_server.rpc.health import Health
 from callback_server.rpc.method import Authenticating, require_roles
 from callback_server.rpc.operations_service import OperationsServicer
+from callback_server.rpc.profiles_service import ProfilesServicer
 from callback_server.rpc.reflection import add_reflection
 from callback_server.rpc.services import AUTHENTICATED, NAMES
 from callback_server.rpc.worker_service import MAX_MESSAGE_BYTES, MAX_STREAM_AGE_S, WorkerServicer
@@ -47,6 +49,7 @@ def make_server(
     callbacks: CallbacksServicer,
     operations: OperationsServicer,
     audit: AuditServicer,
+    profiles: ProfilesServicer,
     edge: EdgeServicer,
     workers: WorkerServicer,
     health_status: Health,
@@ -62,6 +65,7 @@ def make_server(
         callbacks: The servicer of `CallbacksService`.
         operations: The servicer of `OperationsService`.
         audit: The servicer of `AuditService`.
+        profiles: The servicer of `ProfilesService`.
         edge: The servicer of `EdgeService`.
         workers: The servicer of `WorkerService`.
         health_status: The health that health checks and edges get.
@@ -79,13 +83,14 @@ def make_server(
         # off.
         grace_ms = (MAX_STREAM_AGE_S + 400) * 1000
         options += [("grpc.max_connection_age_ms", 3_600_000), ("grpc.max_connection_age_grace_ms", grace_ms)]
-    servicers: tuple[Authenticating, ...] = (callbacks, operations, audit, edge, workers)
+    servicers: tuple[Authenticating, ...] = (callbacks, operations, audit, profiles, edge, workers)
     for service, servicer in zip(AUTHENTICATED, servicers, strict=True):
         require_roles(service, servicer)
     router = MethodRouter(authenticator, AUTHENTICATED)
     add_CallbacksServiceServicer_to_server(callbacks, router.as_server)
     add_OperationsServiceServicer_to_server(operations, router.as_server)
     add_AuditServiceServicer_to_server(audit, router.as_server)
+    add_ProfilesServiceServicer_to_server(profiles, router.as_server)
     add_EdgeServiceServicer_to_server(edge, router.as_server)
     add_WorkerServiceServicer_to_server(workers, router.as_server)
     health_pb2_grpc.add_HealthServicer_to_server(health_status, router.as_server)

@@ -9,6 +9,7 @@ from callback.v1 import (
     callbacks_service_pb2,
     edge_service_pb2,
     operations_service_pb2,
+    profiles_service_pb2,
     worker_service_pb2,
 )
 
@@ -16,6 +17,7 @@ AUTHENTICATED: Final = (
     callbacks_service_pb2.DESCRIPTOR.services_by_name["CallbacksService"],
     operations_service_pb2.DESCRIPTOR.services_by_name["OperationsService"],
     audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
+    profiles_service_pb2.DESCRIPTOR.services_by_name["ProfilesService"],
     edge_service_pb2.DESCRIPTOR.services_by_name["EdgeService"],
     worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"],
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,9 +22,11 @@ from callback_server.contract.conversion import to_message
 from callback_server.domain import ids
 from callback_server.domain.case import AnswerMode, NewCase
 from callback_server.domain.features import needs_of
+from callback_server.domain.own_profile import is_own
 from callback_server.domain.url import callback_url
 from callback_server.handlers.served import ActivityKind, ServedActivities
 from callback_server.limits.open_cases import OpenCaseQuota
+from callback_server.profiles.own_profiles import OwnProfiles
 from callback_server.rpc.new_case import Policy, known_state, new_case
 from callback_server.store import keys
 from callback_server.store.connection.errors import StoreError
@@ -57,6 +59,7 @@ class UrlGenerator:
     policy: Policy
     served: ServedActivities
     open_case_quota: OpenCaseQuota | None
+    profiles: OwnProfiles
 
     async def generate(
         self, requests: Sequence[pb2.GenerateCallbackUrlRequest], caller: Principal
@@ -64,15 +67,17 @@ class UrlGenerator:
         """Return the response to each request, or why there is none.
 
         Raises:
-            StoreError: The open cases could not be counted, or the servers not be seen. No case was stored.
+            StoreError: The open cases could not be counted, the servers not be seen, or a profile not be read. No case
+                was stored.
         """
         results: dict[int, pb2.GenerateCallbackUrlResponse | Failure] = {}
         new: dict[int, tuple[NewCase, str]] = {}
         turns = _Turns()
+        own_profiles = await self._own_profiles(requests, caller)
         for place, request in enumerate(requests):
             await turns.take()
             try:
-                new[place] = self._new_case(request, caller)
+                new[place] = self._new_case(request, caller, own_profiles)
             except errors.CallbackError as error:
                 results[place] = error
         if needed := {name for case, _ in new.values() for name in needs_of(case)}:
@@ -96,9 +101,18 @@ class UrlGenerator:
                 results[place] = made
         return [results[place] for place in range(len(requests))]
 
-    def _new_case(self, request: pb2.GenerateCallbackUrlRequest, caller: Principal) -> tuple[NewCase, str]:
+    async def _own_profiles(
+        self, requests: Sequence[pb2.GenerateCallbackUrlRequest], caller: Principal
+    ) -> Collection[str]:
+        """Return the names of those profiles of the owner that requests name."""
+        named = {each.verification_profile for each in requests if is_own(each.verification_profile)}
+        return {name for name in named if await self.profiles.exists(caller.name, name)}
+
+    def _new_case(
+        self, request: pb2.GenerateCallbackUrlRequest, caller: Principal, own_profiles: Collection[str]
+    ) -> tuple[NewCase, str]:
         """Return the case that a request describes, and its state. Raises CallbackError."""
-        case, state = new_case(request, self.policy, owner=caller.name)
+        case, state = new_case(request, self.policy, owner=caller.name, own_profiles=own_profiles)
         if not caller.may_generate(case.activity):
             raise errors.ActivityNotAllowedError(caller.name, case.activity, purpose="generate callbacks of")
         return case, state

@@ -21,6 +21,7 @@ UTF-8, each behind its length in 4 bytes, big-endian. So a value that was moved 
 
 from __future__ import annotations
 
+import hmac
 import os
 from dataclasses import dataclass
 from typing import Final
@@ -37,6 +38,7 @@ _SALT_BYTES: Final = 32
 _TAG_BYTES: Final = 16
 _NONCE: Final = bytes(12)
 _INFO: Final = b"callback sealed value 1"
+_FINGERPRINT_INFO: Final = b"callback fingerprint 1"
 
 
 class SealedValueError(Exception):
@@ -96,6 +98,12 @@ def open_sealed(key: bytes, place: Place, sealed: bytes) -> bytes:
         return _cipher(key, head[-_SALT_BYTES:]).decrypt(_NONCE, ciphertext, head + place.encode())
     except InvalidTag:
         raise SealedValueError("it was altered, or sealed for another place or by another key of the same id") from None
+
+
+def fingerprint(key: bytes, place: Place, plain: bytes) -> str:
+    """Return 32 bits of an HMAC of a value, in hexadecimal digits. Without the key it says nothing about the value."""
+    derived = HKDF(SHA256(), KEY_BYTES, None, _FINGERPRINT_INFO).derive(key)
+    return hmac.digest(derived, place.encode() + plain, "sha256")[:4].hex()
 
 
 def _cipher(key: bytes, salt: bytes) -> AESGCM:

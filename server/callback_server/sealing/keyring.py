@@ -28,7 +28,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from callback_process.credentials import Contents, CredentialsError, FileReloader, reload_logger
 from callback_process.settings import in_plain_words
 from callback_server import metrics
-from callback_server.sealing.envelope import KEY_BYTES, Place, SealedValueError, key_id_of, open_sealed, seal
+from callback_server.sealing.envelope import (
+    KEY_BYTES,
+    Place,
+    SealedValueError,
+    fingerprint,
+    key_id_of,
+    open_sealed,
+    seal,
+)
 
 RELOAD_INTERVAL_S: Final = 1.0
 """Interval in which the file is read again, in seconds."""
@@ -96,6 +104,10 @@ class Keyring:
         if (key := self._keys.get(key_id)) is None:
             raise KeyMissingError(key_id)
         return open_sealed(key, place, sealed)
+
+    def fingerprint(self, place: Place, plain: bytes) -> str:
+        """Return 8 hexadecimal digits by which equal values of a place are recognized, under the current key."""
+        return fingerprint(self._keys[self.current], place, plain)
 
 
 class KeyringFile:

@@ -10,6 +10,7 @@ cluster would show.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Final
 
 SCHEMA_VERSION: Final = 1
@@ -85,6 +86,8 @@ LAYOUT: Final = {
     "epochs": "epochs",  # hash: by number 64 epochs, `{id}:{events}`, and four fields of open_epoch.lua
     "losses": "losses",  # hash: by the number of an epoch what was lost before it, `{steps}:{lost epoch}:{seconds}`
     "replicated": "replicated",  # string: empty, written behind a batch whose replicas are waited for (replication.py)
+    "profile": "profile:{}:{}",  # string: the verification profile of an (owner, name), packed, its secrets sealed
+    "profiles": "profiles:{}",  # zset: the names of the verification profiles of an owner, all with the score 0
     "audit": "audit",  # stream: the entries of the audit, `{milliseconds}-{number}`: the entry as JSON, and its HMAC
     "audit_start": "audit_start",  # string: an HMAC, a space, where retention lets the audit begin; absent: at 1
 }
@@ -120,6 +123,11 @@ def replica_messages_key(replica: str) -> str:
 def partition_of(case_id: str) -> int:
     """Return the partition of a case. The id is a hash, so the partitions fill evenly."""
     return int(case_id[:8], 16) % PARTITIONS
+
+
+def partition_of_owner(owner: str) -> int:
+    """Return the partition of what an owner has besides cases: its verification profiles."""
+    return partition_of(hashlib.sha256(owner.encode()).hexdigest())
 
 
 def tag(partition: int) -> str:

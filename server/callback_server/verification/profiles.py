@@ -42,8 +42,8 @@ from callback_server.verification.settings.message_signature import MessageSigna
 from callback_server.verification.settings.profiles import (
     DeclaredSettings,
     ProfileSettings,
-    ProviderSettings,
     StandardWebhooksSettings,
+    declared_settings,
 )
 from callback_server.verification.settings.signed import HmacSettings, PublicKeySettings
 from callback_server.verification.settings.token import JwtSettings
@@ -163,8 +163,7 @@ class Profiles(Mapping[str, Profile]):
         """The keys that are fetched, by profile; none for a profile with files."""
         problems = []
         for name, each in settings.items():
-            declared = each.declared if isinstance(each, ProviderSettings) else each
-            fetched = _fetched_keys(name, declared, fetcher or Fetcher(), clock, roots, monotonic)
+            fetched = _fetched_keys(name, declared_settings(each), fetcher or Fetcher(), clock, roots, monotonic)
             if fetched is not None:
                 self.fetched[name] = fetched
             try:
@@ -205,7 +204,6 @@ def _reloader(
     name: str, settings: ProfileSettings, clock: Clock, fetched: FetchedKeys[Any] | None
 ) -> FileReloader[Profile]:
     files = profile_files(name, settings)
-    declared = settings.declared if isinstance(settings, ProviderSettings) else settings
 
     def make(contents: Contents) -> Profile:
         def credentials(field: str) -> list[Credential]:
@@ -216,18 +214,39 @@ def _reloader(
                 if setting.startswith(prefix)
             ]
 
-        hub_tokens = [each.secret() for each in credentials("handshake.verify_token_files")]
-        verifier = _verifier(declared, credentials, fetched, clock)
-        checker = verifier.checker if isinstance(verifier, Signature) else None
-        sign = checker.sign if isinstance(checker, HmacChecker) else None
-        receiver_id = getattr(declared, "receiver_id", None) or ""
-        handshake = make_handshake(declared.handshake, hub_tokens, sign, receiver_id)
-        return Profile(verifier, handshake, clock, enforce=settings.enforce, fetched=fetched)
+        return make_profile(settings, credentials, clock, fetched)
 
     for reason in FailureReason:
         metrics.VERIFICATIONS_FAILED.labels(name, reason, str(settings.enforce).lower())
     failed = metrics.RELOADS_FAILED.labels("profile")
     return FileReloader(files, make, reload_logger(failed, "profile_read", "profile_not_read", profile=name))
+
+
+def make_profile(
+    settings: ProfileSettings,
+    credentials: Callable[[str], list[Credential]],
+    clock: Clock = time.time,
+    fetched: FetchedKeys[Any] | None = None,
+) -> Profile:
+    """Return a profile.
+
+    Args:
+        settings: Its settings.
+        credentials: Returns the secrets or keys of a setting that names files, such as `secret_files`.
+        clock: Clock for the time of requests.
+        fetched: The keys that are fetched. None: none are.
+
+    Raises:
+        CredentialsError: A secret or key is not usable.
+    """
+    declared = declared_settings(settings)
+    hub_tokens = [each.secret() for each in credentials("handshake.verify_token_files")]
+    verifier = _verifier(declared, credentials, fetched, clock)
+    checker = verifier.checker if isinstance(verifier, Signature) else None
+    sign = checker.sign if isinstance(checker, HmacChecker) else None
+    receiver_id = getattr(declared, "receiver_id", None) or ""
+    handshake = make_handshake(declared.handshake, hub_tokens, sign, receiver_id)
+    return Profile(verifier, handshake, clock, enforce=settings.enforce, fetched=fetched)
 
 
 def profile_files(name: str, settings: ProfileSettings) -> dict[str, Path]:

@@ -22,6 +22,7 @@ from callback._converters import (
     callback_from_proto,
     findings_from_proto,
     paused_activity_from_proto,
+    profile_from_proto,
     prompt_to_proto,
     response_to_proto,
     statistics_from_proto,
@@ -43,6 +44,7 @@ from callback._values import (
     Findings,
     GeneratedCallback,
     PausedActivity,
+    Profile,
     Prompt,
     Response,
     Statistics,
@@ -50,10 +52,11 @@ from callback._values import (
 from callback.client._arguments import message
 from callback.client._page import Page
 from callback.client._sync_transport import CallWatch, Transport
-from callback.v1 import audit_service_pb2, callbacks_service_pb2, operations_service_pb2
+from callback.v1 import audit_service_pb2, callbacks_service_pb2, operations_service_pb2, profiles_service_pb2
 from callback.v1.audit_service_pb2_grpc import AuditServiceStub
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 from callback.v1.operations_service_pb2_grpc import OperationsServiceStub
+from callback.v1.profiles_service_pb2_grpc import ProfilesServiceStub
 
 
 class Methods(Transport):
@@ -122,8 +125,9 @@ class Methods(Transport):
             labels: Name-value pairs of the owner, to find the case again. At most 16. Names have 1-63 letters,
                 digits, `_`, `.`, `/` or `-`; values have at most 200 characters.
             verification_profile: The profile that every request must pass; otherwise the caller gets a 401 and
-                nothing changes. The configuration of the server declares profiles; an undeclared one is refused.
-                Default empty: everyone who has the URL can make the call.
+                nothing changes. It is a profile that the configuration of the server declares, or one of the owner,
+                such as `own/shop-17` (`create_profile`); any other is refused. Default empty: everyone who has the URL
+                can make the call.
             get_guard: Selects how a GET that may come from a program is handled. Default OFF. CONFIRM together with
                 a `verification_profile` is refused: a person cannot sign a request.
             answer_mode: Selects how a call gets its response. Default HANDLER; for the activity `form` it is always
@@ -927,7 +931,8 @@ class Methods(Transport):
         """Yield the entries of the audit, newest first: what principals have changed, and when.
 
         An entry and its change are stored together. An administrator gets all entries; any other principal gets those
-        about the cases that it sees. Making a case has no entry: the case itself says who made it, and when.
+        about the cases that it sees and, as an owner, about its verification profiles. Making a case has no entry: the
+        case itself says who made it, and when.
 
         Args:
             owner: Selects entries about cases of this owner. Default empty: all that the principal of the request
@@ -984,7 +989,8 @@ class Methods(Transport):
         """Return one page of `list_audit_entries`.
 
         An entry and its change are stored together. An administrator gets all entries; any other principal gets those
-        about the cases that it sees. Making a case has no entry: the case itself says who made it, and when.
+        about the cases that it sees and, as an owner, about its verification profiles. Making a case has no entry: the
+        case itself says who made it, and when.
 
         Args:
             owner: Selects entries about cases of this owner. Default empty: all that the principal of the request
@@ -1024,3 +1030,183 @@ class Methods(Transport):
         )
         reply = self._call(lambda channel: AuditServiceStub(channel).ListAuditEntries, request, self._backoff(timeout))
         return Page(tuple(audit_entry_from_proto(each) for each in reply.entries), reply.next_page_token)
+
+    def create_profile(
+        self,
+        name: str,
+        kind: str,
+        secrets: Collection[str],
+        *,
+        settings: str = "",
+        timeout: float | None = None,
+    ) -> Profile:
+        """Store a new profile.
+
+        The same request again returns the profile that is there.
+
+        Args:
+            name: The name of the profile: `own/`, and 1-63 lower-case letters, digits, `.`, `_` or `-`.
+            kind: The kind of the profile: one that has secrets or keys, such as `hmac`, or `provider:NAME` of the
+                list of providers.
+            secrets: The secrets or keys, each as the text in a file of a profile of the configuration: 1 to 4.
+                Together with the settings they have at most 16 KiB.
+            settings: The other settings of the kind, as a JSON object. Those that name files or URLs are refused.
+                Default empty: none.
+            timeout: Timeout in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The request is not valid, whatever the stored data.
+            UnavailableError: The store cannot be reached.
+            ProfileExistsError: The principal has another verification profile of this name.
+            TooManyProfilesError: The principal has its maximum number of verification profiles.
+            KeyringMissingError: The server has no `keyring_file`, so it cannot store a secret.
+        """
+        request = profiles_service_pb2.CreateProfileRequest(
+            name=checks.text("name", name),
+            kind=checks.text("kind", kind),
+            settings=checks.text("settings", settings),
+            secrets=[checks.text("secrets", each) for each in checks.several("secrets", secrets)],
+        )
+        reply = self._call(lambda channel: ProfilesServiceStub(channel).CreateProfile, request, self._backoff(timeout))
+        return profile_from_proto(reply.profile)
+
+    def get_profile(
+        self,
+        name: str,
+        *,
+        timeout: float | None = None,
+    ) -> Profile:
+        """Return a profile without its secrets.
+
+        Args:
+            name: The name of the profile.
+            timeout: Timeout in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The request is not valid, whatever the stored data.
+            UnavailableError: The store cannot be reached.
+            NotFoundError: The principal has no such verification profile.
+        """
+        request = profiles_service_pb2.GetProfileRequest(
+            name=checks.text("name", name),
+        )
+        reply = self._call(lambda channel: ProfilesServiceStub(channel).GetProfile, request, self._backoff(timeout))
+        return profile_from_proto(reply.profile)
+
+    def list_profiles(
+        self,
+        *,
+        page_size: int = 0,
+        timeout: float | None = None,
+    ) -> Iterator[Profile]:
+        """Yield the profiles of the principal, sorted by name.
+
+        Args:
+            page_size: The maximum number of profiles to return. Default (0) 50. A value above 100 counts as 100. A
+                negative value is refused.
+            timeout: Timeout of each page in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The request is not valid, whatever the stored data.
+            UnavailableError: The store cannot be reached.
+        """
+        token = ""
+        while True:
+            page = self.list_profiles_page(page_size=page_size, page_token=token, timeout=timeout)
+            yield from page.items
+            token = page.next_page_token
+            if not token:
+                return
+
+    def list_profiles_page(
+        self,
+        *,
+        page_size: int = 0,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> Page[Profile]:
+        """Return one page of `list_profiles`.
+
+        Args:
+            page_size: The maximum number of profiles to return. Default (0) 50. A value above 100 counts as 100. A
+                negative value is refused.
+            page_token: The `next_page_token` of the previous page. Default empty: the first page.
+            timeout: Timeout in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The request is not valid, whatever the stored data.
+            UnavailableError: The store cannot be reached.
+        """
+        request = profiles_service_pb2.ListProfilesRequest(
+            page_size=page_size,
+            page_token=checks.text("page_token", page_token),
+        )
+        reply = self._call(lambda channel: ProfilesServiceStub(channel).ListProfiles, request, self._backoff(timeout))
+        return Page(tuple(profile_from_proto(each) for each in reply.profiles), reply.next_page_token)
+
+    def update_profile(
+        self,
+        name: str,
+        *,
+        settings: str | None = None,
+        added_secrets: Collection[str] = (),
+        retired_secret_ids: Collection[str] = (),
+        retire_time: datetime | None = None,
+        timeout: float | None = None,
+    ) -> Profile:
+        """Change a profile: its settings, secrets that are added, and secrets that are retired.
+
+        Those that were retired before are removed. A secret that is valid already is not added a second time.
+
+        Args:
+            name: The name of the profile.
+            settings: The new settings in place of all former ones, as in `create_profile`. The kind stays. Default:
+                no change.
+            added_secrets: Secrets or keys to add. At most 4 can be valid at a time. Default: none.
+            retired_secret_ids: The ids of secrets to retire. Default: none.
+            retire_time: From when on these are not valid any more. Default: now.
+            timeout: Timeout in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The request is not valid, whatever the stored data.
+            UnavailableError: The store cannot be reached.
+            NotFoundError: The principal has no such verification profile.
+            KeyringMissingError: The server has no `keyring_file`, so it cannot store a secret.
+        """
+        request = profiles_service_pb2.UpdateProfileRequest(
+            name=checks.text("name", name),
+            settings=None if settings is None else checks.text("settings", settings),
+            added_secrets=[
+                checks.text("added_secrets", each) for each in checks.several("added_secrets", added_secrets)
+            ],
+            retired_secret_ids=[
+                checks.text("retired_secret_ids", each)
+                for each in checks.several("retired_secret_ids", retired_secret_ids)
+            ],
+            retire_time=None if retire_time is None else to_timestamp(checks.time("retire_time", retire_time)),
+        )
+        reply = self._call(lambda channel: ProfilesServiceStub(channel).UpdateProfile, request, self._backoff(timeout))
+        return profile_from_proto(reply.profile)
+
+    def delete_profile(
+        self,
+        name: str,
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Delete a profile with its secrets, if it is there.
+
+        Callers of callbacks that name it then get a 503.
+
+        Args:
+            name: The name of the profile.
+            timeout: Timeout in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The request is not valid, whatever the stored data.
+            UnavailableError: The store cannot be reached.
+        """
+        request = profiles_service_pb2.DeleteProfileRequest(
+            name=checks.text("name", name),
+        )
+        self._call(lambda channel: ProfilesServiceStub(channel).DeleteProfile, request, self._backoff(timeout))

@@ -50,6 +50,12 @@ class _AuditActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuditActi
     """AUDIT_ACTION_PRINCIPALS_READ: a server has read a principals file that differs from the one that was read before."""
     AUDIT_ACTION_STATE_KEY_CHANGED: _AuditAction.ValueType  # 11
     """AUDIT_ACTION_STATE_KEY_CHANGED: a server goes on under its own key behind an entry under the other one."""
+    AUDIT_ACTION_PROFILE_CREATED: _AuditAction.ValueType  # 12
+    """AUDIT_ACTION_PROFILE_CREATED: a verification profile of an owner was created (CreateProfile)."""
+    AUDIT_ACTION_PROFILE_UPDATED: _AuditAction.ValueType  # 13
+    """AUDIT_ACTION_PROFILE_UPDATED: a verification profile of an owner was changed (UpdateProfile)."""
+    AUDIT_ACTION_PROFILE_DELETED: _AuditAction.ValueType  # 14
+    """AUDIT_ACTION_PROFILE_DELETED: a verification profile of an owner was deleted (DeleteProfile)."""
 
 class AuditAction(_AuditAction, metaclass=_AuditActionEnumTypeWrapper):
     """AuditAction is the kind of a change."""
@@ -78,6 +84,12 @@ AUDIT_ACTION_PRINCIPALS_READ: AuditAction.ValueType  # 10
 """AUDIT_ACTION_PRINCIPALS_READ: a server has read a principals file that differs from the one that was read before."""
 AUDIT_ACTION_STATE_KEY_CHANGED: AuditAction.ValueType  # 11
 """AUDIT_ACTION_STATE_KEY_CHANGED: a server goes on under its own key behind an entry under the other one."""
+AUDIT_ACTION_PROFILE_CREATED: AuditAction.ValueType  # 12
+"""AUDIT_ACTION_PROFILE_CREATED: a verification profile of an owner was created (CreateProfile)."""
+AUDIT_ACTION_PROFILE_UPDATED: AuditAction.ValueType  # 13
+"""AUDIT_ACTION_PROFILE_UPDATED: a verification profile of an owner was changed (UpdateProfile)."""
+AUDIT_ACTION_PROFILE_DELETED: AuditAction.ValueType  # 14
+"""AUDIT_ACTION_PROFILE_DELETED: a verification profile of an owner was deleted (DeleteProfile)."""
 Global___AuditAction: _TypeAlias = AuditAction  # noqa: Y015
 
 class _AuditProblemKind:
@@ -268,6 +280,7 @@ class AuditEntry(_message.Message):
     DETAILS_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
     KEY_ID_FIELD_NUMBER: _builtins.int
+    VERIFICATION_PROFILE_FIELD_NUMBER: _builtins.int
     chain: _builtins.int
     """chain is the chain of the entry: the number of the partition of its case, or 64 for what belongs to no case."""
     sequence: _builtins.int
@@ -292,6 +305,8 @@ class AuditEntry(_message.Message):
     """key_id names the key that protects the entry, without saying anything about it. Empty: the server had no `state_key`,
     so nothing protects the entry.
     """
+    verification_profile: _builtins.str
+    """verification_profile is the profile of the owner that was changed. Empty if the entry is about none."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """time is the time of the change, by the clock of the server that made it."""
@@ -318,10 +333,11 @@ class AuditEntry(_message.Message):
         details: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         digest: _builtins.str = ...,
         key_id: _builtins.str = ...,
+        verification_profile: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "call_id", b"call_id", "callback_activity", b"callback_activity", "callback_case_id", b"callback_case_id", "chain", b"chain", "details", b"details", "digest", b"digest", "key_id", b"key_id", "owner", b"owner", "reason", b"reason", "sequence", b"sequence", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "call_id", b"call_id", "callback_activity", b"callback_activity", "callback_case_id", b"callback_case_id", "chain", b"chain", "details", b"details", "digest", b"digest", "key_id", b"key_id", "owner", b"owner", "reason", b"reason", "sequence", b"sequence", "time", b"time", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -64,7 +64,7 @@ class AuditServiceServicer(object):
     def ListAuditEntries(self, request, context):
         """ListAuditEntries returns the entries of the audit, newest first: what principals have changed, and when. An entry
         and its change are stored together. An administrator gets all entries; any other principal gets those about the
-        cases that it sees. Making a case has no entry: the case itself says who made it, and when.
+        cases that it sees and, as an owner, about its verification profiles. Making a case has no entry: the case itself says who made it, and when.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,7 +42,7 @@ class AuditServiceStub:
     ListAuditEntries: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.ListAuditEntriesRequest, _audit_service_pb2.ListAuditEntriesResponse]
     """ListAuditEntries returns the entries of the audit, newest first: what principals have changed, and when. An entry
     and its change are stored together. An administrator gets all entries; any other principal gets those about the
-    cases that it sees. Making a case has no entry: the case itself says who made it, and when.
+    cases that it sees and, as an owner, about its verification profiles. Making a case has no entry: the case itself says who made it, and when.
     """
     VerifyAudit: _grpc.UnaryUnaryMultiCallable[_audit_service_pb2.VerifyAuditRequest, _audit_service_pb2.VerifyAuditResponse]
     """VerifyAudit checks whether the entries of the audit are those that the servers have stored: none was altered,
@@ -66,7 +66,7 @@ class AuditServiceAsyncStub(AuditServiceStub):
     ListAuditEntries: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.ListAuditEntriesRequest, _audit_service_pb2.ListAuditEntriesResponse]  # type: ignore[assignment]
     """ListAuditEntries returns the entries of the audit, newest first: what principals have changed, and when. An entry
     and its change are stored together. An administrator gets all entries; any other principal gets those about the
-    cases that it sees. Making a case has no entry: the case itself says who made it, and when.
+    cases that it sees and, as an owner, about its verification profiles. Making a case has no entry: the case itself says who made it, and when.
     """
     VerifyAudit: _aio.UnaryUnaryMultiCallable[_audit_service_pb2.VerifyAuditRequest, _audit_service_pb2.VerifyAuditResponse]  # type: ignore[assignment]
     """VerifyAudit checks whether the entries of the audit are those that the servers have stored: none was altered,
@@ -93,7 +93,7 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_audit_service_pb2.ListAuditEntriesResponse, _abc.Awaitable[_audit_service_pb2.ListAuditEntriesResponse]]:
         """ListAuditEntries returns the entries of the audit, newest first: what principals have changed, and when. An entry
         and its change are stored together. An administrator gets all entries; any other principal gets those about the
-        cases that it sees. Making a case has no entry: the case itself says who made it, and when.
+        cases that it sees and, as an owner, about its verification profiles. Making a case has no entry: the case itself says who made it, and when.
         """
 
     @_abc_1.abstractmethod

@@ -249,8 +249,8 @@ class GenerateCallbackUrlRequest(_message.Message):
     """
     verification_profile: _builtins.str
     """verification_profile is the profile that every request must pass; otherwise the caller gets a 401 and nothing
-    changes. The configuration of the server declares profiles; an undeclared one is refused. Default empty: everyone
-    who has the URL can make the call.
+    changes. It is a profile that the configuration of the server declares, or one of the owner, such as `own/shop-17`
+    (CreateProfile); any other is refused. Default empty: everyone who has the URL can make the call.
     """
     get_guard: _callback_pb2.GetGuard.ValueType
     """get_guard selects how a GET that may come from a program is handled. Default OFF. CONFIRM together with a

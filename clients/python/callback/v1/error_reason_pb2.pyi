@@ -186,6 +186,20 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     not know. A callback that needs it is generated some minutes after the last such server has stopped. Nothing has
     changed. Metadata: `feature`. Returned by GenerateCallbackUrl and StreamInvocations.
     """
+    ERROR_REASON_PROFILE_NOT_FOUND: _ErrorReason.ValueType  # 46
+    """ERROR_REASON_PROFILE_NOT_FOUND: the principal has no such verification profile. Returned by GetProfile and
+    UpdateProfile.
+    """
+    ERROR_REASON_PROFILE_EXISTS: _ErrorReason.ValueType  # 47
+    """ERROR_REASON_PROFILE_EXISTS: the principal has another verification profile of this name. Returned by CreateProfile."""
+    ERROR_REASON_TOO_MANY_PROFILES: _ErrorReason.ValueType  # 48
+    """ERROR_REASON_TOO_MANY_PROFILES: the principal has its maximum number of verification profiles. Metadata: `limit`.
+    Returned by CreateProfile.
+    """
+    ERROR_REASON_KEYRING_MISSING: _ErrorReason.ValueType  # 49
+    """ERROR_REASON_KEYRING_MISSING: the server has no `keyring_file`, so it cannot store a secret. Returned by
+    CreateProfile and UpdateProfile.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the reason of an error: the `reason` of a `google.rpc.ErrorInfo` with the domain `callback`, without
@@ -357,5 +371,19 @@ ERROR_REASON_FEATURE_UNAVAILABLE: ErrorReason.ValueType  # 45
 """ERROR_REASON_FEATURE_UNAVAILABLE: the callback needs a feature that a server of the store, of an earlier release, does
 not know. A callback that needs it is generated some minutes after the last such server has stopped. Nothing has
 changed. Metadata: `feature`. Returned by GenerateCallbackUrl and StreamInvocations.
+"""
+ERROR_REASON_PROFILE_NOT_FOUND: ErrorReason.ValueType  # 46
+"""ERROR_REASON_PROFILE_NOT_FOUND: the principal has no such verification profile. Returned by GetProfile and
+UpdateProfile.
+"""
+ERROR_REASON_PROFILE_EXISTS: ErrorReason.ValueType  # 47
+"""ERROR_REASON_PROFILE_EXISTS: the principal has another verification profile of this name. Returned by CreateProfile."""
+ERROR_REASON_TOO_MANY_PROFILES: ErrorReason.ValueType  # 48
+"""ERROR_REASON_TOO_MANY_PROFILES: the principal has its maximum number of verification profiles. Metadata: `limit`.
+Returned by CreateProfile.
+"""
+ERROR_REASON_KEYRING_MISSING: ErrorReason.ValueType  # 49
+"""ERROR_REASON_KEYRING_MISSING: the server has no `keyring_file`, so it cannot store a secret. Returned by
+CreateProfile and UpdateProfile.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -3,6 +3,7 @@
 import * as auditService from "../gen/callback/v1/audit_service_pb.js";
 import * as callbacksService from "../gen/callback/v1/callbacks_service_pb.js";
 import * as operationsService from "../gen/callback/v1/operations_service_pb.js";
+import * as profilesService from "../gen/callback/v1/profiles_service_pb.js";
 import { dateOf, present } from "../messages.js";
 import type { RequestOptions } from "../options.js";
 import { itemsOf, type Page } from "../paging.js";
@@ -15,16 +16,20 @@ import {
   callFrom,
   findingsFrom,
   pausedActivityFrom,
+  profileFrom,
   statisticsFrom,
 } from "./converters.js";
 import type { CallFilter } from "./enums.js";
 import type {
+  CreateProfileOptions,
   ListActivitiesOptions,
   ListAuditEntriesOptions,
   ListCallbacksOptions,
   ListCallsOptions,
   ListOwnerCallsOptions,
+  ListProfilesOptions,
   PauseOptions,
+  UpdateProfileOptions,
   VerifyAuditOptions,
 } from "./options.js";
 import * as requests from "./requests.js";
@@ -37,12 +42,14 @@ import type {
   Findings,
   ListCallbacksPage,
   PausedActivity,
+  Profile,
   Statistics,
 } from "./values.js";
 
 const { method: callbacks } = callbacksService.CallbacksService;
 const { method: operations } = operationsService.OperationsService;
 const { method: audit } = auditService.AuditService;
+const { method: profiles } = profilesService.ProfilesService;
 
 /** The requests of a client that the contract describes completely. */
 export abstract class ContractClient {
@@ -272,7 +279,8 @@ export abstract class ContractClient {
   /**
    * Return the entries of the audit, newest first: what principals have changed, and when. An entry and its change
    * are stored together. An administrator gets all entries; any other principal gets those about the cases that it
-   * sees. Making a case has no entry: the case itself says who made it, and when.
+   * sees and, as an owner, about its verification profiles. Making a case has no entry: the case itself says who made
+   * it, and when.
    *
    * @throws CallbackError: With the reason INVALID_REQUEST, STORE_UNAVAILABLE, ROLE_MISSING.
    */
@@ -305,5 +313,79 @@ export abstract class ContractClient {
     const request = requests.verifyAuditRequest(options);
     const reply = await this.#connection.request(audit.verifyAudit, request, options);
     return { items: reply.chains.map(auditChainFrom), nextPageToken: reply.nextPageToken };
+  }
+
+  /**
+   * Store a new profile. The same request again returns the profile that is there.
+   *
+   * @param name The name of the profile: `own/`, and 1-63 lower-case letters, digits, `.`, `_` or `-`.
+   * @param kind The kind of the profile: one that has secrets or keys, such as `hmac`, or `provider:NAME` of the
+   *   list of providers.
+   * @param secrets The secrets or keys, each as the text in a file of a profile of the configuration: 1 to 4.
+   *   Together with the settings they have at most 16 KiB. Concealed in debug output.
+   * @throws CallbackError: With the reason INVALID_REQUEST, STORE_UNAVAILABLE, PROFILE_EXISTS, TOO_MANY_PROFILES,
+   *   KEYRING_MISSING.
+   */
+  async createProfile(
+    name: string,
+    kind: string,
+    secrets: readonly string[],
+    options: CreateProfileOptions = {},
+  ): Promise<Profile> {
+    const request = requests.createProfileRequest(name, kind, secrets, options);
+    const reply = await this.#connection.request(profiles.createProfile, request, options);
+    return profileFrom(present("profile", reply.profile));
+  }
+
+  /**
+   * Return a profile without its secrets.
+   *
+   * @param name The name of the profile.
+   * @throws CallbackError: With the reason INVALID_REQUEST, STORE_UNAVAILABLE, PROFILE_NOT_FOUND.
+   */
+  async getProfile(name: string, options: RequestOptions = {}): Promise<Profile> {
+    const request = requests.getProfileRequest(name, options);
+    const reply = await this.#connection.request(profiles.getProfile, request, options);
+    return profileFrom(present("profile", reply.profile));
+  }
+
+  /**
+   * Return the profiles of the principal, sorted by name.
+   *
+   * @throws CallbackError: With the reason INVALID_REQUEST, STORE_UNAVAILABLE.
+   */
+  listProfiles(options: ListProfilesOptions = {}): AsyncGenerator<Profile, void, undefined> {
+    return itemsOf((page) => this.listProfilesPage(page), options);
+  }
+
+  /** Return one page of `listProfiles`. */
+  async listProfilesPage(options: ListProfilesOptions = {}): Promise<Page<Profile>> {
+    const request = requests.listProfilesRequest(options);
+    const reply = await this.#connection.request(profiles.listProfiles, request, options);
+    return { items: reply.profiles.map(profileFrom), nextPageToken: reply.nextPageToken };
+  }
+
+  /**
+   * Change a profile: its settings, secrets that are added, and secrets that are retired. Those that were retired
+   * before are removed. A secret that is valid already is not added a second time.
+   *
+   * @param name The name of the profile.
+   * @throws CallbackError: With the reason INVALID_REQUEST, STORE_UNAVAILABLE, PROFILE_NOT_FOUND, KEYRING_MISSING.
+   */
+  async updateProfile(name: string, options: UpdateProfileOptions = {}): Promise<Profile> {
+    const request = requests.updateProfileRequest(name, options);
+    const reply = await this.#connection.request(profiles.updateProfile, request, options);
+    return profileFrom(present("profile", reply.profile));
+  }
+
+  /**
+   * Delete a profile with its secrets, if it is there. Callers of callbacks that name it then get a 503.
+   *
+   * @param name The name of the profile.
+   * @throws CallbackError: With the reason INVALID_REQUEST, STORE_UNAVAILABLE.
+   */
+  async deleteProfile(name: string, options: RequestOptions = {}): Promise<void> {
+    const request = requests.deleteProfileRequest(name, options);
+    await this.#connection.request(profiles.deleteProfile, request, options);
   }
 }

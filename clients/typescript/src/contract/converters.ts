@@ -8,6 +8,7 @@ import type * as callbackHandlerService from "../gen/callback/v1/callback_handle
 import * as callback from "../gen/callback/v1/callback_pb.js";
 import * as callbacksService from "../gen/callback/v1/callbacks_service_pb.js";
 import * as operationsService from "../gen/callback/v1/operations_service_pb.js";
+import type * as profilesService from "../gen/callback/v1/profiles_service_pb.js";
 import { dateOf, deadlineOf, longOf, messagesOf, msOf, numberOf, pairsOf, wordOf } from "../messages.js";
 import { type Response, receivedResponse } from "../response.js";
 import {
@@ -29,6 +30,8 @@ import {
   type OutcomeCount,
   type OwnerStatistics,
   type PausedActivity,
+  type Profile,
+  type ProfileSecret,
   type Prompt,
   type PromptChoice,
   type RefusalCount,
@@ -52,6 +55,7 @@ export function auditEntryFrom(message: auditService.AuditEntry): AuditEntry {
     details: { ...message.details },
     digest: message.digest,
     keyId: message.keyId,
+    verificationProfile: message.verificationProfile,
   };
 }
 
@@ -355,6 +359,27 @@ export function findingFrom(message: operationsService.Finding): Finding {
     level: wordOf(operationsService.FindingLevel, message.level) ?? "UNKNOWN",
     seen: message.seen,
     advice: message.advice,
+  };
+}
+
+export function profileFrom(message: profilesService.Profile): Profile {
+  return {
+    name: message.name,
+    kind: message.kind,
+    settings: message.settings,
+    secrets: message.secrets.map(profileSecretFrom),
+    createTime: dateOf(message.createTime) ?? new Date(0),
+    updateTime: dateOf(message.updateTime) ?? new Date(0),
+    problem: message.problem,
+  };
+}
+
+export function profileSecretFrom(message: profilesService.ProfileSecret): ProfileSecret {
+  return {
+    secretId: message.secretId,
+    fingerprint: message.fingerprint,
+    createTime: dateOf(message.createTime) ?? new Date(0),
+    retireTime: dateOf(message.retireTime),
   };
 }
 

@@ -24,6 +24,12 @@ export const AuditAction = {
   PRINCIPALS_READ: "PRINCIPALS_READ",
   /** A server goes on under its own key behind an entry under the other one. */
   STATE_KEY_CHANGED: "STATE_KEY_CHANGED",
+  /** A verification profile of an owner was created (`createProfile`). */
+  PROFILE_CREATED: "PROFILE_CREATED",
+  /** A verification profile of an owner was changed (`updateProfile`). */
+  PROFILE_UPDATED: "PROFILE_UPDATED",
+  /** A verification profile of an owner was deleted (`deleteProfile`). */
+  PROFILE_DELETED: "PROFILE_DELETED",
   /** A value that this version of the client does not know. */
   UNKNOWN: "UNKNOWN",
 } as const;

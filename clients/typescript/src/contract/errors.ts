@@ -158,3 +158,41 @@ export class FeatureUnavailableError extends CallbackError {
     return this.facts["feature"] ?? "";
   }
 }
+
+/**
+ * Profile exists already (ALREADY_EXISTS). The principal has another verification profile of this name. Returned by
+ * `createProfile`.
+ */
+export class ProfileExistsError extends CallbackError {
+  override readonly name = "ProfileExistsError";
+
+  /** @internal */
+  static readonly reason: ErrorReason = ErrorReason.PROFILE_EXISTS;
+}
+
+/**
+ * Too many profiles (RESOURCE_EXHAUSTED). The principal has its maximum number of verification profiles. Facts:
+ * `limit`. Returned by `createProfile`.
+ */
+export class TooManyProfilesError extends CallbackError {
+  override readonly name = "TooManyProfilesError";
+
+  /** @internal */
+  static readonly reason: ErrorReason = ErrorReason.TOO_MANY_PROFILES;
+
+  /** The fact `limit`. */
+  get limit(): number | undefined {
+    return countOf(this.facts["limit"]);
+  }
+}
+
+/**
+ * Keyring missing (FAILED_PRECONDITION). The server has no `keyring_file`, so it cannot store a secret. Returned by
+ * `createProfile` and `updateProfile`.
+ */
+export class KeyringMissingError extends CallbackError {
+  override readonly name = "KeyringMissingError";
+
+  /** @internal */
+  static readonly reason: ErrorReason = ErrorReason.KEYRING_MISSING;
+}

@@ -51,9 +51,9 @@ export interface GenerateOptions extends RequestOptions {
    */
   readonly labels?: Readonly<Record<string, string>> | undefined;
   /**
-   * The profile that every request must pass; otherwise the caller gets a 401 and nothing changes. The configuration
-   * of the server declares profiles; an undeclared one is refused. Default empty: everyone who has the URL can make
-   * the call.
+   * The profile that every request must pass; otherwise the caller gets a 401 and nothing changes. It is a profile
+   * that the configuration of the server declares, or one of the owner, such as `own/shop-17` (`createProfile`); any
+   * other is refused. Default empty: everyone who has the URL can make the call.
    */
   readonly verificationProfile?: string | undefined;
   /**
@@ -306,4 +306,37 @@ export interface VerifyAuditOptions extends RequestOptions {
    * is another one, is found, unless it is past the retention. Default: none. At most 200.
    */
   readonly heads?: readonly Given<AuditHead>[] | undefined;
+}
+
+/** The options of `createProfile`. */
+export interface CreateProfileOptions extends RequestOptions {
+  /**
+   * The other settings of the kind, as a JSON object. Those that name files or URLs are refused. Default empty: none.
+   */
+  readonly settings?: string | undefined;
+}
+
+/** The options of `listProfiles`. */
+export interface ListProfilesOptions extends RequestOptions {
+  /**
+   * The maximum number of profiles to return. Default (0) 50. A value above 100 counts as 100. A negative value is
+   * refused.
+   */
+  readonly pageSize?: number | undefined;
+  /** The `nextPageToken` of the previous page. Default empty: the first page. */
+  readonly pageToken?: string | undefined;
+}
+
+/** The options of `updateProfile`. */
+export interface UpdateProfileOptions extends RequestOptions {
+  /**
+   * The new settings in place of all former ones, as in `createProfile`. The kind stays. Default: no change.
+   */
+  readonly settings?: string | undefined;
+  /** Secrets or keys to add. At most 4 can be valid at a time. Default: none. Concealed in debug output. */
+  readonly addedSecrets?: readonly string[] | undefined;
+  /** The ids of secrets to retire. Default: none. */
+  readonly retiredSecretIds?: readonly string[] | undefined;
+  /** From when on these are not valid any more. Default: now. */
+  readonly retireTime?: Date | undefined;
 }

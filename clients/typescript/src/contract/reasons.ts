@@ -210,5 +210,25 @@ export const ErrorReason = {
    * stopped. Nothing has changed. Facts: `feature`. Returned by `generateCallbackUrl` and StreamInvocations.
    */
   FEATURE_UNAVAILABLE: "FEATURE_UNAVAILABLE",
+  /**
+   * Profile not found (NOT_FOUND). The principal has no such verification profile. Returned by `getProfile` and
+   * `updateProfile`.
+   */
+  PROFILE_NOT_FOUND: "PROFILE_NOT_FOUND",
+  /**
+   * Profile exists already (ALREADY_EXISTS). The principal has another verification profile of this name. Returned by
+   * `createProfile`.
+   */
+  PROFILE_EXISTS: "PROFILE_EXISTS",
+  /**
+   * Too many profiles (RESOURCE_EXHAUSTED). The principal has its maximum number of verification profiles. Facts:
+   * `limit`. Returned by `createProfile`.
+   */
+  TOO_MANY_PROFILES: "TOO_MANY_PROFILES",
+  /**
+   * Keyring missing (FAILED_PRECONDITION). The server has no `keyring_file`, so it cannot store a secret. Returned by
+   * `createProfile` and `updateProfile`.
+   */
+  KEYRING_MISSING: "KEYRING_MISSING",
 } as const;
 export type ErrorReason = (typeof ErrorReason)[keyof typeof ErrorReason];

@@ -7,6 +7,7 @@ import * as auditService from "../gen/callback/v1/audit_service_pb.js";
 import * as callback from "../gen/callback/v1/callback_pb.js";
 import * as callbacksService from "../gen/callback/v1/callbacks_service_pb.js";
 import * as operationsService from "../gen/callback/v1/operations_service_pb.js";
+import * as profilesService from "../gen/callback/v1/profiles_service_pb.js";
 import { durationFromMs, durationOf, numberOf } from "../messages.js";
 import { REQUEST, WATCHING } from "../option-checks.js";
 import type { RequestOptions } from "../options.js";
@@ -15,13 +16,16 @@ import { auditHeadTo, promptTo, responseTo } from "./converters.js";
 import type { CallFilter } from "./enums.js";
 import * as enums from "./enums.js";
 import type {
+  CreateProfileOptions,
   GenerateOptions,
   ListActivitiesOptions,
   ListAuditEntriesOptions,
   ListCallbacksOptions,
   ListCallsOptions,
   ListOwnerCallsOptions,
+  ListProfilesOptions,
   PauseOptions,
+  UpdateProfileOptions,
   VerifyAuditOptions,
   WatchOptions,
 } from "./options.js";
@@ -344,5 +348,78 @@ export function verifyAuditRequest(options: VerifyAuditOptions): auditService.Ve
   return create(auditService.VerifyAuditRequestSchema, {
     pageToken: options.pageToken,
     heads: options.heads?.map(auditHeadTo),
+  });
+}
+
+export const CREATE_PROFILE = { ...REQUEST, settings: checks.text } satisfies checks.Checks<CreateProfileOptions>;
+
+export function createProfileRequest(
+  name: string,
+  kind: string,
+  secrets: readonly string[],
+  options: CreateProfileOptions,
+): profilesService.CreateProfileRequest {
+  checks.text("name", name);
+  checks.text("kind", kind);
+  checks.arrayOf(checks.text)("secrets", secrets);
+  checks.checkOptions("createProfile", options, CREATE_PROFILE);
+  return create(profilesService.CreateProfileRequestSchema, {
+    name,
+    kind,
+    settings: options.settings,
+    secrets: secrets && [...secrets],
+  });
+}
+
+export function getProfileRequest(name: string, options: RequestOptions): profilesService.GetProfileRequest {
+  checks.text("name", name);
+  checks.checkOptions("getProfile", options, REQUEST);
+  return create(profilesService.GetProfileRequestSchema, {
+    name,
+  });
+}
+
+export const LIST_PROFILES = {
+  ...REQUEST,
+  pageSize: checks.whole32,
+  pageToken: checks.text,
+} satisfies checks.Checks<ListProfilesOptions>;
+
+export function listProfilesRequest(options: ListProfilesOptions): profilesService.ListProfilesRequest {
+  checks.checkOptions("listProfiles", options, LIST_PROFILES);
+  return create(profilesService.ListProfilesRequestSchema, {
+    pageSize: options.pageSize,
+    pageToken: options.pageToken,
+  });
+}
+
+export const UPDATE_PROFILE = {
+  ...REQUEST,
+  settings: checks.text,
+  addedSecrets: checks.arrayOf(checks.text),
+  retiredSecretIds: checks.arrayOf(checks.text),
+  retireTime: checks.date,
+} satisfies checks.Checks<UpdateProfileOptions>;
+
+export function updateProfileRequest(
+  name: string,
+  options: UpdateProfileOptions,
+): profilesService.UpdateProfileRequest {
+  checks.text("name", name);
+  checks.checkOptions("updateProfile", options, UPDATE_PROFILE);
+  return create(profilesService.UpdateProfileRequestSchema, {
+    name,
+    settings: options.settings,
+    addedSecrets: options.addedSecrets && [...options.addedSecrets],
+    retiredSecretIds: options.retiredSecretIds && [...options.retiredSecretIds],
+    retireTime: options.retireTime && timestampFromDate(options.retireTime),
+  });
+}
+
+export function deleteProfileRequest(name: string, options: RequestOptions): profilesService.DeleteProfileRequest {
+  checks.text("name", name);
+  checks.checkOptions("deleteProfile", options, REQUEST);
+  return create(profilesService.DeleteProfileRequestSchema, {
+    name,
   });
 }

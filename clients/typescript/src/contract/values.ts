@@ -58,6 +58,8 @@ export interface AuditEntry {
    * nothing protects the entry.
    */
   readonly keyId: string;
+  /** The profile of the owner that was changed. Empty if the entry is about none. */
+  readonly verificationProfile: string;
 }
 
 /** The newest entry of a chain at some time. */
@@ -752,6 +754,39 @@ export interface Finding {
   readonly seen: string;
   /** What to do. Empty if there is nothing to do. */
   readonly advice: string;
+}
+
+/** A verification profile of an owner. */
+export interface Profile {
+  /** The name of the profile, such as `own/shop-17`. */
+  readonly name: string;
+  /** Its kind, such as `hmac` or `provider:stripe`. */
+  readonly kind: string;
+  /** Its other settings, as a JSON object. */
+  readonly settings: string;
+  /** Its secrets and keys, newest first. */
+  readonly secrets: readonly ProfileSecret[];
+  /** When it was created. */
+  readonly createTime: Date;
+  /** When it was changed last. */
+  readonly updateTime: Date;
+  /** Why the server that responds cannot use it, so that callers get a 503. Empty: it can. */
+  readonly problem: string;
+}
+
+/** Says when a secret or key of a profile was added, and until when it is valid. */
+export interface ProfileSecret {
+  /** Its id within the profile. */
+  readonly secretId: string;
+  /**
+   * The same for the same secret of an owner, as long as the servers seal under the same key: 8 hexadecimal digits.
+   * It says nothing else about the secret.
+   */
+  readonly fingerprint: string;
+  /** When it was added. */
+  readonly createTime: Date;
+  /** From when on nothing passes by it. Undefined: it stays valid. */
+  readonly retireTime: Date | undefined;
 }
 
 /** One page of `listCallbacks`. */

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError, WithJsonSchema, model_validator
 
@@ -32,7 +32,7 @@ class StandardWebhooksSettings(WithSecrets, WithTolerance):
     """The kind."""
 
 
-_NAMED: Final = ("github", "stripe", "slack", "shopify")
+PROVIDER_KINDS: Final = ("github", "stripe", "slack", "shopify")
 """Providers that are also kinds of their own."""
 _KEY_SOURCES: Final = (
     "certificate_url", "certificate_urls", "certificate_names", "intermediates", "jwks_url", "roots",
@@ -44,7 +44,7 @@ _KEY_SOURCES: Final = (
 if TYPE_CHECKING:
     ProviderKind = str
 else:
-    ProviderKind = Literal[(*_NAMED, *(f"provider:{name}" for name in PROVIDERS))]
+    ProviderKind = Literal[(*PROVIDER_KINDS, *(f"provider:{name}" for name in PROVIDERS))]
 
 
 class ProviderSettings(CommonSettings):
@@ -124,6 +124,10 @@ DeclaredSettings = Annotated[
     Field(discriminator="kind"),
 ]
 """Settings of one profile of which everything is in the file."""
+KINDS: Final[dict[str, type[CommonSettings]]] = {
+    get_args(each.model_fields["kind"].annotation)[0]: each for each in get_args(get_args(DeclaredSettings)[0])
+}
+"""The models of all kinds but providers, by kind."""
 _DECLARED: Final[TypeAdapter[Any]] = TypeAdapter(DeclaredSettings)
 ProfileSettings = Annotated[
     StandardWebhooksSettings
@@ -138,3 +142,8 @@ ProfileSettings = Annotated[
     Field(discriminator="kind"),
 ]
 """Settings of one profile."""
+
+
+def declared_settings(settings: ProfileSettings) -> DeclaredSettings:
+    """Return settings of which everything is there: for a provider, those of the list with its own."""
+    return settings.declared if isinstance(settings, ProviderSettings) else settings

@@ -1,0 +1,1 @@
+"""The verification profiles that owners make while servers run."""

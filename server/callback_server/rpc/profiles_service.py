@@ -1,0 +1,91 @@
+"""The servicer of `ProfilesService`: owners make verification profiles, and change their secrets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from callback.v1 import profiles_service_pb2 as pb2
+from callback.v1 import profiles_service_pb2_grpc as pb2_grpc
+from callback_process.logs import get_logger
+from callback_server.access.authenticator import Authenticator
+from callback_server.access.roles import Principal, Role
+from callback_server.contract.conversion import to_message
+from callback_server.domain.own_profile import OwnProfile
+from callback_server.profiles.changes import ProfileChanges, ProfileUpdate
+from callback_server.profiles.own_profiles import decode_stored
+from callback_server.rpc.method import rpc
+from callback_server.rpc.paging import ListQueue, milliseconds, page_size, page_token, read_page_token
+from callback_server.store.queries.read_profiles import list_profiles
+from callback_server.store.scripts import Scripts
+
+log = get_logger()
+
+MAX_PROFILES_PER_PAGE: Final = 100
+
+
+@dataclass(eq=False, slots=True)
+class ProfilesServicer(pb2_grpc.ProfilesServiceServicer):
+    """Keeps the profiles of owners. Each principal has its own, also an administrator."""
+
+    scripts: Scripts
+    authenticator: Authenticator
+    changes: ProfileChanges
+    lists: ListQueue
+
+    @rpc(Role.OWNER)
+    async def CreateProfile(self, request: pb2.CreateProfileRequest, caller: Principal) -> pb2.CreateProfileResponse:
+        """Store a new profile."""
+        secrets = [each.encode() for each in request.secrets]
+        made = await self.changes.create(caller.name, request.name, request.kind, request.settings, secrets)
+        log.info("profile_created", owner=caller.name, profile=request.name, kind=request.kind)
+        return pb2.CreateProfileResponse(profile=self._profile_to(caller, request.name, made))
+
+    @rpc(Role.OWNER)
+    async def GetProfile(self, request: pb2.GetProfileRequest, caller: Principal) -> pb2.GetProfileResponse:
+        """Return a profile."""
+        found = await self.changes.get(caller.name, request.name)
+        return pb2.GetProfileResponse(profile=self._profile_to(caller, request.name, found))
+
+    @rpc(Role.OWNER)
+    async def ListProfiles(self, request: pb2.ListProfilesRequest, caller: Principal) -> pb2.ListProfilesResponse:
+        """Return a page of profiles."""
+        async with self.lists.turn(caller):
+            found, more = await list_profiles(
+                self.scripts,
+                caller.name,
+                after=read_page_token(str, request.page_token, request) or "",
+                limit=page_size(request.page_size, MAX_PROFILES_PER_PAGE),
+            )
+        stored = {name: profile for name, each in found.items() if (profile := decode_stored(each)) is not None}
+        return pb2.ListProfilesResponse(
+            profiles=[self._profile_to(caller, name, each) for name, each in stored.items()],
+            next_page_token=page_token(request, more),
+        )
+
+    @rpc(Role.OWNER)
+    async def UpdateProfile(self, request: pb2.UpdateProfileRequest, caller: Principal) -> pb2.UpdateProfileResponse:
+        """Change a profile."""
+        update = ProfileUpdate(
+            settings=request.settings if request.HasField("settings") else None,
+            added=[each.encode() for each in request.added_secrets],
+            retired=list(request.retired_secret_ids),
+            retire_time_ms=milliseconds(request.retire_time, "retire_time")
+            if request.HasField("retire_time")
+            else None,
+        )
+        changed = await self.changes.update(caller.name, request.name, update)
+        log.info("profile_updated", owner=caller.name, profile=request.name)
+        return pb2.UpdateProfileResponse(profile=self._profile_to(caller, request.name, changed))
+
+    @rpc(Role.OWNER)
+    async def DeleteProfile(self, request: pb2.DeleteProfileRequest, caller: Principal) -> pb2.DeleteProfileResponse:
+        """Delete a profile."""
+        await self.changes.delete(caller.name, request.name)
+        log.info("profile_deleted", owner=caller.name, profile=request.name)
+        return pb2.DeleteProfileResponse()
+
+    def _profile_to(self, caller: Principal, name: str, profile: OwnProfile) -> pb2.Profile:
+        secrets = [to_message(pb2.ProfileSecret, each, secret_id=each.id) for each in profile.secrets]
+        problem = self.changes.problem(caller.name, name, profile)
+        return to_message(pb2.Profile, profile, name=name, secrets=secrets, problem=problem)
