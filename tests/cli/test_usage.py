@@ -238,7 +238,7 @@ def test_help_says_when_an_option_has_an_effect():
 def test_the_commands_are_these():
     processes = {"up", "server", "edge", "console"}
     checks = {"token", "config", "doctor", "repair", "losses", "prove", "conform", "profiles", "verify", "send"}
-    assert {command.name for command in COMMANDS} == CLIENT_COMMANDS | processes | checks | {"completion"}
+    assert {command.name for command in COMMANDS} == CLIENT_COMMANDS | processes | checks | {"completion", "profile"}
 
 
 def test_version_prints_the_version():

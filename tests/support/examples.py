@@ -15,6 +15,7 @@ NEED_MORE = {
     "verify": "a profile in the settings",
     "replay CALL": "a call whose handler failed",
     "erase CASE": "a terminal",
+    "profile": "a keyring",
 }
 """Beginnings of further examples that are not run, and what they need. They have tests of their own, too."""
 

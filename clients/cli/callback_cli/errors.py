@@ -41,6 +41,8 @@ _ADVICE: Mapping[str, str] = {
     ErrorReason.CALL_NOT_REPLAYABLE: "`callback call CALL` shows its status and what is stored of its request.",
     ErrorReason.WATCH_POSITION_LOST: "List the current state with `callback list`, then watch without --resume-token.",
     ErrorReason.TOO_MANY_WATCHERS: "Stop another watch first, or use another server.",
+    ErrorReason.PROFILE_NOT_FOUND: "`callback profile list` lists your profiles.",
+    ErrorReason.PROFILE_EXISTS: "`callback profile show NAME` shows it; `callback profile rotate NAME` adds a secret.",
     ErrorReason.UNAUTHENTICATED: (
         "Authenticate with --token-file or CALLBACK_TOKEN_FILE, or with a certificate (--cert-file and --key-file).\n"
         "The operator of the server creates a token with `callback token NAME`."

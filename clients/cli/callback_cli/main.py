@@ -23,6 +23,7 @@ from callback_cli import (
     errors,
     generating,
     listening,
+    own_profiles,
     processes,
     proving,
     replaying,
@@ -37,6 +38,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
         callbacks.generate, generating.generate_many, callbacks.list_callbacks, callbacks.get, calls.wait, calls.watch,
         listening.listen, calls.list_calls, calls.get_call, call_trace.trace, replaying.replay, callbacks.answer,
         callbacks.resolve, callbacks.set_response, callbacks.extend, callbacks.close, callbacks.erase,
+        own_profiles.profile,
     )),
     ("Operate", (
         activities.list_activities, activities.pause, activities.resume, activities.paused, activities.statistics,

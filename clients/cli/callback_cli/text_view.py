@@ -499,6 +499,7 @@ _SAID: Mapping[str, Callable[[Any], str | Text]] = {
 """What is said of a field, where it is more than its value."""
 _SHOWN_ELSEWHERE: Mapping[str, set[str]] = {
     "GeneratedCallback": {"warnings"},
+    "Profile": {"secrets"},
     "Callback": {"case_id", "close_reason", "retryable_after_error", "allow_multiple_calls", "notifications"},
     "Call": {
         "call_id", "failure_detail", "method", "headers", "query", "query_string", "body", "body_size",
