@@ -126,7 +126,7 @@ class _Methods:
     def _argument_default(self, field: Field) -> str:
         if field.is_repeated:
             return "()"
-        return {"str": '""', "bool": "False", "int": "0"}.get(self._parameter(field), "None")
+        return {"str": '""', "bool": "False", "bytes": 'b""', "int": "0"}.get(self._parameter(field), "None")
 
     def _request(self, method: Method) -> Iterator[str]:
         """Yield the lines that make the request."""

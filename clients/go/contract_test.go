@@ -9,6 +9,7 @@ var valuesOf = []conversion{
 	convertedBy(generatedCallbackOf),
 	convertedBy(statisticsOf),
 	convertedBy(findingsOf),
+	convertedBy(profileCheckOf),
 	convertedBy(callbackOf),
 	convertedBy(recordedCallOf),
 	convertedBy(eventOf),
@@ -100,4 +101,6 @@ var secretFields = map[string]bool{
 	"GenerateCallbackUrlResponse.callback_state": true,
 	"CreateProfileRequest.secrets":               true,
 	"UpdateProfileRequest.added_secrets":         true,
+	"CheckProfileRequest.http_request":           true,
+	"CheckProfileRequest.url":                    true,
 }

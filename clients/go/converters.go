@@ -76,6 +76,15 @@ func findingsOf(message *v1.ListFindingsResponse) *Findings {
 	}
 }
 
+func profileCheckOf(message *v1.CheckProfileResponse) *ProfileCheck {
+	return &ProfileCheck{
+		Outcome:   or(wordOf[CheckOutcome](message.GetOutcome()), CheckOutcomeUnknown),
+		Why:       message.GetWhy(),
+		SecretID:  message.GetSecretId(),
+		MessageID: message.GetMessageId(),
+	}
+}
+
 func callbackOf(message *v1.Callback) *Callback {
 	return &Callback{
 		CaseID:              message.GetCallbackCaseId(),

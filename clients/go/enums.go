@@ -17,6 +17,23 @@ const (
 	CallReasonUnknown CallReason = unknown
 )
 
+// CheckOutcome is the outcome of a check.
+type CheckOutcome string
+
+const (
+	// CheckOutcomePasses: it passes.
+	CheckOutcomePasses CheckOutcome = "PASSES"
+	// CheckOutcomeHandshake: it is a handshake, which is answered without a call.
+	CheckOutcomeHandshake CheckOutcome = "HANDSHAKE"
+	// CheckOutcomeFails: it does not pass.
+	CheckOutcomeFails CheckOutcome = "FAILS"
+	// CheckOutcomeRedacted: it cannot be told, because not all of the request was recorded: servers leave out secrets
+	// that are sent in plain text, and what their settings or an owner have erased.
+	CheckOutcomeRedacted CheckOutcome = "REDACTED"
+	// CheckOutcomeUnknown is one that this version does not know.
+	CheckOutcomeUnknown CheckOutcome = unknown
+)
+
 // CallbackStatus is the state of a case in its life.
 type CallbackStatus string
 
@@ -223,6 +240,9 @@ const (
 	AuditActionProfileUpdated AuditAction = "PROFILE_UPDATED"
 	// AuditActionProfileDeleted: a verification profile of an owner was deleted (DeleteProfile).
 	AuditActionProfileDeleted AuditAction = "PROFILE_DELETED"
+	// AuditActionProfileChecked: it was checked whether a request passes a verification profile of an owner
+	// (CheckProfile).
+	AuditActionProfileChecked AuditAction = "PROFILE_CHECKED"
 	// AuditActionUnknown is one that this version does not know.
 	AuditActionUnknown AuditAction = unknown
 )

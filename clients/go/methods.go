@@ -359,3 +359,20 @@ func (c *Client) DeleteProfile(ctx context.Context, name string) error {
 	_, err := invoke(ctx, c, c.profiles.DeleteProfile, request, c.connection.retry)
 	return err
 }
+
+// CheckProfile says whether a request passes a profile, by the secrets that are valid now: one that was recorded
+// with a call, or a given one. Nothing is called. At most 60 checks of a principal in a minute, by each server.
+func (c *Client) CheckProfile(ctx context.Context, name string, callID string, httpRequest []byte, url string, arrivalTime time.Time) (*ProfileCheck, error) {
+	request := &v1.CheckProfileRequest{
+		Name:        name,
+		CallId:      callID,
+		HttpRequest: httpRequest,
+		Url:         url,
+		ArrivalTime: timestampOf(arrivalTime),
+	}
+	reply, err := invoke(ctx, c, c.profiles.CheckProfile, request, c.connection.retry)
+	if err != nil {
+		return nil, err
+	}
+	return profileCheckOf(reply), nil
+}

@@ -22,7 +22,7 @@ const (
 	// SetResponse, ResolveCallback, CloseCallback, ExtendCallback, GetCallback, ListCalls, EraseCalls and WatchCalls.
 	ReasonCallbackNotFound Reason = "CALLBACK_NOT_FOUND"
 	// ReasonCallNotFound (NOT_FOUND): there is no such call, it belongs to another owner, or it is no longer kept.
-	// Returned by AnswerCall, GetCall and ReplayCall.
+	// Returned by AnswerCall, GetCall, ReplayCall and CheckProfile.
 	ReasonCallNotFound Reason = "CALL_NOT_FOUND"
 	// ReasonCallbackClosed (FAILED_PRECONDITION): the case is closed. Facts: CloseReason. Returned by SetResponse,
 	// ResolveCallback, ExtendCallback and StreamInvocations.
@@ -133,8 +133,8 @@ const (
 	// earlier release, does not know. A callback that needs it is generated some minutes after the last such server has
 	// stopped. Nothing has changed. Facts: feature. Returned by GenerateCallbackURL and StreamInvocations.
 	ReasonFeatureUnavailable Reason = "FEATURE_UNAVAILABLE"
-	// ReasonProfileNotFound (NOT_FOUND): the principal has no such verification profile. Returned by GetProfile and
-	// UpdateProfile.
+	// ReasonProfileNotFound (NOT_FOUND): the principal has no such verification profile. Returned by GetProfile,
+	// UpdateProfile and CheckProfile.
 	ReasonProfileNotFound Reason = "PROFILE_NOT_FOUND"
 	// ReasonProfileExists (ALREADY_EXISTS): the principal has another verification profile of this name. Returned by
 	// CreateProfile.
@@ -145,6 +145,12 @@ const (
 	// ReasonKeyringMissing (FAILED_PRECONDITION): the server has no keyring_file, so it cannot store a secret. Returned
 	// by CreateProfile and UpdateProfile.
 	ReasonKeyringMissing Reason = "KEYRING_MISSING"
+	// ReasonTooManyChecks (RESOURCE_EXHAUSTED): the principal has made as many checks as it can in a minute. Facts:
+	// limit. Returned by CheckProfile.
+	ReasonTooManyChecks Reason = "TOO_MANY_CHECKS"
+	// ReasonProfileUnusable (FAILED_PRECONDITION): the server cannot use the profile; the text says why. Returned by
+	// CheckProfile.
+	ReasonProfileUnusable Reason = "PROFILE_UNUSABLE"
 )
 
 var reasonFacts = map[Reason]reasonFact{
@@ -193,4 +199,6 @@ var reasonFacts = map[Reason]reasonFact{
 	ReasonProfileExists:           {codes.AlreadyExists, "Profile exists already"},
 	ReasonTooManyProfiles:         {codes.ResourceExhausted, "Too many profiles"},
 	ReasonKeyringMissing:          {codes.FailedPrecondition, "Keyring missing"},
+	ReasonTooManyChecks:           {codes.ResourceExhausted, "Too many checks"},
+	ReasonProfileUnusable:         {codes.FailedPrecondition, "Profile unusable"},
 }

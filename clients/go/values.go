@@ -182,6 +182,18 @@ type Findings struct {
 	CheckTime time.Time
 }
 
+// ProfileCheck says whether the request passes.
+type ProfileCheck struct {
+	// Outcome is the outcome.
+	Outcome CheckOutcome
+	// Why says why it does not pass, without any part of the request. Empty: it passes.
+	Why string
+	// SecretID is the id of the secret by which it passes. Empty: there is none, or it cannot be told.
+	SecretID string
+	// MessageID is the id that the sender gave the message. Empty: there is none.
+	MessageID string
+}
+
 // Callback is a case: one URL that an outside system can call, and what happens on a call. It never contains the URL
 // or its state; only the response of GenerateCallbackURL does.
 type Callback struct {

@@ -70,6 +70,7 @@ from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.limits.quotas import Quotas
 from callback_server.operations.self_check import SelfCheck
 from callback_server.profiles.changes import ProfileChanges
+from callback_server.profiles.check import ProfileChecks
 from callback_server.profiles.own_profiles import OwnProfiles, VerificationProfiles
 from callback_server.rpc.audit_service import AuditServicer
 from callback_server.rpc.callbacks_service import CallbacksServicer
@@ -310,6 +311,7 @@ class ControlPlane:
         max_open = settings.max_open_cases_per_owner
         open_case_quota = None if max_open is None else OpenCaseQuota(max_open, self._count_open_cases)
         lists = ListQueue()
+        changes = ProfileChanges(self.scripts, self.audit, own_profiles, keyring, settings.max_profiles_per_owner)
         self._server = make_server(
             CallbacksServicer(
                 self.scripts,
@@ -327,10 +329,7 @@ class ControlPlane:
             ),
             AuditServicer(self.scripts, authenticator, self.audit, lists),
             ProfilesServicer(
-                self.scripts,
-                authenticator,
-                ProfileChanges(self.scripts, self.audit, own_profiles, keyring, settings.max_profiles_per_owner),
-                lists,
+                self.scripts, authenticator, changes, ProfileChecks(self.scripts, self.audit, changes), lists
             ),
             edge,
             WorkerServicer(self.workers, authenticator, handlers, self._epoch_exchange),

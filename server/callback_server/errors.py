@@ -287,6 +287,22 @@ class TooManyProfilesError(CallbackError):
         super().__init__(f"the limit of {limit} verification profiles is reached; delete some", limit=str(limit))
 
 
+class TooManyChecksError(CallbackError):
+    """The owner has checked as many requests as it can in a minute."""
+
+    reason = "TOO_MANY_CHECKS"
+
+    def __init__(self, limit: int, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(f"the limit of {limit} checks a minute is reached; check again later", limit=str(limit))
+
+
+class ProfileUnusableError(CallbackError):
+    """The server cannot use a verification profile. The text says why."""
+
+    reason = "PROFILE_UNUSABLE"
+
+
 class KeyringMissingError(CallbackError):
     """The server has no key under which it can store a secret."""
 

@@ -6,10 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner
-from support.clients import run_callback
+from support.clients import CALL, answers_with, call_message, callback_message, run_callback
 from support.keyrings import write_keyring
 from support.services import running_services
 
+from callback.v1 import callbacks_service_pb2 as messages
+from callback.v1 import profiles_service_pb2 as pb
 from callback_cli.main import cli
 from callback_cli.own_profiles import profile
 
@@ -63,6 +65,22 @@ async def test_settings_are_json_and_a_refusal_names_the_option(callback, tmp_pa
     binary.write_bytes(b"\xff")
     refused = await callback("create", "other", "--kind", "basic", "--secret-file", str(binary))
     assert (refused.code, "is not UTF-8 text" in refused.errors) == (2, True)
+
+
+async def test_the_request_of_a_call_is_checked_by_the_profile_of_its_callback(server):
+    callback = functools.partial(run_callback, "profile", CALLBACK_TARGET=server.address)
+    case = callback_message(verification_profile="own/shop-17")
+    server.answers |= answers_with(case, call_message())
+    server.answers["CheckProfile"] = pb.CheckProfileResponse(outcome=pb.CHECK_OUTCOME_PASSES, secret_id="4f1d2c3b")
+    passes = await callback("check", CALL)
+    assert (passes.code, "4f1d2c3b" in passes.output) == (0, True)
+    assert server.requests[-1] == pb.CheckProfileRequest(name="own/shop-17", call_id=CALL)
+    server.answers["CheckProfile"] = pb.CheckProfileResponse(outcome=pb.CHECK_OUTCOME_FAILS, why="the time is missing")
+    fails = await callback("check", CALL, "--profile", "other")
+    assert (fails.code, "the time is missing" in fails.output) == (1, True)
+    assert server.requests[-1].name == "own/other"
+    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=callback_message())
+    assert (await callback("check", CALL)).code == 2
 
 
 @pytest.mark.parametrize("command", profile.commands.values(), ids=profile.commands)

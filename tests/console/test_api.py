@@ -160,6 +160,10 @@ REQUESTS = {
     "GetProfile": ({"name": Stage.profile}, lambda reply: reply.profile.kind == "basic"),
     "ListProfiles": ({"pageSize": 1}, lambda reply: len(reply.profiles) <= 1),
     "UpdateProfile": ({"name": Stage.profile, "addedSecrets": ["y"]}, lambda reply: not reply.profile.problem),
+    "CheckProfile": (
+        {"name": Stage.profile, "httpRequest": "GET / HTTP/1.1"},
+        lambda reply: "authorization is missing" in reply.why.lower(),
+    ),
     "DeleteProfile": ({"name": "own/never"}, lambda reply: reply.ByteSize() == 0),
     "WatchCalls": ({}, lambda reply: reply.resume_token),
 }

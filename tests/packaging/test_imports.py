@@ -182,7 +182,9 @@ ROOMS_OF_SERVER = as_sets({
     "handlers": "contract domain limits metrics settings store verification",
     "operations": "access handlers sealing settings store verification",
     "calls": "access domain errors handlers limits metrics operations profiles store verification",
-    "rpc": "access calls contract domain errors handlers limits metrics operations profiles settings store",
+    "rpc": (
+        "access calls contract domain errors handlers limits metrics operations profiles settings store verification"
+    ),
     "tracing": "calls domain errors handlers rpc settings",
     "control_plane": (
         "access calls domain handlers limits metrics operations profiles rpc sealing settings store tracing"

@@ -152,6 +152,7 @@ def request(method, case):
         "ListProfiles": {},
         "UpdateProfile": {"name": "own/shop", "added_secrets": ["t"]},
         "DeleteProfile": {"name": "own/shop"},
+        "CheckProfile": {"name": "own/shop", "http_request": b"POST / HTTP/1.1"},
         "WatchCalls": {"callback_case_id": case.id},
         "ReportCallerGone": {"call_id": case.call_id},
         "StreamInvocations": {
@@ -207,7 +208,7 @@ OF_EDGES, OF_ADMINS = (
     ("PauseActivity", "ResumeActivity", "ListPausedActivities", "GetStatistics", "ListFindings", "VerifyAudit"),
 )
 OF_ANY_OWNER = ("ListCallbacks", "ListOwnerCalls", "ListActivities", "ListAuditEntries")
-OF_OWN_PROFILES = ("CreateProfile", "GetProfile", "ListProfiles", "UpdateProfile", "DeleteProfile")
+OF_OWN_PROFILES = ("CreateProfile", "GetProfile", "ListProfiles", "UpdateProfile", "DeleteProfile", "CheckProfile")
 OF_A_CALL = ("GetCall", "AnswerCall", "ReplayCall")
 GENERATE = ("GenerateCallbackUrl", "GenerateCallbackUrls")
 OF_OWNERS = (*GENERATE, *OF_OWN_PROFILES, "ExtendCallback", "EraseCalls", "ReplayCall")
@@ -222,7 +223,7 @@ def expected(method, principal):
         return ROLE_MISSING
     if method in OF_ADMINS:
         return OK if principal == "admin" else ROLE_MISSING
-    if method in ("GetProfile", "UpdateProfile"):
+    if method in ("GetProfile", "UpdateProfile", "CheckProfile"):
         return OK if principal == "mine" else UNKNOWN_PROFILE
     if method in OF_OWN_PROFILES:
         return OK  # each on its own profiles

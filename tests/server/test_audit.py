@@ -44,6 +44,7 @@ CHANGES = {
     "CreateProfile": ("PROFILE_CREATED", "orders", 1),
     "UpdateProfile": ("PROFILE_UPDATED", "orders", 1),
     "DeleteProfile": ("PROFILE_DELETED", "orders", 1),
+    "CheckProfile": ("PROFILE_CHECKED", "orders", 2),
 }
 """The methods that change something, which is in the audit."""
 WITHOUT_ENTRY = {
@@ -111,7 +112,11 @@ async def prepared(services, method, activity):
         new = {"name": name, "kind": "basic", "settings": '{"username": "u"}', "secrets": ["x"]}
         if method != "CreateProfile":
             await send(services, "CreateProfile", new, "orders")
-        changes = {"CreateProfile": new, "UpdateProfile": {"name": name, "added_secrets": ["y"]}}
+        changes = {
+            "CreateProfile": new,
+            "UpdateProfile": {"name": name, "added_secrets": ["y"]},
+            "CheckProfile": {"name": name, "http_request": b"POST / HTTP/1.1"},
+        }
         return changes.get(method, {"name": name}), "", "", None
     if method in ("EraseCalls", "ReplayCall"):
         made = await generate(services, "act", answer_mode=pb.ANSWER_MODE_ACK)

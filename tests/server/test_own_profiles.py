@@ -20,6 +20,7 @@ from support.services import refusal, refusal_of, running_services
 from support.wait import wait_until
 
 from callback.v1 import audit_service_pb2 as auditing
+from callback.v1 import callbacks_service_pb2 as callbacks
 from callback.v1 import profiles_service_pb2 as pb
 from callback_process.credentials import CredentialsError
 from callback_server.access.roles import Role
@@ -402,6 +403,69 @@ async def test_a_profile_is_read_once_for_many_calls_and_again_after_its_time(st
         assert not await profiles.exists("local", "own/shop")
         profiles.forget("local", "own/shop")
         assert await profiles.exists("local", "own/shop")
+
+
+async def check(services, name, owner=SHOPS, **fields):
+    return await services.profiles.CheckProfile(pb.CheckProfileRequest(name=name, **fields), metadata=owner)
+
+
+def as_text(headers, body):
+    return "\n".join(["POST / HTTP/1.1", *(f"{name}: {value}" for name, value in headers), "", body]).encode()
+
+
+async def test_a_check_says_whether_a_request_passes_and_by_which_secret(services):
+    kind, headers = "standard-webhooks", CUSTOMERS["standard-webhooks"][1]
+    made = (await create(services, "own/shop", whsec(1), whsec(2), kind=kind, settings="")).profile
+    passes = await check(services, "own/shop", http_request=as_text(headers(whsec(2), "{}"), "{}"))
+    assert (passes.outcome, passes.secret_id) == (pb.CHECK_OUTCOME_PASSES, made.secrets[1].secret_id)
+    assert passes.message_id.startswith("msg_")
+    fails = await check(services, "own/shop", http_request=as_text(headers(whsec(3), "{}"), "{}"))
+    assert (fails.outcome, fails.secret_id) == (pb.CHECK_OUTCOME_FAILS, "")
+    late = {
+        "http_request": as_text(headers(whsec(1), "{}"), "{}"),
+        "arrival_time": datetime.now(UTC) + timedelta(days=1),
+    }
+    assert (await check(services, "own/shop", **late)).outcome == pb.CHECK_OUTCOME_FAILS
+    for wrong in ({}, {"http_request": b"?"}, {"http_request": b"GET / HTTP/1.1", "call_id": f"{'0' * 32}-{'0' * 16}"}):
+        assert (await refusal(check(services, "own/shop", **wrong))).reason == "INVALID_REQUEST"
+    assert (await refusal(check(services, "own/none", http_request=b"GET / HTTP/1.1"))).reason == "PROFILE_NOT_FOUND"
+
+
+async def test_a_recorded_call_is_checked_as_it_arrived_and_what_is_not_recorded_is_redacted(services):
+    kind, headers = "standard-webhooks", CUSTOMERS["standard-webhooks"][1]
+    await create(services, "own/signed", whsec(1), kind=kind, settings="")
+    await create(services, "own/other", whsec(9), kind=kind, settings="")
+    await create(services, "own/plain", "hunter2")
+    signed, plain = await callback_of(services, "own/signed"), await callback_of(services, "own/plain")
+    call_id = (await send(services, signed, *headers(whsec(1), "{}"))).call_id
+    assert (await check(services, "own/signed", call_id=call_id)).outcome == pb.CHECK_OUTCOME_PASSES
+    assert (await check(services, "own/other", call_id=call_id)).outcome == pb.CHECK_OUTCOME_FAILS
+    in_plain_text = (await send(services, plain, ("x-secret", "hunter2"), ("x-other", "1"))).call_id
+    said = await check(services, "own/plain", call_id=in_plain_text)
+    assert (said.outcome, said.why) == (
+        pb.CHECK_OUTCOME_REDACTED, "secrets that are sent in plain text are not recorded",
+    )  # fmt: skip
+    await create(services, "own/signed", whsec(1), owner=OTHER, kind=kind, settings="")
+    assert (await refusal(check(services, "own/signed", OTHER, call_id=call_id))).reason == "CALL_NOT_FOUND"
+    erase = callbacks.EraseCallsRequest(callback_case_id=signed.callback_case_id)
+    await services.callbacks.EraseCalls(erase, metadata=SHOPS)
+    assert (await check(services, "own/signed", call_id=call_id)).outcome == pb.CHECK_OUTCOME_REDACTED
+
+
+async def test_checks_are_limited_for_each_owner_and_in_the_audit(services):
+    await create(services, "own/shop", "hunter2")
+    await create(services, "own/shop", "hunter2", owner=OTHER)
+    request = {"http_request": as_text([("x-secret", "guess")], "")}
+    for _ in range(60):
+        await check(services, "own/shop", **request)
+    said = await refusal(check(services, "own/shop", **request))
+    assert (said.reason, said.metadata, said.retry_after_s) == ("TOO_MANY_CHECKS", {"limit": "60"}, 1)
+    assert (await check(services, "own/shop", OTHER, **request)).outcome == pb.CHECK_OUTCOME_FAILS
+    audited = auditing.ListAuditEntriesRequest(page_size=100, action=auditing.AUDIT_ACTION_PROFILE_CHECKED)
+    entries = (await services.audit.ListAuditEntries(audited, metadata=SHOPS)).entries
+    assert len(entries) == 60
+    assert {**entries[0].details} == {"outcome": "FAILS"}
+    assert b"guess" not in b"".join(each.SerializeToString() for each in entries)
 
 
 JSON = st.recursive(

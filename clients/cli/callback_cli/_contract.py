@@ -604,6 +604,7 @@ MESSAGES = {
                 "profile_created",
                 "profile_updated",
                 "profile_deleted",
+                "profile_checked",
             ),
             help="Only entries of one kind of change.",
         ),
@@ -748,6 +749,43 @@ MESSAGES = {
             "text",
             is_required=True,
             help="The name of the profile.",
+        ),
+    ),
+    "CheckProfileRequest": (
+        Field(
+            "name",
+            "name",
+            "text",
+            is_required=True,
+            help="The name of the profile.",
+        ),
+        Field(
+            "call_id",
+            "call_id",
+            "text",
+            help="A call of a callback that the principal sees.",
+        ),
+        Field(
+            "http_request",
+            "http_request",
+            "bytes",
+            is_secret=True,
+            help="A request to check in place of a call, as text: its first line, its header fields, an empty line and "
+            "its body, as in HTTP/1.1.",
+        ),
+        Field(
+            "url",
+            "url",
+            "text",
+            is_secret=True,
+            help="The URL of the request with its query, as the sender knows it.",
+        ),
+        Field(
+            "arrival_time",
+            "arrival_time",
+            "time",
+            help="When a given request arrived.",
+            default="now",
         ),
     ),
     "Response": (
@@ -983,6 +1021,29 @@ MESSAGES = {
             "check_time",
             "check_time",
             "time",
+        ),
+    ),
+    "ProfileCheck": (
+        Field(
+            "outcome",
+            "outcome",
+            "enum",
+            of="CheckOutcome",
+        ),
+        Field(
+            "why",
+            "why",
+            "text",
+        ),
+        Field(
+            "secret_id",
+            "secret_id",
+            "text",
+        ),
+        Field(
+            "message_id",
+            "message_id",
+            "text",
         ),
     ),
     "CallbackWarning": (

@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from callback import CallbackClient, Profile, ProfileSecret
+from callback import CallbackClient, CheckOutcome, Profile, ProfileCheck, ProfileSecret
 from callback_cli import options
 from callback_cli.connection import Connection, server_command, with_connection
+from callback_cli.errors import EXIT_REFUSED
 from callback_cli.reading import read_command
 from callback_cli.text_view import TextView
 
@@ -121,6 +122,32 @@ def retire(connection: Connection, *, name: str, secret: str, at: datetime | Non
     _show(connection, lambda client: client.update_profile(name, retired_secret_ids=[secret], retire_time=at))
 
 
+@server_command("callback profile check CALL", "callback profile check CALL --profile shop-18 --json")
+@click.argument("call")
+@click.option("--profile", "name", metavar="NAME", help="The profile. Default: that of the callback of the call.")
+@click.option("--url", default="", help="The URL of the request with its query. Give it if the sender signs the URL.")
+@with_connection
+def check(connection: Connection, *, call: str, name: str | None, url: str) -> None:
+    """Say whether the request of a call passes a profile, and by which secret, or why not.
+
+    It is checked by the secrets that are valid now, as if it had just arrived. Secrets that a sender sends in plain
+    text are not recorded: the outcome is then redacted. The exit code is 1 if the request does not pass.
+    """
+
+    def checked(client: CallbackClient) -> ProfileCheck:
+        own = name
+        if own is None:
+            own = client.get_callback(call.partition("-")[0]).verification_profile
+            if not own.startswith(PREFIX):
+                raise click.UsageError("The callback of this call has no profile of yours; give one with --profile.")
+        return client.check_profile(own if own.startswith(PREFIX) else f"{PREFIX}{own}", call_id=call, url=url)
+
+    found = connection.run(checked)
+    connection.show(found, TextView().value)
+    if found.outcome not in (CheckOutcome.PASSES, CheckOutcome.HANDSHAKE):
+        raise click.exceptions.Exit(EXIT_REFUSED)
+
+
 @server_command("callback profile delete shop-17")
 @_name
 @with_connection
@@ -146,5 +173,5 @@ def _show(connection: Connection, run: Callable[[CallbackClient], Profile]) -> N
     connection.show(connection.run(run), view)
 
 
-for _command in (create, list_profiles, show, rotate, retire, delete):
+for _command in (create, list_profiles, show, rotate, retire, delete, check):
     profile.add_command(options.in_utf_8(_command))

@@ -63,10 +63,11 @@ def verify(profile: str, config: Path | None, url: str | None, at: str | None, s
     request does not pass.
     """
     with needs_extra("server"):
-        from callback_cli.verification.trial import RequestFormatError, read_request, try_request
+        from callback_cli.verification.trial import read_request, try_request
         from callback_process.credentials import CredentialsError
         from callback_process.settings import SettingsError
         from callback_server.settings import ServerSettings
+        from callback_server.verification.request_text import RequestFormatError
     try:
         now = time.time() if at is None else datetime.fromisoformat(at).astimezone().timestamp()
     except ValueError:

@@ -40,6 +40,7 @@ const (
 	AuditAction_AUDIT_ACTION_PROFILE_CREATED   AuditAction = 12
 	AuditAction_AUDIT_ACTION_PROFILE_UPDATED   AuditAction = 13
 	AuditAction_AUDIT_ACTION_PROFILE_DELETED   AuditAction = 14
+	AuditAction_AUDIT_ACTION_PROFILE_CHECKED   AuditAction = 15
 )
 
 // Enum value maps for AuditAction.
@@ -60,6 +61,7 @@ var (
 		12: "AUDIT_ACTION_PROFILE_CREATED",
 		13: "AUDIT_ACTION_PROFILE_UPDATED",
 		14: "AUDIT_ACTION_PROFILE_DELETED",
+		15: "AUDIT_ACTION_PROFILE_CHECKED",
 	}
 	AuditAction_value = map[string]int32{
 		"AUDIT_ACTION_UNSPECIFIED":       0,
@@ -77,6 +79,7 @@ var (
 		"AUDIT_ACTION_PROFILE_CREATED":   12,
 		"AUDIT_ACTION_PROFILE_UPDATED":   13,
 		"AUDIT_ACTION_PROFILE_DELETED":   14,
+		"AUDIT_ACTION_PROFILE_CHECKED":   15,
 	}
 )
 
@@ -846,7 +849,7 @@ const file_callback_v1_audit_service_proto_rawDesc = "" +
 	"\fAuditProblem\x121\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1d.callback.v1.AuditProblemKindR\x04kind\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x03R\bsequence\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text*\x84\x04\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text*\xa6\x04\n" +
 	"\vAuditAction\x12\x1c\n" +
 	"\x18AUDIT_ACTION_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19AUDIT_ACTION_RESPONSE_SET\x10\x01\x12\x1e\n" +
@@ -863,7 +866,8 @@ const file_callback_v1_audit_service_proto_rawDesc = "" +
 	"\x1eAUDIT_ACTION_STATE_KEY_CHANGED\x10\v\x12 \n" +
 	"\x1cAUDIT_ACTION_PROFILE_CREATED\x10\f\x12 \n" +
 	"\x1cAUDIT_ACTION_PROFILE_UPDATED\x10\r\x12 \n" +
-	"\x1cAUDIT_ACTION_PROFILE_DELETED\x10\x0e*\xfe\x01\n" +
+	"\x1cAUDIT_ACTION_PROFILE_DELETED\x10\x0e\x12 \n" +
+	"\x1cAUDIT_ACTION_PROFILE_CHECKED\x10\x0f*\xfe\x01\n" +
 	"\x10AuditProblemKind\x12\"\n" +
 	"\x1eAUDIT_PROBLEM_KIND_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aAUDIT_PROBLEM_KIND_ALTERED\x10\x01\x12\x1e\n" +

@@ -22,6 +22,61 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type CheckOutcome int32
+
+const (
+	CheckOutcome_CHECK_OUTCOME_UNSPECIFIED CheckOutcome = 0
+	CheckOutcome_CHECK_OUTCOME_PASSES      CheckOutcome = 1
+	CheckOutcome_CHECK_OUTCOME_HANDSHAKE   CheckOutcome = 2
+	CheckOutcome_CHECK_OUTCOME_FAILS       CheckOutcome = 3
+	CheckOutcome_CHECK_OUTCOME_REDACTED    CheckOutcome = 4
+)
+
+// Enum value maps for CheckOutcome.
+var (
+	CheckOutcome_name = map[int32]string{
+		0: "CHECK_OUTCOME_UNSPECIFIED",
+		1: "CHECK_OUTCOME_PASSES",
+		2: "CHECK_OUTCOME_HANDSHAKE",
+		3: "CHECK_OUTCOME_FAILS",
+		4: "CHECK_OUTCOME_REDACTED",
+	}
+	CheckOutcome_value = map[string]int32{
+		"CHECK_OUTCOME_UNSPECIFIED": 0,
+		"CHECK_OUTCOME_PASSES":      1,
+		"CHECK_OUTCOME_HANDSHAKE":   2,
+		"CHECK_OUTCOME_FAILS":       3,
+		"CHECK_OUTCOME_REDACTED":    4,
+	}
+)
+
+func (x CheckOutcome) Enum() *CheckOutcome {
+	p := new(CheckOutcome)
+	*p = x
+	return p
+}
+
+func (x CheckOutcome) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CheckOutcome) Descriptor() protoreflect.EnumDescriptor {
+	return file_callback_v1_profiles_service_proto_enumTypes[0].Descriptor()
+}
+
+func (CheckOutcome) Type() protoreflect.EnumType {
+	return &file_callback_v1_profiles_service_proto_enumTypes[0]
+}
+
+func (x CheckOutcome) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CheckOutcome.Descriptor instead.
+func (CheckOutcome) EnumDescriptor() ([]byte, []int) {
+	return file_callback_v1_profiles_service_proto_rawDescGZIP(), []int{0}
+}
+
 type Profile struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -686,6 +741,150 @@ func (*DeleteProfileResponse) Descriptor() ([]byte, []int) {
 	return file_callback_v1_profiles_service_proto_rawDescGZIP(), []int{11}
 }
 
+type CheckProfileRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	CallId        string                 `protobuf:"bytes,2,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
+	HttpRequest   []byte                 `protobuf:"bytes,3,opt,name=http_request,json=httpRequest,proto3" json:"http_request,omitempty"`
+	Url           string                 `protobuf:"bytes,4,opt,name=url,proto3" json:"url,omitempty"`
+	ArrivalTime   *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=arrival_time,json=arrivalTime,proto3" json:"arrival_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckProfileRequest) Reset() {
+	*x = CheckProfileRequest{}
+	mi := &file_callback_v1_profiles_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckProfileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckProfileRequest) ProtoMessage() {}
+
+func (x *CheckProfileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_callback_v1_profiles_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckProfileRequest.ProtoReflect.Descriptor instead.
+func (*CheckProfileRequest) Descriptor() ([]byte, []int) {
+	return file_callback_v1_profiles_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *CheckProfileRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CheckProfileRequest) GetCallId() string {
+	if x != nil {
+		return x.CallId
+	}
+	return ""
+}
+
+func (x *CheckProfileRequest) GetHttpRequest() []byte {
+	if x != nil {
+		return x.HttpRequest
+	}
+	return nil
+}
+
+func (x *CheckProfileRequest) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *CheckProfileRequest) GetArrivalTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ArrivalTime
+	}
+	return nil
+}
+
+type CheckProfileResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Outcome       CheckOutcome           `protobuf:"varint,1,opt,name=outcome,proto3,enum=callback.v1.CheckOutcome" json:"outcome,omitempty"`
+	Why           string                 `protobuf:"bytes,2,opt,name=why,proto3" json:"why,omitempty"`
+	SecretId      string                 `protobuf:"bytes,3,opt,name=secret_id,json=secretId,proto3" json:"secret_id,omitempty"`
+	MessageId     string                 `protobuf:"bytes,4,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckProfileResponse) Reset() {
+	*x = CheckProfileResponse{}
+	mi := &file_callback_v1_profiles_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckProfileResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckProfileResponse) ProtoMessage() {}
+
+func (x *CheckProfileResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_callback_v1_profiles_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckProfileResponse.ProtoReflect.Descriptor instead.
+func (*CheckProfileResponse) Descriptor() ([]byte, []int) {
+	return file_callback_v1_profiles_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *CheckProfileResponse) GetOutcome() CheckOutcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return CheckOutcome_CHECK_OUTCOME_UNSPECIFIED
+}
+
+func (x *CheckProfileResponse) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *CheckProfileResponse) GetSecretId() string {
+	if x != nil {
+		return x.SecretId
+	}
+	return ""
+}
+
+func (x *CheckProfileResponse) GetMessageId() string {
+	if x != nil {
+		return x.MessageId
+	}
+	return ""
+}
+
 var File_callback_v1_profiles_service_proto protoreflect.FileDescriptor
 
 const file_callback_v1_profiles_service_proto_rawDesc = "" +
@@ -738,14 +937,33 @@ const file_callback_v1_profiles_service_proto_rawDesc = "" +
 	"\aprofile\x18\x01 \x01(\v2\x14.callback.v1.ProfileR\aprofile\"*\n" +
 	"\x14DeleteProfileRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x17\n" +
-	"\x15DeleteProfileResponse2\xbd\x03\n" +
+	"\x15DeleteProfileResponse\"\xb6\x01\n" +
+	"\x13CheckProfileRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x17\n" +
+	"\acall_id\x18\x02 \x01(\tR\x06callId\x12!\n" +
+	"\fhttp_request\x18\x03 \x01(\fR\vhttpRequest\x12\x10\n" +
+	"\x03url\x18\x04 \x01(\tR\x03url\x12=\n" +
+	"\farrival_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\varrivalTime\"\x99\x01\n" +
+	"\x14CheckProfileResponse\x123\n" +
+	"\aoutcome\x18\x01 \x01(\x0e2\x19.callback.v1.CheckOutcomeR\aoutcome\x12\x10\n" +
+	"\x03why\x18\x02 \x01(\tR\x03why\x12\x1b\n" +
+	"\tsecret_id\x18\x03 \x01(\tR\bsecretId\x12\x1d\n" +
+	"\n" +
+	"message_id\x18\x04 \x01(\tR\tmessageId*\x99\x01\n" +
+	"\fCheckOutcome\x12\x1d\n" +
+	"\x19CHECK_OUTCOME_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14CHECK_OUTCOME_PASSES\x10\x01\x12\x1b\n" +
+	"\x17CHECK_OUTCOME_HANDSHAKE\x10\x02\x12\x17\n" +
+	"\x13CHECK_OUTCOME_FAILS\x10\x03\x12\x1a\n" +
+	"\x16CHECK_OUTCOME_REDACTED\x10\x042\x92\x04\n" +
 	"\x0fProfilesService\x12V\n" +
 	"\rCreateProfile\x12!.callback.v1.CreateProfileRequest\x1a\".callback.v1.CreateProfileResponse\x12M\n" +
 	"\n" +
 	"GetProfile\x12\x1e.callback.v1.GetProfileRequest\x1a\x1f.callback.v1.GetProfileResponse\x12S\n" +
 	"\fListProfiles\x12 .callback.v1.ListProfilesRequest\x1a!.callback.v1.ListProfilesResponse\x12V\n" +
 	"\rUpdateProfile\x12!.callback.v1.UpdateProfileRequest\x1a\".callback.v1.UpdateProfileResponse\x12V\n" +
-	"\rDeleteProfile\x12!.callback.v1.DeleteProfileRequest\x1a\".callback.v1.DeleteProfileResponseB!Z\x1fcallback.example/callback/v1;v1b\x06proto3"
+	"\rDeleteProfile\x12!.callback.v1.DeleteProfileRequest\x1a\".callback.v1.DeleteProfileResponse\x12S\n" +
+	"\fCheckProfile\x12 .callback.v1.CheckProfileRequest\x1a!.callback.v1.CheckProfileResponseB!Z\x1fcallback.example/callback/v1;v1b\x06proto3"
 
 var (
 	file_callback_v1_profiles_service_proto_rawDescOnce sync.Once
@@ -759,48 +977,56 @@ func file_callback_v1_profiles_service_proto_rawDescGZIP() []byte {
 	return file_callback_v1_profiles_service_proto_rawDescData
 }
 
-var file_callback_v1_profiles_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_callback_v1_profiles_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_callback_v1_profiles_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_callback_v1_profiles_service_proto_goTypes = []any{
-	(*Profile)(nil),               // 0: callback.v1.Profile
-	(*ProfileSecret)(nil),         // 1: callback.v1.ProfileSecret
-	(*CreateProfileRequest)(nil),  // 2: callback.v1.CreateProfileRequest
-	(*CreateProfileResponse)(nil), // 3: callback.v1.CreateProfileResponse
-	(*GetProfileRequest)(nil),     // 4: callback.v1.GetProfileRequest
-	(*GetProfileResponse)(nil),    // 5: callback.v1.GetProfileResponse
-	(*ListProfilesRequest)(nil),   // 6: callback.v1.ListProfilesRequest
-	(*ListProfilesResponse)(nil),  // 7: callback.v1.ListProfilesResponse
-	(*UpdateProfileRequest)(nil),  // 8: callback.v1.UpdateProfileRequest
-	(*UpdateProfileResponse)(nil), // 9: callback.v1.UpdateProfileResponse
-	(*DeleteProfileRequest)(nil),  // 10: callback.v1.DeleteProfileRequest
-	(*DeleteProfileResponse)(nil), // 11: callback.v1.DeleteProfileResponse
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(CheckOutcome)(0),             // 0: callback.v1.CheckOutcome
+	(*Profile)(nil),               // 1: callback.v1.Profile
+	(*ProfileSecret)(nil),         // 2: callback.v1.ProfileSecret
+	(*CreateProfileRequest)(nil),  // 3: callback.v1.CreateProfileRequest
+	(*CreateProfileResponse)(nil), // 4: callback.v1.CreateProfileResponse
+	(*GetProfileRequest)(nil),     // 5: callback.v1.GetProfileRequest
+	(*GetProfileResponse)(nil),    // 6: callback.v1.GetProfileResponse
+	(*ListProfilesRequest)(nil),   // 7: callback.v1.ListProfilesRequest
+	(*ListProfilesResponse)(nil),  // 8: callback.v1.ListProfilesResponse
+	(*UpdateProfileRequest)(nil),  // 9: callback.v1.UpdateProfileRequest
+	(*UpdateProfileResponse)(nil), // 10: callback.v1.UpdateProfileResponse
+	(*DeleteProfileRequest)(nil),  // 11: callback.v1.DeleteProfileRequest
+	(*DeleteProfileResponse)(nil), // 12: callback.v1.DeleteProfileResponse
+	(*CheckProfileRequest)(nil),   // 13: callback.v1.CheckProfileRequest
+	(*CheckProfileResponse)(nil),  // 14: callback.v1.CheckProfileResponse
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
 }
 var file_callback_v1_profiles_service_proto_depIdxs = []int32{
-	1,  // 0: callback.v1.Profile.secrets:type_name -> callback.v1.ProfileSecret
-	12, // 1: callback.v1.Profile.create_time:type_name -> google.protobuf.Timestamp
-	12, // 2: callback.v1.Profile.update_time:type_name -> google.protobuf.Timestamp
-	12, // 3: callback.v1.ProfileSecret.create_time:type_name -> google.protobuf.Timestamp
-	12, // 4: callback.v1.ProfileSecret.retire_time:type_name -> google.protobuf.Timestamp
-	0,  // 5: callback.v1.CreateProfileResponse.profile:type_name -> callback.v1.Profile
-	0,  // 6: callback.v1.GetProfileResponse.profile:type_name -> callback.v1.Profile
-	0,  // 7: callback.v1.ListProfilesResponse.profiles:type_name -> callback.v1.Profile
-	12, // 8: callback.v1.UpdateProfileRequest.retire_time:type_name -> google.protobuf.Timestamp
-	0,  // 9: callback.v1.UpdateProfileResponse.profile:type_name -> callback.v1.Profile
-	2,  // 10: callback.v1.ProfilesService.CreateProfile:input_type -> callback.v1.CreateProfileRequest
-	4,  // 11: callback.v1.ProfilesService.GetProfile:input_type -> callback.v1.GetProfileRequest
-	6,  // 12: callback.v1.ProfilesService.ListProfiles:input_type -> callback.v1.ListProfilesRequest
-	8,  // 13: callback.v1.ProfilesService.UpdateProfile:input_type -> callback.v1.UpdateProfileRequest
-	10, // 14: callback.v1.ProfilesService.DeleteProfile:input_type -> callback.v1.DeleteProfileRequest
-	3,  // 15: callback.v1.ProfilesService.CreateProfile:output_type -> callback.v1.CreateProfileResponse
-	5,  // 16: callback.v1.ProfilesService.GetProfile:output_type -> callback.v1.GetProfileResponse
-	7,  // 17: callback.v1.ProfilesService.ListProfiles:output_type -> callback.v1.ListProfilesResponse
-	9,  // 18: callback.v1.ProfilesService.UpdateProfile:output_type -> callback.v1.UpdateProfileResponse
-	11, // 19: callback.v1.ProfilesService.DeleteProfile:output_type -> callback.v1.DeleteProfileResponse
-	15, // [15:20] is the sub-list for method output_type
-	10, // [10:15] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	2,  // 0: callback.v1.Profile.secrets:type_name -> callback.v1.ProfileSecret
+	15, // 1: callback.v1.Profile.create_time:type_name -> google.protobuf.Timestamp
+	15, // 2: callback.v1.Profile.update_time:type_name -> google.protobuf.Timestamp
+	15, // 3: callback.v1.ProfileSecret.create_time:type_name -> google.protobuf.Timestamp
+	15, // 4: callback.v1.ProfileSecret.retire_time:type_name -> google.protobuf.Timestamp
+	1,  // 5: callback.v1.CreateProfileResponse.profile:type_name -> callback.v1.Profile
+	1,  // 6: callback.v1.GetProfileResponse.profile:type_name -> callback.v1.Profile
+	1,  // 7: callback.v1.ListProfilesResponse.profiles:type_name -> callback.v1.Profile
+	15, // 8: callback.v1.UpdateProfileRequest.retire_time:type_name -> google.protobuf.Timestamp
+	1,  // 9: callback.v1.UpdateProfileResponse.profile:type_name -> callback.v1.Profile
+	15, // 10: callback.v1.CheckProfileRequest.arrival_time:type_name -> google.protobuf.Timestamp
+	0,  // 11: callback.v1.CheckProfileResponse.outcome:type_name -> callback.v1.CheckOutcome
+	3,  // 12: callback.v1.ProfilesService.CreateProfile:input_type -> callback.v1.CreateProfileRequest
+	5,  // 13: callback.v1.ProfilesService.GetProfile:input_type -> callback.v1.GetProfileRequest
+	7,  // 14: callback.v1.ProfilesService.ListProfiles:input_type -> callback.v1.ListProfilesRequest
+	9,  // 15: callback.v1.ProfilesService.UpdateProfile:input_type -> callback.v1.UpdateProfileRequest
+	11, // 16: callback.v1.ProfilesService.DeleteProfile:input_type -> callback.v1.DeleteProfileRequest
+	13, // 17: callback.v1.ProfilesService.CheckProfile:input_type -> callback.v1.CheckProfileRequest
+	4,  // 18: callback.v1.ProfilesService.CreateProfile:output_type -> callback.v1.CreateProfileResponse
+	6,  // 19: callback.v1.ProfilesService.GetProfile:output_type -> callback.v1.GetProfileResponse
+	8,  // 20: callback.v1.ProfilesService.ListProfiles:output_type -> callback.v1.ListProfilesResponse
+	10, // 21: callback.v1.ProfilesService.UpdateProfile:output_type -> callback.v1.UpdateProfileResponse
+	12, // 22: callback.v1.ProfilesService.DeleteProfile:output_type -> callback.v1.DeleteProfileResponse
+	14, // 23: callback.v1.ProfilesService.CheckProfile:output_type -> callback.v1.CheckProfileResponse
+	18, // [18:24] is the sub-list for method output_type
+	12, // [12:18] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_callback_v1_profiles_service_proto_init() }
@@ -814,13 +1040,14 @@ func file_callback_v1_profiles_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_callback_v1_profiles_service_proto_rawDesc), len(file_callback_v1_profiles_service_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   12,
+			NumEnums:      1,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_callback_v1_profiles_service_proto_goTypes,
 		DependencyIndexes: file_callback_v1_profiles_service_proto_depIdxs,
+		EnumInfos:         file_callback_v1_profiles_service_proto_enumTypes,
 		MessageInfos:      file_callback_v1_profiles_service_proto_msgTypes,
 	}.Build()
 	File_callback_v1_profiles_service_proto = out.File

@@ -24,6 +24,7 @@ const (
 	ProfilesService_ListProfiles_FullMethodName  = "/callback.v1.ProfilesService/ListProfiles"
 	ProfilesService_UpdateProfile_FullMethodName = "/callback.v1.ProfilesService/UpdateProfile"
 	ProfilesService_DeleteProfile_FullMethodName = "/callback.v1.ProfilesService/DeleteProfile"
+	ProfilesService_CheckProfile_FullMethodName  = "/callback.v1.ProfilesService/CheckProfile"
 )
 
 // ProfilesServiceClient is the client API for ProfilesService service.
@@ -35,6 +36,7 @@ type ProfilesServiceClient interface {
 	ListProfiles(ctx context.Context, in *ListProfilesRequest, opts ...grpc.CallOption) (*ListProfilesResponse, error)
 	UpdateProfile(ctx context.Context, in *UpdateProfileRequest, opts ...grpc.CallOption) (*UpdateProfileResponse, error)
 	DeleteProfile(ctx context.Context, in *DeleteProfileRequest, opts ...grpc.CallOption) (*DeleteProfileResponse, error)
+	CheckProfile(ctx context.Context, in *CheckProfileRequest, opts ...grpc.CallOption) (*CheckProfileResponse, error)
 }
 
 type profilesServiceClient struct {
@@ -95,6 +97,16 @@ func (c *profilesServiceClient) DeleteProfile(ctx context.Context, in *DeletePro
 	return out, nil
 }
 
+func (c *profilesServiceClient) CheckProfile(ctx context.Context, in *CheckProfileRequest, opts ...grpc.CallOption) (*CheckProfileResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckProfileResponse)
+	err := c.cc.Invoke(ctx, ProfilesService_CheckProfile_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ProfilesServiceServer is the server API for ProfilesService service.
 // All implementations must embed UnimplementedProfilesServiceServer
 // for forward compatibility.
@@ -104,6 +116,7 @@ type ProfilesServiceServer interface {
 	ListProfiles(context.Context, *ListProfilesRequest) (*ListProfilesResponse, error)
 	UpdateProfile(context.Context, *UpdateProfileRequest) (*UpdateProfileResponse, error)
 	DeleteProfile(context.Context, *DeleteProfileRequest) (*DeleteProfileResponse, error)
+	CheckProfile(context.Context, *CheckProfileRequest) (*CheckProfileResponse, error)
 	mustEmbedUnimplementedProfilesServiceServer()
 }
 
@@ -128,6 +141,9 @@ func (UnimplementedProfilesServiceServer) UpdateProfile(context.Context, *Update
 }
 func (UnimplementedProfilesServiceServer) DeleteProfile(context.Context, *DeleteProfileRequest) (*DeleteProfileResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteProfile not implemented")
+}
+func (UnimplementedProfilesServiceServer) CheckProfile(context.Context, *CheckProfileRequest) (*CheckProfileResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckProfile not implemented")
 }
 func (UnimplementedProfilesServiceServer) mustEmbedUnimplementedProfilesServiceServer() {}
 func (UnimplementedProfilesServiceServer) testEmbeddedByValue()                         {}
@@ -240,6 +256,24 @@ func _ProfilesService_DeleteProfile_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ProfilesService_CheckProfile_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckProfileRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProfilesServiceServer).CheckProfile(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ProfilesService_CheckProfile_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProfilesServiceServer).CheckProfile(ctx, req.(*CheckProfileRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ProfilesService_ServiceDesc is the grpc.ServiceDesc for ProfilesService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -266,6 +300,10 @@ var ProfilesService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteProfile",
 			Handler:    _ProfilesService_DeleteProfile_Handler,
+		},
+		{
+			MethodName: "CheckProfile",
+			Handler:    _ProfilesService_CheckProfile_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -21,6 +21,7 @@ from callback._enums import (
     CallFilter,
     CallReason,
     CallStatus,
+    CheckOutcome,
     CloseReason,
     DeliveryStatus,
     FindingLevel,
@@ -52,6 +53,7 @@ from callback._values import (
     OwnerStatistics,
     PausedActivity,
     Profile,
+    ProfileCheck,
     ProfileSecret,
     Prompt,
     RefusalCount,
@@ -102,6 +104,8 @@ ACTIVITY_KIND = EnumNumbers(ActivityKind, operations_service_pb2.ActivityKind)
 """The numbers of `ActivityKind`."""
 FINDING_LEVEL = EnumNumbers(FindingLevel, operations_service_pb2.FindingLevel)
 """The numbers of `FindingLevel`."""
+CHECK_OUTCOME = EnumNumbers(CheckOutcome, profiles_service_pb2.CheckOutcome)
+"""The numbers of `CheckOutcome`."""
 
 
 def response_from_proto(message: callback_pb2.Response) -> Response:
@@ -969,6 +973,26 @@ def profile_to_proto(value: Profile) -> profiles_service_pb2.Profile:
     )
 
 
+def profile_check_from_proto(message: profiles_service_pb2.CheckProfileResponse) -> ProfileCheck:
+    """Convert a message to a `ProfileCheck`."""
+    return ProfileCheck(
+        outcome=CHECK_OUTCOME.member(message.outcome) or CheckOutcome.UNKNOWN,
+        why=message.why,
+        secret_id=message.secret_id,
+        message_id=message.message_id,
+    )
+
+
+def profile_check_to_proto(value: ProfileCheck) -> profiles_service_pb2.CheckProfileResponse:
+    """Convert a `ProfileCheck` to its message."""
+    return profiles_service_pb2.CheckProfileResponse(
+        outcome=CHECK_OUTCOME.number(value.outcome),
+        why=value.why,
+        secret_id=value.secret_id,
+        message_id=value.message_id,
+    )
+
+
 CONVERSIONS.update(
     {
         Response: Conversion(callback_pb2.Response, response_from_proto, response_to_proto),
@@ -1026,5 +1050,8 @@ CONVERSIONS.update(
             profiles_service_pb2.ProfileSecret, profile_secret_from_proto, profile_secret_to_proto
         ),
         Profile: Conversion(profiles_service_pb2.Profile, profile_from_proto, profile_to_proto),
+        ProfileCheck: Conversion(
+            profiles_service_pb2.CheckProfileResponse, profile_check_from_proto, profile_check_to_proto
+        ),
     }
 )

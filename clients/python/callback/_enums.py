@@ -16,6 +16,7 @@ __all__ = [
     "CallReason",
     "CallStatus",
     "CallbackStatus",
+    "CheckOutcome",
     "CloseReason",
     "DeliveryStatus",
     "FindingLevel",
@@ -56,6 +57,8 @@ class AuditAction(StrEnum):
     """A verification profile of an owner was changed (`update_profile`)."""
     PROFILE_DELETED = "PROFILE_DELETED"
     """A verification profile of an owner was deleted (`delete_profile`)."""
+    PROFILE_CHECKED = "PROFILE_CHECKED"
+    """It was checked whether a request passes a verification profile of an owner (`check_profile`)."""
     UNKNOWN = "UNKNOWN"
     """A value that this version of the client does not know."""
 
@@ -316,5 +319,21 @@ class FindingLevel(StrEnum):
     """It works, but needs attention."""
     PROBLEM = "PROBLEM"
     """It does not work, or breaks a promise."""
+    UNKNOWN = "UNKNOWN"
+    """A value that this version of the client does not know."""
+
+
+class CheckOutcome(StrEnum):
+    """The outcome of a check."""
+
+    PASSES = "PASSES"
+    """It passes."""
+    HANDSHAKE = "HANDSHAKE"
+    """It is a handshake, which is answered without a call."""
+    FAILS = "FAILS"
+    """It does not pass."""
+    REDACTED = "REDACTED"
+    """It cannot be told, because not all of the request was recorded: servers leave out secrets that are sent in plain
+    text, and what their settings or an owner have erased."""
     UNKNOWN = "UNKNOWN"
     """A value that this version of the client does not know."""

@@ -15,8 +15,10 @@ __all__ = [
     "FeatureUnavailableError",
     "KeyringMissingError",
     "ProfileExistsError",
+    "ProfileUnusableError",
     "RequestIdReusedError",
     "RequestIdUnsupportedError",
+    "TooManyChecksError",
     "TooManyOpenCallbacksError",
     "TooManyProfilesError",
     "TooManyWatchersError",
@@ -158,6 +160,25 @@ class KeyringMissingError(CallbackError):
     """
 
 
+class TooManyChecksError(CallbackError):
+    """The principal has made as many checks as it can in a minute.
+
+    Facts: `limit`. Returned by `check_profile`.
+    """
+
+    @property
+    def limit(self) -> int | None:
+        """The fact `limit`."""
+        return self._count("limit")
+
+
+class ProfileUnusableError(CallbackError):
+    """The server cannot use the profile; the text says why.
+
+    Returned by `check_profile`.
+    """
+
+
 BY_REASON: Mapping[str, type[CallbackError]] = {
     ErrorReason.REQUEST_ID_REUSED: RequestIdReusedError,
     ErrorReason.REQUEST_ID_UNSUPPORTED: RequestIdUnsupportedError,
@@ -174,5 +195,7 @@ BY_REASON: Mapping[str, type[CallbackError]] = {
     ErrorReason.PROFILE_EXISTS: ProfileExistsError,
     ErrorReason.TOO_MANY_PROFILES: TooManyProfilesError,
     ErrorReason.KEYRING_MISSING: KeyringMissingError,
+    ErrorReason.TOO_MANY_CHECKS: TooManyChecksError,
+    ErrorReason.PROFILE_UNUSABLE: ProfileUnusableError,
 }
 """The class for each reason."""

@@ -20,7 +20,7 @@ class ErrorReason(StrEnum):
     `close_callback`, `extend_callback`, `get_callback`, `list_calls`, `erase_calls` and `watch_calls`. (NOT_FOUND)"""
     CALL_NOT_FOUND = "CALL_NOT_FOUND"
     """There is no such call, it belongs to another owner, or it is no longer kept. Returned by `answer_call`,
-    `get_call` and `replay_call`. (NOT_FOUND)"""
+    `get_call`, `replay_call` and `check_profile`. (NOT_FOUND)"""
     CALLBACK_CLOSED = "CALLBACK_CLOSED"
     """The case is closed. Facts: `close_reason`. Returned by `set_response`, `resolve_callback`, `extend_callback` and
     StreamInvocations. (FAILED_PRECONDITION)"""
@@ -130,7 +130,8 @@ class ErrorReason(StrEnum):
     needs it is generated some minutes after the last such server has stopped. Nothing has changed. Facts: `feature`.
     Returned by `generate_callback_url` and StreamInvocations. (FAILED_PRECONDITION)"""
     PROFILE_NOT_FOUND = "PROFILE_NOT_FOUND"
-    """The principal has no such verification profile. Returned by `get_profile` and `update_profile`. (NOT_FOUND)"""
+    """The principal has no such verification profile. Returned by `get_profile`, `update_profile` and `check_profile`.
+    (NOT_FOUND)"""
     PROFILE_EXISTS = "PROFILE_EXISTS"
     """The principal has another verification profile of this name. Returned by `create_profile`. (ALREADY_EXISTS)"""
     TOO_MANY_PROFILES = "TOO_MANY_PROFILES"
@@ -139,3 +140,8 @@ class ErrorReason(StrEnum):
     KEYRING_MISSING = "KEYRING_MISSING"
     """The server has no `keyring_file`, so it cannot store a secret. Returned by `create_profile` and `update_profile`.
     (FAILED_PRECONDITION)"""
+    TOO_MANY_CHECKS = "TOO_MANY_CHECKS"
+    """The principal has made as many checks as it can in a minute. Facts: `limit`. Returned by `check_profile`.
+    (RESOURCE_EXHAUSTED)"""
+    PROFILE_UNUSABLE = "PROFILE_UNUSABLE"
+    """The server cannot use the profile; the text says why. Returned by `check_profile`. (FAILED_PRECONDITION)"""

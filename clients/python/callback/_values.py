@@ -24,6 +24,7 @@ from callback._enums import (
     CallFailure,
     CallReason,
     CallStatus,
+    CheckOutcome,
     CloseReason,
     DeliveryStatus,
     FindingLevel,
@@ -56,6 +57,7 @@ __all__ = [
     "OwnerStatistics",
     "PausedActivity",
     "Profile",
+    "ProfileCheck",
     "ProfileSecret",
     "Prompt",
     "RefusalCount",
@@ -896,3 +898,17 @@ class Profile(Value):
     """When it was changed last."""
     problem: str = ""
     """Why the server that responds cannot use it, so that callers get a 503. Empty: it can."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileCheck(Value):
+    """Whether the request passes."""
+
+    outcome: CheckOutcome
+    """The outcome."""
+    why: str = ""
+    """Why it does not pass, without any part of the request. Empty: it passes."""
+    secret_id: str = ""
+    """The id of the secret by which it passes. Empty: there is none, or it cannot be told."""
+    message_id: str = ""
+    """The id that the sender gave the message. Empty: there is none."""

@@ -53,6 +53,7 @@ class AuditAction(enum.StrEnum):
     PROFILE_CREATED = "PROFILE_CREATED"
     PROFILE_UPDATED = "PROFILE_UPDATED"
     PROFILE_DELETED = "PROFILE_DELETED"
+    PROFILE_CHECKED = "PROFILE_CHECKED"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import Final
 
 from callback.v1 import profiles_service_pb2 as pb2
@@ -12,12 +13,16 @@ from callback_server.access.authenticator import Authenticator
 from callback_server.access.roles import Principal, Role
 from callback_server.contract.conversion import to_message
 from callback_server.domain.own_profile import OwnProfile
+from callback_server.errors import InvalidRequestError, Violation
 from callback_server.profiles.changes import ProfileChanges, ProfileUpdate
+from callback_server.profiles.check import ProfileChecks
 from callback_server.profiles.own_profiles import decode_stored
 from callback_server.rpc.method import rpc
 from callback_server.rpc.paging import ListQueue, milliseconds, page_size, page_token, read_page_token
+from callback_server.rpc.visible_cases import VisibleCases
 from callback_server.store.queries.read_profiles import list_profiles
 from callback_server.store.scripts import Scripts
+from callback_server.verification.request_text import RequestFormatError, check_url, parse_request
 
 log = get_logger()
 
@@ -31,7 +36,13 @@ class ProfilesServicer(pb2_grpc.ProfilesServiceServicer):
     scripts: Scripts
     authenticator: Authenticator
     changes: ProfileChanges
+    checks: ProfileChecks
     lists: ListQueue
+    _visible: VisibleCases = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Create what the methods share."""
+        self._visible = VisibleCases(self.scripts)
 
     @rpc(Role.OWNER)
     async def CreateProfile(self, request: pb2.CreateProfileRequest, caller: Principal) -> pb2.CreateProfileResponse:
@@ -84,6 +95,29 @@ class ProfilesServicer(pb2_grpc.ProfilesServiceServicer):
         await self.changes.delete(caller.name, request.name)
         log.info("profile_deleted", owner=caller.name, profile=request.name)
         return pb2.DeleteProfileResponse()
+
+    @rpc(Role.OWNER)
+    async def CheckProfile(self, request: pb2.CheckProfileRequest, caller: Principal) -> pb2.CheckProfileResponse:
+        """Check whether a request passes a profile."""
+        if bool(request.call_id) == bool(request.http_request):
+            problem = "give either call_id or http_request"
+            raise InvalidRequestError([Violation("call_id", "exclusive", problem)])
+        self.checks.charge(caller.name)
+        if request.call_id:
+            _, call = await self._visible.call(request.call_id, caller)
+            result = await self.checks.check_call(caller.name, request.name, call, request.url)
+            return to_message(pb2.CheckProfileResponse, result)
+        try:
+            given, found = parse_request(request.http_request)
+            url = request.url or found
+            check_url(url)
+        except RequestFormatError as error:
+            raise InvalidRequestError([Violation("http_request", "format", str(error))]) from None
+        now = time.time()
+        if request.HasField("arrival_time"):
+            now = milliseconds(request.arrival_time, "arrival_time") / 1000
+        result = await self.checks.check(caller.name, request.name, given, url, now)
+        return to_message(pb2.CheckProfileResponse, result)
 
     def _profile_to(self, caller: Principal, name: str, profile: OwnProfile) -> pb2.Profile:
         secrets = [to_message(pb2.ProfileSecret, each, secret_id=each.id) for each in profile.secrets]

@@ -22,6 +22,7 @@ from callback._converters import (
     callback_from_proto,
     findings_from_proto,
     paused_activity_from_proto,
+    profile_check_from_proto,
     profile_from_proto,
     prompt_to_proto,
     response_to_proto,
@@ -45,6 +46,7 @@ from callback._values import (
     GeneratedCallback,
     PausedActivity,
     Profile,
+    ProfileCheck,
     Prompt,
     Response,
     Statistics,
@@ -1240,3 +1242,48 @@ class AsyncMethods(AsyncTransport):
             name=checks.text("name", name),
         )
         await self._call(lambda channel: ProfilesServiceStub(channel).DeleteProfile, request, self._backoff(timeout))
+
+    async def check_profile(
+        self,
+        name: str,
+        *,
+        call_id: str = "",
+        http_request: bytes = b"",
+        url: str = "",
+        arrival_time: datetime | None = None,
+        timeout: float | None = None,
+    ) -> ProfileCheck:
+        """Say whether a request passes a profile, by the secrets that are valid now.
+
+        One that was recorded with a call, or a given one. Nothing is called. At most 60 checks of a principal in a
+        minute, by each server.
+
+        Args:
+            name: The name of the profile.
+            call_id: A call of a callback that the principal sees. Give either this or `http_request`.
+            http_request: A request to check in place of a call, as text: its first line, its header fields, an
+                empty line and its body, as in HTTP/1.1. Default empty: the request of the call.
+            url: The URL of the request with its query, as the sender knows it. No server keeps it, so give it if
+                the sender signs it. Default empty: of a given request, its `Host` and its path.
+            arrival_time: When a given request arrived. Default: now.
+            timeout: Timeout in seconds. Default: that of the client.
+
+        Raises:
+            InvalidRequestError: The request is not valid, whatever the stored data.
+            NotFoundError: There is no such call, it belongs to another owner, or it is no longer kept. Or: The
+                principal has no such verification profile.
+            UnavailableError: The store cannot be reached.
+            TooManyChecksError: The principal has made as many checks as it can in a minute.
+            ProfileUnusableError: The server cannot use the profile; the text says why.
+        """
+        request = profiles_service_pb2.CheckProfileRequest(
+            name=checks.text("name", name),
+            call_id=checks.text("call_id", call_id),
+            http_request=http_request,
+            url=checks.text("url", url),
+            arrival_time=None if arrival_time is None else to_timestamp(checks.time("arrival_time", arrival_time)),
+        )
+        reply = await self._call(
+            lambda channel: ProfilesServiceStub(channel).CheckProfile, request, self._backoff(timeout)
+        )
+        return profile_check_from_proto(reply)

@@ -56,6 +56,8 @@ class _AuditActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AuditActi
     """AUDIT_ACTION_PROFILE_UPDATED: a verification profile of an owner was changed (UpdateProfile)."""
     AUDIT_ACTION_PROFILE_DELETED: _AuditAction.ValueType  # 14
     """AUDIT_ACTION_PROFILE_DELETED: a verification profile of an owner was deleted (DeleteProfile)."""
+    AUDIT_ACTION_PROFILE_CHECKED: _AuditAction.ValueType  # 15
+    """AUDIT_ACTION_PROFILE_CHECKED: it was checked whether a request passes a verification profile of an owner (CheckProfile)."""
 
 class AuditAction(_AuditAction, metaclass=_AuditActionEnumTypeWrapper):
     """AuditAction is the kind of a change."""
@@ -90,6 +92,8 @@ AUDIT_ACTION_PROFILE_UPDATED: AuditAction.ValueType  # 13
 """AUDIT_ACTION_PROFILE_UPDATED: a verification profile of an owner was changed (UpdateProfile)."""
 AUDIT_ACTION_PROFILE_DELETED: AuditAction.ValueType  # 14
 """AUDIT_ACTION_PROFILE_DELETED: a verification profile of an owner was deleted (DeleteProfile)."""
+AUDIT_ACTION_PROFILE_CHECKED: AuditAction.ValueType  # 15
+"""AUDIT_ACTION_PROFILE_CHECKED: it was checked whether a request passes a verification profile of an owner (CheckProfile)."""
 Global___AuditAction: _TypeAlias = AuditAction  # noqa: Y015
 
 class _AuditProblemKind:

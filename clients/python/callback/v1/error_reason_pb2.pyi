@@ -43,7 +43,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_CALL_NOT_FOUND: _ErrorReason.ValueType  # 5
     """ERROR_REASON_CALL_NOT_FOUND: there is no such call, it belongs to another owner, or it is no longer kept. Returned
-    by AnswerCall, GetCall and ReplayCall.
+    by AnswerCall, GetCall, ReplayCall and CheckProfile.
     """
     ERROR_REASON_CALLBACK_CLOSED: _ErrorReason.ValueType  # 6
     """ERROR_REASON_CALLBACK_CLOSED: the case is closed. Metadata: `close_reason`. Returned by SetResponse,
@@ -187,8 +187,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     changed. Metadata: `feature`. Returned by GenerateCallbackUrl and StreamInvocations.
     """
     ERROR_REASON_PROFILE_NOT_FOUND: _ErrorReason.ValueType  # 46
-    """ERROR_REASON_PROFILE_NOT_FOUND: the principal has no such verification profile. Returned by GetProfile and
-    UpdateProfile.
+    """ERROR_REASON_PROFILE_NOT_FOUND: the principal has no such verification profile. Returned by GetProfile, UpdateProfile
+    and CheckProfile.
     """
     ERROR_REASON_PROFILE_EXISTS: _ErrorReason.ValueType  # 47
     """ERROR_REASON_PROFILE_EXISTS: the principal has another verification profile of this name. Returned by CreateProfile."""
@@ -200,6 +200,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ERROR_REASON_KEYRING_MISSING: the server has no `keyring_file`, so it cannot store a secret. Returned by
     CreateProfile and UpdateProfile.
     """
+    ERROR_REASON_TOO_MANY_CHECKS: _ErrorReason.ValueType  # 50
+    """ERROR_REASON_TOO_MANY_CHECKS: the principal has made as many checks as it can in a minute. Metadata: `limit`. Returned
+    by CheckProfile.
+    """
+    ERROR_REASON_PROFILE_UNUSABLE: _ErrorReason.ValueType  # 51
+    """ERROR_REASON_PROFILE_UNUSABLE: the server cannot use the profile; the text says why. Returned by CheckProfile."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the reason of an error: the `reason` of a `google.rpc.ErrorInfo` with the domain `callback`, without
@@ -229,7 +235,7 @@ ResolveCallback, CloseCallback, ExtendCallback, GetCallback, ListCalls, EraseCal
 """
 ERROR_REASON_CALL_NOT_FOUND: ErrorReason.ValueType  # 5
 """ERROR_REASON_CALL_NOT_FOUND: there is no such call, it belongs to another owner, or it is no longer kept. Returned
-by AnswerCall, GetCall and ReplayCall.
+by AnswerCall, GetCall, ReplayCall and CheckProfile.
 """
 ERROR_REASON_CALLBACK_CLOSED: ErrorReason.ValueType  # 6
 """ERROR_REASON_CALLBACK_CLOSED: the case is closed. Metadata: `close_reason`. Returned by SetResponse,
@@ -373,8 +379,8 @@ not know. A callback that needs it is generated some minutes after the last such
 changed. Metadata: `feature`. Returned by GenerateCallbackUrl and StreamInvocations.
 """
 ERROR_REASON_PROFILE_NOT_FOUND: ErrorReason.ValueType  # 46
-"""ERROR_REASON_PROFILE_NOT_FOUND: the principal has no such verification profile. Returned by GetProfile and
-UpdateProfile.
+"""ERROR_REASON_PROFILE_NOT_FOUND: the principal has no such verification profile. Returned by GetProfile, UpdateProfile
+and CheckProfile.
 """
 ERROR_REASON_PROFILE_EXISTS: ErrorReason.ValueType  # 47
 """ERROR_REASON_PROFILE_EXISTS: the principal has another verification profile of this name. Returned by CreateProfile."""
@@ -386,4 +392,10 @@ ERROR_REASON_KEYRING_MISSING: ErrorReason.ValueType  # 49
 """ERROR_REASON_KEYRING_MISSING: the server has no `keyring_file`, so it cannot store a secret. Returned by
 CreateProfile and UpdateProfile.
 """
+ERROR_REASON_TOO_MANY_CHECKS: ErrorReason.ValueType  # 50
+"""ERROR_REASON_TOO_MANY_CHECKS: the principal has made as many checks as it can in a minute. Metadata: `limit`. Returned
+by CheckProfile.
+"""
+ERROR_REASON_PROFILE_UNUSABLE: ErrorReason.ValueType  # 51
+"""ERROR_REASON_PROFILE_UNUSABLE: the server cannot use the profile; the text says why. Returned by CheckProfile."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

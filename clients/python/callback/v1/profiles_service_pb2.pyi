@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,6 +19,42 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _CheckOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CheckOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CheckOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CHECK_OUTCOME_UNSPECIFIED: _CheckOutcome.ValueType  # 0
+    """CHECK_OUTCOME_UNSPECIFIED is never sent."""
+    CHECK_OUTCOME_PASSES: _CheckOutcome.ValueType  # 1
+    """CHECK_OUTCOME_PASSES: it passes."""
+    CHECK_OUTCOME_HANDSHAKE: _CheckOutcome.ValueType  # 2
+    """CHECK_OUTCOME_HANDSHAKE: it is a handshake, which is answered without a call."""
+    CHECK_OUTCOME_FAILS: _CheckOutcome.ValueType  # 3
+    """CHECK_OUTCOME_FAILS: it does not pass."""
+    CHECK_OUTCOME_REDACTED: _CheckOutcome.ValueType  # 4
+    """CHECK_OUTCOME_REDACTED: it cannot be told, because not all of the request was recorded: servers leave out secrets
+    that are sent in plain text, and what their settings or an owner have erased.
+    """
+
+class CheckOutcome(_CheckOutcome, metaclass=_CheckOutcomeEnumTypeWrapper):
+    """CheckOutcome is the outcome of a check."""
+
+CHECK_OUTCOME_UNSPECIFIED: CheckOutcome.ValueType  # 0
+"""CHECK_OUTCOME_UNSPECIFIED is never sent."""
+CHECK_OUTCOME_PASSES: CheckOutcome.ValueType  # 1
+"""CHECK_OUTCOME_PASSES: it passes."""
+CHECK_OUTCOME_HANDSHAKE: CheckOutcome.ValueType  # 2
+"""CHECK_OUTCOME_HANDSHAKE: it is a handshake, which is answered without a call."""
+CHECK_OUTCOME_FAILS: CheckOutcome.ValueType  # 3
+"""CHECK_OUTCOME_FAILS: it does not pass."""
+CHECK_OUTCOME_REDACTED: CheckOutcome.ValueType  # 4
+"""CHECK_OUTCOME_REDACTED: it cannot be told, because not all of the request was recorded: servers leave out secrets
+that are sent in plain text, and what their settings or an owner have erased.
+"""
+Global___CheckOutcome: _TypeAlias = CheckOutcome  # noqa: Y015
 
 @_typing.final
 class Profile(_message.Message):
@@ -387,3 +424,81 @@ class DeleteProfileResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteProfileResponse: _TypeAlias = DeleteProfileResponse  # noqa: Y015
+
+@_typing.final
+class CheckProfileRequest(_message.Message):
+    """CheckProfileRequest names a profile, and a call or a request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    HTTP_REQUEST_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    ARRIVAL_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """name is the name of the profile. Required."""
+    call_id: _builtins.str
+    """call_id is a call of a callback that the principal sees. Give either this or `http_request`."""
+    http_request: _builtins.bytes
+    """http_request is a request to check in place of a call, as text: its first line, its header fields, an empty line and its
+    body, as in HTTP/1.1. Default empty: the request of the call.
+    """
+    url: _builtins.str
+    """url is the URL of the request with its query, as the sender knows it. No server keeps it, so give it if the sender
+    signs it. Default empty: of a given request, its `Host` and its path.
+    """
+    @_builtins.property
+    def arrival_time(self) -> _timestamp_pb2.Timestamp:
+        """arrival_time is when a given request arrived. Default: now."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        call_id: _builtins.str = ...,
+        http_request: _builtins.bytes = ...,
+        url: _builtins.str = ...,
+        arrival_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["arrival_time", b"arrival_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrival_time", b"arrival_time", "call_id", b"call_id", "http_request", b"http_request", "name", b"name", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckProfileRequest: _TypeAlias = CheckProfileRequest  # noqa: Y015
+
+@_typing.final
+class CheckProfileResponse(_message.Message):
+    """CheckProfileResponse says whether the request passes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    SECRET_ID_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    outcome: Global___CheckOutcome.ValueType
+    """outcome is the outcome."""
+    why: _builtins.str
+    """why says why it does not pass, without any part of the request. Empty: it passes."""
+    secret_id: _builtins.str
+    """secret_id is the id of the secret by which it passes. Empty: there is none, or it cannot be told."""
+    message_id: _builtins.str
+    """message_id is the id that the sender gave the message. Empty: there is none."""
+    def __init__(
+        self,
+        *,
+        outcome: Global___CheckOutcome.ValueType = ...,
+        why: _builtins.str = ...,
+        secret_id: _builtins.str = ...,
+        message_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message_id", b"message_id", "outcome", b"outcome", "secret_id", b"secret_id", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckProfileResponse: _TypeAlias = CheckProfileResponse  # noqa: Y015

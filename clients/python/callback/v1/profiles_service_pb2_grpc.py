@@ -68,6 +68,11 @@ class ProfilesServiceStub(object):
                 request_serializer=callback_dot_v1_dot_profiles__service__pb2.DeleteProfileRequest.SerializeToString,
                 response_deserializer=callback_dot_v1_dot_profiles__service__pb2.DeleteProfileResponse.FromString,
                 _registered_method=True)
+        self.CheckProfile = channel.unary_unary(
+                '/callback.v1.ProfilesService/CheckProfile',
+                request_serializer=callback_dot_v1_dot_profiles__service__pb2.CheckProfileRequest.SerializeToString,
+                response_deserializer=callback_dot_v1_dot_profiles__service__pb2.CheckProfileResponse.FromString,
+                _registered_method=True)
 
 
 class ProfilesServiceServicer(object):
@@ -118,6 +123,14 @@ class ProfilesServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CheckProfile(self, request, context):
+        """CheckProfile says whether a request passes a profile, by the secrets that are valid now: one that was recorded with a
+        call, or a given one. Nothing is called. At most 60 checks of a principal in a minute, by each server.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ProfilesServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -145,6 +158,11 @@ def add_ProfilesServiceServicer_to_server(servicer, server):
                     servicer.DeleteProfile,
                     request_deserializer=callback_dot_v1_dot_profiles__service__pb2.DeleteProfileRequest.FromString,
                     response_serializer=callback_dot_v1_dot_profiles__service__pb2.DeleteProfileResponse.SerializeToString,
+            ),
+            'CheckProfile': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckProfile,
+                    request_deserializer=callback_dot_v1_dot_profiles__service__pb2.CheckProfileRequest.FromString,
+                    response_serializer=callback_dot_v1_dot_profiles__service__pb2.CheckProfileResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -291,6 +309,33 @@ class ProfilesService(object):
             '/callback.v1.ProfilesService/DeleteProfile',
             callback_dot_v1_dot_profiles__service__pb2.DeleteProfileRequest.SerializeToString,
             callback_dot_v1_dot_profiles__service__pb2.DeleteProfileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckProfile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/callback.v1.ProfilesService/CheckProfile',
+            callback_dot_v1_dot_profiles__service__pb2.CheckProfileRequest.SerializeToString,
+            callback_dot_v1_dot_profiles__service__pb2.CheckProfileResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,6 +54,10 @@ class ProfilesServiceStub:
     """
     DeleteProfile: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.DeleteProfileRequest, _profiles_service_pb2.DeleteProfileResponse]
     """DeleteProfile deletes a profile with its secrets, if it is there. Callers of callbacks that name it then get a 503."""
+    CheckProfile: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.CheckProfileRequest, _profiles_service_pb2.CheckProfileResponse]
+    """CheckProfile says whether a request passes a profile, by the secrets that are valid now: one that was recorded with a
+    call, or a given one. Nothing is called. At most 60 checks of a principal in a minute, by each server.
+    """
 
 @_typing.type_check_only
 class ProfilesServiceAsyncStub(ProfilesServiceStub):
@@ -81,6 +85,10 @@ class ProfilesServiceAsyncStub(ProfilesServiceStub):
     """
     DeleteProfile: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.DeleteProfileRequest, _profiles_service_pb2.DeleteProfileResponse]  # type: ignore[assignment]
     """DeleteProfile deletes a profile with its secrets, if it is there. Callers of callbacks that name it then get a 503."""
+    CheckProfile: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.CheckProfileRequest, _profiles_service_pb2.CheckProfileResponse]  # type: ignore[assignment]
+    """CheckProfile says whether a request passes a profile, by the secrets that are valid now: one that was recorded with a
+    call, or a given one. Nothing is called. At most 60 checks of a principal in a minute, by each server.
+    """
 
 class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
     """ProfilesService is the service for owners whose senders come and go: verification profiles that an owner makes while
@@ -135,5 +143,15 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_profiles_service_pb2.DeleteProfileResponse, _abc.Awaitable[_profiles_service_pb2.DeleteProfileResponse]]:
         """DeleteProfile deletes a profile with its secrets, if it is there. Callers of callbacks that name it then get a 503."""
+
+    @_abc_1.abstractmethod
+    def CheckProfile(
+        self,
+        request: _profiles_service_pb2.CheckProfileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_profiles_service_pb2.CheckProfileResponse, _abc.Awaitable[_profiles_service_pb2.CheckProfileResponse]]:
+        """CheckProfile says whether a request passes a profile, by the secrets that are valid now: one that was recorded with a
+        call, or a given one. Nothing is called. At most 60 checks of a principal in a minute, by each server.
+        """
 
 def add_ProfilesServiceServicer_to_server(servicer: ProfilesServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

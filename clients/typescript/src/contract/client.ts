@@ -16,11 +16,13 @@ import {
   callFrom,
   findingsFrom,
   pausedActivityFrom,
+  profileCheckFrom,
   profileFrom,
   statisticsFrom,
 } from "./converters.js";
 import type { CallFilter } from "./enums.js";
 import type {
+  CheckProfileOptions,
   CreateProfileOptions,
   ListActivitiesOptions,
   ListAuditEntriesOptions,
@@ -43,6 +45,7 @@ import type {
   ListCallbacksPage,
   PausedActivity,
   Profile,
+  ProfileCheck,
   Statistics,
 } from "./values.js";
 
@@ -387,5 +390,19 @@ export abstract class ContractClient {
   async deleteProfile(name: string, options: RequestOptions = {}): Promise<void> {
     const request = requests.deleteProfileRequest(name, options);
     await this.#connection.request(profiles.deleteProfile, request, options);
+  }
+
+  /**
+   * Whether a request passes a profile, by the secrets that are valid now: one that was recorded with a call, or a
+   * given one. Nothing is called. At most 60 checks of a principal in a minute, by each server.
+   *
+   * @param name The name of the profile.
+   * @throws CallbackError: With the reason INVALID_REQUEST, CALL_NOT_FOUND, STORE_UNAVAILABLE, PROFILE_NOT_FOUND,
+   *   TOO_MANY_CHECKS, PROFILE_UNUSABLE.
+   */
+  async checkProfile(name: string, options: CheckProfileOptions = {}): Promise<ProfileCheck> {
+    const request = requests.checkProfileRequest(name, options);
+    const reply = await this.#connection.request(profiles.checkProfile, request, options);
+    return profileCheckFrom(reply);
   }
 }

@@ -8,7 +8,7 @@ import type * as callbackHandlerService from "../gen/callback/v1/callback_handle
 import * as callback from "../gen/callback/v1/callback_pb.js";
 import * as callbacksService from "../gen/callback/v1/callbacks_service_pb.js";
 import * as operationsService from "../gen/callback/v1/operations_service_pb.js";
-import type * as profilesService from "../gen/callback/v1/profiles_service_pb.js";
+import * as profilesService from "../gen/callback/v1/profiles_service_pb.js";
 import { dateOf, deadlineOf, longOf, messagesOf, msOf, numberOf, pairsOf, wordOf } from "../messages.js";
 import { type Response, receivedResponse } from "../response.js";
 import {
@@ -31,6 +31,7 @@ import {
   type OwnerStatistics,
   type PausedActivity,
   type Profile,
+  type ProfileCheck,
   type ProfileSecret,
   type Prompt,
   type PromptChoice,
@@ -380,6 +381,15 @@ export function profileSecretFrom(message: profilesService.ProfileSecret): Profi
     fingerprint: message.fingerprint,
     createTime: dateOf(message.createTime) ?? new Date(0),
     retireTime: dateOf(message.retireTime),
+  };
+}
+
+export function profileCheckFrom(message: profilesService.CheckProfileResponse): ProfileCheck {
+  return {
+    outcome: wordOf(profilesService.CheckOutcome, message.outcome) ?? "UNKNOWN",
+    why: message.why,
+    secretId: message.secretId,
+    messageId: message.messageId,
   };
 }
 

@@ -30,6 +30,8 @@ export const AuditAction = {
   PROFILE_UPDATED: "PROFILE_UPDATED",
   /** A verification profile of an owner was deleted (`deleteProfile`). */
   PROFILE_DELETED: "PROFILE_DELETED",
+  /** It was checked whether a request passes a verification profile of an owner (`checkProfile`). */
+  PROFILE_CHECKED: "PROFILE_CHECKED",
   /** A value that this version of the client does not know. */
   UNKNOWN: "UNKNOWN",
 } as const;
@@ -339,3 +341,21 @@ export const FindingLevel = {
   UNKNOWN: "UNKNOWN",
 } as const;
 export type FindingLevel = (typeof FindingLevel)[keyof typeof FindingLevel];
+
+/** The outcome of a check. */
+export const CheckOutcome = {
+  /** It passes. */
+  PASSES: "PASSES",
+  /** It is a handshake, which is answered without a call. */
+  HANDSHAKE: "HANDSHAKE",
+  /** It does not pass. */
+  FAILS: "FAILS",
+  /**
+   * It cannot be told, because not all of the request was recorded: servers leave out secrets that are sent in plain
+   * text, and what their settings or an owner have erased.
+   */
+  REDACTED: "REDACTED",
+  /** A value that this version of the client does not know. */
+  UNKNOWN: "UNKNOWN",
+} as const;
+export type CheckOutcome = (typeof CheckOutcome)[keyof typeof CheckOutcome];

@@ -196,3 +196,30 @@ export class KeyringMissingError extends CallbackError {
   /** @internal */
   static readonly reason: ErrorReason = ErrorReason.KEYRING_MISSING;
 }
+
+/**
+ * Too many checks (RESOURCE_EXHAUSTED). The principal has made as many checks as it can in a minute. Facts:
+ * `limit`. Returned by `checkProfile`.
+ */
+export class TooManyChecksError extends CallbackError {
+  override readonly name = "TooManyChecksError";
+
+  /** @internal */
+  static readonly reason: ErrorReason = ErrorReason.TOO_MANY_CHECKS;
+
+  /** The fact `limit`. */
+  get limit(): number | undefined {
+    return countOf(this.facts["limit"]);
+  }
+}
+
+/**
+ * Profile unusable (FAILED_PRECONDITION). The server cannot use the profile; the text says why. Returned by
+ * `checkProfile`.
+ */
+export class ProfileUnusableError extends CallbackError {
+  override readonly name = "ProfileUnusableError";
+
+  /** @internal */
+  static readonly reason: ErrorReason = ErrorReason.PROFILE_UNUSABLE;
+}

@@ -340,3 +340,21 @@ export interface UpdateProfileOptions extends RequestOptions {
   /** From when on these are not valid any more. Default: now. */
   readonly retireTime?: Date | undefined;
 }
+
+/** The options of `checkProfile`. */
+export interface CheckProfileOptions extends RequestOptions {
+  /** A call of a callback that the principal sees. Give either this or `httpRequest`. */
+  readonly callId?: string | undefined;
+  /**
+   * A request to check in place of a call, as text: its first line, its header fields, an empty line and its body, as
+   * in HTTP/1.1. Default empty: the request of the call. Concealed in debug output.
+   */
+  readonly httpRequest?: Uint8Array | undefined;
+  /**
+   * The URL of the request with its query, as the sender knows it. No server keeps it, so give it if the sender signs
+   * it. Default empty: of a given request, its `Host` and its path. Concealed in debug output.
+   */
+  readonly url?: string | undefined;
+  /** When a given request arrived. Default: now. */
+  readonly arrivalTime?: Date | undefined;
+}

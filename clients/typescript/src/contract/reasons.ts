@@ -25,7 +25,7 @@ export const ErrorReason = {
   CALLBACK_NOT_FOUND: "CALLBACK_NOT_FOUND",
   /**
    * Call not found (NOT_FOUND). There is no such call, it belongs to another owner, or it is no longer kept. Returned
-   * by `answerCall`, `getCall` and `replayCall`.
+   * by `answerCall`, `getCall`, `replayCall` and `checkProfile`.
    */
   CALL_NOT_FOUND: "CALL_NOT_FOUND",
   /**
@@ -211,8 +211,8 @@ export const ErrorReason = {
    */
   FEATURE_UNAVAILABLE: "FEATURE_UNAVAILABLE",
   /**
-   * Profile not found (NOT_FOUND). The principal has no such verification profile. Returned by `getProfile` and
-   * `updateProfile`.
+   * Profile not found (NOT_FOUND). The principal has no such verification profile. Returned by `getProfile`,
+   * `updateProfile` and `checkProfile`.
    */
   PROFILE_NOT_FOUND: "PROFILE_NOT_FOUND",
   /**
@@ -230,5 +230,15 @@ export const ErrorReason = {
    * `createProfile` and `updateProfile`.
    */
   KEYRING_MISSING: "KEYRING_MISSING",
+  /**
+   * Too many checks (RESOURCE_EXHAUSTED). The principal has made as many checks as it can in a minute. Facts:
+   * `limit`. Returned by `checkProfile`.
+   */
+  TOO_MANY_CHECKS: "TOO_MANY_CHECKS",
+  /**
+   * Profile unusable (FAILED_PRECONDITION). The server cannot use the profile; the text says why. Returned by
+   * `checkProfile`.
+   */
+  PROFILE_UNUSABLE: "PROFILE_UNUSABLE",
 } as const;
 export type ErrorReason = (typeof ErrorReason)[keyof typeof ErrorReason];

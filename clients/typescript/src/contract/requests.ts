@@ -16,6 +16,7 @@ import { auditHeadTo, promptTo, responseTo } from "./converters.js";
 import type { CallFilter } from "./enums.js";
 import * as enums from "./enums.js";
 import type {
+  CheckProfileOptions,
   CreateProfileOptions,
   GenerateOptions,
   ListActivitiesOptions,
@@ -421,5 +422,25 @@ export function deleteProfileRequest(name: string, options: RequestOptions): pro
   checks.checkOptions("deleteProfile", options, REQUEST);
   return create(profilesService.DeleteProfileRequestSchema, {
     name,
+  });
+}
+
+export const CHECK_PROFILE = {
+  ...REQUEST,
+  callId: checks.text,
+  httpRequest: checks.bytes,
+  url: checks.text,
+  arrivalTime: checks.date,
+} satisfies checks.Checks<CheckProfileOptions>;
+
+export function checkProfileRequest(name: string, options: CheckProfileOptions): profilesService.CheckProfileRequest {
+  checks.text("name", name);
+  checks.checkOptions("checkProfile", options, CHECK_PROFILE);
+  return create(profilesService.CheckProfileRequestSchema, {
+    name,
+    callId: options.callId,
+    httpRequest: options.httpRequest,
+    url: options.url,
+    arrivalTime: options.arrivalTime && timestampFromDate(options.arrivalTime),
   });
 }

@@ -16,6 +16,7 @@ import type {
   CallFailure,
   CallReason,
   CallStatus,
+  CheckOutcome,
   CloseReason,
   DeliveryStatus,
   FindingLevel,
@@ -787,6 +788,18 @@ export interface ProfileSecret {
   readonly createTime: Date;
   /** From when on nothing passes by it. Undefined: it stays valid. */
   readonly retireTime: Date | undefined;
+}
+
+/** Whether the request passes. */
+export interface ProfileCheck {
+  /** The outcome. */
+  readonly outcome: CheckOutcome;
+  /** Why it does not pass, without any part of the request. Empty: it passes. */
+  readonly why: string;
+  /** The id of the secret by which it passes. Empty: there is none, or it cannot be told. */
+  readonly secretId: string;
+  /** The id that the sender gave the message. Empty: there is none. */
+  readonly messageId: string;
 }
 
 /** One page of `listCallbacks`. */

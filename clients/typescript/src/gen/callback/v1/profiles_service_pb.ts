@@ -2,8 +2,8 @@
 // @generated from file callback/v1/profiles_service.proto (package callback.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file callback/v1/profiles_service.proto.
  */
 export const file_callback_v1_profiles_service: GenFile = /*@__PURE__*/
-  fileDesc("CiJjYWxsYmFjay92MS9wcm9maWxlc19zZXJ2aWNlLnByb3RvEgtjYWxsYmFjay52MSLXAQoHUHJvZmlsZRIMCgRuYW1lGAEgASgJEgwKBGtpbmQYAiABKAkSEAoIc2V0dGluZ3MYAyABKAkSKwoHc2VjcmV0cxgEIAMoCzIaLmNhbGxiYWNrLnYxLlByb2ZpbGVTZWNyZXQSLwoLY3JlYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdwcm9ibGVtGAcgASgJIpkBCg1Qcm9maWxlU2VjcmV0EhEKCXNlY3JldF9pZBgBIAEoCRITCgtmaW5nZXJwcmludBgCIAEoCRIvCgtjcmVhdGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLcmV0aXJlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlUKFENyZWF0ZVByb2ZpbGVSZXF1ZXN0EgwKBG5hbWUYASABKAkSDAoEa2luZBgCIAEoCRIQCghzZXR0aW5ncxgDIAEoCRIPCgdzZWNyZXRzGAQgAygJIj4KFUNyZWF0ZVByb2ZpbGVSZXNwb25zZRIlCgdwcm9maWxlGAEgASgLMhQuY2FsbGJhY2sudjEuUHJvZmlsZSIhChFHZXRQcm9maWxlUmVxdWVzdBIMCgRuYW1lGAEgASgJIjsKEkdldFByb2ZpbGVSZXNwb25zZRIlCgdwcm9maWxlGAEgASgLMhQuY2FsbGJhY2sudjEuUHJvZmlsZSI8ChNMaXN0UHJvZmlsZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIlcKFExpc3RQcm9maWxlc1Jlc3BvbnNlEiYKCHByb2ZpbGVzGAEgAygLMhQuY2FsbGJhY2sudjEuUHJvZmlsZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkirAEKFFVwZGF0ZVByb2ZpbGVSZXF1ZXN0EgwKBG5hbWUYASABKAkSFQoIc2V0dGluZ3MYAiABKAlIAIgBARIVCg1hZGRlZF9zZWNyZXRzGAMgAygJEhoKEnJldGlyZWRfc2VjcmV0X2lkcxgEIAMoCRIvCgtyZXRpcmVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCCwoJX3NldHRpbmdzIj4KFVVwZGF0ZVByb2ZpbGVSZXNwb25zZRIlCgdwcm9maWxlGAEgASgLMhQuY2FsbGJhY2sudjEuUHJvZmlsZSIkChREZWxldGVQcm9maWxlUmVxdWVzdBIMCgRuYW1lGAEgASgJIhcKFURlbGV0ZVByb2ZpbGVSZXNwb25zZTK9AwoPUHJvZmlsZXNTZXJ2aWNlElYKDUNyZWF0ZVByb2ZpbGUSIS5jYWxsYmFjay52MS5DcmVhdGVQcm9maWxlUmVxdWVzdBoiLmNhbGxiYWNrLnYxLkNyZWF0ZVByb2ZpbGVSZXNwb25zZRJNCgpHZXRQcm9maWxlEh4uY2FsbGJhY2sudjEuR2V0UHJvZmlsZVJlcXVlc3QaHy5jYWxsYmFjay52MS5HZXRQcm9maWxlUmVzcG9uc2USUwoMTGlzdFByb2ZpbGVzEiAuY2FsbGJhY2sudjEuTGlzdFByb2ZpbGVzUmVxdWVzdBohLmNhbGxiYWNrLnYxLkxpc3RQcm9maWxlc1Jlc3BvbnNlElYKDVVwZGF0ZVByb2ZpbGUSIS5jYWxsYmFjay52MS5VcGRhdGVQcm9maWxlUmVxdWVzdBoiLmNhbGxiYWNrLnYxLlVwZGF0ZVByb2ZpbGVSZXNwb25zZRJWCg1EZWxldGVQcm9maWxlEiEuY2FsbGJhY2sudjEuRGVsZXRlUHJvZmlsZVJlcXVlc3QaIi5jYWxsYmFjay52MS5EZWxldGVQcm9maWxlUmVzcG9uc2VCAGIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("CiJjYWxsYmFjay92MS9wcm9maWxlc19zZXJ2aWNlLnByb3RvEgtjYWxsYmFjay52MSLXAQoHUHJvZmlsZRIMCgRuYW1lGAEgASgJEgwKBGtpbmQYAiABKAkSEAoIc2V0dGluZ3MYAyABKAkSKwoHc2VjcmV0cxgEIAMoCzIaLmNhbGxiYWNrLnYxLlByb2ZpbGVTZWNyZXQSLwoLY3JlYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdwcm9ibGVtGAcgASgJIpkBCg1Qcm9maWxlU2VjcmV0EhEKCXNlY3JldF9pZBgBIAEoCRITCgtmaW5nZXJwcmludBgCIAEoCRIvCgtjcmVhdGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLcmV0aXJlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlUKFENyZWF0ZVByb2ZpbGVSZXF1ZXN0EgwKBG5hbWUYASABKAkSDAoEa2luZBgCIAEoCRIQCghzZXR0aW5ncxgDIAEoCRIPCgdzZWNyZXRzGAQgAygJIj4KFUNyZWF0ZVByb2ZpbGVSZXNwb25zZRIlCgdwcm9maWxlGAEgASgLMhQuY2FsbGJhY2sudjEuUHJvZmlsZSIhChFHZXRQcm9maWxlUmVxdWVzdBIMCgRuYW1lGAEgASgJIjsKEkdldFByb2ZpbGVSZXNwb25zZRIlCgdwcm9maWxlGAEgASgLMhQuY2FsbGJhY2sudjEuUHJvZmlsZSI8ChNMaXN0UHJvZmlsZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIlcKFExpc3RQcm9maWxlc1Jlc3BvbnNlEiYKCHByb2ZpbGVzGAEgAygLMhQuY2FsbGJhY2sudjEuUHJvZmlsZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkirAEKFFVwZGF0ZVByb2ZpbGVSZXF1ZXN0EgwKBG5hbWUYASABKAkSFQoIc2V0dGluZ3MYAiABKAlIAIgBARIVCg1hZGRlZF9zZWNyZXRzGAMgAygJEhoKEnJldGlyZWRfc2VjcmV0X2lkcxgEIAMoCRIvCgtyZXRpcmVfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCCwoJX3NldHRpbmdzIj4KFVVwZGF0ZVByb2ZpbGVSZXNwb25zZRIlCgdwcm9maWxlGAEgASgLMhQuY2FsbGJhY2sudjEuUHJvZmlsZSIkChREZWxldGVQcm9maWxlUmVxdWVzdBIMCgRuYW1lGAEgASgJIhcKFURlbGV0ZVByb2ZpbGVSZXNwb25zZSKJAQoTQ2hlY2tQcm9maWxlUmVxdWVzdBIMCgRuYW1lGAEgASgJEg8KB2NhbGxfaWQYAiABKAkSFAoMaHR0cF9yZXF1ZXN0GAMgASgMEgsKA3VybBgEIAEoCRIwCgxhcnJpdmFsX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wInYKFENoZWNrUHJvZmlsZVJlc3BvbnNlEioKB291dGNvbWUYASABKA4yGS5jYWxsYmFjay52MS5DaGVja091dGNvbWUSCwoDd2h5GAIgASgJEhEKCXNlY3JldF9pZBgDIAEoCRISCgptZXNzYWdlX2lkGAQgASgJKpkBCgxDaGVja091dGNvbWUSHQoZQ0hFQ0tfT1VUQ09NRV9VTlNQRUNJRklFRBAAEhgKFENIRUNLX09VVENPTUVfUEFTU0VTEAESGwoXQ0hFQ0tfT1VUQ09NRV9IQU5EU0hBS0UQAhIXChNDSEVDS19PVVRDT01FX0ZBSUxTEAMSGgoWQ0hFQ0tfT1VUQ09NRV9SRURBQ1RFRBAEMpIECg9Qcm9maWxlc1NlcnZpY2USVgoNQ3JlYXRlUHJvZmlsZRIhLmNhbGxiYWNrLnYxLkNyZWF0ZVByb2ZpbGVSZXF1ZXN0GiIuY2FsbGJhY2sudjEuQ3JlYXRlUHJvZmlsZVJlc3BvbnNlEk0KCkdldFByb2ZpbGUSHi5jYWxsYmFjay52MS5HZXRQcm9maWxlUmVxdWVzdBofLmNhbGxiYWNrLnYxLkdldFByb2ZpbGVSZXNwb25zZRJTCgxMaXN0UHJvZmlsZXMSIC5jYWxsYmFjay52MS5MaXN0UHJvZmlsZXNSZXF1ZXN0GiEuY2FsbGJhY2sudjEuTGlzdFByb2ZpbGVzUmVzcG9uc2USVgoNVXBkYXRlUHJvZmlsZRIhLmNhbGxiYWNrLnYxLlVwZGF0ZVByb2ZpbGVSZXF1ZXN0GiIuY2FsbGJhY2sudjEuVXBkYXRlUHJvZmlsZVJlc3BvbnNlElYKDURlbGV0ZVByb2ZpbGUSIS5jYWxsYmFjay52MS5EZWxldGVQcm9maWxlUmVxdWVzdBoiLmNhbGxiYWNrLnYxLkRlbGV0ZVByb2ZpbGVSZXNwb25zZRJTCgxDaGVja1Byb2ZpbGUSIC5jYWxsYmFjay52MS5DaGVja1Byb2ZpbGVSZXF1ZXN0GiEuY2FsbGJhY2sudjEuQ2hlY2tQcm9maWxlUmVzcG9uc2VCAGIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * @generated from message callback.v1.Profile
@@ -305,6 +305,111 @@ export const DeleteProfileResponseSchema: GenMessage<DeleteProfileResponse> = /*
   messageDesc(file_callback_v1_profiles_service, 11);
 
 /**
+ * @generated from message callback.v1.CheckProfileRequest
+ */
+export type CheckProfileRequest = Message<"callback.v1.CheckProfileRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string call_id = 2;
+   */
+  callId: string;
+
+  /**
+   * @generated from field: bytes http_request = 3;
+   */
+  httpRequest: Uint8Array;
+
+  /**
+   * @generated from field: string url = 4;
+   */
+  url: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp arrival_time = 5;
+   */
+  arrivalTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message callback.v1.CheckProfileRequest.
+ * Use `create(CheckProfileRequestSchema)` to create a new message.
+ */
+export const CheckProfileRequestSchema: GenMessage<CheckProfileRequest> = /*@__PURE__*/
+  messageDesc(file_callback_v1_profiles_service, 12);
+
+/**
+ * @generated from message callback.v1.CheckProfileResponse
+ */
+export type CheckProfileResponse = Message<"callback.v1.CheckProfileResponse"> & {
+  /**
+   * @generated from field: callback.v1.CheckOutcome outcome = 1;
+   */
+  outcome: CheckOutcome;
+
+  /**
+   * @generated from field: string why = 2;
+   */
+  why: string;
+
+  /**
+   * @generated from field: string secret_id = 3;
+   */
+  secretId: string;
+
+  /**
+   * @generated from field: string message_id = 4;
+   */
+  messageId: string;
+};
+
+/**
+ * Describes the message callback.v1.CheckProfileResponse.
+ * Use `create(CheckProfileResponseSchema)` to create a new message.
+ */
+export const CheckProfileResponseSchema: GenMessage<CheckProfileResponse> = /*@__PURE__*/
+  messageDesc(file_callback_v1_profiles_service, 13);
+
+/**
+ * @generated from enum callback.v1.CheckOutcome
+ */
+export enum CheckOutcome {
+  /**
+   * @generated from enum value: CHECK_OUTCOME_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * @generated from enum value: CHECK_OUTCOME_PASSES = 1;
+   */
+  PASSES = 1,
+
+  /**
+   * @generated from enum value: CHECK_OUTCOME_HANDSHAKE = 2;
+   */
+  HANDSHAKE = 2,
+
+  /**
+   * @generated from enum value: CHECK_OUTCOME_FAILS = 3;
+   */
+  FAILS = 3,
+
+  /**
+   * @generated from enum value: CHECK_OUTCOME_REDACTED = 4;
+   */
+  REDACTED = 4,
+}
+
+/**
+ * Describes the enum callback.v1.CheckOutcome.
+ */
+export const CheckOutcomeSchema: GenEnum<CheckOutcome> = /*@__PURE__*/
+  enumDesc(file_callback_v1_profiles_service, 0);
+
+/**
  * @generated from service callback.v1.ProfilesService
  */
 export const ProfilesService: GenService<{
@@ -347,6 +452,14 @@ export const ProfilesService: GenService<{
     methodKind: "unary";
     input: typeof DeleteProfileRequestSchema;
     output: typeof DeleteProfileResponseSchema;
+  },
+  /**
+   * @generated from rpc callback.v1.ProfilesService.CheckProfile
+   */
+  checkProfile: {
+    methodKind: "unary";
+    input: typeof CheckProfileRequestSchema;
+    output: typeof CheckProfileResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_callback_v1_profiles_service, 0);
