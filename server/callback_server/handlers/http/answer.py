@@ -14,13 +14,13 @@ from callback.v1 import callback_pb2
 from callback_server.domain.call import CallFailure
 from callback_server.domain.http_target import HttpTarget
 from callback_server.handlers.handler import HandlerError
-from callback_server.handlers.http.connection import HttpAnswer
+from callback_server.handlers.http.connection import HandlerAnswer
 
 _REJECTIONS: Final = frozenset((400, 409, 422))
 _DECISIONS: Final = frozenset(("reject", "keep-open", "close", "no-repeat"))
 
 
-def answered(answer: HttpAnswer, target: HttpTarget, passed: Collection[str]) -> handler_pb2.HandleCallbackResponse:
+def answered(answer: HandlerAnswer, target: HttpTarget, passed: Collection[str]) -> handler_pb2.HandleCallbackResponse:
     """Return the decision in an answer. It is not checked against the rules of the contract.
 
     Args:
@@ -47,7 +47,7 @@ def answered(answer: HttpAnswer, target: HttpTarget, passed: Collection[str]) ->
     )
 
 
-def _response(answer: HttpAnswer, target: HttpTarget, passed: Collection[str]) -> callback_pb2.Response:
+def _response(answer: HandlerAnswer, target: HttpTarget, passed: Collection[str]) -> callback_pb2.Response:
     if 300 <= answer.status < 400:
         locations = answer.values("location")
         if len(locations) != 1:

@@ -45,7 +45,7 @@ class HttpRequest(msgspec.Struct, frozen=True):
     body: bytes
 
 
-class HttpAnswer(msgspec.Struct, frozen=True):
+class HandlerAnswer(msgspec.Struct, frozen=True):
     """A complete answer of a handler."""
 
     status: int
@@ -110,7 +110,7 @@ class Connection(asyncio.Protocol):
         """Close the connection, whatever is under way."""
         self._transport.abort()
 
-    async def exchange(self, request: HttpRequest) -> HttpAnswer:
+    async def exchange(self, request: HttpRequest) -> HandlerAnswer:
         """Send a request once, and return the answer.
 
         Raises:
@@ -127,7 +127,7 @@ class Connection(asyncio.Protocol):
                 raise BrokenConnectionError("the connection ended before the whole answer") from error
             raise AnswerError("the answer is not valid HTTP/1.1") from error
         headers = [(name.decode("ascii"), value.decode("latin-1")) for name, value in head.headers]
-        return HttpAnswer(head.status_code, headers, body)
+        return HandlerAnswer(head.status_code, headers, body)
 
     def _send(self, request: HttpRequest) -> None:
         headers = list(request.headers)

@@ -76,7 +76,8 @@ class ConnectionPool:
                 finally:
                     self._waits.discard(limit)
         except TimeoutError:
-            why = "the server stopped before it could send the call" if self._is_stopped else f"none in {timeout_s:g} s"
+            stopped = "the server stopped before it could send the call"
+            why = stopped if self._is_stopped else f"none was free or could be made in {timeout_s:g} s"
             raise NotConnectedError(why) from None
 
     def release(self, connection: Connection) -> None:
