@@ -32,6 +32,8 @@ CLIENT_SERVICES = ("CallbacksService", "OperationsService", "AuditService", "Pro
 """The services that clients, the command line and the JSON API use."""
 CALL = "HandleCallbackRequest"
 """The message of a call and of a notification, as a handler gets them."""
+NOT_OF_VALUES = ("timeout", "report_error")
+"""Fields of CALL that are not in its value: `timeout` makes the deadline, and `report_error` is for the client."""
 CALL_COMMENTS = {
     "Request": "Request is an HTTP request to a case, as it arrived.",
     "IncomingCall": "IncomingCall is the call that a handler receives: the request, and the settings of its case.",
@@ -285,7 +287,8 @@ class Contract:
     @cached_property
     def notification_fields(self) -> tuple[Field, ...]:
         """The fields of CALL that a notification has."""
-        return tuple(each for each in self.messages[CALL].fields if not each.is_call_only and each.name != "timeout")
+        fields = self.messages[CALL].fields
+        return tuple(each for each in fields if not each.is_call_only and each.name not in NOT_OF_VALUES)
 
     @cached_property
     def given(self) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from generators.contract import CALL, CALL_COMMENTS, Contract, EnumValue, Field, Message
+from generators.contract import CALL, CALL_COMMENTS, NOT_OF_VALUES, Contract, EnumValue, Field, Message
 from generators.go_names import Names, block, returns_value, stub
 
 _ADDED = {
@@ -74,7 +74,7 @@ class Values:
     def _views(self, name: str) -> Iterator[tuple[str, str, Message]]:
         message = self._contract.messages[name]
         if name == CALL:
-            fields = tuple(each for each in message.fields if each.name not in ("reason", "timeout", "verified"))
+            fields = tuple(each for each in message.fields if each.name not in ("reason", "verified", *NOT_OF_VALUES))
             comment = CALL_COMMENTS["IncomingCall"].replace("IncomingCall", "Call")
             yield "Call", f"// {comment}", replace(message, fields=fields)
             fields = self._contract.notification_fields

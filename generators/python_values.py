@@ -8,6 +8,7 @@ from functools import cached_property
 from generators.contract import (
     CALL,
     CALL_COMMENTS,
+    NOT_OF_VALUES,
     Contract,
     Enum,
     Field,
@@ -35,8 +36,6 @@ _DEFAULTS = {
 """Attributes that a server always sets, and that a program which tests a handler need not give."""
 _READ = {(CALL, "deadline"): "local_deadline(message)"}
 """Attributes that take more than one field."""
-_PART_OF_THE_DEADLINE = (CALL, "timeout")
-"""The field that is no attribute: it makes the deadline one by the clock of this machine."""
 _BATCHED = "GenerateCallbackUrlRequest"
 """The request that is a value too, because a batch has several."""
 _DERIVED = {"verified"}
@@ -99,7 +98,7 @@ class Values:
         return list(found.values())
 
     def _classes_of(self, message: Message) -> Iterator[ValueClass]:
-        fields = tuple(each for each in message.fields if (message.name, each.name) != _PART_OF_THE_DEADLINE)
+        fields = tuple(each for each in message.fields if message.name != CALL or each.name not in NOT_OF_VALUES)
         call = self.contract.messages[CALL]
         request = tuple(each for each in call.fields if self._is_in_call(each))
         inherited = frozenset(each.short_name for each in request)

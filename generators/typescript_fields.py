@@ -3,11 +3,11 @@
 That is its name, its type, its default, its check, and the expressions that convert it.
 """
 
-from generators.contract import CALL, Contract, Field, Message, camel, snake
+from generators.contract import CALL, NOT_OF_VALUES, Contract, Field, Message, camel, snake
 
 DEADLINE = f"{CALL}.deadline"
-_OMITTED = {f"{CALL}.timeout", f"{CALL}.verified"}
-"""Fields of which something else is made: the deadline, and a getter that recorded calls have, too."""
+_OMITTED = {f"{CALL}.{each}" for each in (*NOT_OF_VALUES, "verified")}
+"""Fields that are no property of the value, and `verified`, a getter that recorded calls have, too."""
 _DEFAULTS = {"attempt": "1", "request_method": '"get"', "deadline": "LATEST"}
 """What the call of a test has if it does not say more."""
 _TYPES = {"string": "string", "bool": "boolean", "bytes": "Uint8Array", "Timestamp": "Date"}

@@ -4,8 +4,8 @@ package callback
 
 // valuesOf are the functions that make values of messages, each with what the value does not have.
 var valuesOf = []conversion{
-	convertedBy(callOf, "timeout", "verified", "reason"),
-	convertedBy(notificationOf, "request_method", "request_headers", "request_query", "request_query_string", "request_body", "client_address", "response", "timeout", "verification_profile", "verified", "message_id", "callback_choice"),
+	convertedBy(callOf, "timeout", "verified", "reason", "report_error"),
+	convertedBy(notificationOf, "request_method", "request_headers", "request_query", "request_query_string", "request_body", "client_address", "response", "timeout", "verification_profile", "verified", "message_id", "callback_choice", "report_error"),
 	convertedBy(generatedCallbackOf),
 	convertedBy(statisticsOf),
 	convertedBy(findingsOf),

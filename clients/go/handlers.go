@@ -8,6 +8,7 @@ import (
 	"maps"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
@@ -18,8 +19,8 @@ import (
 // Handler decides on a call.
 //
 //  1. An [Answer] without an error accepts or rejects the call, as it says.
-//  2. An error fails the call, and so does a panic. It is logged with the id of the call, and not sent to the server. That
-//     of [Call.JSON] rejects the call with a 400.
+//  2. An error fails the call, and so does a panic. It is logged with the id of the call, and sent only to a server that
+//     records errors of handlers. That of [Call.JSON] rejects the call with a 400.
 //  3. A response that the server cannot render, such as one with the code 302, fails the call. The server reports the
 //     problem, and it is logged.
 //  4. The context ends when the server withdraws the call at its deadline, when the server is lost, and at the end of the
@@ -110,8 +111,20 @@ func isNotification(request *v1.HandleCallbackRequest) bool {
 	return request.GetReason() > v1.CallReason_CALL_REASON_CALL
 }
 
-// errHandlerFailed is all that the server gets to know of an error of a handler.
-var errHandlerFailed = errors.New("the handler failed")
+// maxReportedCharacters is how much of the error of a handler is sent. With the name of the worker, it fits into the
+// failure detail of a call.
+const maxReportedCharacters = 400
+
+// failureOf returns what the server gets to know of an error of a handler: its type and message only if the server
+// records errors.
+func failureOf(request *v1.HandleCallbackRequest, err error) error {
+	if !request.GetReportError() {
+		return errors.New("the handler failed")
+	}
+	message, _, _ := strings.Cut(err.Error(), "\n") // the rest of a panic is its stack
+	text := []rune(strings.ToValidUTF8(fmt.Sprintf("%T: %s", err, message), "\uFFFD"))
+	return errors.New(string(text[:min(len(text), maxReportedCharacters)]))
+}
 
 // decide runs a handler, and returns its decision. The text of an error can be sent to the server.
 func decide(
@@ -129,7 +142,7 @@ func decide(
 	}
 	if err != nil {
 		logger.Error("handler_failed", "error", err)
-		return nil, errHandlerFailed
+		return nil, failureOf(request, err)
 	}
 	if refused := answer.Response.checkEmpty(); refused != nil {
 		logger.Error("handler_failed", "error", refused)

@@ -108,6 +108,23 @@ func TestAHandlerOfAWorkerHasTheTraceContextOfItsAttempt(t *testing.T) {
 	}
 }
 
+func TestTheTypeAndMessageOfAnErrorAreSentToAServerThatRecordsErrors(t *testing.T) {
+	server := newScriptedServer(t)
+	runWorker(t, server.target, func(context.Context, *callback.Call) (callback.Answer, error) {
+		return callback.Answer{}, errors.New("no order \xff" + strings.Repeat("7", 500))
+	})
+	stream := server.welcomed()
+	offered := offer("1")
+	offered.GetOffer().ReportError = true
+	stream.send(offered)
+	stream.accepted("1")
+	stream.send(confirm("1"))
+	said := stream.result("1").GetError()
+	if !strings.HasPrefix(said, "*errors.errorString: no order \uFFFD7") || len([]rune(said)) != 400 {
+		t.Fatal(said)
+	}
+}
+
 func TestAConfirmationThatComesTooLateStartsNothing(t *testing.T) {
 	server, handler := newScriptedServer(t), newHandling()
 	runWorker(t, server.target, handler.handle, callback.WithSlots(1))

@@ -185,7 +185,13 @@ class ControlPlane:
         self._bus_client = connect(files.store_url)
         self.replica_bus = ReplicaBus(self.scripts, self._bus_client)
         quotas = Quotas(settings.to_quota(), None if principals is None else lambda owner: principals().quota(owner))
-        self.workers = WorkerPool(self.scripts, self.replica_bus, quotas, checks_workers=settings.check_workers)
+        self.workers = WorkerPool(
+            self.scripts,
+            self.replica_bus,
+            quotas,
+            checks_workers=settings.check_workers,
+            records_errors=settings.record_handler_errors,
+        )
         renderer = ResponseRenderer(
             platform_url=settings.platform_url,
             cookie_domains=cookie_domains,
@@ -514,7 +520,7 @@ def _read_files(settings: ServerSettings) -> _Files:
             profiles=Profiles(settings.profiles, fetcher=Fetcher(settings.key_proxy)),
             credentials=server_credentials(settings),
             push_handlers={
-                name: _push_handler(name, activity)
+                name: _push_handler(name, activity, records_errors=settings.record_handler_errors)
                 for name, activity in settings.activities.items()
                 if activity.target is not None
             },
@@ -525,8 +531,10 @@ def _read_files(settings: ServerSettings) -> _Files:
         raise StartError(str(error)) from error
 
 
-def _push_handler(name: str, activity: ActivitySettings) -> PushHandler | HttpHandler:
-    return PushHandler(name, activity) if activity.http is None else HttpHandler(name, activity, activity.http)
+def _push_handler(name: str, activity: ActivitySettings, *, records_errors: bool) -> PushHandler | HttpHandler:
+    if activity.http is None:
+        return PushHandler(name, activity, records_errors=records_errors)
+    return HttpHandler(name, activity, activity.http)
 
 
 def _load_tracing() -> type[Tracing]:

@@ -83,6 +83,22 @@ async def test_a_handler_that_answers_an_error_fails_the_call(store_of):
     assert ended.failure_detail == "the handler answered PERMISSION_DENIED"
 
 
+async def test_what_a_handler_says_of_its_error_is_on_the_call_where_the_operator_records_it(store_of):
+    asked = []
+
+    async def fail(request, context):
+        asked.append(request.report_error)
+        await context.abort(grpc.StatusCode.INTERNAL, "ValueError: no order 7")
+
+    async with pushing(store_of(), fail, server={"record_handler_errors": True}) as services:
+        made = await services.generate("act")
+        said = await refusal(services.call(made))
+        ended = await services.ended(made)
+    assert asked == [True]
+    assert "no order" not in said.text
+    assert ended.failure_detail == "the handler answered INTERNAL: ValueError: no order 7"
+
+
 async def test_a_call_that_waits_for_its_connection_at_the_end_of_the_grace_was_not_started(store_of, limits):
     limits(control_plane, RECORD_S=20)  # a busy machine can take longer than 1 s to record it
     away = ActivitySettings(target=f"127.0.0.1:{free_port()}", connect_timeout_s=60, deadline_s=60)

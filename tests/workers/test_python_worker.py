@@ -87,6 +87,21 @@ async def test_the_exception_of_a_handler_is_logged_and_not_sent_and_its_worker_
     assert call.call_id in caplog.text
 
 
+async def test_the_class_and_message_of_an_exception_are_on_the_call_where_the_operator_records_them(store_of, caplog):
+    caplog.set_level("CRITICAL", logger="callback.handlers")  # pytest cannot pass on a log that is no Unicode
+
+    async def broken(_call):
+        raise ValueError("no order " + "7\udcff" * 300)
+
+    async with running_services(store_of(), activities=ACTIVITIES, record_handler_errors=True) as services:
+        async with connected(worker(broken, services.address, name="orders-7")):
+            called = await Called.make(services, "act")
+            assert (await refusal(called.answer)).reason == "HANDLER_FAILED"
+        detail = (await called.recorded()).failure_detail
+    assert detail.startswith(r"ValueError: no order 7\udcff7")
+    assert detail.endswith(" (worker orders-7)")
+
+
 async def test_a_handler_that_ignores_its_cancellation_keeps_its_slot_and_has_no_effect(services):
     may_end, results = asyncio.Event(), []
 

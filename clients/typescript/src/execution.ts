@@ -16,6 +16,9 @@ import { decisionTo } from "./requests.js";
 /** The largest answer, in bytes. The server accepts no larger message: it would end the stream. */
 export const MAX_ANSWER_BYTES = MAX_MESSAGE_BYTES - 1024;
 
+/** How much of the error of a handler is sent. With the name of the worker, it fits into the failure detail of a call. */
+const MAX_REPORTED_CHARACTERS = 400;
+
 /** Runs the handler of a request. It returns the decision, or a sentence that says why there is none. */
 export type Execution = (signal: AbortSignal) => Promise<HandleCallbackResponse | string>;
 
@@ -46,10 +49,16 @@ export function executionOf(request: HandleCallbackRequest, handlers: Handlers, 
           return "the handler was cancelled";
         }
         logger.error({ activity, callId, error }, "handler_failed");
-        return "the handler failed";
+        return request.reportError ? reported(error) : "the handler failed";
       }
     };
   }
+}
+
+/** Return the class and the message of an error, cut, for a server that records errors. */
+function reported(error: unknown): string {
+  const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  return [...text].slice(0, MAX_REPORTED_CHARACTERS).join("").replace(/\p{Surrogate}/gu, "\ufffd");
 }
 
 /** Return whether a request of the server is a notification. */

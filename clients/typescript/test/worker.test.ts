@@ -121,6 +121,17 @@ describe("a worker", () => {
     assert.equal((await up.stream.next("accept")).callId, "next");
   });
 
+  test("sends the class and the message of the error of its handler to a server that records errors", async () => {
+    await using up = await working(() => {
+      throw new TypeError(`no order ${"7".repeat(500)}`);
+    });
+    up.stream.send({ case: "offer", value: { callId: "c", callbackActivity: "act", reportError: true } });
+    await up.stream.next("accept");
+    up.stream.confirm("c");
+    const { outcome } = await up.stream.next("result");
+    assert.deepEqual(outcome, { case: "error", value: `TypeError: no order ${"7".repeat(380)}` });
+  });
+
   test("sends a sentence without the error if its handler fails, and logs the error", async () => {
     await using up = await working(() => {
       throw new Error("the password is 1234");

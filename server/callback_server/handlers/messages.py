@@ -16,7 +16,9 @@ from callback_server.domain.notification import CallReason
 from callback_server.handlers.handler import HandlerError
 
 
-def question(grant: Grant, request: Request, *, timeout_s: float) -> handler_pb2.HandleCallbackRequest:
+def question(
+    grant: Grant, request: Request, *, timeout_s: float, report_error: bool
+) -> handler_pb2.HandleCallbackRequest:
     """Return the question to a handler about a call or notification, which ends after `timeout_s` seconds."""
     return to_message(
         handler_pb2.HandleCallbackRequest,
@@ -29,6 +31,7 @@ def question(grant: Grant, request: Request, *, timeout_s: float) -> handler_pb2
         deadline_ms=round((time.time() + timeout_s) * 1000),
         timeout_ms=round(timeout_s * 1000),
         verified=bool(request.verification_profile),
+        report_error=report_error,
     )
 
 

@@ -57,10 +57,17 @@ _FAILURES: Final = {
 class PushHandler:
     """The handler of one activity with the connection to it, from `async with` to its end."""
 
-    def __init__(self, activity: str, settings: ActivitySettings) -> None:
-        """Read the TLS files. Raises CredentialsError if one cannot be used."""
+    def __init__(self, activity: str, settings: ActivitySettings, *, records_errors: bool = False) -> None:
+        """Read the TLS files. Raises CredentialsError if one cannot be used.
+
+        Args:
+            activity: The activity.
+            settings: Its settings, with a `target`.
+            records_errors: Whether what the handler says of its error is recorded.
+        """
         self._activity = activity
         self._settings = settings
+        self._records_errors = records_errors
         self._credentials = credentials(activity, settings)
         self._addresses = Addresses(settings.target or "")
         self._next: HandlerConnection | None = None
@@ -86,7 +93,7 @@ class PushHandler:
         end = time.monotonic() + timeout_s
         connection = await self._connected(min(self._settings.connect_timeout_s, timeout_s))
         left_s = max(end - time.monotonic(), 0.001)
-        message = question(grant, request, timeout_s=left_s)
+        message = question(grant, request, timeout_s=left_s, report_error=self._records_errors)
         metadata = (("traceparent", request.traceparent),) if request.traceparent else None
         try:
             if grant.reason is CallReason.CALL:
@@ -100,7 +107,8 @@ class PushHandler:
                 detail = f"the handler of {self._activity} takes no notifications"
                 raise HandlerError(CallFailure.NO_HANDLER, detail) from error
             failure = _FAILURES.get(error.code(), CallFailure.HANDLER_ERROR)
-            raise HandlerError(failure, f"the handler answered {error.code().name}") from error
+            said = f": {error.details()}" if self._records_errors and error.details() else ""
+            raise HandlerError(failure, f"the handler answered {error.code().name}{said}") from error
         return Reply(answer, lambda refusal: self._tasks.start(_refuse(connection, refusal)))
 
     def stop(self) -> None:

@@ -98,6 +98,7 @@ class HandleCallbackRequest(_message.Message):
     CALLBACK_CHOICE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    REPORT_ERROR_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """call_id is the id of the call, new for each call. Use it as the key for work that must not be done twice."""
     callback_system_case: _builtins.str
@@ -139,6 +140,10 @@ class HandleCallbackRequest(_message.Message):
     traceparent: _builtins.str
     """traceparent is the W3C trace context of this attempt, as the header of this name has it: the parent of the span of
     the handler. HandleCallback and HandleNotification have it as metadata of the RPC, too. Empty: the call is not traced.
+    """
+    report_error: _builtins.bool
+    """report_error says that the operator of the server records errors of handlers (`record_handler_errors`): the error of
+    a handler that fails then says, for the owner, its class and its message. Default false: it says neither.
     """
     @_builtins.property
     def request_headers(self) -> _containers.RepeatedCompositeFieldContainer[_callback_pb2.Header]:
@@ -196,10 +201,11 @@ class HandleCallbackRequest(_message.Message):
         callback_choice: _builtins.str = ...,
         reason: _callback_pb2.CallReason.ValueType = ...,
         traceparent: _builtins.str = ...,
+        report_error: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "response", b"response", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_choice", b"callback_choice", "callback_system_case", b"callback_system_case", "client_address", b"client_address", "deadline", b"deadline", "labels", b"labels", "message_id", b"message_id", "owner", b"owner", "reason", b"reason", "replayed", b"replayed", "request_body", b"request_body", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "timeout", b"timeout", "traceparent", b"traceparent", "verification_profile", b"verification_profile", "verified", b"verified"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_choice", b"callback_choice", "callback_system_case", b"callback_system_case", "client_address", b"client_address", "deadline", b"deadline", "labels", b"labels", "message_id", b"message_id", "owner", b"owner", "reason", b"reason", "replayed", b"replayed", "report_error", b"report_error", "request_body", b"request_body", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "timeout", b"timeout", "traceparent", b"traceparent", "verification_profile", b"verification_profile", "verified", b"verified"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

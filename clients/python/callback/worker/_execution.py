@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
@@ -29,11 +30,12 @@ BLOCKED_S = 1.0
 _log = logging.getLogger("callback.handlers")
 
 
-class HandlerFailedError(Exception):
-    """A handler failed. Its exception is in the log, and not in this error."""
+MAX_REPORTED_CHARACTERS = 400
+"""How much of the error of a handler is sent. With the name of its worker, it fits into the `failure_detail`."""
 
-    def __init__(self, message: str = "the handler failed") -> None:
-        super().__init__(message)
+
+class HandlerFailedError(Exception):
+    """A handler failed. Its exception is in the log, and in this error only if the server records errors."""
 
 
 async def decide(
@@ -45,6 +47,7 @@ async def decide(
         HandlerFailedError: The handler made no decision, or one that cannot be sent.
     """
     activity, call_id = request.callback_activity, request.call_id
+    failure = "the handler failed"
     try:
         answer = await _decision(handler, request, threads)
     except asyncio.CancelledError:
@@ -53,14 +56,22 @@ async def decide(
             raise
         # The handler itself raised it. Passing it on would send no answer, and the server would wait to its deadline.
         _log.exception("handler_failed activity=%r call_id=%s", activity, call_id)
-    except (Exception, SystemExit):  # a library that exits in one call must not end the others
+    except (Exception, SystemExit) as error:  # a library that exits in one call must not end the others
         _log.exception("handler_failed activity=%r call_id=%s", activity, call_id)
+        if request.report_error:
+            failure = _reported(error)
     else:
         if answer.ByteSize() <= MAX_ANSWER_BYTES:
             return answer
         _log.error("answer_too_large activity=%r call_id=%s bytes=%d", activity, call_id, answer.ByteSize())
-        raise HandlerFailedError("the handler's answer is larger than a message can be")
-    raise HandlerFailedError
+        failure = "the handler's answer is larger than a message can be"
+    raise HandlerFailedError(failure)  # here, so that it does not refer to the exception and what that holds
+
+
+def _reported(error: BaseException) -> str:
+    """Return the class and the message of an error, cut and without what is no Unicode."""
+    text = traceback.format_exception_only(error)[-1].strip()
+    return text[:MAX_REPORTED_CHARACTERS].encode(errors="backslashreplace").decode()
 
 
 def is_notification(request: messages.HandleCallbackRequest) -> bool:

@@ -78,7 +78,13 @@ class WorkerPool:
     """The handler of every activity without a push handler: the workers of all replicas."""
 
     def __init__(
-        self, scripts: Scripts, replica_bus: ReplicaBus, quotas: Quotas, *, checks_workers: bool = False
+        self,
+        scripts: Scripts,
+        replica_bus: ReplicaBus,
+        quotas: Quotas,
+        *,
+        checks_workers: bool = False,
+        records_errors: bool = False,
     ) -> None:
         """Create a pool without workers.
 
@@ -87,8 +93,10 @@ class WorkerPool:
             replica_bus: The messages between replicas.
             quotas: The quotas of owners.
             checks_workers: Whether the first call of each worker is confirmed only after CHECK_S.
+            records_errors: Whether workers are asked for the class and message of a handler's error.
         """
         self._checks_workers = checks_workers
+        self._records_errors = records_errors
         self._scripts = scripts
         self._replica_bus = replica_bus
         self._shares = SlotShares(quotas)
@@ -155,7 +163,7 @@ class WorkerPool:
         """Let a worker decide on a call or notification. See `Handler`."""
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout_s
-        message = question(grant, request, timeout_s=timeout_s)
+        message = question(grant, request, timeout_s=timeout_s, report_error=self._records_errors)
         route = route_of(message)
         call = _UnassignedCall(next(self._order), route, grant.owner, grant.call_id, message.ByteSize())
         while not self._is_stopped and (left_s := until - loop.time()) > 0:
