@@ -73,7 +73,7 @@ def sample(field):
     elif field.enum_type is not None:
         value = next(iter(getattr(callback, field.enum_type.name)))
     else:
-        value = {field.TYPE_STRING: "sample", field.TYPE_BOOL: True}.get(field.type, 7)
+        value = {field.TYPE_STRING: "sample", field.TYPE_BYTES: b"sample", field.TYPE_BOOL: True}.get(field.type, 7)
     return [value] if field.is_repeated and not isinstance(value, dict) else value
 
 
