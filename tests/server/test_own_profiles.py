@@ -273,9 +273,8 @@ async def test_a_sealed_secret_that_is_copied_to_another_profile_or_owner_does_n
     await create(services, "own/second", "hunter4")
     with redis.Redis(port=services.store.port) as client:
         keys = {key.partition(b"}:")[2]: key for key in client.scan_iter("*:profile:*")}
-        stolen = client.get(keys[b"profile:other:own/mine"])
-        for target in (b"profile:shops:own/mine", b"profile:shops:own/second"):
-            client.set(keys[target], stolen)
+        client.set(keys[b"profile:shops:own/second"], client.get(keys[b"profile:shops:own/mine"]))
+        client.set(keys[b"profile:shops:own/mine"], client.get(keys[b"profile:other:own/mine"]))
     for name in ("own/mine", "own/second"):
         assert "sealed for another place" in (await get(services, name)).problem
 
