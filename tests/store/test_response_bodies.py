@@ -319,6 +319,57 @@ async def test_a_repair_counts_the_calls_that_name_a_body_again(bodies, plain):
     assert await plain.hget(uses, "calls") == b"2"
 
 
+LOST = {
+    "all": lambda plain, uses: plain.delete(uses),
+    "the answers": lambda plain, uses: plain.hdel(uses, "answers"),
+    "their windows": lambda plain, uses: plain.hset(uses, "answers_until", 1),
+}
+
+
+@on_a_cluster_too
+@pytest.mark.parametrize("lost", LOST)
+async def test_a_repair_counts_the_kept_answers_that_name_a_body_again(bodies, plain, lost):
+    case = await made(bodies, repeat_window_ms=WINDOW_MS)
+    for number in range(1, 3):
+        await bodies.claim(case, body=b"%d" % number)
+    call_id = f"{case.id}-{3:016x}"
+    await requested(bodies, case, call_id)
+    await bodies.retain(keys.partition_of(case.id), retention_ms=ALL)  # only the answers are kept
+    uses = keys.key(keys.partition_of(case.id), "uses", case.id, "0")
+    assert await repaired(bodies, changes=False) == []
+    await LOST[lost](plain, uses)
+    kinds = {(fault.kind, fault.listed_in) for fault in await repaired(bodies, changes=True)}
+    assert kinds == {(FaultKind.MISSING_ENTRY, "uses")}
+    assert await repaired(bodies, changes=False) == []
+    assert await plain.hget(uses, "answers") == b"3"
+    await replaced(bodies, case, "b")
+    assert (await requested(bodies, case, f"{case.id}-{4:016x}")).answer.body == large("a").body
+
+
+@pytest.mark.parametrize("lost", ["all", "the window"])
+async def test_a_repair_finds_again_until_when_the_only_answer_of_a_closed_case_names_a_body(bodies, plain, lost):
+    case = await made(bodies, mode=CallMode.SINGLE, repeat_window_ms=WINDOW_MS)
+    await requested(bodies, case, f"{case.id}-{1:016x}")
+    uses = keys.key(keys.partition_of(case.id), "uses", case.id, "0")
+    before = await plain.hget(uses, "until")
+    await (plain.delete(uses) if lost == "all" else plain.hdel(uses, "until"))
+    found = await repaired(bodies, changes=True)
+    assert {(fault.kind, fault.listed_in) for fault in found} == {(FaultKind.MISSING_ENTRY, "uses")}
+    assert await repaired(bodies, changes=False) == []
+    assert await plain.hget(uses, "until") == before
+
+
+async def test_a_repair_names_the_uses_of_a_body_that_have_a_wrong_type(bodies, plain):
+    case = await made(bodies)
+    await claimed(bodies, case)
+    partition = keys.partition_of(case.id)
+    uses = keys.key(partition, "uses", case.id, "0")
+    await plain.delete(uses)
+    await plain.set(uses, "?")
+    for changes in (False, True):
+        assert await repaired(bodies, changes=changes) == [Fault(FaultKind.WRONG_TYPE, partition, "uses", case.id)]
+
+
 async def test_a_repair_deletes_what_a_case_left_that_a_server_of_the_release_before_deleted(bodies, plain):
     case = await made(bodies)
     await claimed(bodies, case)

@@ -67,6 +67,14 @@ local function need_member(list, key, member)
   if makes_entries then redis.call('SADD', key, member) end
 end
 
+-- A hash of uses that is there, and counts too little, is found by repair_uses.lua.
+local function check_uses(call_id, version)
+  if not version or redis.call('EXISTS', uses_key(case_id, version)) == 1 then return end
+  report('MISSING', 'uses', call_id)
+  local uses = makes_entries and found_uses(case, version)
+  if uses then write_uses(case_id, version, uses, version == case.version) end
+end
+
 local function check_case()
   need('index', index_key(case.owner, case.status, case.activity), case.created, case_id)
   need_member('activities', activities_key(case.owner), case.activity)
@@ -119,11 +127,7 @@ local function check_call(call_id, number)
     'body_of')
   local status, delivery = call[1], call[2]
   if not call[6] then return end -- the list of the calls has an entry without its call
-  if call[7] and redis.call('EXISTS', uses_key(case_id, call[7])) == 0 then
-    report('MISSING', 'uses', call_id)
-    local naming = makes_entries and naming_calls(case_id, call[7])
-    if naming then redis.call('HSET', uses_key(case_id, call[7]), 'calls', naming) end
-  end
+  check_uses(call_id, call[7])
   if status == 'RUNNING' and delivery ~= 'PENDING' then
     local hold_ms = case.answer_mode == 'HOLD' and redis.call('HGET', case_key(case_id), 'hold_ms')
     need('leases', leases_key(), hold_ms and call[3] + hold_ms or now + lease_ms, call_id)
@@ -143,6 +147,8 @@ end
 
 if after == '0' then
   check_case()
+  for _, each in ipairs(listed_answers(case)) do check_uses(each, version_of_answer(each)) end
+  if case.call then check_uses(case.call, version_of_answer(case.call)) end
   for _, call_id in ipairs(notifications_of(case)) do check_notification(call_id) end
 end
 local calls = redis.call('ZRANGE', calls_key(case_id), '(' .. after, '+inf', 'BYSCORE', 'LIMIT', 0, limit, 'WITHSCORES')

@@ -1,4 +1,4 @@
-"""The transition that corrects how many calls are counted that name the body of a response."""
+"""The transition that corrects what is counted that names the body of a response."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ SCRIPT: Final = Script("repair_uses")
 async def repair_uses(
     scripts: Scripts, case_id: str, version: str, *, makes_entries: bool, removes_entries: bool
 ) -> str:
-    """Return what is wrong with the number of calls that name the body of a version of a case's response.
+    """Return what is wrong with what is counted that names the body of a version of a case's response.
 
     Args:
         scripts: The scripts on the store.
         case_id: The case, which may be deleted.
         version: The version.
-        makes_entries: Whether to count calls that are not counted.
-        removes_entries: Whether to count those no more that do not exist.
+        makes_entries: Whether to count calls and kept answers that are not counted.
+        removes_entries: Whether to count calls no more that do not exist.
 
     Returns:
-        MISSING: a call is not counted. EXTRA: one is counted that does not exist. Empty: nothing, or the case has too
-        many calls to count them.
+        MISSING: a call or a kept answer is not counted. EXTRA: a call is counted that does not exist. WRONG_TYPE: the
+        key is of another type. Empty: nothing, or the case has too many calls or answers to count them.
 
     Raises:
         StoreError: It is not known whether the number was corrected.
