@@ -378,8 +378,8 @@ class ServerSettings(ProcessSettings):
     always recorded."""
     record_handler_errors: bool = False
     """Whether the class and the message of the error with which a handler fails are recorded in the `failure_detail` of
-    the call, for its owner. A message can contain data of a request, or a secret of the handler, so the default leaves
-    both in the log of the handler."""
+    the call, for its owner, and in the log of the server. A message can contain data of a request, or a secret of the
+    handler, so the default leaves both in the log of the handler."""
     max_in_flight_calls: int = Field(default=1000, ge=1)
     """Maximum number of calls that this process runs at a time, without held calls. Further callers get a 503. Its last
     slots are kept for [other owners](operations.md#quotas-of-owners), and so are those of the next two."""

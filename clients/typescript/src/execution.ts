@@ -58,7 +58,10 @@ export function executionOf(request: HandleCallbackRequest, handlers: Handlers, 
 /** Return the class and the message of an error, cut, for a server that records errors. */
 function reported(error: unknown): string {
   const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-  return [...text].slice(0, MAX_REPORTED_CHARACTERS).join("").replace(/\p{Surrogate}/gu, "\ufffd");
+  return [...text]
+    .slice(0, MAX_REPORTED_CHARACTERS)
+    .join("")
+    .replace(/\p{Surrogate}/gu, "\ufffd");
 }
 
 /** Return whether a request of the server is a notification. */

@@ -150,7 +150,7 @@ const WRONG_TYPES: [Mistake, [unknown, RegExp][]][] = [
   ],
   [
     (filter) => client.listOwnerCalls(filter).next(),
-    [[undefined, /filter must be WAITING, DEAD, PENDING, not undefined/]],
+    [[undefined, /filter must be WAITING, DEAD, PENDING, ENDED, not undefined/]],
   ],
   [
     (attributes) => new Response("x", attributes),
