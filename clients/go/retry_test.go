@@ -53,7 +53,7 @@ func idle(_ *v1.WatchCallsRequest, stream grpc.ServerStreamingServer[v1.WatchCal
 		return err
 	}
 	<-stream.Context().Done()
-	return nil
+	return status.FromContextError(stream.Context().Err()).Err() // as a server does at the deadline of the client
 }
 
 func (o *scriptedOwner) GetCallback(context.Context, *v1.GetCallbackRequest) (*v1.GetCallbackResponse, error) {

@@ -66,7 +66,7 @@ async def test_filters_select_entries_and_json_has_one_on_a_line(server, callbac
     assert first == {
         "chain": 3, "sequence": 7, "time": "2026-11-25T09:30:00Z", "actor": "alice", "action": "CALL_REPLAYED",
         "owner": "orders", "callbackActivity": "paid", "callbackCaseId": CASE, "callId": CALL, "reason": "",
-        "details": {}, "digest": "", "keyId": "",
+        "details": {}, "digest": "", "keyId": "", "verificationProfile": "",
     }  # fmt: skip
     assert second["details"] == {"attributes": "response_code"}
     assert "There are more" in ran.errors

@@ -231,7 +231,7 @@ async def test_series_for_alerts_start_at_0(system):
 
     assert series(server, "callback_store_errors", "outcome") == {"refused", "unknown"}
     assert series(server, "callback_reloads_failed", "file") == {
-        "certificate", "handler_secrets", "handler_tls", "principals", "profile",
+        "certificate", "handler_secrets", "handler_tls", "keyring", "principals", "profile",
     }  # fmt: skip
     assert series(edge, "callback_edge_reloads_failed", "file") == {"server_token", "server_tls"}
     assert series(server, "callback_deliveries", "outcome") == {"PENDING", "DELIVERED", "DEAD"}
