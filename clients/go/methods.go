@@ -334,7 +334,8 @@ func (c *Client) ListProfilesPage(ctx context.Context, query ProfileQuery) (*Pro
 }
 
 // UpdateProfile changes a profile: its settings, secrets that are added, and secrets that are retired. Those that
-// were retired before are removed. A secret that is valid already is not added a second time.
+// were retired before are removed. A secret that is valid already is not added a second time: it stays valid, also
+// if it is among those to retire, or was to be retired later.
 func (c *Client) UpdateProfile(ctx context.Context, name string, settings string, addedSecrets []string, retiredSecretIds []string, retireTime time.Time) (*Profile, error) {
 	request := &v1.UpdateProfileRequest{
 		Name:             name,

@@ -49,6 +49,18 @@ async def test_a_profile_is_made_rotated_retired_and_deleted(callback, tmp_path)
     assert (gone.code, "callback profile list" in gone.errors) == (3, True)
 
 
+async def test_a_rotation_can_be_run_again_and_taken_back(callback, tmp_path):
+    """The new secret was retired by the second run, so that a day later the profile had none."""
+    first, second = (secret_file(tmp_path, name, f"whsec_{name}") for name in ("first", "second"))
+    await callback("create", "shop-17", "--kind", "provider:stripe", "--secret-file", first)
+    rotated = await callback("rotate", "shop-17", "--secret-file", second, "--json")
+    again = await callback("rotate", "shop-17", "--secret-file", second, "--json")
+    assert again.json == rotated.json
+    new, old = (each["secretId"] for each in rotated.json["secrets"])
+    back = await callback("rotate", "shop-17", "--secret-file", first, "--json")
+    assert {each["secretId"]: "retireTime" in each for each in back.json["secrets"]} == {new: True, old: False}
+
+
 async def test_settings_are_json_and_a_refusal_names_the_option(callback, tmp_path):
     secret = secret_file(tmp_path, "secret", "hunter2")
     made = await callback(

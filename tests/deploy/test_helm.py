@@ -252,6 +252,24 @@ def test_only_edges_are_public_and_their_admin_port_is_not(helm):
 
 
 @in_a_soak
+def test_the_servers_can_be_upgraded_before_the_edges(helm):
+    new = {"image": {"tag": "2", "repository": "registry.example/callback"}}
+
+    def images(values):
+        made = objects(helm, EVERYTHING | values)
+        return {name: each["spec"]["containers"][0]["image"] for name, each in pods(made).items()}
+
+    edge, console = ({**EVERYTHING[name], "image": {"tag": "1"}} for name in ("edge", "console"))
+    assert images(new | {"edge": edge, "console": console}) == {
+        "server": "registry.example/callback:2",
+        "edge": "registry.example/callback:1",
+        "console": "registry.example/callback:1",
+    }
+    without = {name: {**EVERYTHING[name], "image": None} for name in ("edge", "console")}
+    assert {*images(new | without).values()} == {"registry.example/callback:2"}
+
+
+@in_a_soak
 def test_the_alerts_are_those_of_the_sample(helm):
     (rule,) = [each for each in objects(helm, EVERYTHING) if each["kind"] == "PrometheusRule"]
     assert rule["spec"] == yaml.safe_load((SAMPLES / "prometheus-rules.yaml").read_text())

@@ -75,7 +75,7 @@ class ProfileChanges:
         _check(kind, settings, distinct)
         while True:
             content = await self._read(owner, name)
-            if (stored := decode_stored(content)) is not None:
+            if (stored := decode_stored(owner, name, content)) is not None:
                 return self._same(stored, owner, name, kind, settings, distinct)
             sealed = self._sealed(keyring, owner, name, distinct, now_ms)
             profile = OwnProfile(kind, settings, sealed, create_time_ms=now_ms, update_time_ms=now_ms)
@@ -94,7 +94,7 @@ class ProfileChanges:
         keyring = self._keyring() if needs_keyring else self.keyring()
         while True:
             content, now_ms = await self._read(owner, name), _now_ms()
-            before = decode_stored(content)
+            before = decode_stored(owner, name, content)
             if before is None:
                 raise errors.ProfileNotFoundError
             after, details = self._updated(keyring, owner, name, before, update, now_ms)
@@ -110,7 +110,7 @@ class ProfileChanges:
             ProfileNotFoundError: There is no such profile.
             StoreError: The store did not answer.
         """
-        stored = decode_stored(await self._read(owner, name))
+        stored = decode_stored(owner, name, await self._read(owner, name))
         if stored is None:
             raise errors.ProfileNotFoundError
         return stored
@@ -175,11 +175,15 @@ class ProfileChanges:
         if unknown:
             raise _refusal("retired_secret_ids", "unknown", f"the profile has no secret {min(unknown)}")
         retire_time_ms = now_ms if update.retire_time_ms is None else max(update.retire_time_ms, now_ms)
+        opened = _opened(keyring, owner, name, valid)
+        # One that is given again stays valid, so that a rotation can be made again, or taken back.
+        given = {secret_id for secret_id, secret in opened.items() if secret in update.added}
+        retire_times = dict.fromkeys(update.retired, retire_time_ms) | dict.fromkeys(given)
         kept = [
-            msgspec.structs.replace(each, retire_time_ms=retire_time_ms) if each.id in update.retired else each
+            msgspec.structs.replace(each, retire_time_ms=retire_times.get(each.id, each.retire_time_ms))
             for each in valid
         ]
-        opened = _opened(keyring, owner, name, valid)
+        changed = [now for now, then in zip(kept, valid, strict=True) if now != then]
         new = [each for each in dict.fromkeys(update.added) if each not in opened.values()]
         added = self._sealed(keyring, owner, name, new, now_ms) if keyring is not None else []
         secrets = [*added, *kept]
@@ -194,8 +198,8 @@ class ProfileChanges:
                 raise _refusal("settings", "no_secret", "none of its secrets is valid and can be opened; add one")
             _check(before.kind, settings, secrets_now, field="added_secrets")
         changes = {
-            "added_secrets": _ids(added),
-            "retired_secrets": _ids(now for now, then in zip(kept, valid, strict=True) if now != then),
+            "added_secrets": _ids([*added, *(each for each in changed if each.id in given)]),
+            "retired_secrets": _ids(each for each in changed if each.id not in given),
             "settings": "replaced" if settings != before.settings else "",
         }
         details = {what: said for what, said in changes.items() if said}

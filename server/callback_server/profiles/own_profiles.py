@@ -81,12 +81,12 @@ def open_secrets(keyring: Keyring | None, owner: str, name: str, profile: OwnPro
     return secrets
 
 
-def decode_stored(content: bytes | None) -> OwnProfile | None:
+def decode_stored(owner: str, name: str, content: bytes | None) -> OwnProfile | None:
     """Return a stored profile. None: there is none, or it is damaged."""
     try:
         return None if content is None else decode_profile(content)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        log.error("profile_damaged")
+        log.error("profile_damaged", owner=owner, profile=name)
         return None
 
 
@@ -162,7 +162,7 @@ class OwnProfiles:
         began, now = self._monotonic(), self._clock()
         content = await resend(lambda: read_profile(self._scripts, owner, name))
         profile, lifetime_s = None, LIFETIME_S
-        if (stored := decode_stored(content)) is not None:
+        if (stored := decode_stored(owner, name, content)) is not None:
             try:
                 retire_time_ms = stored.next_retirement_ms(int(now * 1000))
                 if retire_time_ms is not None:

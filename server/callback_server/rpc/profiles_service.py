@@ -68,9 +68,9 @@ class ProfilesServicer(pb2_grpc.ProfilesServiceServicer):
                 after=read_page_token(str, request.page_token, request) or "",
                 limit=page_size(request.page_size, MAX_PROFILES_PER_PAGE),
             )
-        stored = {name: profile for name, each in found.items() if (profile := decode_stored(each)) is not None}
+        stored = {name: decode_stored(caller.name, name, content) for name, content in found.items()}
         return pb2.ListProfilesResponse(
-            profiles=[self._profile_to(caller, name, each) for name, each in stored.items()],
+            profiles=[self._profile_to(caller, name, each) for name, each in stored.items() if each is not None],
             next_page_token=page_token(request, more),
         )
 

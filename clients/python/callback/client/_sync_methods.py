@@ -1158,7 +1158,8 @@ class Methods(Transport):
     ) -> Profile:
         """Change a profile: its settings, secrets that are added, and secrets that are retired.
 
-        Those that were retired before are removed. A secret that is valid already is not added a second time.
+        Those that were retired before are removed. A secret that is valid already is not added a second time: it stays
+        valid, also if it is among those to retire, or was to be retired later.
 
         Args:
             name: The name of the profile.

@@ -110,7 +110,8 @@ class ProfilesServiceServicer(object):
 
     def UpdateProfile(self, request, context):
         """UpdateProfile changes a profile: its settings, secrets that are added, and secrets that are retired. Those that were
-        retired before are removed. A secret that is valid already is not added a second time.
+        retired before are removed. A secret that is valid already is not added a second time: it stays valid, also if it is
+        among those to retire, or was to be retired later.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -50,7 +50,8 @@ class ProfilesServiceStub:
     """ListProfiles returns the profiles of the principal, sorted by name."""
     UpdateProfile: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.UpdateProfileRequest, _profiles_service_pb2.UpdateProfileResponse]
     """UpdateProfile changes a profile: its settings, secrets that are added, and secrets that are retired. Those that were
-    retired before are removed. A secret that is valid already is not added a second time.
+    retired before are removed. A secret that is valid already is not added a second time: it stays valid, also if it is
+    among those to retire, or was to be retired later.
     """
     DeleteProfile: _grpc.UnaryUnaryMultiCallable[_profiles_service_pb2.DeleteProfileRequest, _profiles_service_pb2.DeleteProfileResponse]
     """DeleteProfile deletes a profile with its secrets, if it is there. Callers of callbacks that name it then get a 503."""
@@ -81,7 +82,8 @@ class ProfilesServiceAsyncStub(ProfilesServiceStub):
     """ListProfiles returns the profiles of the principal, sorted by name."""
     UpdateProfile: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.UpdateProfileRequest, _profiles_service_pb2.UpdateProfileResponse]  # type: ignore[assignment]
     """UpdateProfile changes a profile: its settings, secrets that are added, and secrets that are retired. Those that were
-    retired before are removed. A secret that is valid already is not added a second time.
+    retired before are removed. A secret that is valid already is not added a second time: it stays valid, also if it is
+    among those to retire, or was to be retired later.
     """
     DeleteProfile: _aio.UnaryUnaryMultiCallable[_profiles_service_pb2.DeleteProfileRequest, _profiles_service_pb2.DeleteProfileResponse]  # type: ignore[assignment]
     """DeleteProfile deletes a profile with its secrets, if it is there. Callers of callbacks that name it then get a 503."""
@@ -133,7 +135,8 @@ class ProfilesServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_profiles_service_pb2.UpdateProfileResponse, _abc.Awaitable[_profiles_service_pb2.UpdateProfileResponse]]:
         """UpdateProfile changes a profile: its settings, secrets that are added, and secrets that are retired. Those that were
-        retired before are removed. A secret that is valid already is not added a second time.
+        retired before are removed. A secret that is valid already is not added a second time: it stays valid, also if it is
+        among those to retire, or was to be retired later.
         """
 
     @_abc_1.abstractmethod

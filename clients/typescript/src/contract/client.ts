@@ -370,7 +370,8 @@ export abstract class ContractClient {
 
   /**
    * Change a profile: its settings, secrets that are added, and secrets that are retired. Those that were retired
-   * before are removed. A secret that is valid already is not added a second time.
+   * before are removed. A secret that is valid already is not added a second time: it stays valid, also if it is
+   * among those to retire, or was to be retired later.
    *
    * @param name The name of the profile.
    * @throws CallbackError: With the reason INVALID_REQUEST, STORE_UNAVAILABLE, PROFILE_NOT_FOUND, KEYRING_MISSING.

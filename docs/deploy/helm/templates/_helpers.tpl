@@ -27,9 +27,11 @@ labels:
   {{- include "callback.labels" . | nindent 2 }}
 {{- end }}
 
+{{/* The image of a component: (list $ .Values.server) */}}
 {{- define "callback.image" -}}
-{{- with .Values.image -}}
-{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- $root := index . 0 -}}
+{{- with mergeOverwrite (deepCopy $root.Values.image) ((index . 1).image | default dict) -}}
+{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $root.Chart.AppVersion }}{{ end }}
 {{- end -}}
 {{- end }}
 
@@ -57,7 +59,7 @@ labels:
 {{- $root := index . 0 -}}
 {{- $component := index . 1 -}}
 name: {{ $component }}
-image: {{ include "callback.image" $root }}
+image: {{ include "callback.image" (list $root (index . 2)) }}
 imagePullPolicy: {{ $root.Values.image.pullPolicy }}
 args: [{{ $component }}]
 securityContext:

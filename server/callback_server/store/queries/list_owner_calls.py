@@ -1,8 +1,8 @@
 """Pages of an owner's calls that wait, that have ended, or whose delivery is dead or waits, latest first.
 
-Usually there are few of them, so each partition is asked for a whole page, and the newest of all are taken. One script
-looks at a limited number of calls and says how far it came, so that a search for the calls of rare activities does not
-block the store. There the page ends, short or empty.
+Each partition is asked for a whole page, and the latest of all are taken. One script looks at a limited number of calls
+and says how far it came, so that a search for the calls of a rare activity, or of one owner among all that have ended,
+does not block the store. There the page ends, short or empty.
 """
 
 from __future__ import annotations
