@@ -20,6 +20,8 @@ from support.edge import (
 )
 from support.tree import PACKAGES
 
+from callback_edge import problems
+
 TEMPLATES = PACKAGES["callback_edge"] / "pages/templates"
 LANGUAGES = ("en", "nl")
 
@@ -53,6 +55,38 @@ def test_no_text_claims_more_than_its_problem_says(language):
     )
     assert not re.search("received|processed|ontvangen|verwerkt", closed + invalid)
     assert not re.search("stored|bewaard", unknown)
+
+
+CROSS, CHECK = 'd="M7 7l10 10M17 7 7 17"', 'd="M6 12.5l4 4L18 8"'
+"""What the signs of pages are drawn with."""
+
+
+async def test_what_was_already_processed_has_a_check_and_no_cross(plane, edge):
+    async def signs(reason, address):
+        plane.script = refusing(reason)
+        page = (await ask(edge, address, headers=[BROWSER])).text
+        return [each for each in (CROSS, CHECK) if each in page]
+
+    for address in (f"/cb/{new_state()}", f"/cbq/state?state={new_state()}"):
+        assert await signs("ANSWER_NOT_REPEATED", address) == [CHECK]
+        assert await signs("CALLBACK_CLOSED", address) == [CROSS]
+
+
+OF_PROGRAMS = {"bad_request", "http_version_not_supported", "not_implemented", "service_worker_refused"}
+"""Text keys of what no person sees: a browser sends no such request, or shows no answer to it."""
+ADVICE = {
+    "en": "[Pp]lease ",
+    "nl": r"\b([Nn]eem (dan )?contact|Controleer|Ga terug|Open|Probeer|Verstuur|Verwijder|Vraag|Wacht) ",
+}
+JARGON = r"\b(callback|fields?|handler|headers?|parameter|state)\b"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_error_says_what_a_person_can_do_and_in_plain_words(language):
+    keys = {each.text_key for each in problems.ALL if each.status >= 400} - OF_PROGRAMS
+    said = {key: texts(language)[key]["text"] for key in keys}
+    assert [key for key, text in said.items() if not re.search(ADVICE[language], text)] == []
+    assert [key for key, text in said.items() if re.search(JARGON, text)] == []
 
 
 async def test_rejected_data_without_a_response_is_a_page_or_a_problem(plane, edge):

@@ -31,7 +31,8 @@ BARE_REJECTION = (
     {
         "title": HTTPStatus(422).phrase,
         "status": 422,
-        "detail": "The data in this request was not accepted.",
+        "detail": "The data in this request was not accepted. "
+        "Please check it, or ask the organisation that sent you here.",
         "code": "call_rejected",
     },
 )

@@ -14,6 +14,8 @@ from support.workers import connected, handlers_of
 
 from callback import CallStatus, GetGuard, Redirect, Response, Worker
 
+CHECK = "M6 12.5l4 4L18 8"
+"""What the sign of what is done is drawn with."""
 HEADINGS = {"en": "One moment, please", "nl": "Een ogenblik"}
 
 
@@ -255,6 +257,8 @@ async def test_a_download_after_the_wait_does_not_leave_the_page_waiting(browser
     async with waiting(browser, case.url, reduced_motion="no-preference") as page:
         assert "do not pay again" in (await page.inner_text("main")).lower()
         assert await page.evaluate("document.getAnimations().length") == 1
+        button = page.get_by_role("link", name="Look now")
+        assert await button.evaluate("each => getComputedStyle(each).backgroundColor") == "rgba(0, 0, 0, 0)"
         async with page.expect_download() as downloads:
             headers = {"Content-Disposition": 'attachment; filename="ticket.txt"'}
             await system.client.resolve_callback(case.case_id, Response("your ticket", headers=headers))
@@ -262,3 +266,4 @@ async def test_a_download_after_the_wait_does_not_leave_the_page_waiting(browser
         await page.get_by_role("heading", name="The answer is here").wait_for()
         assert await page.title() == "The answer is here"
         assert await page.evaluate("document.getAnimations().length") == 0
+        assert await page.locator(".done .sign path").get_attribute("d") == CHECK

@@ -61,7 +61,7 @@ class Provider:
         return jsonify(keys=[self.published.as_dict(private=False)])
 
     def authorize(self):
-        """Ask the user, and lead the browser back with a code, in the query or in a form."""
+        """Ask the user, and lead the browser back with a code, in the query, the fragment or a form."""
         asked = request.args
         expected = {"client_id": CLIENT_ID, "redirect_uri": self.client.redirect_uri, "response_type": "code"}
         if expected.items() - asked.items() or "openid" not in asked["scope"].split() or not asked.get("nonce"):
@@ -74,7 +74,8 @@ class Provider:
         self.codes[code] = asked
         answer = {"code": code, "state": asked["state"]} | ({"iss": self.issuer} if self._names_itself else {})
         if asked.get("response_mode") != "form_post":
-            return redirect(f"{asked['redirect_uri']}?{urlencode(answer)}")
+            mark = "#" if asked.get("response_mode") == "fragment" else "?"
+            return redirect(f"{asked['redirect_uri']}{mark}{urlencode(answer)}")
         fields = "".join(f"<input type=hidden name={name} value='{value}'>" for name, value in answer.items())
         form = f"<form method=post action='{asked['redirect_uri']}'>{fields}</form>"
         return f"{form}<script>document.forms[0].submit()</script>"

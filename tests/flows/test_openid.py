@@ -77,6 +77,19 @@ async def test_a_visitor_logs_in_and_lands_on_the_platform_once(page, world, pro
     assert await only_call(world, case) == replace(call, repeat_count=1)
 
 
+async def test_a_visitor_whose_login_comes_in_the_fragment_is_told_what_happened(page, world, provider, login):
+    """No browser sends a fragment to a server, so the recipe says which response mode to ask for."""
+    case, url = await login["begin"](world.patient, "fragment")
+    await page.goto(url)
+    await page.click("#go")
+    await page.get_by_role("heading", name="It is not clear what this belongs to").wait_for()
+    assert urlsplit(page.url).fragment.startswith("code=")
+    told = await page.inner_text("main")
+    assert "sent you here left out the part of the address" in told
+    assert "Nothing was done. Please go back to where you started" in told
+    assert [call async for call in world.client.list_calls(case)] == []
+
+
 async def is_turned_away(world, login, case, url, **request):
     """Send a request as a browser does, and check that it shows the handler's message and no user is logged in."""
     async with httpx.AsyncClient(follow_redirects=True) as visitor:

@@ -15,5 +15,9 @@
   document.title = document.title.replace(title.textContent, heading);
   title.textContent = heading;
   words.textContent = text;
-  document.querySelector(".turning").classList.remove("turning");
+  title.parentElement.className = "done";
+  for (const sign of document.querySelectorAll(".turning")) {
+    sign.classList.remove("turning");
+    sign.innerHTML = '<path d="M6 12.5l4 4L18 8"/>';
+  }
 })(document.currentScript.dataset);
