@@ -1,8 +1,9 @@
 """Flood benchmark: memory and latency while one caller floods the edge with bodies and refused requests. `--help`.
 
 One caller keeps connections busy with bodies of 1 MiB to a callback that is closed, unknown, not verified, busy or
-slow, to an address without a callback and as a prefetch, with bodies of 10 bytes that are refused, with GETs to a
-callback that answers with 1 MiB, and, from five addresses, with bodies that are accepted. Meanwhile another caller
+slow, to an address without a callback, as a prefetch and by a method that is not allowed, with bodies and heads beyond
+their limits, with bodies of 10 bytes that are refused, with GETs of a call that no one waits for and of a callback that
+answers with 1 MiB, and, from five addresses, with bodies that are accepted. Meanwhile another caller
 makes one call after the other. The output has, for each kind of flood, the most resident memory of each process above
 its memory at rest, and the median latency of the other caller, also as a multiple of its median on the idle system just
 before. The bounds of the memory are those of docs/operations.md for the default limits. The exit code is 1 if one is
@@ -31,6 +32,7 @@ from support.store import StoreProcess
 
 from callback import AnswerMode, Response
 from callback_edge.settings import EdgeSettings
+from callback_process.http.parser import MAX_HEAD_BYTES
 from callback_server.settings import ServerSettings
 
 MIB = 1 << 20
@@ -64,6 +66,7 @@ async def floods(client):
     """Return the requests of each kind of flood."""
     answer, body, short = Response(b"ok"), b"x" * MIB, b"x" * 10
     unknown, nowhere, prefetch = f"http://localhost/cb/{uuid.uuid4()}", "http://localhost/", "sec-purpose: prefetch\r\n"
+    not_waiting = f"http://localhost/wait/{uuid.uuid4().hex}-{'0' * 16}/{'0' * 64}"
     closed = await client.generate_callback_url("record", answer)
     await client.close_callback(closed.case_id)
     partner = await client.generate_callback_url("record", answer, verification_profile="partner")
@@ -83,10 +86,15 @@ async def floods(client):
         "slow": request(slow.url, body=body),
         "no callback": request(nowhere, body=body),
         "prefetch": request(unknown, body=body, fields=prefetch),
+        "method": request(unknown, "PROPFIND", body=body),
+        "large body": request(unknown, body=b"x" * (EdgeSettings.model_fields["body_limit_bytes"].default + 1)),
+        "large head": request(unknown, fields=f"x-large: {'x' * MAX_HEAD_BYTES}\r\n"),
         "short closed": request(closed.url, body=short),
         "short unknown": request(unknown, body=short),
         "short no callback": request(nowhere, body=short),
         "short prefetch": request(unknown, body=short, fields=prefetch),
+        "short method": request(unknown, "PROPFIND", body=short),
+        "no wait": request(not_waiting, "GET"),
         "large answer": request(large.url, "GET"),
     }
     addresses = [request(accepted.url, body=body, caller=caller) for caller in FLOODERS]
