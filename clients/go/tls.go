@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -172,10 +173,19 @@ func readAuthorities(file string) (*x509.CertPool, error) {
 		return nil, err
 	}
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(content) {
+	if !pool.AppendCertsFromPEM(content) || !isWhole(content) {
 		return nil, fmt.Errorf("%s: no usable PEM content", file)
 	}
 	return pool, nil
+}
+
+// isWhole returns whether no block is cut off. The packages of Go leave such a block out.
+func isWhole(content []byte) bool {
+	begun := bytes.Count(content, []byte("-----BEGIN "))
+	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
+		begun--
+	}
+	return begun == 0
 }
 
 func readCertificate(certificate, key string) ([]tls.Certificate, error) {

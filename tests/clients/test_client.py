@@ -187,6 +187,20 @@ async def test_an_argument_of_the_wrong_type_raises_an_error_that_names_it(serve
     assert server.requests == []
 
 
+@pytest.mark.parametrize(
+    ("ask", "name"),
+    [
+        (lambda it: it.generate_callback_url("\ud800", Response()), "activity"),
+        (lambda it: it.generate_callback_url("a", Response("\udfff")), "body"),
+        (lambda it: it.generate_callback_url("a", Response(), labels={"a": "\ud800"}), r"labels\['a'\]"),
+    ],
+)
+async def test_text_that_is_no_unicode_raises_an_error_that_names_it(server, client, ask, name):
+    with pytest.raises(ValueError, match=f"{name} must be Unicode text"):
+        await ask(client)
+    assert server.requests == []
+
+
 async def test_unknown_cannot_be_sent(client):
     with pytest.raises(ValueError, match="status cannot be UNKNOWN"):
         await client.list_callbacks_page(status=CallbackStatus.UNKNOWN)

@@ -1,6 +1,7 @@
 """The scenarios of clients: the Python package passes each, and each catches a planted fault."""
 
 import asyncio
+import json
 import re
 
 from support.conformance import failures, launch_forked, run
@@ -11,6 +12,9 @@ from callback_conform.scenarios import load
 
 SCENARIOS = {scenario.name: scenario for scenario in load("client")}
 DRIVER = ROOT / "clients/conformance/python/client.py"
+RULES = json.loads((ROOT / "clients/conformance/callback_conform/client.json").read_text())["rules"]
+TIME_FACTOR = 0.35
+"""For the faulty client, whose pings come sooner than those of a client that others use."""
 NOT_RETRIED = ("ROLE_MISSING", "UNAUTHENTICATED", "TOO_MANY_OPEN_CALLBACKS", "REQUEST_ID_REUSED",
                "INTERNAL without a reason", "A_REASON_OF_TOMORROW")  # fmt: skip
 FAULTS = {
@@ -39,19 +43,35 @@ FAULTS = {
     "a watch stopped within a batch has the position after its last event": ("after the batch", "resume_token"),
     "an event of a type that the client does not know is an event": ("known types alone", "no result"),
     "a client connects with TLS": ("no TLS", "no request"),
+    "a request without a timeout has ten seconds": ("a minute", "deadline"),
+    "a client that starts before its server sends its request once there is one": ("no retries", "no request"),
+    "a connection that hangs is noticed by pings, and its request is sent again": ("no pings", "no request"),
+    "a server is found by its name": ("IP addresses alone", "no request"),
+    "the first server of a list that can be reached gets the requests": ("one server", "no request"),
+    "a wait for a call requests nothing while nothing happens": ("polls", "sent GetCallback"),
+    "a wait for a call goes on while the server is away": ("a lost watch is the end", "no request"),
+    "a wait for a call ends when the program says": ("waits without end", "no result"),
+    "a wait for a call of a closed callback ends with an error": ("waits for a closed one", "no result"),
+    "choices keep their order": ("sorted choices", "item 0 of choices"),
+    "text that is no Unicode is refused": ("other text", "no result"),
+    "a closed client sends nothing more": ("never closed", "no result"),
+    "a client connects with TLS to an IP address": ("one name", "no request"),
+    "a file with authorities that is cut off ends the program at its start": ("any authorities", "no end"),
 }  # fmt: skip
 """By scenario: the fault that it catches, and a pattern of what it says then."""
 
 
-def test_each_scenario_of_a_client_has_a_planted_fault():
+def test_each_scenario_of_a_client_has_a_planted_fault_and_each_rule_of_the_table_a_scenario():
     assert FAULTS.keys() == SCENARIOS.keys()
+    assert {rule for each in SCENARIOS.values() for rule in each.rules} == RULES.keys()
 
 
 async def test_each_scenario_of_a_client_catches_a_planted_fault():
     """All at the same time, because most wait for what a faulty client does not do."""
 
     async def problem(scenario, fault):
-        (result,) = await run("client", [scenario], FaultyClient.launch(fault), patience_s=8)
+        settings = {"patience_s": 8, "time_factor": TIME_FACTOR}
+        (result,) = await run("client", [scenario], FaultyClient.launch(fault), **settings)
         return result.problem or "passed"
 
     problems = await asyncio.gather(*(problem(SCENARIOS[name], fault) for name, (fault, _) in FAULTS.items()))

@@ -5,6 +5,7 @@ It is a client driver under test for `callback_conform`: clients/conformance/REA
 
 import asyncio
 import json
+import math
 import uuid
 from pathlib import Path
 
@@ -19,6 +20,19 @@ from callback.v1 import callbacks_service_pb2 as pb
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 
 PAUSE_S = 0.05
+OPTIONS = [
+    ("grpc.enable_retries", 0),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 200),
+    ("grpc.keepalive_time_ms", 4_100),
+    ("grpc.keepalive_timeout_ms", 1_000),
+    ("grpc.http2.ping_timeout_ms", 1_000),
+]
+PINGS = ("grpc.keepalive_time_ms", "grpc.keepalive_timeout_ms", "grpc.http2.ping_timeout_ms")
+
+
+class CallbackClosedError(Exception):
+    """The callback is closed, for the reason that is the text."""
 
 
 class FaultyClient(FaultyProgram):
@@ -37,15 +51,28 @@ class FaultyClient(FaultyProgram):
         self._running.cancel()
 
     async def _run(self):
+        authorities = self._authorities()
+        if authorities.count(b"BEGIN") != authorities.count(b"END") and self.fault != "any authorities":
+            self.exit_code = 1
+            self._changes.notify()
+            return
         try:
             async with self._channel() as channel:
-                self._stub = CallbacksServiceStub(channel)
+                self._opened, self._stub = channel, CallbacksServiceStub(channel)
                 while True:
                     command = await self._commands.get()
                     try:
                         result = {"ok": await getattr(self, f"_{command['do']}")(command)}
                     except grpc.aio.AioRpcError as error:
                         result = {"error": self._object(error)}
+                    except CallbackClosedError as closed:
+                        result = {"error": {"reason": "CALLBACK_CLOSED", "facts": {"close_reason": str(closed)}}}
+                    except grpc.aio.UsageError:
+                        result = {"error": {"code": "CANCELLED"}}
+                    except TimeoutError:
+                        result = {"error": {"code": "DEADLINE_EXCEEDED"}}
+                    except UnicodeEncodeError:
+                        result = {"refused": True}
                     self.lines.append(json.dumps(result))
                     self._changes.notify()
         finally:
@@ -53,10 +80,23 @@ class FaultyClient(FaultyProgram):
             self._changes.notify()
 
     def _channel(self):
-        target, ca_file = self._variables["CALLBACK_TARGET"], self._variables["CALLBACK_CA_FILE"]
-        if ca_file and self.fault != "no TLS":
-            return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(Path(ca_file).read_bytes()))
-        return grpc.aio.insecure_channel(target, options=[("grpc.enable_retries", 0)])
+        target, options = self._variables["CALLBACK_TARGET"], OPTIONS
+        if self.fault == "no pings":
+            options = [each for each in options if each[0] not in PINGS]
+        if self.fault == "one server":
+            target = target.partition(",")[0]
+        if "," in target or self.fault == "IP addresses alone":
+            target = f"ipv4:{target}"
+        authorities = self._authorities()
+        if authorities and self.fault != "no TLS":
+            if self.fault == "one name":
+                options = [*options, ("grpc.ssl_target_name_override", "callback.example")]
+            return grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(authorities), options=options)
+        return grpc.aio.insecure_channel(target, options=options)
+
+    def _authorities(self):
+        ca_file = self._variables["CALLBACK_CA_FILE"]
+        return Path(ca_file).read_bytes() if ca_file else b""
 
     def _metadata(self):
         if self.fault == "no token":
@@ -66,8 +106,15 @@ class FaultyClient(FaultyProgram):
         return [("authorization", f"Bearer {self._token}")]
 
     async def _generate(self, command):
+        activity = "\ud800" if command.get("is_no_unicode") else command["activity"]
+        if self.fault == "other text":
+            activity = activity.encode(errors="replace").decode()
+        choices = command.get("choices", [])
+        if self.fault == "sorted choices":
+            choices = sorted(choices)
         request = pb.GenerateCallbackUrlRequest(
-            callback_activity=command["activity"],
+            callback_activity=activity,
+            prompt=callback_pb2.Prompt(choices=[callback_pb2.PromptChoice(value=each) for each in choices]),
             response=callback_pb2.Response(response_type=callback_pb2.RESPONSE_TYPE_RESPONSE),
             request_id=command.get("request_id") or str(uuid.uuid4()),
         )
@@ -85,9 +132,49 @@ class FaultyClient(FaultyProgram):
         found = (await self._call("GetCallback", request, command)).callback
         return {"case_id": found.callback_case_id}
 
+    async def _close(self, _command):
+        if self.fault != "never closed":
+            await self._opened.close()
+        return {}
+
+    async def _wait(self, command):
+        loop = asyncio.get_running_loop()
+        end = loop.time() + command["timeout_s"]
+        if self.fault == "waits without end":
+            end = math.inf
+        watch = None
+        while True:
+            request = pb.GetCallbackRequest(callback_case_id=command["case_id"])
+            found = (await self._call("GetCallback", request, command)).callback
+            if found.call_count:
+                request = pb.ListCallsRequest(callback_case_id=command["case_id"])
+                (call,) = (await self._call("ListCalls", request, command)).calls
+                await self._call("GetCall", pb.GetCallRequest(call_id=call.call_id), command)
+                return {"call_id": call.call_id}
+            if found.status == callback_pb2.CALLBACK_STATUS_CLOSED and self.fault != "waits for a closed one":
+                reason = callback_pb2.CloseReason.Name(found.close_reason)
+                raise CallbackClosedError(reason.removeprefix("CLOSE_REASON_"))
+            if self.fault == "polls":
+                await asyncio.sleep(PAUSE_S)
+                continue
+            try:
+                async with asyncio.timeout(end - loop.time()):
+                    if watch is None:
+                        request = pb.WatchCallsRequest(callback_case_id=command["case_id"])
+                        watch = self._stub.WatchCalls(request, metadata=self._metadata())
+                        await watch.read()
+                    else:
+                        while not (await watch.read()).events:
+                            pass
+            except grpc.aio.AioRpcError:
+                if self.fault == "a lost watch is the end":
+                    raise
+                watch = None
+
     async def _call(self, method, request, command):
         loop = asyncio.get_running_loop()
-        end = loop.time() + command.get("timeout_s", 10)
+        default_s = 60 if self.fault == "a minute" else 10
+        end = loop.time() + command.get("timeout_s", default_s)
         while True:
             left_s = None if self.fault == "no deadline" else end - loop.time()
             try:

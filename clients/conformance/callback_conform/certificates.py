@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -14,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """PEM of an authority, and of a certificate for `localhost` with its key."""
+    """PEM of an authority, and of a certificate for `localhost` and 127.0.0.1 with its key."""
 
     authority: bytes
     certificate: bytes
@@ -32,9 +33,10 @@ def make_certificates() -> Certificates:
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(authority_key, hashes.SHA256())
     )
+    loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
     certificate = (
         _builder(subject, issuer, key)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost"), loopback]), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
     return Certificates(

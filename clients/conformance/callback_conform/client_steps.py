@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar, cast
 
@@ -81,6 +82,8 @@ class ClientRunner(Runner):
             raise ScenarioError(f"it came {request.time - earlier.time:.2f} s after the one before, not {least:g} s")
         if (most := step.get("deadline_s")) is not None and (request.remaining_s is None or request.remaining_s > most):
             raise ScenarioError(f"its deadline is in {request.remaining_s} s, not in at most {most} s")
+        if (least := step.get("least_deadline_s", 0)) > (request.remaining_s or math.inf):
+            raise ScenarioError(f"its deadline is in {request.remaining_s} s, not in at least {least} s")
         self._answer(request, step)
 
     def _answer(self, request: Request, step: Step) -> None:
@@ -91,6 +94,11 @@ class ClientRunner(Runner):
             request.send(reply)
         if "refuse" in step:
             request.send(step["refuse"])
+
+    async def _step_more(self, step: Step) -> None:
+        """Send more replies to the last request of this method."""
+        request = next(each for each in reversed(self._taken) if each.method == step["more"])
+        self._answer(request, step)
 
     async def _next(self, waiting: list[_T], what: str, step: Step) -> _T:
         """Return the first request or line that waits, once there is one."""

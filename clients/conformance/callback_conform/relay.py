@@ -30,18 +30,30 @@ class Relay:
         self._port = port
         self._connections: dict[asyncio.Task[None], _Connection] = {}
 
+        self.port = 0
+        """The port that it listens on, also after it was away. 0 before the block."""
+        self._server: asyncio.Server | None = None
+        """None while it is away."""
+
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = int(self._server.sockets[0].getsockname()[1])
-        """The port that it listens on."""
+        await self.be_away(False)
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        await stop_accepting(self._server)
-        self.cut()
-        while self._connections:
-            await asyncio.wait(self._connections)
-        await self._server.wait_closed()
+        await self.be_away(True)
+
+    async def be_away(self, is_away: bool) -> None:
+        """Break the connections that there are and refuse new ones, or accept these again."""
+        if not is_away and self._server is None:
+            self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+            self.port = int(self._server.sockets[0].getsockname()[1])
+        elif is_away and self._server is not None:
+            server, self._server = self._server, None
+            await stop_accepting(server)
+            self.cut()
+            while self._connections:
+                await asyncio.wait(self._connections)
+            await server.wait_closed()
 
     def cut(self) -> None:
         """Break the connections that there are now."""

@@ -27,6 +27,8 @@ OPTIONS: Final[list[tuple[str, int]]] = [
 ]
 NEVER_S: Final = 0.3
 """How long a step waits for what must not happen, in seconds, unless it says so."""
+_REFUSING_PORT: Final = 1
+"""A port at which nothing listens."""
 UNKNOWN_FIELD: Final = b"\xc2\x3e\x03new"
 """A field with the number 1000, which no release has."""
 
@@ -98,6 +100,7 @@ class Runner(ABC):
         self._end_scenario()
         for relay in self._relays:
             relay.hold(False)
+            await relay.be_away(False)
         if problem is not None or "fresh" in scenario.needs:
             await self._kill()
         if self._program is not None:
@@ -130,11 +133,13 @@ class Runner(ABC):
         await self._kill()
         self._kind = kind
         is_tls = "tls" in kind
-        self._ca_file.write_bytes(self._authority)
+        truncated = make_certificates().authority[:-40] if "truncated authorities" in kind else b""
+        self._ca_file.write_bytes(self._authority + truncated)
         self._token_file.write_text("" if "empty token" in kind else "first")
-        host = "localhost" if is_tls else "127.0.0.1"
+        host = "localhost" if (is_tls and "address" not in kind) or "name" in kind else "127.0.0.1"
+        first = f"127.0.0.1:{_REFUSING_PORT}," if "list" in kind else ""
         variables = {
-            "CALLBACK_TARGET": f"{host}:{self._relays[is_tls].port}",
+            "CALLBACK_TARGET": f"{first}{host}:{self._relays[is_tls].port}",
             "CALLBACK_CA_FILE": str(self._ca_file) if is_tls else "",
             "CALLBACK_TOKEN_FILE": str(self._token_file),
             **self._begin_program(),
@@ -191,6 +196,11 @@ class Runner(ABC):
         """Forward nothing more on the connections that there are."""
         for relay in self._relays:
             relay.freeze()
+
+    async def _step_away(self, step: Step) -> None:
+        """Break the connections that there are and refuse new ones; false: accept these again."""
+        for relay in self._relays:
+            await relay.be_away(step["away"])
 
     async def _step_hold(self, step: Step) -> None:
         """Hold back what the program sends on the connections that there are; false: forward it again."""

@@ -28,13 +28,15 @@ class Scenario:
     """The rules that it shows: S1, C3, M2 of the worker protocol, H1 of handler servers."""
     steps: Sequence[Step]
     needs: frozenset[str] = frozenset()
-    """What differs from the other scenarios: `fresh` (a program of its own), `tls`, `slots` (100 slots), and
-    `empty token`."""
+    """What differs from the other scenarios, as clients/conformance/README.md lists it: `fresh` (a program of its own),
+    `tls`, `slots` …"""
 
 
 def load(kind: str) -> list[Scenario]:
     """Return the scenarios for programs of a kind: `worker`, `client` or `handlers`."""
     content = json.loads(resources.files(__package__).joinpath(f"{kind}.json").read_text())
+    if kind == "client":
+        content = content["scenarios"]  # beside the rules, which for other programs stand in the contract and the page
     return [
         Scenario(name, given["rules"], _all_steps(kind, given["steps"]), frozenset(given.get("needs", ())))
         for name, given in content.items()

@@ -8,16 +8,22 @@ import os
 import sys
 from typing import Any
 
-from callback import CallbackClient, CallbackError, Response, Tls
+from callback import CallbackClient, CallbackError, GetGuard, Prompt, Response, Tls
 
 
 def run(client: CallbackClient, command: dict[str, Any]) -> dict[str, Any]:
     """Do what a command says, and return its result."""
-    timeout = command.get("timeout_s", 10)
+    timeout = command.get("timeout_s")
     match command["do"]:
         case "generate":
+            choices = command.get("choices", ())
             made = client.generate_callback_url(
-                command["activity"], Response(b"ok"), request_id=command.get("request_id", ""), timeout=timeout
+                "\ud800" if "is_no_unicode" in command else command["activity"],
+                Response(b"ok"),
+                get_guard=GetGuard.CONFIRM if choices else None,
+                prompt=Prompt(title="Choose", choices=dict(zip(choices, choices, strict=True))) if choices else None,
+                request_id=command.get("request_id", ""),
+                timeout=timeout,
             )
             return {"case_id": made.case_id, "url": made.url}
         case "get":
@@ -32,6 +38,11 @@ def run(client: CallbackClient, command: dict[str, Any]) -> dict[str, Any]:
                     event = next(watch)
                     events.append({"type": event.type, "case_id": event.case_id, "call_id": event.call_id})
                 return {"events": events, "resume_token": watch.resume_token}
+        case "wait":
+            return {"call_id": client.wait_for_call(command["case_id"], timeout=command["timeout_s"]).call_id}
+        case "close":
+            client.close()
+            return {}
         case other:
             raise ValueError(other)
 
@@ -62,6 +73,10 @@ def main() -> None:
                 result = {"ok": run(client, json.loads(line))}
             except CallbackError as error:
                 result = {"error": error_of(error)}
+            except TimeoutError:
+                result = {"error": {"code": "DEADLINE_EXCEEDED"}}
+            except ValueError:  # of an argument
+                result = {"refused": True}
             print(json.dumps(result), flush=True)  # noqa: T201  # the interface of the program
 
 

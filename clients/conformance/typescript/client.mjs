@@ -19,10 +19,16 @@ const client = new CallbackClient({
 /** Do what a command says, and return its result. */
 async function run(command) {
   const { activity, case_id: caseId, count, request_id: requestId, resume_token: resumeToken } = command;
-  const timeoutMs = (command.timeout_s ?? 10) * 1_000;
+  const timeoutMs = command.timeout_s && command.timeout_s * 1_000;
   switch (command.do) {
     case "generate": {
-      const made = await client.generateCallbackUrl(activity, new Response("ok"), { requestId, timeoutMs });
+      const given = { requestId, timeoutMs };
+      if (command.choices) {
+        given.getGuard = "CONFIRM";
+        given.prompt = { title: "Choose", choices: command.choices.map((value) => ({ value, label: value })) };
+      }
+      const name = command.is_no_unicode ? "\ud800" : activity;
+      const made = await client.generateCallbackUrl(name, new Response("ok"), given);
       return { case_id: made.caseId, url: made.url };
     }
     case "get": {
@@ -40,8 +46,13 @@ async function run(command) {
       }
       return { events, resume_token: watch.resumeToken };
     }
+    case "wait":
+      return { call_id: (await client.waitForCall(caseId, { timeoutMs })).callId };
+    case "close":
+      client.close();
+      return {};
     default:
-      throw new TypeError(command.do);
+      throw new Error(`no such command: ${command.do}`);
   }
 }
 
@@ -55,10 +66,13 @@ for await (const line of createInterface(process.stdin)) {
   try {
     result = { ok: await run(JSON.parse(line)) };
   } catch (error) {
-    if (!(error instanceof CallbackError)) {
+    if (error instanceof TypeError) {
+      result = { refused: true };
+    } else if (error instanceof CallbackError) {
+      result = { error: errorOf(error) };
+    } else {
       throw error;
     }
-    result = { error: errorOf(error) };
   }
   console.log(JSON.stringify(result));
 }

@@ -31,8 +31,14 @@ def instance(name: str, value: Any, expected: type[_Type], words: str = "") -> _
 
 
 def text(name: str, value: str) -> str:
-    """Return a text."""
-    return instance(name, value, str, "text")
+    """Return a text.
+
+    Raises:
+        ValueError: It is no Unicode: it has half of a surrogate pair.
+    """
+    if not instance(name, value, str, "text").isascii():
+        _encoded(name, value)
+    return value
 
 
 def number(name: str, value: int) -> int:
@@ -46,8 +52,19 @@ def seconds(name: str, value: float) -> float:
 
 
 def body(name: str, value: bytes | str) -> bytes:
-    """Return a body as bytes. Text is encoded as UTF-8."""
-    return value.encode() if isinstance(value, str) else instance(name, value, bytes, "bytes or text")
+    """Return a body as bytes. Text is encoded as UTF-8.
+
+    Raises:
+        ValueError: It is text that is no Unicode.
+    """
+    return _encoded(name, value) if isinstance(value, str) else instance(name, value, bytes, "bytes or text")
+
+
+def _encoded(name: str, value: str) -> bytes:
+    try:
+        return value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} must be Unicode text, without half of a surrogate pair") from None
 
 
 def headers(_name: str, value: PairsLike) -> Headers:

@@ -58,6 +58,16 @@ export function must(expected: string, holds: (value: unknown) => boolean): Chec
   };
 }
 
+/** Return a check that also refuses text that is no Unicode. UTF-8 would have another character in its place. */
+function unicode(check: Check): Check {
+  return (name, value) => {
+    check(name, value);
+    if (typeof value === "string" && /\p{Surrogate}/u.test(value)) {
+      throw new TypeError(`${name} must be Unicode text, without half of a surrogate pair`);
+    }
+  };
+}
+
 /** Return the check of a number that must be what a text says. */
 export function mustBeNumber(expected: string, holds: (value: number) => boolean): Check {
   return (name, value) => {
@@ -106,8 +116,10 @@ export function wordOf(words: Readonly<Record<string, string>>): Check {
   };
 }
 
-export const text = must("text", (value) => typeof value === "string");
-export const bytes = must("text or bytes", (value) => typeof value === "string" || value instanceof Uint8Array);
+export const text = unicode(must("text", (value) => typeof value === "string"));
+export const bytes = unicode(
+  must("text or bytes", (value) => typeof value === "string" || value instanceof Uint8Array),
+);
 export const boolean = must("true or false", (value) => typeof value === "boolean");
 export const func = must("a function", (value) => typeof value === "function");
 export const file = must("the path of a file", (value) => typeof value === "string" || value instanceof URL);
@@ -133,6 +145,7 @@ const object = must("an object of names and texts", isObject);
 export const texts: Check = (name, value) => {
   object(name, value);
   for (const [key, each] of Object.entries(value as object)) {
+    text(`a name in ${name}`, key);
     text(`${name}.${key}`, each);
   }
 };

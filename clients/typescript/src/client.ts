@@ -303,9 +303,10 @@ export class CallbackClient extends ContractClient implements Disposable, AsyncD
    * @throws UnavailableError: The server is unreachable, and the client has `retry: false`.
    * @throws TooManyWatchersError: The server has its limit of watches, and the client has `retry: false`.
    */
-  async waitForCall(caseId: string, options: WaitOptions = {}): Promise<Call> {
-    checkOptions("waitForCall", options, WAIT);
-    const { timeoutMs = this.#connection.timeoutMs, after = 0, signal } = options;
+  async waitForCall(caseId: string, options: WaitOptions): Promise<Call> {
+    checkOptions("waitForCall", options, WAIT, "{ timeoutMs: 60_000 }");
+    const { timeoutMs, after = 0, signal } = options;
+    WAIT.timeoutMs("timeoutMs", timeoutMs);
     const backoff = new Backoff(timeoutMs, { longestMs: 1_000 });
     let watch: CaseWatch | undefined;
     try {

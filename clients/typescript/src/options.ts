@@ -65,8 +65,8 @@ export interface SetResponseOptions extends RequestOptions {
 
 /** The options of `waitForCall`. */
 export interface WaitOptions {
-  /** How long to wait, in milliseconds. `Infinity` waits without a limit. Default: the timeout of the client. */
-  readonly timeoutMs?: number | undefined;
+  /** How long to wait, in milliseconds. `Infinity` waits without a limit. */
+  readonly timeoutMs: number;
   /**
    * Considers only calls with a greater `attempt`: 0 for the first call, `call.attempt` for the one after `call`. If
    * several have ended, the earliest one that is still stored is returned. Default: 0.

@@ -108,6 +108,8 @@ const WRONG_TYPES: [Mistake, [unknown, RegExp][]][] = [
       [{ timeToLiveMs: 5n }, /timeToLiveMs must be .*, not a bigint/],
       [{ activityCase: 5 }, /activityCase must be text, not 5/],
       [{ labels: { order: 5 } }, /labels\.order must be text, not 5/],
+      [{ labels: { order: "\ud800" } }, /labels\.order must be Unicode text/],
+      [{ labels: { "\udc00": "5" } }, /a name in labels must be Unicode text/],
       [{ labels: ["a"] }, /labels must be an object of names and texts, not an array/],
       [{ getGuard: "ON" }, /getGuard must be OFF, .*, not "ON"/],
       [{ answerMode: null }, /answerMode must be HANDLER, .*, not null/],
@@ -140,6 +142,7 @@ const WRONG_TYPES: [Mistake, [unknown, RegExp][]][] = [
   ],
   [(caseId) => client.getCallback(caseId), [[undefined, /caseId must be text, not undefined/]]],
   [(options) => client.getCallback("5f0c", options), [[AbortSignal.abort(), /an object, .*: write \{ signal: … \}/]]],
+  [(options) => client.waitForCall("5f0c", options), [[{}, /timeoutMs must be .* or Infinity, not undefined/]]],
   [(reset) => client.setResponse("5f0c", new Response(), { reset }), [["body", /reset must be an array/]]],
   [
     (date) => client.extendCallback("5f0c", date),

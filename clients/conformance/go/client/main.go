@@ -26,6 +26,10 @@ type command struct {
 	ResumeToken string  `json:"resume_token"`
 	Count       int     `json:"count"`
 	TimeoutS    float64 `json:"timeout_s"`
+	// Choices are the values of the choices of the prompt.
+	Choices []string `json:"choices"`
+	// IsNoUnicode says that the activity is text that is no Unicode.
+	IsNoUnicode bool `json:"is_no_unicode"`
 }
 
 func main() {
@@ -46,7 +50,7 @@ func run() error {
 	defer func() { _ = client.Close() }()
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
-		given := command{TimeoutS: 10}
+		var given command
 		if err := json.Unmarshal(lines.Bytes(), &given); err != nil {
 			return err
 		}
@@ -56,6 +60,8 @@ func run() error {
 		switch {
 		case err == nil:
 			result["ok"] = done
+		case errors.Is(err, callback.ReasonInvalidRequest) && given.IsNoUnicode:
+			result["refused"] = true
 		case errors.As(err, &refused):
 			result["error"] = describe(refused)
 		default:
@@ -76,11 +82,26 @@ func (c command) run(client *callback.Client) (map[string]any, error) {
 	if c.Do == "watch" {
 		return c.watch(client, timeout)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
+	ctx := context.Background()
+	if timeout > 0 {
+		limited, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		ctx = limited
+	}
 	switch c.Do {
 	case "generate":
-		made, err := client.GenerateCallbackURL(ctx, c.Activity, callback.Text("ok"), callback.WithRequestID(c.RequestID))
+		options := []callback.GenerateOption{callback.WithRequestID(c.RequestID)}
+		if len(c.Choices) > 0 {
+			prompt := &callback.Prompt{Title: "Choose"}
+			for _, value := range c.Choices {
+				prompt.Choices = append(prompt.Choices, &callback.Choice{Value: value, Label: value})
+			}
+			options = append(options, callback.WithGetGuard(callback.GuardConfirm), callback.WithPrompt(prompt))
+		}
+		if c.IsNoUnicode {
+			c.Activity = "\xff"
+		}
+		made, err := client.GenerateCallbackURL(ctx, c.Activity, callback.Text("ok"), options...)
 		if err != nil {
 			return nil, err
 		}
@@ -91,6 +112,14 @@ func (c command) run(client *callback.Client) (map[string]any, error) {
 			return nil, err
 		}
 		return map[string]any{"case_id": found.CaseID, "activity": found.Activity, "status": found.Status}, nil
+	case "wait":
+		call, err := client.WaitForCall(ctx, c.CaseID, 0)
+		if err != nil {
+			return nil, err
+		}
+		return map[string]any{"call_id": call.CallID}, nil
+	case "close":
+		return map[string]any{}, client.Close()
 	}
 	return nil, fmt.Errorf("no such command: %s", c.Do)
 }

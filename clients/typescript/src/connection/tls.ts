@@ -86,13 +86,19 @@ export class PemFiles {
   }
 }
 
+/** Node leaves a certificate out that is cut off, and takes a file without any. */
+const CERTIFICATE_BEGINS = /-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----/g;
+const WHOLE_CERTIFICATE = /-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE)-----[^-]+-----END \1-----/g;
+
 /** Read files that OpenSSL accepts. gRPC would fail every connection with others, without the reason. */
 function readChecked(files: Tls): PemContents {
   const contents = { ca: read(files.caFile), key: read(files.keyFile), cert: read(files.certFile) };
   const { caFile, certFile, keyFile } = files;
   if (contents.ca !== undefined) {
     check(`${caFile}`, () => createSecureContext({ ca: contents.ca }));
-    if (!/-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----/.test(contents.ca.toString("latin1"))) {
+    const text = contents.ca.toString("latin1");
+    const [begun, whole] = [CERTIFICATE_BEGINS, WHOLE_CERTIFICATE].map((part) => text.match(part)?.length ?? 0);
+    if (begun === 0 || begun !== whole) {
       throw new TypeError(`${caFile}: no usable PEM content`);
     }
   }
