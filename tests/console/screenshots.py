@@ -1,7 +1,8 @@
 """Screenshots of every view of the console, empty and full, as PNG files in `dist/screenshots`, and some in `docs`.
 
-`tasks.py test tests/console/screenshots.py` makes them: on a wide screen and on a phone, light and dark. The data is
-that of a shop. Look at them after a change of a page, and commit those in `docs`. No run of all tests makes them.
+`tasks.py test tests/console/screenshots.py` makes them: on screens from that of a phone to a wide one, light and dark.
+The data is that of a shop, some of it with long texts. Look at them after a change of a page, and commit those in
+`docs`. No run of all tests makes them.
 """
 
 import asyncio
@@ -20,6 +21,8 @@ LOOKS = {
     "dark": {"viewport": {"width": 1280, "height": 800}, "color_scheme": "dark", "locale": "en"},
     "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light", "locale": "nl-NL"},
     "phone-dark": {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark", "locale": "en"},
+    "tablet": {"viewport": {"width": 768, "height": 1024}, "color_scheme": "light", "locale": "nl-NL"},
+    "wide": {"viewport": {"width": 1440, "height": 900}, "color_scheme": "light", "locale": "en"},
 }
 HOUR = datetime.timedelta(hours=1)
 JSON = {"content-type": "application/json"}
@@ -28,6 +31,8 @@ FOLDER = Path(__file__).parents[2] / "dist" / "screenshots"
 DOCS = Path(__file__).parents[2] / "docs"
 IN_DOCS = {("overview", "light"), ("call-held", "light"), ("waiting", "phone-dark")}
 """Views and looks that are shown in docs/console.md, as much of each as the screen has."""
+ORDER_ID = "3f2504e0-4f89-41d3-9a0c-0305e82c3301"
+LONG_NAME = "Van-der-Meulen-en-Zonen-Internationale-Handelsmaatschappij"
 FORM = {"name": "Ann de Vries", "email": "ann@example.org", "arrives": "2026-12-24"}
 
 
@@ -85,6 +90,10 @@ async def plant(world, stack):
         prompt=Prompt("Refund 49.90 euros to Ann de Vries?", "Order 6, two mugs. They arrived broken.", choices),
     )  # fmt: skip
     held = await hold(approval, {"callback_choice": "all"})
+    trace = {"order": ORDER_ID, "trace": f"00-{ORDER_ID.replace('-', '')}-{ORDER_ID[:8] * 2}-01", "customer": LONG_NAME}
+    long = await make("invoice-and-delivery-note-of-the-whole-order", labels=trace, activity_case=ORDER_ID)
+    long_call = await call(long, f"?order={ORDER_ID}&customer={LONG_NAME}", content=ORDER, headers=JSON)
+    await hold(await make("form", labels=trace, activity_case=ORDER_ID), FORM)
     await hold(await make("form", labels={"guest": "Ann"}), FORM)
     return {
         "waiting": "/waiting",
@@ -93,9 +102,10 @@ async def plant(world, stack):
         "callback": f"/callbacks/{webhook.case_id}",
         "callback-held": f"/callbacks/{approval.case_id}",
         "callback-failed": f"/callbacks/{made.case_id}",
+        "callback-long": f"/callbacks/{long.case_id}",
         **{f"call-{name}": f"/calls/{call_id}" for name, call_id in (
             ("json", json_call), ("form", form_call), ("xml", xml_call), ("hex", hex_call), ("held", held),
-            ("dead", failing),
+            ("dead", failing), ("long", long_call),
         )},
         "comparison": f"/calls/{json_call}/compare?with={form_call}",
         "api": "/api",

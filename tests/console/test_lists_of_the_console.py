@@ -17,9 +17,11 @@ CLIPPED = """() => [...document.querySelectorAll("header, header *, main, main *
     const {right, width} = each.getBoundingClientRect();
     const card = each.closest(".card") ?? document.documentElement;
     const isCut = each.clientWidth > 0 && each.scrollWidth > each.clientWidth + 1 && !each.matches("input, select");
-    return (width > 0 && right > card.getBoundingClientRect().right + 1) || right > innerWidth + 1 || isCut;
+    const isSqueezed = width > 0 && width < 48 && each.matches("td, th, dd, dt, p") && each.innerText.length > 8;
+    const isBeyond = (width > 0 && right > card.getBoundingClientRect().right + 1) || right > innerWidth + 1;
+    return isBeyond || isCut || isSqueezed;
 }).map((each) => each.outerHTML.slice(0, 200))"""
-"""The parts of a page that are wider than their place, beyond their card, or off the screen."""
+"""The parts of a page that are wider than their place, beyond their card, off the screen, or a column of letters."""
 HOUR = datetime.timedelta(hours=1)
 WIDTHS = count([320, 768], [320, 390, 640, 768, 1024, 1280])
 COLOUR = "each => getComputedStyle(each).backgroundColor"
@@ -120,8 +122,28 @@ async def test_a_callback_is_found_by_a_label(browser, world):
         assert await page.locator(f"#case-{made.case_id}").count() == 1
 
 
+async def test_a_label_is_searched_at_the_owner_who_has_it_by_a_person_who_sees_those_of_others(browser, world):
+    order = uuid.uuid4().hex
+    made = await world.generate("form", labels={"order": order})
+    is_there = f"{world.url}/callbacks?label=order%3D{order}&owner=orders"
+    for name in ("operator", "finance"):
+        async with signed_in(browser, world, name, locale="en") as page:
+            await page.goto(f"{world.url}/audit" if name == "operator" else f"{world.url}/waiting")
+            await page.fill("#find", f"order={order}")
+            await page.keyboard.press("Enter")
+            if name == "finance":
+                await page.get_by_label("Owner").fill("orders")
+                await page.get_by_role("button", name="Show").click()
+            await lands_at(page, is_there)
+            assert await page.locator(f"#case-{made.case_id}").count() == 1
+            await page.fill("#find", "order=of-no-one")
+            await page.keyboard.press("Enter")
+            await lands_at(page, f"{world.url}/callbacks?label=order%3Dof-no-one&owner=orders")
+            await page.get_by_text("No callback matches.").wait_for()
+
+
 async def test_a_principal_who_answers_signs_in_and_sees_the_calls_of_its_activities(browser, world):
-    made = await world.generate("form", Response("welcome"), labels={"guest": "Eve"})
+    made, other = await world.generate("form", Response("welcome"), labels={"guest": "Eve"}), await world.generate()
     call_id, caller = await world.hold(made)
     async with signed_in(browser, world, "finance", locale="en") as page:
         assert await page.locator("h1").inner_text() == "Whose callbacks?"
@@ -130,6 +152,10 @@ async def test_a_principal_who_answers_signs_in_and_sees_the_calls_of_its_activi
         await page.locator(f"#call-{call_id}").click()
         await page.get_by_role("button", name="Accept").click()
         await page.get_by_text("Your answer is recorded.").wait_for()
+        await page.goto(f"{world.url}/callbacks?owner=orders")
+        assert await page.locator(f"#case-{made.case_id}").count() == 1
+        assert await page.locator(f"#case-{other.case_id}").count() == 0
+        assert {*await page.locator("tbody th a").all_inner_texts()} == {"form"}
     assert (await caller).text == "welcome"
 
 
@@ -145,8 +171,20 @@ async def test_no_two_buttons_of_an_answer_have_the_same_name(browser, world):
     await caller
 
 
-async def test_a_command_to_try_has_the_target_and_failing_has_one_name(browser, world):
+async def test_a_command_to_try_has_the_target(browser, world):
+    async with signed_in(browser, world, "stranger") as page:
+        for path in ("waiting", "callbacks", "dead/failing", "audit"):
+            await page.goto(f"{world.url}/{path}")
+            lines = (await page.locator("#try").inner_text()).splitlines()
+            commands = [each for each in lines if each.startswith("callback ")]
+            assert commands, path
+            assert [each for each in commands if f" --target {world.system.grpc} " not in each] == [], path
+
+
+async def test_failing_has_one_name(browser, world):
     async with signed_in(browser, world, "stranger", locale="en") as page:
-        assert f"callback generate --target {world.system.grpc} " in await page.locator("#try").inner_text()
-        await page.goto(f"{world.url}/dead")
-        assert await page.locator("h1").inner_text() == await page.locator("nav [aria-current]").inner_text()
+        for path in ("dead", "dead/failing"):
+            await page.goto(f"{world.url}/{path}")
+            assert await page.locator("nav [aria-current]").inner_text() == "Failing"
+            assert await page.locator("h1").inner_text() == "Failing"
+            assert await page.title() == "Failing · Callback"

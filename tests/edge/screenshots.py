@@ -64,6 +64,19 @@ async def take(browser, edge, name):
                 assert (await page.goto(f"http://127.0.0.1:{edge.port}/show/{view}")).status == 200
                 file = FOLDER / f"edge{name}-{view.replace('~', '-')}-{size}-{scheme}-{language}.png"
                 await page.screenshot(path=file, full_page=True)
+        async with visitor(browser, **how) as page:
+            await page.route("**/wait/**", end_with_a_download)
+            await page.goto(f"http://127.0.0.1:{edge.port}/show/waiting")
+            await page.locator(".done").wait_for()
+            await page.screenshot(path=FOLDER / f"edge{name}-waited-{size}-{scheme}-{language}.png", full_page=True)
+
+
+async def end_with_a_download(route):
+    """Answer a page that waits: the answer is there, and it is a file."""
+    if "prefer" in route.request.headers:
+        await route.fulfill(status=204)
+    else:
+        await route.fulfill(headers={"content-disposition": "attachment"}, body="a ticket")
 
 
 async def test_screenshots_of_every_page(tmp_path):

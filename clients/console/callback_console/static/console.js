@@ -101,8 +101,11 @@
     return /^[0-9a-f]{8,32}(-[0-9a-f]{0,16})?$/.test(text) ? `/find/${text}` : "";
   };
 
-  // A URL has a scheme before its first "=", so it is no label.
-  const labelPathOf = (text) => (/^[^=:/]+=/.test(text) ? `/callbacks?${new URLSearchParams({ label: text })}` : "");
+  // A URL has a scheme before its first "=", so it is no label. It is looked for at the owner whose page this is.
+  const labelPathOf = (text) => {
+    const owner = new URLSearchParams(location.search).get("owner") ?? "";
+    return /^[^=:/]+=/.test(text) ? `/find?${new URLSearchParams({ label: text, owner })}` : "";
+  };
 
   document.addEventListener("submit", async (event) => {
     const form = event.target.closest(".find");

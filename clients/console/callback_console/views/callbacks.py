@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import urlencode
@@ -69,15 +70,25 @@ async def show_list() -> str:
     )
 
 
+@blueprint.get("/find")
+async def find_by_label() -> ResponseReturnValue:
+    """Lead to the list of callbacks with a label: for an administrator those of the first owner who has some."""
+    text = request.args.get("label", "")
+    if not (label := _LABEL.fullmatch(text)):
+        abort(404)
+    owners = await _owners()
+    lists = (client().list_callbacks(owner=owner, labels={label[1]: label[2]}) for owner in owners)
+    found = await asyncio.gather(*(anext(aiter(each), None) for each in lists))
+    owner = next((owner for owner, callback in zip(owners, found, strict=True) if callback), owners[0])
+    return redirect(f"/callbacks?{urlencode({'label': text} | ({'owner': owner} if owner else {}))}", 303)
+
+
 @blueprint.get("/find/<reference>")
 async def find(reference: str) -> ResponseReturnValue:
     """Lead to the callback or the call whose id begins with these digits: a page of an error has a few of them."""
     if not (match := _REFERENCE.fullmatch(reference)):
         abort(404)
-    given = request.args.get("owner", "").strip()
-    is_everywhere = session().identity.is_admin and not given
-    owners = [each.owner for each in (await client().get_statistics()).owners] if is_everywhere else [given]
-    for found in await asyncio.gather(*(_first_with(owner, match["case"]) for owner in owners)):
+    for found in await asyncio.gather(*(_first_with(owner, match["case"]) for owner in await _owners())):
         if found is not None and not match["own"]:
             return redirect(f"/callbacks/{found.case_id}", 303)
         if found is not None:
@@ -85,6 +96,17 @@ async def find(reference: str) -> ResponseReturnValue:
                 if call.call_id.startswith(f"{found.case_id}-{match['own']}"):
                     return redirect(f"/calls/{call.call_id}", 303)
     return abort(404)
+
+
+async def _owners() -> Sequence[str]:
+    """Return the owners among whose callbacks to look: the one of the address, or all that an administrator sees.
+
+    An empty name is the person who signed in.
+    """
+    given = request.args.get("owner", "").strip()
+    if given or not session().identity.is_admin:
+        return (given,)
+    return ("", *(each.owner for each in (await client().get_statistics()).owners))
 
 
 async def _first_with(owner: str, prefix: str) -> Callback | None:
