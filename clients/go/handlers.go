@@ -108,7 +108,8 @@ func (h *Handlers) decider(request *v1.HandleCallbackRequest) func(context.Conte
 }
 
 func isNotification(request *v1.HandleCallbackRequest) bool {
-	return request.GetReason() > v1.CallReason_CALL_REASON_CALL
+	reason := request.GetReason()
+	return reason != v1.CallReason_CALL_REASON_UNSPECIFIED && reason != v1.CallReason_CALL_REASON_CALL
 }
 
 // maxReportedCharacters is how much of the error of a handler is sent. With the name of the worker, it fits into the
