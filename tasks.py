@@ -42,6 +42,7 @@ SYSTEM_PACKAGES = {
     "gcc": "gcc libc6-dev",
     "haproxy": "haproxy",
     "nginx": "nginx",
+    "php": "php-cli",
     "promtool": "prometheus",
     "redis-server": "redis-server",
     "slowhttptest": "slowhttptest",

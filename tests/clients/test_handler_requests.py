@@ -1,35 +1,13 @@
 """`verify_handler_request`: the call in a request to an HTTP handler, and the requests that are refused."""
 
-import base64
-import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import standardwebhooks
-from support.http_handlers import OTHER_SECRET, SECRET, HttpHandlerServer, http_activity
+from support.http_handlers import CALL_ID as ID
+from support.http_handlers import OTHER_SECRET, SECRET, HttpHandlerServer, http_activity, signed, unsigned
 from support.services import running_services
 
 from callback import CallReason, IncomingCall, Notification, UnverifiedRequestError, verify_handler_request
-
-ID = "0123456789abcdef0123456789abcdef-0123456789abcdef"
-METADATA = {
-    "callId": ID, "callbackSystemCase": ID[:32], "callbackActivity": "act", "owner": "orders", "attempt": 2,
-    "deadline": "2020-01-01T00:00:00.000Z", "timeout": "8.000s", "reason": "CALL", "verified": True,
-    "requestMethod": "put", "requestQuery": {"status": "paid", "id": ["5", "6"]}, "verificationProfile": "hub",
-    "ofALaterRelease": {"a": 1},
-}  # fmt: skip
-
-
-def signed(body=b"paid", *, secret=SECRET, now=None, **differing):
-    """Return the headers of a request that the library of Standard Webhooks has signed."""
-    now = now or datetime.now(UTC)
-    text = base64.urlsafe_b64encode(json.dumps(METADATA | differing).encode()).decode().rstrip("=")
-    library = standardwebhooks.Webhook(secret)
-    return {
-        "Webhook-Id": ID, "webhook-timestamp": str(int(now.timestamp())), "Content-Type": "text/x",
-        "webhook-signature": library.sign(ID, now, body.decode()), "callback-metadata": text,
-        "callback-metadata-signature": library.sign(f"{ID}.metadata", now, text), "traceparent": "00-a-b-01",
-    }  # fmt: skip
 
 
 def test_a_signed_request_has_its_call():
@@ -51,37 +29,23 @@ def test_one_of_several_secrets_is_enough():
     assert verify_handler_request([OTHER_SECRET, f"{SECRET}\n"], signed(), b"paid").call_id == ID
 
 
+@pytest.mark.parametrize("why", unsigned())
+def test_a_request_that_is_not_signed_is_refused(why):
+    headers, body = unsigned()[why]
+    with pytest.raises(UnverifiedRequestError):
+        verify_handler_request(SECRET, headers, body)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"webhook-id": "other"}, {"webhook-signature": ""}, {"webhook-signature": "v1,"},
-        {"webhook-signature": "v1,\u00e9"},
-        {"callback-metadata": "e30"}, {"callback-metadata-signature": ""}, {"webhook-timestamp": ""},
-        {"webhook-timestamp": "1e9"}, {"webhook-timestamp": "-1"},
+        {"webhook-signature": "v1,\u00e9"}, {"webhook-timestamp": "1e9"}, {"webhook-timestamp": "-1"},
         {"webhook-timestamp": "9" * 400}, {"webhook-timestamp": "9" * 5_000},
     ],
 )  # fmt: skip
-def test_a_changed_header_is_refused(wrong):
-    headers = {name.lower(): value for name, value in signed().items()} | wrong
+def test_a_header_that_has_another_form_is_refused(wrong):
     with pytest.raises(UnverifiedRequestError):
-        verify_handler_request(SECRET, headers, b"paid")
-
-
-def test_another_body_secret_or_time_is_refused():
-    late, early = (datetime.now(UTC) + sign * timedelta(seconds=310) for sign in (-1, 1))
-    for headers, body in (
-        (signed(), b"open"), (signed(secret=OTHER_SECRET), b"paid"), ({}, b""),
-        (signed(now=late), b"paid"), (signed(now=early), b"paid"),
-    ):  # fmt: skip
-        with pytest.raises(UnverifiedRequestError):
-            verify_handler_request(SECRET, headers, body)
-
-
-def test_the_signature_of_the_body_is_none_of_the_metadata():
-    headers = signed()
-    headers["callback-metadata-signature"] = headers["webhook-signature"]
-    with pytest.raises(UnverifiedRequestError):
-        verify_handler_request(SECRET, headers, b"paid")
+        verify_handler_request(SECRET, signed() | wrong, b"paid")
 
 
 @pytest.mark.parametrize("secret", ["", "hunter2", "whsec_", "whsec_!", "whpk_aHVudGVyMg=="])

@@ -14,10 +14,10 @@ def blocks_of(page):
 
 
 def files_of(blocks):
-    """Return the programs in Python and for Node among blocks of code, by the file name in their first line."""
-    marks = {"python": "# ", "js": "// "}
+    """Return the programs among blocks of code, by the file name in their first line. PHP has it in the second one."""
+    marks = {"python": "# ", "js": "// ", "go": "// ", "php": "<?php\n// "}
     return {
-        text.partition("\n")[0].removeprefix(marks[language]): text for language, text in blocks if language in marks
+        text.removeprefix(marks[language]).partition("\n")[0]: text for language, text in blocks if language in marks
     }
 
 

@@ -5,13 +5,14 @@ import shutil
 import subprocess
 
 import pytest
+from flows.recipes import blocks_of, files_of
 from support.installed import GO_FLAGS, build_node, install_go, install_node
 from support.kept import KEPT, content_of, make_once
 from support.languages import require_language
 from support.tree import ROOT
 
 MIXED = ROOT / "tests" / "languages" / "mixed"
-HOW = ("tests/languages", "tests/support/installed.py")
+HOW = ("tests/languages", "tests/support/installed.py", "docs/http-handlers.md")
 """The files that say how the packages are built and tested."""
 GO_FACTS = ("GOVERSION", "GOOS", "GOARCH", "CGO_ENABLED", "CC", "GOEXPERIMENT")
 
@@ -58,9 +59,11 @@ def go_commands(content_of_go, shared):
     """Return the commands of the programs that use the installed Go module."""
 
     def install(folder):
-        commands = install_go(folder, MIXED / "mixed.go")
+        page = folder / "http-handler.go"
+        page.write_text(files_of(blocks_of("http-handlers.md"))[page.name])
+        commands = install_go(folder, MIXED / "mixed.go", page)
         for each in folder.iterdir():
-            if each.name != "bin":
+            if each.name != "bin" and each.is_dir():
                 shutil.rmtree(each)
         return commands
 

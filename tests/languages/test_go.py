@@ -7,10 +7,13 @@ import os
 import subprocess
 
 import pytest
+from flows.programs import running
 from support.conformance import failures
+from support.http_handlers import SECRET, check_handler_of_the_page
 from support.installed import GO_FLAGS
 from support.kept import SYSTEM, check_once
 from support.languages import callback_command
+from support.store import free_port
 from support.tree import ROOT
 
 from callback_conform.program import launch_command
@@ -60,3 +63,11 @@ def test_the_tests_of_the_go_client_pass(go, content_of_go):
 @pytest.mark.parametrize("kind", ["worker", "client", "handlers"])
 async def test_the_installed_module_passes_every_scenario(go_commands, tmp_path, kind):
     assert await failures(launch_command(go_commands[kind], tmp_path / "errors"), load(kind), kind) == []
+
+
+async def test_the_handler_of_the_page_in_go_decides_the_calls_that_its_server_signs(go_commands, store_of, tmp_path):
+    (program,) = go_commands["http-handler"]
+    (tmp_path / "handler-secret").write_text(f"{SECRET}\n")
+    address = f"127.0.0.1:{free_port()}"
+    async with running(tmp_path, f"-address={address}", says="listening", program=program):
+        await check_handler_of_the_page(f"http://{address}/callback", store_of(), tmp_path)

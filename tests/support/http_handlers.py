@@ -4,13 +4,14 @@ import asyncio
 import base64
 import contextlib
 import json
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import h11
 import httpx
 import standardwebhooks
 from support.senders import whsec
-from support.services import redirect, refusal, running_services
+from support.services import redirect, running_services
 
 from callback_conform.relay import stop_accepting
 from callback_process.tasks import cancel_all
@@ -132,15 +133,69 @@ def http_activity(url, folder, *secrets, **fields):
     return ActivitySettings(target=url, http={"secret_files": files, **http}, **{"deadline_s": 60} | fields)
 
 
+CALL_ID = "0123456789abcdef0123456789abcdef-0123456789abcdef"
+METADATA = {
+    "callId": CALL_ID, "callbackSystemCase": CALL_ID[:32], "callbackActivity": "act", "owner": "orders", "attempt": 2,
+    "deadline": "2020-01-01T00:00:00.000Z", "timeout": "8.000s", "reason": "CALL", "verified": True,
+    "requestMethod": "put", "requestQuery": {"status": "paid", "id": ["5", "6"]}, "verificationProfile": "hub",
+    "ofALaterRelease": {"a": 1},
+}  # fmt: skip
+
+
+def signed(body=b"paid", *, secret=SECRET, now=None, **differing):
+    """Return the headers of a request that the library of Standard Webhooks has signed."""
+    now = now or datetime.now(UTC)
+    text = base64.urlsafe_b64encode(json.dumps(METADATA | differing).encode()).decode().rstrip("=")
+    library = standardwebhooks.Webhook(secret)
+    return {
+        "webhook-id": CALL_ID, "webhook-timestamp": str(int(now.timestamp())), "content-type": "text/x",
+        "webhook-signature": library.sign(CALL_ID, now, body.decode()), "callback-metadata": text,
+        "callback-metadata-signature": library.sign(f"{CALL_ID}.metadata", now, text), "traceparent": "00-a-b-01",
+    }  # fmt: skip
+
+
+def unsigned():
+    """Return pairs of headers and a body that a handler with SECRET must refuse, by the reason."""
+    now, late, early = (datetime.now(UTC) + timedelta(seconds=seconds) for seconds in (0, -310, 310))
+    ours = signed()
+    return {
+        "nothing": ({}, b"paid"),
+        "another body": (ours, b"open"),
+        "another secret": (signed(secret=OTHER_SECRET), b"paid"),
+        "late": (signed(now=late), b"paid"),
+        "early": (signed(now=early), b"paid"),
+        "another id": (ours | {"webhook-id": "other"}, b"paid"),
+        "another time": (ours | {"webhook-timestamp": str(int(now.timestamp()) + 1)}, b"paid"),
+        "no time": (ours | {"webhook-timestamp": ""}, b"paid"),
+        "no signature": (ours | {"webhook-signature": ""}, b"paid"),
+        "an empty signature": (ours | {"webhook-signature": "v1,"}, b"paid"),
+        "other metadata": (ours | {"callback-metadata": signed(owner="mallory")["callback-metadata"]}, b"paid"),
+        "no signature of the metadata": (ours | {"callback-metadata-signature": ""}, b"paid"),
+        "that of the body": (ours | {"callback-metadata-signature": ours["webhook-signature"]}, b"paid"),
+    }
+
+
+MULTIPART = b'--b\r\ncontent-disposition: form-data; name="file"; filename="a.txt"\r\n\r\ntext\r\n--b--\r\n'
+
+
 async def check_handler_of_the_page(url, store, folder):
     """Check that a handler of docs/http-handlers.md decides calls, and refuses what the server has not signed."""
-    activities = {"act": http_activity(url, folder), "other": http_activity(url, folder / "other", OTHER_SECRET)}
-    async with httpx.AsyncClient() as stranger, running_services(store, activities=activities) as services:
+    content_type = {"name": "content-type", "value": "multipart/form-data; boundary=b"}
+    async with (
+        httpx.AsyncClient() as stranger,
+        running_services(store, activities={"act": http_activity(url, folder)}) as services,
+    ):
         made = await services.generate("act", retryable_after_error=True)
         status = {"name": "status", "value": "open"}
         rejected = await services.call(made, method="get", request_query=[status])
         assert (rejected.response.response_code, rejected.response.response_body) == (422, b"not paid")
-        accepted = await services.call(made, body=b"{}", request_query=[status | {"value": "paid"}])
+        accepted = await services.call(
+            made, body=MULTIPART, request_headers=[content_type], request_query=[status | {"value": "paid"}]
+        )
         assert accepted.response == redirect(response_redirect_url="https://shop.example/thankyou")
-        assert (await stranger.post(url, content=b"paid")).status_code == 401
-        assert (await refusal(services.call(await services.generate("other")))).reason == "HANDLER_FAILED"
+        assert (await stranger.put(url, headers=signed(), content=b"paid")).status_code == 303
+        answers = {
+            why: (await stranger.put(url, headers=headers, content=body)).status_code
+            for why, (headers, body) in unsigned().items()
+        }
+        assert {*answers.values()} == {401}, answers

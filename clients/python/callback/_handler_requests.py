@@ -1,4 +1,8 @@
-"""Requests of a server to an HTTP handler: their signatures (Standard Webhooks), and the calls in them."""
+"""Requests of a server to an HTTP handler: their signatures (Standard Webhooks), and the calls in them.
+
+The library `standardwebhooks` decodes a body as UTF-8 before it verifies it, so it refuses any other body. The
+signatures are therefore verified here.
+"""
 
 import base64
 import hashlib
