@@ -17,7 +17,16 @@ from support.tree import ROOT
 from callback_server.access import audit_log as audit_log_module
 from callback_server.access.audit_log import AuditLog
 from callback_server.access.principals import PrincipalEntry, Principals
-from callback_server.domain.audit import NO_ENTRIES, AuditAction, AuditKey, Change, Head, StoredEntry, decode_entry
+from callback_server.domain.audit import (
+    MAX_SEQUENCE,
+    NO_ENTRIES,
+    AuditAction,
+    AuditKey,
+    Change,
+    Head,
+    StoredEntry,
+    decode_entry,
+)
 from callback_server.domain.audit_check import MAX_PROBLEMS, KnownHead
 from callback_server.store import keys
 from callback_server.store.queries.read_audit import read_audit
@@ -278,6 +287,16 @@ async def test_what_has_not_the_form_of_an_entry_is_altered(world, how):
     assert await world.found(world.server()) == {"ALTERED"}
     world.wait(days=RETENTION_DAYS + 1)
     assert await world.retention(world.server()) == 0
+
+
+async def test_a_number_that_is_too_high_and_that_a_server_has_seen_is_reported_as_the_highest_one(world):
+    server = world.server()
+    await world.change(server, 3)
+    entry_id = await world.client.xadd(ENTRIES_KEY, {"entry": "{}", "mac": "-"}, f"{10**13}-{2**64 - 2}")
+    await world.retention(server)
+    await world.client.xdel(ENTRIES_KEY, entry_id)
+    problems = (await server.verify(CHAIN, ())).problems
+    assert {(each.kind.name, each.sequence) for each in problems} == {("TRUNCATED", MAX_SEQUENCE)}
 
 
 @pytest.fixture
@@ -603,6 +622,18 @@ async def test_a_made_up_reading_of_the_principals_file_hides_no_change(world, k
     assert counted("head_not_proven") == told + 1
     part = await read_audit(world.cases.scripts, CHAIN, None)
     assert decode_entry(part.newest.entry).details == {"removed": "mallory", "principals": "1"}
+
+
+@row("moves an earlier reading of the principals file behind the last one, to hide a change of it")
+async def test_a_reading_of_the_principals_file_that_is_moved_hides_no_change(world):
+    await world.server().record_principals(principals("alice"))
+    await world.server().record_principals(principals("alice", "mallory"))
+    first, second = (await world.saved()).items
+    await world.put([second, (f"{world.now_ms + 1}-1", first[1])])
+    await world.server().record_principals(principals("alice"))
+    part = await read_audit(world.cases.scripts, CHAIN, None)
+    assert decode_entry(part.newest.entry).details == {"removed": "mallory", "principals": "1"}
+    assert await world.found(world.server()) == {"MOVED", "MISSING"}
 
 
 def principals(*names):

@@ -33,6 +33,7 @@ from callback_server.domain.audit import (
     START,
     UNKNOWN,
     AuditAction,
+    AuditEntry,
     AuditKey,
     AuditStart,
     Change,
@@ -48,7 +49,7 @@ from callback_server.store import keys
 from callback_server.store.audit_argument import HeadMovedError, audit_argument
 from callback_server.store.connection.resend import resend_knowing
 from callback_server.store.failure_log import failures_logged
-from callback_server.store.queries.list_audit import list_audit
+from callback_server.store.queries.list_audit import READ_ENTRIES, list_audit
 from callback_server.store.queries.read_audit import LIMIT, AuditPart, read_audit
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.append_audit import append_audit
@@ -359,6 +360,11 @@ class AuditLog:
                 return
 
     async def _recorded_principals(self) -> dict[str, str] | None:
+        """Return the principals of the last proven entry about them: that with the highest number, wherever it stands.
+
+        An entry that was moved is as proven as the others until its chain is verified.
+        """
+        last: AuditEntry | None = None
         after = None
         while True:
             found, after = await list_audit(
@@ -366,13 +372,14 @@ class AuditLog:
                 [keys.STORE_CHAIN],
                 lambda entry: entry.action == AuditAction.PRINCIPALS_READ,
                 after=after,
-                limit=1,
+                limit=READ_ENTRIES,
             )
             for listed in found:
-                if self._key.judge_entry(keys.STORE_CHAIN, listed.stored) == self._key.best:
-                    return listed.entry.principals
+                is_later = last is None or listed.entry.sequence > last.sequence
+                if is_later and self._key.judge_entry(keys.STORE_CHAIN, listed.stored) == self._key.best:
+                    last = listed.entry
             if after is None:
-                return None
+                return None if last is None else last.principals
 
     def _fingerprint(self, entry: Mapping[str, Any]) -> str:
         """Return a short digest of a principal, under the key of the servers if there is one."""

@@ -9,6 +9,7 @@ from typing import Final
 
 from callback_server.domain.audit import (
     ENTRY,
+    MAX_SEQUENCE,
     NO_ENTRIES,
     START,
     AuditEntry,
@@ -223,7 +224,8 @@ class ChainCheck:
 
     def _report(self, kind: ProblemKind, sequence: int, text: str) -> None:
         if len(self._problems) < MAX_PROBLEMS:
-            self._problems.append(Problem(kind, sequence, text))
+            # The number of a head that a server has seen can be any that the store accepts.
+            self._problems.append(Problem(kind, min(sequence, MAX_SEQUENCE), text))
 
 
 def _entries(first: int, last: int) -> str:
