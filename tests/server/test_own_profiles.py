@@ -1,12 +1,14 @@
 """Profiles that owners make while servers run: used at once, sealed, of one owner alone, and gone when it says so."""
 
 import asyncio
+import base64
 import contextlib
 import json
 import time
 from datetime import UTC, datetime, timedelta
 
 import grpc
+import jwt
 import pytest
 import redis
 import slack_sdk.signature
@@ -67,8 +69,8 @@ async def delete(services, name, owner=SHOPS):
     await services.profiles.DeleteProfile(pb.DeleteProfileRequest(name=name), metadata=owner)
 
 
-def callback_of(services, name, owner=SHOPS):
-    return services.generate(verification_profile=name, allow_multiple_calls=True, metadata=owner)
+def callback_of(services, name, owner=SHOPS, **fields):
+    return services.generate(verification_profile=name, allow_multiple_calls=True, metadata=owner, **fields)
 
 
 def send(services, made, *headers, body=b"{}"):
@@ -119,6 +121,40 @@ async def test_a_secret_is_added_retired_later_and_retired_now(services):
     answers = [await answer_to(services, url, each) for each in ("first", "second", "third")]
     assert answers == ["VERIFICATION_FAILED", "VERIFICATION_FAILED", ""]
     assert [each.secret_id for each in (await get(services, "own/shop")).secrets].count(first) == 0
+
+
+def token(secret, subject):
+    claims = {"aud": "a", "iss": "i", "sub": subject, "exp": time.time() + 300, "jti": "1"}
+    return "authorization", f"Bearer {jwt.encode(claims, secret)}"
+
+
+def password(user, secret):
+    return "authorization", f"Basic {base64.b64encode(f'{user}:{secret}'.encode()).decode()}"
+
+
+@pytest.mark.parametrize("single_use", [False, True])
+async def test_a_repeat_is_of_the_same_subject_by_whichever_secret_of_the_profile(services, single_use):
+    settings = json.dumps({"algorithms": ["HS256"], "audience": "a", "single_use": single_use})
+    old, new = "o" * 32, "n" * 32
+    await create(services, "own/it", old, new, kind="jwt", settings=settings)
+    made = await callback_of(services, "own/it", repeat_window={"seconds": 600})
+    sent = [token(old, "first"), token(new, "first"), token(new, "second"), token(old, "second")]
+    got = [await send(services, made, each) for each in sent]
+    assert [bool(each.call_id) for each in got] == [True, False, True, False]
+    assert [each.repeated_call_id for each in got[1::2]] == [each.call_id for each in got[::2]]
+
+
+async def test_a_repeat_is_of_the_user_that_the_profile_had_then(services):
+    await create(services, "own/it", "1", kind="basic", settings='{"username": "first"}')
+    made = await callback_of(services, "own/it", repeat_window={"seconds": 600})
+    before = await send(services, made, password("first", "1"))
+    await update(services, "own/it", "2")
+    assert (await send(services, made, password("first", "2"))).repeated_call_id == before.call_id
+    await update(services, "own/it", settings='{"username": "second"}')
+    after = await send(services, made, password("second", "1"))
+    assert (await send(services, made, password("second", "2"))).repeated_call_id == after.call_id
+    await update(services, "own/it", settings='{"username": "first"}')
+    assert (await send(services, made, password("first", "1"))).repeated_call_id == before.call_id
 
 
 async def test_requests_for_a_deleted_profile_are_told_to_come_again(services):
