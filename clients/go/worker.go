@@ -50,7 +50,7 @@ type Worker struct {
 	slots      chan struct{}
 	ready      chan struct{}
 	readyOnce  sync.Once
-	hasRun     atomic.Bool
+	isRunning  atomic.Bool
 	running    sync.WaitGroup
 	mutex      sync.Mutex
 	streams    map[*workerStream]struct{}
@@ -110,14 +110,15 @@ func (w *Worker) Connected() bool {
 // It returns nil after a stop in which every call has finished. It returns an error if a call did not finish, and an
 // [*Error] if the server refuses the first connection of the worker: the token is wrong, or the principal may not handle
 // one of the activities. A later refusal, such as during the replacement of a token, is logged, and the worker tries
-// again. A worker runs once: a second Run, also after the first one has returned, returns an error.
+// again. While a worker runs, a second Run returns an error. Once the first one has returned, the worker can run again.
 func (w *Worker) Run(ctx context.Context) error {
 	if ctx == nil {
 		return errNoContext
 	}
-	if w.hasRun.Swap(true) {
-		return errors.New("callback: the worker runs already, or has run: make another one with NewWorker")
+	if w.isRunning.Swap(true) {
+		return errors.New("callback: the worker runs already: stop it first, or make another one with NewWorker")
 	}
+	defer w.isRunning.Store(false)
 	serving, abort := context.WithCancel(context.WithoutCancel(ctx)) // handlers outlive ctx by the grace period
 	defer abort()
 	if err := w.stayConnected(ctx, serving); err != nil {

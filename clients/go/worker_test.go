@@ -321,23 +321,21 @@ func TestAWorkerWithoutCallsStopsWithoutAnErrorHoweverShortItsGracePeriodIs(t *t
 	}
 }
 
-func TestAWorkerRunsOnce(t *testing.T) {
+func TestAWorkerRunsOnceAtATime(t *testing.T) {
 	server := newScriptedServer(t)
 	worker := runWorker(t, server.target, accepting)
 	stream := server.welcomed()
 	closed(t, worker.Ready())
-	refused := func() {
-		t.Helper()
-		if err := worker.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "make another one with NewWorker") {
-			t.Fatal(err)
-		}
+	if err := worker.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "stop it first, or make another one") {
+		t.Fatal(err)
 	}
-	refused()
 	worker.stop()
 	stream.message()
 	stream.ending <- nil
 	must(t, receive(t, worker.ended))
-	refused()
+	ended, end := context.WithCancel(t.Context())
+	end()
+	must(t, worker.Run(ended))
 }
 
 func TestAWorkerKeepsItsLastTokenWhileTheFileIsUnusable(t *testing.T) {

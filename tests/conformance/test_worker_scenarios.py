@@ -146,6 +146,7 @@ FAULTS = {
         "no result",
     ),
     "a worker that stops without calls exits once the server has ended the stream": ("S8", "stops at once", "drain"),
+    "a worker that has stopped runs again": ("S8", "runs once", "the program has ended"),
     "a worker that stops does not half-close its stream": ("S9", "half-closes", "S9"),
     "messages that are ready go in batches of at most 64 and 256 KiB, also after a connection took none for a while": (
         "M1",

@@ -64,7 +64,9 @@ class FaultyWorker(FaultyProgram):
                 self.exit_code = 1
                 return
             self._token = self._read("CALLBACK_TOKEN_FILE") or ""
-            await self._stay_connected(tasks)
+            for _ in range(1 if self.fault == "runs once" else int(self._variables["CALLBACK_RUNS"])):
+                self._is_stopping = False
+                await self._stay_connected(tasks)
             self.exit_code = 0
         except grpc.aio.AioRpcError:
             self.exit_code = 1

@@ -423,6 +423,16 @@ async def test_a_block_begins_and_ends_while_the_server_is_away(work):
         await waiting
 
 
+async def test_a_worker_does_not_run_a_second_time_while_it_runs(work):
+    mine = worker(work, f"127.0.0.1:{free_port()}")
+    async with asyncio.timeout(DEADLINE_S):
+        async with mine.working():
+            with pytest.raises(RuntimeError, match="runs already: stop it first"):
+                await mine.serve()
+        async with mine.working():
+            assert not mine.is_connected
+
+
 async def test_a_worker_says_whether_it_is_connected(store_of, work):
     async with running_services(store_of()) as services:
         mine = worker(work, services.address)

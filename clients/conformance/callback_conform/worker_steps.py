@@ -43,7 +43,11 @@ class WorkerRunner(Runner):
         self._server.opened.clear()
         self._server.attempts.clear()
         self._server.max_calls = MANY_CALLS if "slots" in self._kind else MAX_CALLS
-        return {"CALLBACK_ACTIVITY": ACTIVITY, "CALLBACK_MAX_CALLS": str(self._server.max_calls)}
+        return {
+            "CALLBACK_ACTIVITY": ACTIVITY,
+            "CALLBACK_MAX_CALLS": str(self._server.max_calls),
+            "CALLBACK_RUNS": "2" if "two runs" in self._kind else "1",
+        }
 
     # ---- Streams and what they say ----
 

@@ -56,10 +56,12 @@ if __name__ == "__main__":
     if address := os.environ.get("CALLBACK_ADDRESS"):
         handlers.run(address)
         sys.exit()
-    Worker(
+    worker = Worker(
         handlers,
         os.environ["CALLBACK_TARGET"],
         tls=Tls(os.environ["CALLBACK_CA_FILE"]) if os.environ["CALLBACK_CA_FILE"] else None,
         token_file=os.environ["CALLBACK_TOKEN_FILE"],
         max_calls=int(os.environ["CALLBACK_MAX_CALLS"]),
-    ).run()
+    )
+    for _ in range(int(os.environ["CALLBACK_RUNS"])):
+        worker.run()

@@ -8,8 +8,8 @@ import { once } from "node:events";
 import { setTimeout as after } from "node:timers/promises";
 import { Accept, HandlerServer, Handlers, Reject, Response, Worker } from "@callback/client";
 
-const { CALLBACK_ACTIVITY, CALLBACK_ADDRESS, CALLBACK_CA_FILE, CALLBACK_MAX_CALLS, CALLBACK_TARGET, CALLBACK_TOKEN_FILE } =
-  process.env;
+const { CALLBACK_ACTIVITY, CALLBACK_ADDRESS, CALLBACK_CA_FILE, CALLBACK_MAX_CALLS } = process.env;
+const { CALLBACK_RUNS, CALLBACK_TARGET, CALLBACK_TOKEN_FILE } = process.env;
 const MIB = 1 << 20;
 
 const handlers = new Handlers()
@@ -49,9 +49,12 @@ if (CALLBACK_ADDRESS) {
   await new HandlerServer(handlers, CALLBACK_ADDRESS).run(); // with --handlers
   process.exit();
 }
-await new Worker(handlers, {
+const worker = new Worker(handlers, {
   target: CALLBACK_TARGET,
   tls: CALLBACK_CA_FILE ? { caFile: CALLBACK_CA_FILE } : undefined,
   tokenFile: CALLBACK_TOKEN_FILE,
   maxCalls: Number(CALLBACK_MAX_CALLS),
-}).run();
+});
+for (let runs = 0; runs < Number(CALLBACK_RUNS); runs += 1) {
+  await worker.run();
+}

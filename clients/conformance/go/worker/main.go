@@ -24,16 +24,17 @@ func main() {
 }
 
 func run() error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
 	var handlers callback.Handlers
 	handlers.Handle(os.Getenv("CALLBACK_ACTIVITY"), handle)
 	handlers.HandleNotification(os.Getenv("CALLBACK_ACTIVITY"), notified)
 	if address := os.Getenv("CALLBACK_ADDRESS"); address != "" {
-		return callback.ListenAndServe(ctx, address, &handlers)
+		return untilStopped(func(ctx context.Context) error {
+			return callback.ListenAndServe(ctx, address, &handlers)
+		})
 	}
-	slots, err := strconv.Atoi(os.Getenv("CALLBACK_MAX_CALLS"))
-	if err != nil {
+	slots, slotsErr := strconv.Atoi(os.Getenv("CALLBACK_MAX_CALLS"))
+	runs, runsErr := strconv.Atoi(os.Getenv("CALLBACK_RUNS"))
+	if err := errors.Join(slotsErr, runsErr); err != nil {
 		return err
 	}
 	options := []callback.WorkerOption{
@@ -47,7 +48,17 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	return worker.Run(ctx)
+	for ; runs > 0 && err == nil; runs-- {
+		err = untilStopped(worker.Run)
+	}
+	return err
+}
+
+// untilStopped runs a function whose context ends at SIGTERM.
+func untilStopped(serve func(context.Context) error) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	return serve(ctx)
 }
 
 func handle(ctx context.Context, call *callback.Call) (callback.Answer, error) {

@@ -37,8 +37,8 @@ import os
 import socket
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from os import PathLike
 
 import grpc
@@ -142,6 +142,7 @@ class Worker:
         self._max_calls = max_calls
         self._grace = checks.seconds("grace", grace)
         self._name = name or f"{socket.gethostname()}-{os.getpid()}"
+        self._is_running = False
         self._working: tuple[asyncio.Task[None], asyncio.Event] | None = None
         """Inside the block `working()`: its task, and the event of the first welcome."""
         self._stream: _Stream | None = None
@@ -199,9 +200,10 @@ class Worker:
                 may not handle one of the activities. A later refusal, such as during the replacement of a token, is
                 logged, and the worker tries again.
             ValueError: There are no handlers, or a token function returns a malformed token for the first connection.
+            RuntimeError: The worker runs already. After a stop it can serve again.
         """
-        with stop_signals() as stop:
-            await self._until(stop)
+        with self._runs(), stop_signals() as stop:
+            await self._until(stop, asyncio.Event())
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
@@ -217,25 +219,36 @@ class Worker:
         A web application has `worker.is_connected` for its readiness. The errors are those of `serve`. One of the
         server is logged when it arrives, and raised by `connected` and at the end of the block.
         """
-        self._require_handlers()
-        stop, welcome = asyncio.Event(), asyncio.Event()
-        serving = asyncio.create_task(self._until(stop, welcome))
-        serving.add_done_callback(_log_failure)
-        self._working = serving, welcome
+        with self._runs():
+            stop, welcome = asyncio.Event(), asyncio.Event()
+            serving = asyncio.create_task(self._until(stop, welcome))
+            serving.add_done_callback(_log_failure)
+            self._working = serving, welcome
+            try:
+                yield
+            finally:
+                stop.set()
+                self._stream = None
+                try:
+                    await serving
+                finally:
+                    self._working = None
+
+    @contextmanager
+    def _runs(self) -> Iterator[None]:
+        """Check that the worker can run, and that it does not run a second time inside the block."""
+        if not (self._handlers.activities or self._handlers.notification_activities):
+            raise ValueError("a worker needs at least one handler: register it with Handlers.activity")
+        if self._is_running:
+            raise RuntimeError("this worker runs already: stop it first, or create another Worker")
+        self._is_running = True
         try:
             yield
         finally:
-            stop.set()
-            self._stream = None
-            try:
-                await serving
-            finally:
-                self._working = None
+            self._is_running, self._stream = False, None
 
-    async def _until(self, stop: asyncio.Event, welcome: asyncio.Event | None = None) -> None:
+    async def _until(self, stop: asyncio.Event, welcome: asyncio.Event) -> None:
         """Serve until the event `stop`. Set `welcome` when a server has welcomed the worker for the first time."""
-        self._require_handlers()
-        welcome = welcome or asyncio.Event()
         # Shared, because a draining stream runs beside its successor.
         slots, threads = asyncio.Semaphore(self._max_calls), HandlerThreads(self._max_calls)
         streams: set[_Stream] = set()
@@ -257,10 +270,6 @@ class Worker:
             for stream in streams:
                 stream.ended.cancel()
             await asyncio.gather(connecting, stopping, *(stream.ended for stream in streams), return_exceptions=True)
-
-    def _require_handlers(self) -> None:
-        if not (self._handlers.activities or self._handlers.notification_activities):
-            raise ValueError("a worker needs at least one handler: register it with Handlers.activity")
 
     async def _stay_connected(
         self, streams: set["_Stream"], slots: asyncio.Semaphore, threads: HandlerThreads, welcome: asyncio.Event
