@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import datetime
+import re
 from urllib.parse import quote, urlencode
 
 import pytest
@@ -466,7 +467,9 @@ async def test_failed_calls_are_grouped_by_activity_and_reason_and_replayed_toge
             assert "The handler returned an error." in await group.inner_text()
             assert {"mail-order 3", "print-order 1"} <= {*await groups_of(page, "failing")}
             await group.get_by_text("Show the calls").click()
-            assert await group.locator("tbody tr").count() == 3
+            details = await group.locator("tbody td:nth-child(2)").all_inner_texts()
+            assert len(details) == 3
+            assert all(re.search(r"the handler failed \(worker \S+\)", each) for each in details), details
             assert EVIL in await group.inner_text()
             await is_accessible(page)
             await group.get_by_role("link", name="Replay all").click()
