@@ -65,16 +65,12 @@ async def test_the_installed_package_passes_every_scenario(node_commands, tmp_pa
     assert await failures(launch_command(node_commands[kind], tmp_path / "errors"), load(kind), kind) == []
 
 
-async def test_the_handler_of_the_page_in_express_decides_the_calls_that_its_server_signs(built, store_of, tmp_path):
-    packages = tmp_path / "node_modules"
-    (packages / "@callback").mkdir(parents=True)
-    (packages / "@callback" / "client").symlink_to(PACKAGE)
-    (packages / "express").symlink_to(PACKAGE / "node_modules" / "express")
+async def test_the_handler_of_the_page_in_express_decides_the_calls_that_its_server_signs(with_express, store_of):
     program = files_of(blocks_of("http-handlers.md"))["http-handler.mjs"]
-    (tmp_path / "http-handler.mjs").write_text(program.replace("3000", str(port := free_port())))
-    (tmp_path / "handler-secret").write_text(f"{SECRET}\n")
-    async with running(tmp_path, "http-handler.mjs", says="listening", program="node"):
-        await check_handler_of_the_page(f"http://127.0.0.1:{port}/callback", store_of(), tmp_path)
+    (with_express / "http-handler.mjs").write_text(program.replace("3000", str(port := free_port())))
+    (with_express / "handler-secret").write_text(f"{SECRET}\n")
+    async with running(with_express, "http-handler.mjs", says="listening", program="node"):
+        await check_handler_of_the_page(f"http://127.0.0.1:{port}/callback", store_of(), with_express)
 
 
 def test_its_lock_file_names_no_registry():
