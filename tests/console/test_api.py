@@ -30,6 +30,7 @@ from openapi_python_client.config import ConfigFile, MetaType
 from support.clients import callback_message, scripted_server
 from support.connect import HTTP_STATUS, PATH, envelope, envelopes, reason
 from support.console import running_console
+from support.principals import principals_of
 from support.services import running_services
 from support.store import free_port
 from support.tools import require
@@ -475,6 +476,19 @@ async def test_a_token_that_is_revoked_is_refused_at_once_and_after_a_while_unre
         assert await statuses() == [200, 400]
         entries["orders"] = PrincipalEntry(**owner, tokens=())
         assert await statuses() == [401, then]
+
+
+async def test_a_watch_ends_with_the_rights_of_its_token(store_of):
+    known = principals_of(orders={"roles": {Role.OWNER}})
+    async with (
+        running_services(store_of(), principals=lambda: known) as services,
+        running_console(services.address) as console,
+        caller(console, "orders", timeout=DEADLINE_S) as http,
+        watching(http) as (stream, _),
+    ):
+        known = principals_of()
+        (end,) = [each async for each in stream]
+        assert end.json["error"]["code"] == "unauthenticated"
 
 
 async def test_unknown_tokens_are_asked_about_a_few_at_a_time_and_make_no_known_one_wait(limits):

@@ -14,9 +14,11 @@ from prometheus_client import REGISTRY
 from support.edge_calls import answers_of, response_of
 from support.principals import by, principals_of
 from support.services import refusal, response, running_services, services_at
+from support.timers import make_reminder_due
 from support.watching import Watch
 from support.workers import raw_worker
 
+from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1 import edge_service_pb2 as edge_pb2
 from callback_server.access import authenticator
@@ -103,6 +105,31 @@ async def test_a_call_that_a_worker_did_not_accept_before_it_lost_the_activity_g
         async with raw_worker(services.worker_stub, "act", metadata=by("other")) as worker:
             await worker.handle()
             await call
+
+
+async def test_a_worker_gets_no_notification_of_an_activity_that_it_lost(store_of, limits):
+    limits(worker_service, CHECK_S=10_000)
+    rights = Rights()
+    async with running_services(store_of(), principals=lambda: rights.known, sweeps=True) as services:
+
+        async def remind():
+            soon = {"notify": [pb.CALL_REASON_REMINDER], "remind_after": [{"seconds": 3600}]}
+            made = await services.generate("act", metadata=by("shop"), time_to_live={"seconds": 7200}, **soon)
+            await make_reminder_due(services.control_plane.client, made.callback_case_id)
+
+        async with (
+            raw_worker(services.worker_stub, metadata=by("work")) as loser,
+            raw_worker(services.worker_stub, metadata=by("other")) as worker,
+        ):
+            await loser.hello("more", max_calls=9, notification_activities=["act"])
+            await remind()
+            await loser.handle()
+            rights.change("work", {"activities": {"more"}})
+            await worker.hello("act", notification_activities=["act"])
+            await remind()
+            await worker.handle()
+            await loser.next("drain")
+            assert len(loser.of("offer")) == 1
 
 
 WATCHER_LOSES = {

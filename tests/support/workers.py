@@ -82,13 +82,9 @@ class RawWorker:
         async with self._writing:  # two concurrent writes end a stream
             await self._stream.write(request)
 
-    async def hello(self, *activities, max_calls=1, name="raw", max_message_bytes=0):
+    async def hello(self, *activities, max_calls=1, name="raw", **fields):
         """Send Hello, and wait for Welcome."""
-        await self.say(
-            hello=pb.Hello(
-                callback_activities=activities, max_calls=max_calls, name=name, max_message_bytes=max_message_bytes
-            )
-        )
+        await self.say(hello=pb.Hello(callback_activities=activities, max_calls=max_calls, name=name, **fields))
         return await self.next("welcome")
 
     async def accept(self, call):
