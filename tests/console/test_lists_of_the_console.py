@@ -24,7 +24,10 @@ CLIPPED = """() => [...document.querySelectorAll("header, header *, main, main *
 """The parts of a page that are wider than their place, beyond their card, off the screen, or a column of letters."""
 HOUR = datetime.timedelta(hours=1)
 WIDTHS = count([320, 768], [320, 390, 640, 768, 1024, 1280])
-COLOUR = "each => getComputedStyle(each).backgroundColor"
+COLOURS = """ids => ids.map(
+    (id) => getComputedStyle(document.querySelector(`tr:has(#case-${id}) .status`)).backgroundColor
+)"""
+"""The colours of the statuses of callbacks, all at once: a live list is replaced meanwhile."""
 
 
 async def test_long_texts_are_clipped_on_no_page_of_the_console(browser, world):
@@ -94,10 +97,7 @@ async def test_succeeded_failed_and_open_callbacks_differ_in_colour(browser, wor
         await world.call(failed)
     async with signed_in(browser, world) as page:
         await page.goto(f"{world.url}/callbacks")
-        colours = [
-            await page.locator(f"tr:has(#case-{each.case_id}) .status").evaluate(COLOUR)
-            for each in (succeeded, failed, is_open)
-        ]
+        colours = await page.evaluate(COLOURS, [each.case_id for each in (succeeded, failed, is_open)])
         assert len(set(colours)) == 3
 
 
