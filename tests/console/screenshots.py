@@ -93,7 +93,7 @@ async def plant(world, stack):
     trace = {"order": ORDER_ID, "trace": f"00-{ORDER_ID.replace('-', '')}-{ORDER_ID[:8] * 2}-01", "customer": LONG_NAME}
     long = await make("invoice-and-delivery-note-of-the-whole-order", labels=trace, activity_case=ORDER_ID)
     long_call = await call(long, f"?order={ORDER_ID}&customer={LONG_NAME}", content=ORDER, headers=JSON)
-    await hold(await make("form", labels=trace, activity_case=ORDER_ID), FORM)
+    await hold(await make("form", labels=trace, activity_case=ORDER_ID, hold_time=4 * HOUR), FORM)
     await hold(await make("form", labels={"guest": "Ann"}), FORM)
     return {
         "waiting": "/waiting",
