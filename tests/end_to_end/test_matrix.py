@@ -158,8 +158,10 @@ HEADERS = [
     ("x", "漢", "beyond ISO-8859-1"), ("x", "a" * 8193, "too long"), ("x" * 257, "", "whose name is too long"),
     *((name, "x", name) for name in (
         "Connection", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Transfer-Encoding", "Upgrade",
-        "Content-Length", "Date", "Server", "Via", "X-Accel-Redirect", "X-Sendfile", "X-LIGHTTPD-send-file",
-        "X-Reproxy-URL", "CDN-Cache-Control", "Location", "Refresh",
+        "Content-Length", "Date", "Server", "Via", "X-Accel-Redirect", "X-Sendfile", "X-Sendfile2",
+        "X-LIGHTTPD-send-file", "X-LIGHTTPD-send-tempfile", "X-LiteSpeed-Location", "X-LiteSpeed-Cache-Control",
+        "X-Reproxy-URL", "X-Reproxy-File", "CDN-Cache-Control", "Cloudflare-CDN-Cache-Control", "Surrogate-Control",
+        "Edge-Control", "Location", "Refresh",
         "Clear-Site-Data", "Strict-Transport-Security", "NEL", "Report-To", "Reporting-Endpoints", "Alt-Svc",
         "Service-Worker-Allowed", "Accept-CH", "Critical-CH", "Origin-Agent-Cluster", "Set-Login",
         "Secure-Session-Registration", "Use-As-Dictionary",

@@ -13,8 +13,9 @@ from callback.v1 import callback_pb2
 
 RESERVED = [
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
-    "transfer-encoding", "upgrade", "content-length", "date", "server", "via", "x-sendfile", "x-lighttpd-send-file",
-    "x-reproxy-url", "cdn-cache-control", "location", "refresh",
+    "transfer-encoding", "upgrade", "content-length", "date", "server", "via", "x-sendfile", "x-sendfile2",
+    "x-lighttpd-send-file", "x-litespeed-location", "x-reproxy-url", "x-reproxy-file", "cdn-cache-control",
+    "vercel-cdn-cache-control", "surrogate-control", "edge-control", "location", "refresh",
     "clear-site-data", "strict-transport-security", "nel", "report-to", "reporting-endpoints", "alt-svc",
     "service-worker-allowed", "accept-ch", "critical-ch", "origin-agent-cluster", "set-login",
     "secure-session-registration", "use-as-dictionary",
@@ -165,7 +166,8 @@ def allowed_name(name):
         0 < len(name) <= 256
         and all(c.isascii() and (c.isalnum() or c in "!#$%&'*+-.^_`|~") for c in name)
         and name.lower() not in RESERVED
-        and not name.lower().startswith("x-accel-")
+        and not name.lower().startswith(("x-accel-", "x-lighttpd-", "x-litespeed-", "x-reproxy-", "x-sendfile"))
+        and not name.lower().endswith("-cdn-cache-control")
     )
 
 

@@ -31,9 +31,10 @@ OF_A_CONNECTION = {
 }
 """Headers that belong to one connection, and not to the message."""
 OF_THE_EDGE = re.compile(
-    "date|server|via|x-accel-.*|x-sendfile|x-lighttpd-send-file|x-reproxy-url|cdn-cache-control|location|refresh"
-    "|clear-site-data|strict-transport-security|nel|report-to|reporting-endpoints|alt-svc|service-worker-allowed"
-    "|accept-ch|critical-ch|origin-agent-cluster|set-login|secure-session-registration|use-as-dictionary|set-cookie"
+    "date|server|via|location|refresh|x-(accel|lighttpd|litespeed|reproxy)-.*|x-sendfile.*|(.*-)?cdn-cache-control"
+    "|surrogate-control|edge-control|clear-site-data|strict-transport-security|nel|report-to|reporting-endpoints|alt-svc"
+    "|service-worker-allowed|accept-ch|critical-ch|origin-agent-cluster|set-login|secure-session-registration"
+    "|use-as-dictionary|set-cookie"
 )
 """Headers that a handler cannot set: the rule `header_name_reserved` of the contract, and cookies."""
 _SILENTLY_LEFT_OUT = {"date", "server", "via", "location"}

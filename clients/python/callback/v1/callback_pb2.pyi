@@ -811,16 +811,18 @@ class ResponseHeader(_message.Message):
     VALUE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """name is an RFC 9110 token of at most 256 characters. Names that belong to the connection, to the edge or to a proxy
-    in front of it are refused: hop-by-hop and framing fields, `date`, `server`, `via`, `x-accel-*`, `x-sendfile`,
-    `x-lighttpd-send-file`, `x-reproxy-url`, `cdn-cache-control`, `location`, `refresh`. So are names whose effect
-    reaches beyond the response, because owners share the origin: `clear-site-data`, `strict-transport-security`, `nel`,
-    `report-to`, `reporting-endpoints`, `alt-svc`, `service-worker-allowed`, `accept-ch`, `critical-ch`,
-    `origin-agent-cluster`, `set-login`, `secure-session-registration`, `use-as-dictionary`. `set-cookie` is refused
-    unless the operator has reserved the alternative domain of the case for its owner (`cookie_domains`); it must have
-    no `Domain`, and is sent only where the `Host` of the request is that domain. The four fields that every response
-    has (`cache-control`, `referrer-policy`, `x-content-type-options`, `x-robots-tag`) are accepted and not sent: the
-    values of the edge apply. A response without a `cross-origin-opener-policy` of its own gets `same-origin`: the page
-    that opened its window loses the window. `unsafe-none` keeps the opener, for example of a login in a popup.
+    in front of it are refused: hop-by-hop and framing fields, `date`, `server`, `via`, `location`, `refresh`; those by
+    which a proxy sends a file or another URL in place of the response (`x-accel-*`, `x-sendfile*`, `x-lighttpd-*`,
+    `x-litespeed-*`, `x-reproxy-*`); and those by which a shared cache keeps it (`cdn-cache-control`, also with a name
+    before it, `surrogate-control`, `edge-control`). So are names whose effect reaches beyond the response, because
+    owners share the origin: `clear-site-data`, `strict-transport-security`, `nel`, `report-to`, `reporting-endpoints`,
+    `alt-svc`, `service-worker-allowed`, `accept-ch`, `critical-ch`, `origin-agent-cluster`, `set-login`,
+    `secure-session-registration`, `use-as-dictionary`. `set-cookie` is refused unless the operator has reserved the
+    alternative domain of the case for its owner (`cookie_domains`); it must have no `Domain`, and is sent only where the
+    `Host` of the request is that domain. The four fields that every response has (`cache-control`, `referrer-policy`,
+    `x-content-type-options`, `x-robots-tag`) are accepted and not sent: the values of the edge apply. A response without
+    a `cross-origin-opener-policy` of its own gets `same-origin`: the page that opened its window loses the window.
+    `unsafe-none` keeps the opener, for example of a login in a popup.
     """
     value: _builtins.str
     """value is sent with each character as one byte (ISO-8859-1), without the spaces and tabs at its ends. Characters from
