@@ -144,6 +144,7 @@ func recordedCallOf(message *v1.Call) *RecordedCall {
 		StartTime:           timeOf(message.GetStartTime()),
 		EndTime:             timeOf(message.GetEndTime()),
 		Erased:              message.GetErased(),
+		BodyDropped:         message.GetBodyDropped(),
 		VerificationProfile: message.GetVerificationProfile(),
 		MessageID:           message.GetMessageId(),
 		VerificationFailure: message.GetVerificationFailure(),

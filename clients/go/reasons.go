@@ -55,7 +55,8 @@ const (
 	// or its result recorded. Returned by StreamInvocations.
 	ReasonOutcomeUnknown Reason = "OUTCOME_UNKNOWN"
 	// ReasonTooManyCalls (RESOURCE_EXHAUSTED): the server process runs its maximum number of calls, or has its maximum
-	// bytes of request bodies in flight. Nothing has changed. Returned by StreamInvocations.
+	// bytes of request bodies in flight; or the store keeps as many bytes of the owner, or of all, as it may. Nothing
+	// has changed. Returned by StreamInvocations.
 	ReasonTooManyCalls Reason = "TOO_MANY_CALLS"
 	// ReasonServerStopping (UNAVAILABLE): the server process stops and accepts no new calls, workers or watchers.
 	// Returned by StreamInvocations, WatchCalls and Work.

@@ -318,6 +318,10 @@ type RecordedCall struct {
 	// Erased says that the recorded data of the call was erased (EraseCalls): request, response and FailureDetail are
 	// empty.
 	Erased bool
+	// BodyDropped says that the bodies that were recorded of the call were dropped, because the recorded bytes of its
+	// owner, or of all, were above a limit: those of the request and of the delivery, and that of Response unless it is
+	// the response of the case. BodySize stays. The call cannot be replayed, unless its request had no body.
+	BodyDropped bool
 	// VerificationProfile is the profile that the request passed. Empty: none was required.
 	VerificationProfile string `json:"-" xml:"-"`
 	// MessageID is the id that the sender gave to the message, as the profile found it. Empty if there was none.
@@ -380,6 +384,7 @@ func (v RecordedCall) attributes() []slog.Attr {
 		slog.Time("start_time", v.StartTime),
 		slog.Time("end_time", v.EndTime),
 		slog.Bool("erased", v.Erased),
+		slog.Bool("body_dropped", v.BodyDropped),
 		slog.Bool("fallback_sent", v.FallbackSent),
 		slog.Bool("caller_gone", v.CallerGone),
 		slog.Int64("repeat_count", v.RepeatCount),

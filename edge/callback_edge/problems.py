@@ -121,12 +121,6 @@ WAITING: Final = Problem("waiting", 202)
 
 ALL: Final = frozenset(each for each in (*globals().values(), *BY_REASON.values()) if isinstance(each, Problem))
 """Every problem."""
-SAY_TRY_AGAIN: Final = frozenset(
-    each
-    for each in ALL
-    if each.text_key in ("body_timeout", "busy", "call_in_progress", "too_many_requests", "unavailable")
-)
-"""The problems whose text says that a person can try again: their pages always have a way to do so."""
 _OF_HANDLERS: Final = frozenset(each for reason, each in BY_REASON.items() if reason.startswith("HANDLER_"))
 OWN_ERRORS: Final = (
     frozenset(each for each in ALL if each.status >= 500)

@@ -48,6 +48,7 @@ from callback_server.calls.held import HeldCalls
 from callback_server.calls.invoke import CallInvoker
 from callback_server.calls.marks import CallerMarks
 from callback_server.calls.preconditions import PreconditionChecker
+from callback_server.calls.recorded_bytes import RecordedBytes
 from callback_server.calls.repeats import Repeats
 from callback_server.calls.sweeper import Sweeper
 from callback_server.calls.transition_log import log_report
@@ -238,6 +239,7 @@ class ControlPlane:
         self.notifications = make_deliveries(notifications=True, max_per_second=settings.max_notifications_per_second)
         owner_rate = OwnerRateLimit(quotas)
         body_bytes = BodyBytes(settings.max_body_bytes_in_flight, settings.max_body_bytes_in_flight_per_owner)
+        self.recorded_bytes = recorded_bytes = RecordedBytes(self.scripts, settings.max_recorded_bytes, quotas)
         own_profiles = OwnProfiles(self.scripts, keyring)
         claims = Claims(
             self.scripts,
@@ -249,6 +251,7 @@ class ControlPlane:
             calls=calls,
             held_calls=held_calls,
             body_bytes=body_bytes,
+            recorded_bytes=recorded_bytes,
             max_per_minute_per_case=settings.max_calls_per_minute_per_case,
             replica=self.replica_bus.replica,
             can_deliver=self.deliveries.has_capacity,
@@ -464,6 +467,7 @@ class ControlPlane:
             self._tasks.start(self.sweeper.run_sweeps())
             self._tasks.start(self.sweeper.run_retention())
             self._tasks.start(self.sweeper.run_repairs())
+            self._tasks.start(self.recorded_bytes.run())
             self._tasks.start(self.audit.run_retention())
             self._tasks.start(self._probe.run())
             self._tasks.start(self.statistics.run())

@@ -193,7 +193,7 @@ class TooManyCallsError(CallbackError):
     """The process has its most calls, or bytes of bodies, in flight, or its last slots are kept for other owners."""
 
     reason = "TOO_MANY_CALLS"
-    message = "too many calls are running, or too many bytes of request bodies are in flight"
+    message = "too many calls are running, or too many bytes of them are in flight or recorded"
     retry_after_s = 1
 
     def __init__(self, limit: str, owner: str = "") -> None:

@@ -72,6 +72,11 @@ LARGE_CALLS_WAITING: Final = Gauge(
 BODY_BYTES_IN_FLIGHT: Final = Gauge(
     "callback_body_bytes_in_flight", "Bytes of request bodies of the calls that run in this process"
 )
+RECORDED_BYTES: Final = Gauge("callback_recorded_bytes", "Bytes of the calls that the store keeps, of all owners")
+BODY_BYTES_DROPPED: Final = Counter(
+    "callback_body_bytes_dropped",
+    "Bytes of recorded bodies that this process dropped, because more than a limit were kept",
+)
 WORKERS: Final = Gauge("callback_workers", "Workers connected to this process")
 WORKER_SLOTS_FREE: Final = Gauge("callback_worker_slots_free", "Free slots of the workers connected to this process")
 WORKER_CALLS_WAITING: Final = Gauge("callback_worker_calls_waiting", "Calls that wait in this process for a worker")
@@ -163,6 +168,12 @@ STORE_CLOCK_SKEW_SECONDS: Final = Gauge(
 STORE_CLOCK_BEHIND_SECONDS: Final = Gauge(
     "callback_store_clock_behind_seconds",
     "How far the store's clock is behind the time of the stored data, because it has stepped back",
+)
+STORE_MEMORY_BYTES: Final = Gauge(
+    "callback_store_memory_bytes", "Memory that a node of the store uses, by its address on a cluster", ["node"]
+)
+STORE_MEMORY_LIMIT_BYTES: Final = Gauge(
+    "callback_store_memory_limit_bytes", "The maxmemory of a node of the store, if it has one", ["node"]
 )
 STORE_UP: Final = Gauge("callback_store_up", "1 while the store answers and is safe, else 0")
 ACCESS_EXPIRES_TIME_SECONDS: Final = Gauge(

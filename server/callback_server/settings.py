@@ -364,6 +364,11 @@ class ServerSettings(ProcessSettings):
     """Maximum number of ended calls of a callback that are kept."""
     recorded_bytes_per_case: int = Field(default=16 * 1024 * 1024, ge=0)
     """Maximum number of bytes of ended calls of a callback that are kept."""
+    max_recorded_bytes: int | None = Field(default=None, ge=1)
+    """Maximum number of bytes of the calls of all callbacks that are kept, unfinished ones included, on all servers.
+    Above it the [oldest bodies are dropped](operations.md#recorded-bytes). None: no limit."""
+    max_recorded_bytes_per_owner: int | None = Field(default=None, ge=1)
+    """The same of one owner, if its quota does not say it. None: no limit."""
     repeat_bytes_per_case: int = Field(default=16 * 1024 * 1024, ge=0)
     """Maximum number of bytes of the answers that a callback keeps for repeats: the same request, or a message with the
     same id. Answers are kept whole, whatever `record_bodies` and `record_headers` say, and only for the window of
@@ -533,6 +538,7 @@ class ServerSettings(ProcessSettings):
             max_in_flight_waits=self.max_in_flight_waits_per_owner,
             max_calls_per_minute=self.max_calls_per_minute_per_owner,
             max_worker_slots=self.max_worker_slots_per_owner,
+            max_recorded_bytes=self.max_recorded_bytes_per_owner,
         )
 
     def to_durability(self) -> Durability:

@@ -7,6 +7,7 @@ import tomllib
 import pytest
 from click.testing import CliRunner
 from support.clients import CHECKS, Ran, run_callback
+from support.store import set_up
 from support.system import running_system
 
 from callback_cli.main import cli
@@ -208,7 +209,8 @@ def test_verify_takes_a_length_that_is_no_number_for_none(verified):
 
 
 async def test_doctor_finds_no_problem_in_a_running_system(tmp_path, store_of):
-    async with running_system(tmp_path, store_of()) as system:
+    store = store_of()
+    async with running_system(tmp_path, store) as system:
         environment = {
             "CALLBACK_STORE_URL": system.store.url,
             "CALLBACK_EDGE_SERVER_TARGET": system.grpc,
@@ -218,8 +220,9 @@ async def test_doctor_finds_no_problem_in_a_running_system(tmp_path, store_of):
             "CALLBACK_PLATFORM_URL": "https://shop.example",
             "CALLBACK_STATE_KEY": "k" * 32,
         }
-        ran = await run("doctor", **environment)
-        as_json = await run("doctor", "--json", **environment)
+        with set_up(store, maxmemory="1gb"):
+            ran = await run("doctor", **environment)
+            as_json = await run("doctor", "--json", **environment)
     assert (ran.code, ran.errors) == (0, "")
     lines = [line.partition(":")[0] for line in ran.output.splitlines()]
     # A write to a busy disk can be slow, of which doctor warns.

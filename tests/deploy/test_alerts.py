@@ -37,6 +37,10 @@ FIRES = {
     "CallbackStoreFaults": {'callback_store_faults_total{fault="no_call"}': "0 1x9"},
     "CallbackClocksDiffer": {"callback_store_clock_skew_seconds": "-2x9"},
     "CallbackRetentionOff": {f"callback_retention_seconds{SERVER}": f"{400 * DAY_S}x9"},
+    "CallbackStoreMemoryFills": {
+        'callback_store_memory_bytes{node=""}': "600+1x360",
+        'callback_store_memory_limit_bytes{node=""}': "1000x360",
+    },
     "CallbackAuditWrong": {'callback_audit_problems_total{problem="missing"}': "0 1x9"},
     "CallbackEdgeWithoutServer": {
         'callback_edge_server_up{instance="e"}': "0x9",
@@ -62,6 +66,10 @@ FIRES = {
 """For each alert the series on which it fires, and no other, when they end."""
 SILENT = {
     "a restart": {f"up{SERVER}": "1 0 1x9"},
+    "a store that is half full, and grows slowly": {
+        'callback_store_memory_bytes{node=""}': "600+0.1x360", 'callback_store_memory_limit_bytes{node=""}': "1000x360",
+    },
+    "a store without a limit": {'callback_store_memory_bytes{node=""}': "600+1x360"},
     "a job of others": {
         'up{job="node"}': "0x9", 'process_open_fds{job="node"}': "9x9", 'process_max_fds{job="node"}': "9x9",
     },

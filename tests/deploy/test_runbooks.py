@@ -161,6 +161,12 @@ async def CallbackAuditWrong(world):
     return Fault({"audit": f"(?m)^{chain} +truncated", "losses": f"partition {chain}  1 steps lost"})
 
 
+async def CallbackStoreMemoryFills(world):
+    used = world.plain.info("memory")["used_memory"]
+    world.stack.enter_context(set_up(world.store, maxmemory=used * 11 // 10))
+    return Fault({"doctor": "of maxmemory; when full, it refuses new callbacks"})
+
+
 async def CallbackRetentionOff(world):
     settings = {"CALLBACK_RETENTION_S": str(10 * 365 * 86_400)}
     return Fault({"doctor": "retention_s: closed callbacks and ended calls are kept for 3650 days"}, settings=settings)

@@ -42,16 +42,6 @@ async def test_an_error_that_advises_to_try_again_has_a_button_for_it(plane, edg
     assert BUTTON.format("") in (await ask(edge, method="POST", headers=[BROWSER], body=b"callback_confirm=1")).text
 
 
-@pytest.mark.parametrize("reason", ["HANDLER_NOT_STARTED", "TOO_MANY_CALLS", "TOO_MANY_REQUESTS", "CALL_IN_PROGRESS"])
-async def test_a_page_that_says_try_again_has_a_way_also_where_the_server_does_not_know_when(plane, edge, reason):
-    """As after a call that never began, whose callback was closed meanwhile: the callback says so."""
-    cookie = (await cookie_of(plane, edge, f"/cb/{new_state()}")).partition(";")[0]
-    plane.script = failing(reason)
-    assert BUTTON.format("") in (await ask(edge, headers=[BROWSER])).text
-    assert BUTTON.format("?again") in (await ask(edge, ADDRESS, headers=[BROWSER, ("Cookie", cookie)])).text
-    assert ELSEWHERE in (await ask(edge, ADDRESS, headers=[BROWSER])).text
-
-
 async def test_an_error_after_which_the_callback_is_closed_has_neither(plane, edge):
     plane.script = failing()
     page = (await ask(edge, headers=[BROWSER])).text

@@ -65,6 +65,8 @@ class ModelCall:
     trims: bool = False
     """Whether its request, which the delivery after a fallback needs whole, is cut at its end."""
     caller_gone: bool = False
+    body_dropped: bool = False
+    """Whether bodies that were recorded of it were dropped."""
     digest: str = ""
     """By which a repeat of it is recognized. Empty: its repeats are calls."""
     no_repeat: bool = False

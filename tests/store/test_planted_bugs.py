@@ -122,7 +122,7 @@ BUGS = {
         "left[1] ~= '' and packed_answer(left[2], '') or ''", "packed_answer(left[2], '')"),
     "a held call is cut before it is answered": (
         "local is_kept_while_held = partial and is_held", "local is_kept_while_held = false"),
-    "a held request outlives its call": ("    trim_request(call_id)\n  end", "  end"),
+    "a held request outlives its call": ("    trim_request(case, call_id)\n  end", "  end"),
     "the body of a held request outlives its call": (
         "    size = size - #call[3]\n    redis.call('HSET', call_key(call_id), 'request_body', '')"),
     "a held request takes room after its end": "redis.call('HINCRBY', call_key(call_id), 'size', size)",
@@ -171,6 +171,15 @@ BUGS = {
                                            "if call[2] == '' then return reply('INCOMPLETE') end"),
     "a foreign owner can replay": ("load_owned_case(case_id, owner)\nlocal call =", "load_case(case_id)\nlocal call ="),
     "a delivery that runs is replayed": ("if call[4] == 'RUNNING' or (call[1] ==", "if (call[1] =="),
+    "an erased request still counts for its owner": (
+        "  case.recorded = case.recorded - redis.call('HGET', call_key(call_id), 'size')\n", ""),
+    "a call that is deleted still counts for its owner": (
+        "case.bytes, case.recorded = case.bytes - call[1], case.recorded - call[1]",
+        "case.bytes = case.bytes - call[1]"),
+    "the answer of a handler does not count for the owner": ("  case.recorded = case.recorded + grown\n", ""),
+    "a dead delivery loses its body": (" or call[2] == 'DEAD' then return 0 end", " then return 0 end"),
+    "a call whose body was dropped is replayed": (
+        "'request_body', '', 'partial', '1')\n  end\n  if not", "'request_body', '')\n  end\n  if not"),
     "a replayed call can be deleted": (
         "redis.call('ZREM', ended_key(), call_id)\ncase.unfinished, case.bytes", "case.unfinished, case.bytes"),
     "a dead call is not listed": ("if status == 'DEAD' and call[2] ~= '' then redis", "if false then redis"),
@@ -220,10 +229,11 @@ BUGS = {
     "an erased request comes back with a fallback": (
         "if call[3] and call[5] ~= '' then -- the next", "if call[3] then -- the next"),
     "a request is kept whole after its delivery followed a fallback": (
-        "  if call_status == 'SUCCEEDED' then\n    trim_request(call_id)", "  if call_status == 'SUCCEEDED' then"),
+        "  if call_status == 'SUCCEEDED' then\n    trim_request(case, call_id)",
+        "  if call_status == 'SUCCEEDED' then"),
     "a request that is kept for a replay is cut when its call ends": (
-        "  if call_status == 'SUCCEEDED' then\n    trim_request(call_id)\n  else",
-        "  if true then\n    trim_request(call_id)\n  else"),
+        "  if call_status == 'SUCCEEDED' then\n    trim_request(case, call_id)\n  else",
+        "  if true then\n    trim_request(case, call_id)\n  else"),
     "the recorded part of a request outlives its delivery after a fallback": (
         "    redis.call('HDEL', call_key(call_id), 'recorded_request', 'drops_body')\n  end\n  end_delivery",
         "  end\n  end_delivery"),

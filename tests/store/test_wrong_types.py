@@ -302,4 +302,4 @@ async def test_an_error_of_a_script_names_the_line_of_what_the_store_gets(made, 
     (note,) = error.value.__notes__
     name, line = re.match(r"script: (\w+), line (\d+) of ", note).groups()
     assert name == claim_call.SCRIPT.name
-    assert "redis.call('ZINTERCARD', 6" in claim_call.SCRIPT.source.splitlines()[int(line) - 1]
+    assert "redis.call('ZINTERCARD', 7" in claim_call.SCRIPT.source.splitlines()[int(line) - 1]

@@ -374,6 +374,7 @@ CALL_JSON = {
     "erased": False,
     "startTime": "2026-11-25T09:30:15.250Z",
     "endTime": "2026-11-25T09:30:15.262Z",
+    "bodyDropped": False,
     "fallbackSent": False,
     "callerGone": False,
     "repeatCount": 0,

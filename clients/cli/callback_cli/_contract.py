@@ -1349,6 +1349,11 @@ MESSAGES = {
             "bool",
         ),
         Field(
+            "body_dropped",
+            "body_dropped",
+            "bool",
+        ),
+        Field(
             "verification_profile",
             "verification_profile",
             "text",

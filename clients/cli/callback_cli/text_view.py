@@ -134,7 +134,7 @@ class TextView:
             self._heading("Request")
             self._line(f"  {value.method.upper()}" + (f" ?{value.query_string}" if value.query_string else ""))
             self._headers(value.headers)
-            self._body(value.body, value.body_size)
+            self._body(value.body, value.body_size, lost="dropped" if value.body_dropped else "not recorded")
         if value.response is not None:
             self._response(value.response, "Decided later, not sent" if value.fallback_sent else "Response")
         if value.delivery is not None and value.delivery.response is not None:
@@ -323,12 +323,12 @@ class TextView:
         for name, value in headers.pairs:
             self._console.print(Text.assemble("  ", (f"{plain(name)}: ", "dim"), plain(value)), soft_wrap=True)
 
-    def _body(self, body: bytes, size: int) -> None:
+    def _body(self, body: bytes, size: int, *, lost: str = "not recorded") -> None:
         if not size:
             return
         self._console.print()
         if not body:
-            self._line(f"  ({_size(size)}, not recorded)")
+            self._line(f"  ({_size(size)}, {lost})")
             return
         shown, rest = body[:SHOWN_BODY_BYTES], len(body) - SHOWN_BODY_BYTES
         try:

@@ -1281,6 +1281,7 @@ type Call struct {
 	StartTime           *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	EndTime             *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	Erased              bool                   `protobuf:"varint,18,opt,name=erased,proto3" json:"erased,omitempty"`
+	BodyDropped         bool                   `protobuf:"varint,30,opt,name=body_dropped,json=bodyDropped,proto3" json:"body_dropped,omitempty"`
 	VerificationProfile string                 `protobuf:"bytes,19,opt,name=verification_profile,json=verificationProfile,proto3" json:"verification_profile,omitempty"`
 	MessageId           string                 `protobuf:"bytes,20,opt,name=message_id,json=messageId,proto3" json:"message_id,omitempty"`
 	VerificationFailure string                 `protobuf:"bytes,28,opt,name=verification_failure,json=verificationFailure,proto3" json:"verification_failure,omitempty"`
@@ -1454,6 +1455,13 @@ func (x *Call) GetEndTime() *timestamppb.Timestamp {
 func (x *Call) GetErased() bool {
 	if x != nil {
 		return x.Erased
+	}
+	return false
+}
+
+func (x *Call) GetBodyDropped() bool {
+	if x != nil {
+		return x.BodyDropped
 	}
 	return false
 }
@@ -1707,7 +1715,7 @@ const file_callback_v1_callback_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value\":\n" +
 	"\x0eQueryParameter\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\xca\t\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xed\t\n" +
 	"\x04Call\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12(\n" +
 	"\x10callback_case_id\x18\x02 \x01(\tR\x0ecallbackCaseId\x12/\n" +
@@ -1729,7 +1737,8 @@ const file_callback_v1_callback_proto_rawDesc = "" +
 	"\n" +
 	"start_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
 	"\bend_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12\x16\n" +
-	"\x06erased\x18\x12 \x01(\bR\x06erased\x121\n" +
+	"\x06erased\x18\x12 \x01(\bR\x06erased\x12!\n" +
+	"\fbody_dropped\x18\x1e \x01(\bR\vbodyDropped\x121\n" +
 	"\x14verification_profile\x18\x13 \x01(\tR\x13verificationProfile\x12\x1d\n" +
 	"\n" +
 	"message_id\x18\x14 \x01(\tR\tmessageId\x121\n" +

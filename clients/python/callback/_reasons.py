@@ -51,8 +51,9 @@ class ErrorReason(StrEnum):
     """The store did not respond in time, so it is unknown whether the call was made or its result recorded. Returned by
     StreamInvocations. (UNAVAILABLE)"""
     TOO_MANY_CALLS = "TOO_MANY_CALLS"
-    """The server process runs its maximum number of calls, or has its maximum bytes of request bodies in flight.
-    Nothing has changed. Returned by StreamInvocations. (RESOURCE_EXHAUSTED)"""
+    """The server process runs its maximum number of calls, or has its maximum bytes of request bodies in flight; or the
+    store keeps as many bytes of the owner, or of all, as it may. Nothing has changed. Returned by StreamInvocations.
+    (RESOURCE_EXHAUSTED)"""
     SERVER_STOPPING = "SERVER_STOPPING"
     """The server process stops and accepts no new calls, workers or watchers. Returned by StreamInvocations,
     `watch_calls` and Work. (UNAVAILABLE)"""

@@ -424,6 +424,10 @@ class Call(Request):
     erased: bool = False
     """Whether the recorded data of the call was erased (`erase_calls`): request, response and `failure_detail` are
     empty."""
+    body_dropped: bool = False
+    """Whether the bodies that were recorded of the call were dropped, because the recorded bytes of its owner, or of
+    all, were above a limit: those of the request and of the delivery, and that of `response` unless it is the response
+    of the case. `body_size` stays. The call cannot be replayed, unless its request had no body."""
     verification_failure: str = ""
     """Why the request did not pass a profile that only reports (`enforce = false`), for the owner. It contains nothing
     of the request and no secret. Empty: it passed, or there was no such profile."""

@@ -481,16 +481,14 @@ class Exchange:
             headers=headers,
             reference=reference,
             frame_origins=self._origins.frame_origins,
-            again=self._again(error.problem, error.retry_after_s, callback_open=error.callback_open),
+            again=self._again(error.retry_after_s, callback_open=error.callback_open),
         )
 
-    def _again(
-        self, problem: problems.Problem, retry_after_s: int | None, *, callback_open: bool = False
-    ) -> Again | None:
+    def _again(self, retry_after_s: int | None, *, callback_open: bool = False) -> Again | None:
         """Return how a person can try again what failed. None: that makes no sense."""
-        if retry_after_s is None and not callback_open and problem not in problems.SAY_TRY_AGAIN:
+        if retry_after_s is None and not callback_open:
             return None
-        if retry_after_s is None and parse_wait_path(self._scope["raw_path"]):  # the call has ended
+        if callback_open and parse_wait_path(self._scope["raw_path"]):
             return Again.AT_CALLBACK if callback_of(self._scope["raw_path"], self._headers) else Again.AT_SENDER
         return Again.AT_ADDRESS if self._opens_again else Again.AT_SENDER
 
@@ -505,7 +503,7 @@ class Exchange:
             headers=headers,
             reference=reference,
             frame_origins=self._origins.frame_origins,
-            again=self._again(problem, retry_after_s),
+            again=self._again(retry_after_s),
         )
 
     def _drop_body(self) -> None:

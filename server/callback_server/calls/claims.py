@@ -18,6 +18,7 @@ from callback_process.logs import get_logger
 from callback_server import errors, metrics
 from callback_server.calls.pending_call import PendingCall
 from callback_server.calls.preconditions import PreconditionChecker
+from callback_server.calls.recorded_bytes import RecordedBytes
 from callback_server.calls.waiting import wait_hash
 from callback_server.domain.activity import Leases
 from callback_server.domain.case import Settings
@@ -76,6 +77,7 @@ class Claims:
         calls: CallSlots,
         held_calls: CallSlots,
         body_bytes: BodyBytes,
+        recorded_bytes: RecordedBytes,
         max_per_minute_per_case: int | None,
         replica: str,
         can_deliver: Callable[[], bool],
@@ -93,6 +95,7 @@ class Claims:
             calls: The slots of calls that run.
             held_calls: The slots of held calls.
             body_bytes: The limit on the bytes of bodies.
+            recorded_bytes: The limit on the bytes of calls that are kept.
             max_per_minute_per_case: Maximum number of calls on a case in a minute. None: no limit.
             replica: The id of this process, which gets a message at the end of each call that it waits for.
             can_deliver: Returns whether this process can run one more delivery.
@@ -107,6 +110,7 @@ class Claims:
         self._calls = calls
         self._held_calls = held_calls
         self._body_bytes = body_bytes
+        self._recorded_bytes = recorded_bytes
         self._max_per_minute_per_case = max_per_minute_per_case
         self._replica = replica
         self._can_deliver = can_deliver
@@ -167,6 +171,7 @@ class Claims:
         slots = (self._calls, "OTHER"), (self._held_calls, "HELD")
         return [
             *((*owner, limit, "") for owners, limit in limits for owner in owners),
+            *((*owner, "") for owner in self._recorded_bytes.limited()),
             *((*owner, kind) for each, kind in slots for owner in each.limited()),
         ]
 

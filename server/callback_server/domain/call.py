@@ -253,6 +253,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """None: it is a notification."""
     erased: bool = False
     """What was recorded of the call was erased. Only its status is left."""
+    body_dropped: bool = False
+    """Bodies that were recorded of the call were dropped, because more than a limit were kept."""
     delivery: Delivery | None = None
     close: bool = False
     """Its handler asked to close the case, with its success or with its delivery."""

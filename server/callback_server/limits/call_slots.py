@@ -21,6 +21,16 @@ SPARE: Final = 8
 """How many times the slots that are free an owner of weight 1 may have: 8 of 9 if no other has any."""
 RETRY_AFTER_S: Final = 1
 """When a caller may try again, in seconds."""
+_UNAVAILABLE: Final = frozenset(
+    {
+        "max_in_flight_calls",
+        "max_in_flight_held_calls",
+        "max_in_flight_waits",
+        "max_recorded_bytes",
+        "max_recorded_bytes_per_owner",
+    }
+)
+"""The limits whose callers get a 503. Those of the others get a 429: they send too much."""
 
 
 def may_take(taken: int, free: int, weight: float) -> bool:
@@ -129,6 +139,6 @@ class CallSlot:
 
 def refusal_by(limit: str, owner: str, retry_after_s: int) -> CallbackError:
     """Return the error of a limit that an owner has reached: its own, or that of the process, which owners share."""
-    if limit in ("max_in_flight_calls", "max_in_flight_held_calls", "max_in_flight_waits"):
+    if limit in _UNAVAILABLE:
         return TooManyCallsError(limit, owner)
     return TooManyRequestsError(retry_after_s, limit, owner)

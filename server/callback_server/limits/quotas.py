@@ -28,6 +28,8 @@ class Quota(BaseModel):
     """Maximum number of its calls in a minute."""
     max_worker_slots: _Most = None
     """Maximum number of slots of workers that its calls of one activity use."""
+    max_recorded_bytes: _Most = None
+    """Maximum number of bytes of its calls that are kept. Unlike the others, it holds for all servers together."""
 
 
 class Quotas:

@@ -569,9 +569,17 @@ def _check_memory(node: NodeStatus) -> Finding:
         return Finding.ok(check, used)
     share = node.used_memory / limit
     seen = f"{used}, {share:.0%} of {of_what}"
+    if not node.max_memory and not node.service:
+        return Finding.warning(
+            check,
+            f"{seen}; it has no maxmemory, so the system can end it when its machine has no memory left",
+            "set maxmemory to at most half of that memory, because a rewrite of its file needs more",
+        )
     if share >= MEMORY_SHARE:
         return Finding.warning(
-            check, f"{seen}; when full, it refuses new callbacks", "give it more, or shorten retention_s"
+            check,
+            f"{seen}; when full, it refuses new callbacks",
+            "give it more, shorten retention_s, or set max_recorded_bytes",
         )
     return Finding.ok(check, seen)
 

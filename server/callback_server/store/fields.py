@@ -57,6 +57,7 @@ CASE_FIELDS: Final[Mapping[str, str]] = {
     "code": "the status code of the response; empty or absent for 200, 0 for a redirect",
     "answer_bytes": "the sum of the bytes in `answers`, while that exists",
     "bytes": "the sum of `size` of the ended calls that have no delivery to run",
+    "recorded": "the sum of `size` of all calls, as it counts for the owner",
 }
 """The fields of a case (key `case:ID`)."""
 
@@ -70,6 +71,8 @@ CALL_FIELDS: Final[Mapping[str, str]] = {
     "recorded_request": "where the request is kept whole only while the call runs: `request` from its end on",
     "drops_body": "flag, beside `recorded_request`: the body of the request is removed at the end of the call",
     "partial": "flag: the request is not kept whole, so it cannot be replayed",
+    "dropped_bytes": "the bytes of the body of the request, if it was dropped; 0 if only other bodies of the call were,"
+    " and absent if none was",
     "response": "packed: while the call runs, the response of the case at the claim; afterwards the answer,"
     " which for a call that the case answers is the same",
     "response_body": "the body of `response` if it is stored apart",

@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from callback_process.logs import get_logger
+from callback_server import metrics
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
 from callback_server.store.disk import local_directories, why_full
 from callback_server.store.epochs.known import Epochs
 from callback_server.store.failure_log import log_store_error
+from callback_server.store.queries.node_status import NodeMemory, read_node_memory
 from callback_server.store.queries.read_pauses import read_pauses
 from callback_server.store.recording import Recording
 from callback_server.store.safety import HIDDEN, Durability, UnsafeStoreError, check_store, refusals, setting_problems
@@ -166,6 +168,7 @@ class StoreProbe:
             with refusals():
                 self._directories = await local_directories(self._scripts.client)
                 problems = await setting_problems(self._scripts.client, self._durability)
+                _show_memory(await read_node_memory(self._scripts.client))
         except UnsafeStoreError as error:
             problems = [str(error)]
         except StoreError:
@@ -189,3 +192,12 @@ class StoreProbe:
             unsent_s=PROBE_INTERVAL_S,
             unsure_s=PROBE_INTERVAL_S,
         )
+
+
+def _show_memory(nodes: Sequence[NodeMemory]) -> None:
+    metrics.STORE_MEMORY_BYTES.clear()
+    metrics.STORE_MEMORY_LIMIT_BYTES.clear()
+    for node in nodes:
+        metrics.STORE_MEMORY_BYTES.labels(node.name).set(node.used)
+        if node.limit:
+            metrics.STORE_MEMORY_LIMIT_BYTES.labels(node.name).set(node.limit)

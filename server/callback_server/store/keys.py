@@ -62,6 +62,7 @@ LAYOUT: Final = {
     "owners": "owners",  # set: the owners of the cases; without those of a release before until a repair has found them
     "activities": "activities:{}",  # set: the activities that an owner's cases have named
     "label": "label:{}:{}",  # zset: the cases of an (owner, digest of a label) by creation, in microseconds
+    "recorded_bytes": "recorded_bytes",  # zset: the owners of the cases by the bytes of their calls (see retention.lua)
     "leases": "leases",  # zset: running calls by the end of their lease, in milliseconds
     "fallback": "fallback:{}",  # string: the fallback of a case, packed; absent if it has none
     "held": "held:{}",  # zset: the held calls of a case by number

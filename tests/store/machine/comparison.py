@@ -21,6 +21,7 @@ from callback_server.store import keys
 from callback_server.store.queries.list_owner_calls import CallFilter
 from callback_server.store.queries.read import read_calls, read_cases
 from callback_server.store.queries.read_events import decode_event
+from callback_server.store.queries.read_recorded_bytes import read_recorded_bytes
 
 # The fields of a call. While the call runs, the answer fields hold the response of its grant.
 RECORDED = {b"request_body", b"recorded_request", b"drops_body", b"detail"}
@@ -56,6 +57,7 @@ class Comparison(System):
         stored = [key.decode() async for key in self.client.scan_iter(count=10_000)]
         await self._compare_cases([key for key in stored if ":repeat:" in key])
         await self._compare_events()
+        await self._compare_recorded_bytes()
         await self._compare_label_index([key for key in stored if ":label:" in key])
         await self._compare_pointers([key for key in stored if ":pointer:" in key])
         await self._compare_bodies([key for key in stored if ":uses:" in key or ":former_body:" in key])
@@ -143,7 +145,8 @@ class Comparison(System):
             if case_id in self.model:
                 reads[case_id, "queue"] = ("LRANGE", keys.key(partition, "queue", case_id), 0, -1)
                 reads[case_id, "calls"] = ("ZRANGE", keys.key(partition, "calls", case_id), 0, -1)
-                reads[case_id, "sums"] = ("HMGET", keys.key(partition, "case", case_id), "unfinished", "bytes")
+                sums = ("unfinished", "bytes", "recorded")
+                reads[case_id, "sums"] = ("HMGET", keys.key(partition, "case", case_id), *sums)
                 reads[case_id, "expiry"] = ("ZSCORE", keys.key(partition, "expiries"), case_id)
                 reads[case_id, "held calls"] = ("ZRANGE", keys.key(partition, "held", case_id), 0, -1)
         possible = [
@@ -238,13 +241,15 @@ class Comparison(System):
         assert known == model.known
         for digest, (_, left_ms) in repeats.items():
             assert (left_ms == -1) if known[digest] in model.running else left_ms > 0
-        unfinished, bytes_of_ended = found[case.id, "sums"]
+        unfinished, bytes_of_ended, recorded = found[case.id, "sums"]
         assert int(unfinished or 0) == len([call for call in model.calls.values() if not call.over])
         assert int(bytes_of_ended or 0) == sum(
             self._size(found[call.id, "call"], found.get((call.id, "named"), 0))
             for call in calls
             if model.calls[call.id].over
         )
+        if not self.adopted:
+            assert int(recorded or 0) == sum(int(found[call.id, "call"][b"size"]) for call in calls)
         for call in calls:
             self._compare_call(call, found[call.id, "call"], model)
             self._compare_delivery(call, found[call.id, "due"], model.calls[call.id])
@@ -261,7 +266,9 @@ class Comparison(System):
             is_cut_later = model.calls[call.id].partial if is_held else model.calls[call.id].trims
             assert (b"recorded_request" in fields) is (call.status == RUNNING and is_cut_later)
             assert call.request.headers == (CAME.headers if whole or "headers" not in self.recording.unrecorded else ())
-            assert fields[b"request_body"] == (CAME.body if whole or "body" not in self.recording.unrecorded else b"")
+            has_body = (whole or "body" not in self.recording.unrecorded) and not model.calls[call.id].body_dropped
+            assert fields[b"request_body"] == (CAME.body if has_body else b"")
+            assert call.body_dropped is model.calls[call.id].body_dropped
             assert call.request_body_size == len(CAME.body)
         elif call.erased:
             assert not set(fields) & (RECORDED if call.status == RUNNING else RECORDED | ANSWERED)
@@ -296,6 +303,17 @@ class Comparison(System):
             assert {member.decode() for partition in self.partitions for member in found[name, partition]} == members, (
                 name
             )
+
+    async def _compare_recorded_bytes(self):
+        reads = {case_id: ("HGET", keys.key(keys.partition_of(case_id), "case", case_id), "recorded")
+                 for case_id in self.model}  # fmt: skip
+        expected = collections.defaultdict(int)
+        for case_id, recorded in (await self.read_all(reads)).items():
+            expected[keys.partition_of(case_id), self.model[case_id].owner] += int(recorded or 0)
+        found = await read_recorded_bytes(self.scripts)
+        assert {(partition, owner): size for partition, each in enumerate(found) for owner, size in each.items()} == {
+            of_owner: size for of_owner, size in expected.items() if size
+        }
 
     def _compare_delivery(self, call, score, model):
         if model.delivery is None:

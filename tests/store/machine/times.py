@@ -10,6 +10,7 @@ from callback_server.domain.response import Response, ResponseType
 from callback_server.store import keys
 from callback_server.store.transitions.apply_retention import apply_retention
 from callback_server.store.transitions.close_case import CloseResult, close_case
+from callback_server.store.transitions.drop_bodies import OLDEST, drop_bodies
 from callback_server.store.transitions.sweep_partition import sweep_partition
 
 
@@ -43,6 +44,17 @@ class Times(System):
                 if model.status == CLOSED and not model.calls and not model.has_windows and not waits:
                     self.dropped[case_id] = self.model.pop(case_id)
             self.requested = {request: kept for request, kept in self.requested.items() if kept in self.model}
+
+    @rule(owner=st.sampled_from(["", "shop"]))
+    def drop_bodies(self, owner):
+        """Drop all bodies that may go, of an owner or of all."""
+        self.do_all(
+            drop_bodies(self.scripts, partition, owner=owner, target=0, start=OLDEST) for partition in self.partitions
+        )
+        for model in self.model.values():
+            for call in model.calls.values() if owner in ("", model.owner) else ():
+                if call.over and call.delivery != DEAD and not call.erased:
+                    call.body_dropped = call.partial = True
 
     def _end_lease(self, call, due):
         call.lease_due = due

@@ -923,6 +923,7 @@ class Call(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     ERASED_FIELD_NUMBER: _builtins.int
+    BODY_DROPPED_FIELD_NUMBER: _builtins.int
     VERIFICATION_PROFILE_FIELD_NUMBER: _builtins.int
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
     VERIFICATION_FAILURE_FIELD_NUMBER: _builtins.int
@@ -966,6 +967,11 @@ class Call(_message.Message):
     erased: _builtins.bool
     """erased says that the recorded data of the call was erased (EraseCalls): request, response and `failure_detail` are
     empty.
+    """
+    body_dropped: _builtins.bool
+    """body_dropped says that the bodies that were recorded of the call were dropped, because the recorded bytes of its
+    owner, or of all, were above a limit: those of the request and of the delivery, and that of `response` unless it is
+    the response of the case. `request_body_size` stays. The call cannot be replayed, unless its request had no body.
     """
     verification_profile: _builtins.str
     """verification_profile is the profile that the request passed. Empty: none was required."""
@@ -1048,6 +1054,7 @@ class Call(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         erased: _builtins.bool = ...,
+        body_dropped: _builtins.bool = ...,
         verification_profile: _builtins.str = ...,
         message_id: _builtins.str = ...,
         verification_failure: _builtins.str = ...,
@@ -1061,7 +1068,7 @@ class Call(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "end_time", b"end_time", "response", b"response", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_by", b"answered_by", "attempt", b"attempt", "call_id", b"call_id", "callback_case_id", b"callback_case_id", "callback_choice", b"callback_choice", "caller_gone", b"caller_gone", "client_address", b"client_address", "close", b"close", "delivery", b"delivery", "end_time", b"end_time", "erased", b"erased", "failure", b"failure", "failure_detail", b"failure_detail", "fallback_sent", b"fallback_sent", "keep_open", b"keep_open", "message_id", b"message_id", "reason", b"reason", "repeat_count", b"repeat_count", "request_body", b"request_body", "request_body_size", b"request_body_size", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "start_time", b"start_time", "status", b"status", "verification_failure", b"verification_failure", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_by", b"answered_by", "attempt", b"attempt", "body_dropped", b"body_dropped", "call_id", b"call_id", "callback_case_id", b"callback_case_id", "callback_choice", b"callback_choice", "caller_gone", b"caller_gone", "client_address", b"client_address", "close", b"close", "delivery", b"delivery", "end_time", b"end_time", "erased", b"erased", "failure", b"failure", "failure_detail", b"failure_detail", "fallback_sent", b"fallback_sent", "keep_open", b"keep_open", "message_id", b"message_id", "reason", b"reason", "repeat_count", b"repeat_count", "request_body", b"request_body", "request_body_size", b"request_body_size", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "start_time", b"start_time", "status", b"status", "verification_failure", b"verification_failure", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

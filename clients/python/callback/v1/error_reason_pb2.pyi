@@ -85,7 +85,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_TOO_MANY_CALLS: _ErrorReason.ValueType  # 16
     """ERROR_REASON_TOO_MANY_CALLS: the server process runs its maximum number of calls, or has its maximum bytes of
-    request bodies in flight. Nothing has changed. Returned by StreamInvocations.
+    request bodies in flight; or the store keeps as many bytes of the owner, or of all, as it may. Nothing has changed. Returned by StreamInvocations.
     """
     ERROR_REASON_SERVER_STOPPING: _ErrorReason.ValueType  # 17
     """ERROR_REASON_SERVER_STOPPING: the server process stops and accepts no new calls, workers or watchers. Returned by
@@ -277,7 +277,7 @@ result recorded. Returned by StreamInvocations.
 """
 ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 16
 """ERROR_REASON_TOO_MANY_CALLS: the server process runs its maximum number of calls, or has its maximum bytes of
-request bodies in flight. Nothing has changed. Returned by StreamInvocations.
+request bodies in flight; or the store keeps as many bytes of the owner, or of all, as it may. Nothing has changed. Returned by StreamInvocations.
 """
 ERROR_REASON_SERVER_STOPPING: ErrorReason.ValueType  # 17
 """ERROR_REASON_SERVER_STOPPING: the server process stops and accepts no new calls, workers or watchers. Returned by

@@ -177,6 +177,7 @@ export function callFrom(message: callback.Call): Call {
     startTime: dateOf(message.startTime) ?? new Date(0),
     endTime: dateOf(message.endTime),
     erased: message.erased,
+    bodyDropped: message.bodyDropped,
     verificationProfile: message.verificationProfile,
     messageId: message.messageId,
     verificationFailure: message.verificationFailure,

@@ -79,7 +79,8 @@ export const ErrorReason = {
   OUTCOME_UNKNOWN: "OUTCOME_UNKNOWN",
   /**
    * Very busy (RESOURCE_EXHAUSTED). The server process runs its maximum number of calls, or has its maximum bytes of
-   * request bodies in flight. Nothing has changed. Returned by StreamInvocations.
+   * request bodies in flight; or the store keeps as many bytes of the owner, or of all, as it may. Nothing has
+   * changed. Returned by StreamInvocations.
    */
   TOO_MANY_CALLS: "TOO_MANY_CALLS",
   /**

@@ -271,6 +271,12 @@ export class Call extends Request {
    * Whether the recorded data of the call was erased (`eraseCalls`): request, response and `failureDetail` are empty.
    */
   readonly erased: boolean;
+  /**
+   * Whether the bodies that were recorded of the call were dropped, because the recorded bytes of its owner, or of
+   * all, were above a limit: those of the request and of the delivery, and that of `response` unless it is the
+   * response of the case. `bodySize` stays. The call cannot be replayed, unless its request had no body.
+   */
+  readonly bodyDropped: boolean;
   /** The profile that the request passed. Empty: none was required. */
   readonly verificationProfile: string;
   /** The id that the sender gave to the message, as the profile found it. Empty if there was none. */
@@ -330,6 +336,7 @@ export class Call extends Request {
     this.startTime = attributes.startTime ?? new Date(0);
     this.endTime = attributes.endTime;
     this.erased = attributes.erased ?? false;
+    this.bodyDropped = attributes.bodyDropped ?? false;
     this.verificationProfile = attributes.verificationProfile ?? "";
     this.messageId = attributes.messageId ?? "";
     this.verificationFailure = attributes.verificationFailure ?? "";

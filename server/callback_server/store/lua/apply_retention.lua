@@ -96,6 +96,8 @@ for _, case_id in ipairs(cases) do
     local pointer = redis.call('HGET', case_key(case_id), 'pointer')
     if pointer then redis.call('UNLINK', pointer_key(pointer)) end
     redis.call('HDEL', uses_key(case_id, case.version), 'calls') -- none is left
+    case.bytes = 0
+    count_recorded(case)
     retire_body(case)
     redis.call('UNLINK', case_key(case_id), content_key(case_id), fallback_key(case_id), answers_key(case_id),
       resolution_key(case_id), closed_response_key(case_id))

@@ -231,14 +231,16 @@ if window_ms > 0 then
   if method ~= 'get' then set_call_field('method', method) end
   redis.call('SET', repeat_key(case_id, digest), call_id)
 end
-case.call, case.unfinished = call_id, case.unfinished + 1
+case.call, case.unfinished, case.recorded = call_id, case.unfinished + 1, case.recorded + size
 if arrival then redis.call('HSET', case_key(case_id), 'arrival', arrival) end
 local ends_now = ends_at_claim(case) or (is_held and case.resolved)
 local status = ends_now and case.status or status_during_call(case.mode)
 if status ~= case.status then
-  set_case_status(case, status, 'call_count', number, 'call', call_id, 'unfinished', case.unfinished)
+  set_case_status(case, status, 'call_count', number, 'call', call_id, 'unfinished', case.unfinished,
+    'recorded', count_recorded(case))
 else
-  redis.call('HSET', case_key(case_id), 'call_count', number, 'call', call_id, 'unfinished', case.unfinished)
+  redis.call('HSET', case_key(case_id), 'call_count', number, 'call', call_id, 'unfinished', case.unfinished,
+    'recorded', count_recorded(case))
 end
 redis.call('ZADD', calls_key(case_id), number, call_id)
 

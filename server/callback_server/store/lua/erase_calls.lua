@@ -33,6 +33,7 @@ local now = math.floor(now_us() / 1000)
 local no_limits = {recorded_calls_per_case = math.huge, recorded_bytes_per_case = math.huge}
 
 local function erase_request(call_id)
+  case.recorded = case.recorded - redis.call('HGET', call_key(call_id), 'size')
   redis.call('HSET', call_key(call_id), 'request', '', 'size', 0, 'erasure', erasure)
   redis.call('HDEL', call_key(call_id), 'request_body', 'recorded_request', 'drops_body')
 end

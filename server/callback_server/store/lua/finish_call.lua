@@ -126,6 +126,7 @@ if call[5] ~= '' then -- otherwise it was erased while it ran
   set_call_field('response_body', response_body)
   set_call_field('detail', detail)
   set_call_field('size', call[2] + grown)
+  case.recorded = case.recorded + grown
 end
 local effect = end_call_and_delivery(case, call_id, call_end, now, limits, delivery, call_fields)
 local keeps_answer = call[12] or answer_digest ~= '' or window_ms > 0 -- for a caller who waits, or for repeats

@@ -74,8 +74,10 @@ elseif was_tried then
     redis.call('HSET', call_key(call_id), 'request', request, 'request_body', request_body, 'partial', '1')
   end
   redis.call('HSET', call_key(call_id), 'size', size)
+  case.recorded = case.recorded + size - call[8]
 end
 if status == 'PENDING' then
+  write_totals(case)
   schedule_attempt(case, call_id, now + backoff_ms)
   return reply('OK', 0, 0, status)
 end

@@ -31,8 +31,11 @@ if not accepts then
   return reply('OK')
 end
 if call[3] and call[5] ~= '' then -- the next attempt needs the whole request
+  local grown = #request + #request_body - #call[5] - #call[6]
   redis.call('HSET', call_key(call_id), 'request', request, 'request_body', request_body, 'recorded_request', call[5],
-    'size', call[4] + #request + #request_body - #call[5] - #call[6])
+    'size', call[4] + grown)
+  case.recorded = case.recorded + grown
+  write_totals(case)
   if call[6] ~= request_body then redis.call('HSET', call_key(call_id), 'drops_body', '1') end
   redis.call('HDEL', call_key(call_id), 'partial')
 end

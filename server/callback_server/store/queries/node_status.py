@@ -116,6 +116,27 @@ def _is_older(known: Known, epochs: Mapping[bytes, bytes], newest_event: Sequenc
     return ours.number == last.number and known.counted_ids.endswith(ours.id) and events < known.steps
 
 
+@dataclass(frozen=True, slots=True)
+class NodeMemory:
+    """The memory of one node that accepts writes."""
+
+    name: str
+    """The address of the node. Empty outside of a cluster."""
+    used: int
+    """The memory that the node uses, in bytes."""
+    limit: int
+    """The memory that the node may use (`maxmemory`), in bytes. 0: no limit."""
+
+
+async def read_node_memory(client: StoreClient) -> list[NodeMemory]:
+    """Return the memory of every node that accepts writes. Only reads. Call it within `safety.refusals`."""
+    nodes = []
+    for name, ask in await primaries(client):
+        info = await ask("INFO", "memory")
+        nodes.append(NodeMemory(name, info["used_memory"], info.get("maxmemory", 0)))
+    return nodes
+
+
 async def _read_status(name: str, ask: NodeCommand) -> NodeStatus:
     info = await read_server_info(ask)
     for section in ("replication", "memory", "persistence"):

@@ -30,7 +30,7 @@ FIELDS_OF_CALLS: Final = (
     *(field.decode() for field in stored_attributes(Call)), "attempt", "start", "end", "request", "response", "failure",
     "detail", "keep_open", "platform_url", "delivery", "attempts_started", "attempts_not_asked", "next",
     "delivery_failure", "delivery_detail", "delivery_response", "repeats", "body_of",
-    "delivery_shares_body",
+    "delivery_shares_body", "dropped_bytes",
 )  # fmt: skip
 _CALL_KEYS: Final = tuple(field.encode() for field in FIELDS_OF_CALLS)
 FIELDS_OF_HELD_CALLS: Final = ("status", "replica", "answer_digest", "failure", "answer_of")
@@ -298,11 +298,12 @@ def _call(
         status=status,
         call_number=int(fields[b"attempt"] or 0),
         request=request,
-        request_body_size=body_size or request.body_size,
+        request_body_size=body_size or request.body_size or int(fields[b"dropped_bytes"] or 0),
         start_time_ms=int(fields[b"start"]),
         end_time_ms=_number(fields[b"end"]),
         outcome=_outcome(status, fields, response_body, erased=erased) if status else None,
         erased=erased,
+        body_dropped=fields[b"dropped_bytes"] is not None,
         delivery=_delivery(fields, delivered_body) if fields[b"delivery"] else None,
         repeat_count=int(fields[b"repeats"] or 0),
     )

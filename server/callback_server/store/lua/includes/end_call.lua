@@ -13,7 +13,7 @@ end
 
 -- Removes the parts of a request that are not recorded. They were kept while the call ran, for the person or program
 -- that answers a held call, or for the delivery after a fallback.
-local function trim_request(call_id)
+local function trim_request(case, call_id)
   local call = redis.call('HMGET', call_key(call_id), 'recorded_request', 'request', 'request_body', 'drops_body')
   if not call[1] then return end
   local size = #call[1] - #call[2]
@@ -23,6 +23,7 @@ local function trim_request(call_id)
     redis.call('HSET', call_key(call_id), 'request_body', '')
   end
   redis.call('HINCRBY', call_key(call_id), 'size', size)
+  case.recorded = case.recorded + size
   redis.call('HDEL', call_key(call_id), 'recorded_request', 'drops_body')
 end
 
@@ -50,7 +51,7 @@ local function end_call(case, call_id, call_end, now, limits, has_delivery, fiel
   if case.answer_mode == 'HOLD' then
     redis.call('ZREM', waiting_key(case.owner), call_id)
     redis.call('ZREM', held_key(case.id), call_id)
-    trim_request(call_id)
+    trim_request(case, call_id)
   end
   local call = redis.call('HMGET', call_key(call_id), 'request', 'digest', 'window', 'waiters', 'size')
   if call[1] == '' then erase_outcome(case, call_id) end -- erased while it ran
@@ -69,7 +70,7 @@ local function end_call_and_delivery(case, call_id, call_end, now, limits, has_d
   local call_status = status_after(call_end)
   if not has_delivery then return effect end
   if call_status == 'SUCCEEDED' then
-    trim_request(call_id)
+    trim_request(case, call_id)
   else -- the request is kept whole for a replay
     redis.call('HDEL', call_key(call_id), 'recorded_request', 'drops_body')
   end

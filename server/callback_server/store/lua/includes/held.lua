@@ -29,6 +29,7 @@ local function answer_held_call(case, call_id, digest, answer, keep_ms, now, lim
     local replaced = call[6] and read_body('STRLEN', case.id, case.version, call[6]) or #(call[3] or '')
     local grown = #response + #response_body - #call[2] - replaced
     release_body(case, call_id)
+    case.recorded = case.recorded + grown
     redis.call('HSET', call_key(call_id), 'response', response, 'response_body', response_body, 'size', call[1] + grown)
   end
   local effect = end_call(case, call_id, status, now, limits)

@@ -5,9 +5,10 @@
 local function load_case(id)
   local values = redis.call('HGETALL', case_key(id))
   if not values[1] then return nil end
-  local case = {id = id, parameter = '', call_count = '0', unfinished = '0', bytes = '0', version = '0',
+  local case = {id = id, parameter = '', call_count = '0', unfinished = '0', bytes = '0', recorded = '0', version = '0',
     label_digests = '', repeat_window = '0', repeats_until = '0'}
   for i = 1, #values, 2 do case[values[i]] = values[i + 1] end
+  case.counted = tonumber(case.recorded)
   return case
 end
 

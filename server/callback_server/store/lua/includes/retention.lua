@@ -10,10 +10,25 @@ local TOMBSTONE_MS = 330000
 -- left to do is left to the next end.
 local MAX_EXAMINED, MAX_DELETED = 256, 32
 
--- Writes the number of the unfinished calls of a case, those that run or have a delivery, the bytes of the others, and
--- where the search for the oldest of these begins.
+-- Adds what the recorded bytes of a case have changed by to those of its owner. A release before changes only `bytes`
+-- and `unfinished`: so without unfinished calls, the bytes are those of the ended ones, and they are never fewer.
+---@return number recorded the field of the case, which the caller writes
+local function count_recorded(case)
+  local recorded = tonumber(case.bytes)
+  if tonumber(case.unfinished) > 0 then recorded = math.max(recorded, tonumber(case.recorded)) end
+  if recorded ~= case.counted
+      and redis.call('ZINCRBY', recorded_bytes_key(), recorded - case.counted, case.owner) == '0' then
+    redis.call('ZREM', recorded_bytes_key(), case.owner)
+  end
+  case.recorded, case.counted = recorded, recorded
+  return recorded
+end
+
+-- Writes the number of the unfinished calls of a case, those that run or have a delivery, the bytes of the others and
+-- of all, and where the search for the oldest of the others begins.
 local function write_totals(case)
-  redis.call('HSET', case_key(case.id), 'unfinished', case.unfinished, 'bytes', case.bytes)
+  redis.call('HSET', case_key(case.id), 'unfinished', case.unfinished, 'bytes', case.bytes, 'recorded',
+    count_recorded(case))
   if case.search_from then redis.call('HSET', case_key(case.id), 'search_from', case.search_from) end
 end
 
@@ -35,7 +50,7 @@ local function delete_call(case, call_id)
   local call = redis.pcall('HMGET', call_key(call_id), 'size', 'digest', 'delivery', 'wait_hash', 'body_of')
   if call.err then return false end
   local now = math.floor(now_us() / 1000)
-  case.bytes = case.bytes - call[1]
+  case.bytes, case.recorded = case.bytes - call[1], case.recorded - call[1]
   redis.call('HDEL', call_key(call_id), 'request', 'request_body')
   -- Only where the case answers its calls, a claim that is sent again returns the response.
   if not ends_at_claim(case) then

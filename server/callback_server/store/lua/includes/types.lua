@@ -11,7 +11,8 @@
 local function check_types(case, call_ids, has_delivery, keeps_status)
   local owner, activity, id = case.owner, case.activity, case.id
   redis.call('HLEN', uses_key(id, case.version))
-  redis.call('ZINTERCARD', 6, KEYS[1], leases_key(), ended_key(), calls_key(id), answers_key(id), dead_key(owner))
+  redis.call('ZINTERCARD', 7, KEYS[1], leases_key(), ended_key(), calls_key(id), answers_key(id), dead_key(owner),
+    recorded_bytes_key())
   if not keeps_status then
     redis.call('ZINTERCARD', 6, KEYS[1], expiries_key(), closed_key(), index_key(owner, 'OPEN', activity),
       index_key(owner, IN_PROGRESS, activity), index_key(owner, 'CLOSED', activity))
