@@ -16,7 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support.store import free_port
+from support.store import free_port, set_up
 from support.system import own_store
 from support.tools import require
 from support.tree import ROOT
@@ -195,6 +195,7 @@ def production(tmp_path_factory):
     server, edge, console, *others = commands("callback server")
     with (
         store,
+        set_up(store, maxmemory="1gb"),
         tour.running(*server.split(), ready=listens(tour.grpc)),
         tour.running(*edge.split(), ready=listens(tour.edge)),
         tour.running(*shlex.split(console, comments=True), ready=listens(tour.console)),
