@@ -222,6 +222,56 @@ async def test_an_older_dump_that_is_loaded_serves_nothing_and_what_it_lacks_is_
             assert lost == reported
 
 
+@pytest.mark.parametrize(
+    ("how", "meanwhile"),
+    [
+        ("DEBUG RELOAD", "connected"),
+        ("DEBUG RELOAD", "restarts"),
+        ("FLUSHALL", "connected"),
+        ("REPLICAOF", "connected"),
+        ("REPLICAOF", "connected, then the store restarts"),
+    ],
+)
+async def test_steps_are_not_replaced_by_as_many_of_another_server_without_a_report(tmp_path, how, meanwhile):
+    """The store gets older data below open connections, and a server that does not know what is lost goes on there."""
+    with running_stores(tmp_path, 2, "--enable-debug-command", "yes") as (store, behind):
+        async with (
+            server_at(store, tmp_path / "two") as two,
+            plain(store) as client,
+            contextlib.AsyncExitStack() as ones,
+        ):
+            one = await ones.enter_async_context(server_at(store, tmp_path / "one"))
+            if how != "FLUSHALL":
+                assert await serves(two)
+            assert await serves(one)
+            await follow(behind, store)
+            behind.promote()
+            await client.save()
+            assert await one.steps(20) == 20
+            if meanwhile == "restarts":
+                await ones.aclose()
+            if how == "REPLICAOF":
+                await follow(store, behind)
+                store.promote()
+            else:
+                await client.execute_command(*(how.split() + ["NOSAVE"] * (how == "DEBUG RELOAD")))
+            await two.steps(40)
+            if meanwhile == "restarts":
+                was, one = one, await ones.enter_async_context(server_at(store, tmp_path / "one"))
+                one.acknowledged = was.acknowledged
+            for partition in USED:  # with what a sweep can learn, too
+                with contextlib.suppress(StoreError):
+                    await one.cases.sweep(partition)
+            await one.steps(10)
+            if meanwhile == "connected, then the store restarts":
+                await restart(store)
+            async with connect(store.url) as operator:
+                await accept_store(Scripts(operator))
+            lost, reported = await lost_and_reported(store, one, two)
+            assert sum(lost.values()) >= 20
+            assert lost == reported
+
+
 @pytest.mark.parametrize(("ends", "restarts"), [("by a kill", 0), ("by a kill", 9), ("by a stop", 0)])
 async def test_a_server_that_was_killed_says_that_it_does_not_remember_its_last_steps(tmp_path, ends, restarts):
     """They are lost with the primary, whose replica is behind. A server that has stopped counts them."""

@@ -9,10 +9,10 @@ from callback_launcher.store import REPLICATION
 
 
 @contextlib.contextmanager
-def running_stores(directory, count):
+def running_stores(directory, count, *settings):
     """Run some stores, each a primary without replicas."""
     with contextlib.ExitStack() as stack:
-        stores = (StoreProcess(directory / f"store{n}", settings=REPLICATION) for n in range(count))
+        stores = (StoreProcess(directory / f"store{n}", settings=(*REPLICATION, *settings)) for n in range(count))
         yield [stack.enter_context(store) for store in stores]
 
 

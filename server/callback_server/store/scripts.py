@@ -36,7 +36,7 @@ from callback_server.domain.reports import (
 from callback_server.store import keys
 from callback_server.store.connection.client import StoreClient
 from callback_server.store.connection.errors import NotSentError, store_errors
-from callback_server.store.connection.fence import Fence, Sent
+from callback_server.store.connection.fence import Fence, Seen, Sent
 from callback_server.store.connection.pipeline import Pipeline
 from callback_server.store.generated_lua import PARTS, with_keys
 from callback_server.store.packing import unpack_effect
@@ -57,7 +57,7 @@ _ENDS_OF_CALLS: Final[Mapping[bytes, type[LeaseEnded | HoldTimeEnded]]] = {
     b"HOLD_TIME_ENDED": HoldTimeEnded,
 }
 _DIRECTIVE: Final = re.compile(r"^( *)-- @(?:include (\w+)|(arguments|fields))$", re.MULTILINE)
-_CHECK: Final = "\nif has_lost_steps() then return {false, event_number()} end"
+_CHECK: Final = "\nif has_lost_steps() then return {false, event_number(), newest_at} end"
 _LINE_OF_ERROR: Final = re.compile(r"user_script:(\d+)")
 FOLDER: Final = resources.files("callback_server.store") / "lua"
 
@@ -80,8 +80,8 @@ class Script:
 
         Args:
             name: The name of the file in `lua/`, without its extension.
-            sends_reports: Whether the replies of the script begin with reports, and the number of the newest event of
-                the partition. It does nothing where the partition has fewer than this server has seen.
+            sends_reports: Whether the replies of the script begin with reports, and the newest event of the partition.
+                It does nothing where the partition does not have the newest one that this server has seen.
             is_transient: Whether what it writes may be lost by a failover, because it is written again or only hastens
                 something.
         """
@@ -196,18 +196,18 @@ class Scripts:
             StoreError: The store could not be reached, gave no answer, or refused to run the script.
         """
         tag = keys.tag(keys.partition_of(arguments["case_id"]) if partition is None else partition)
-        sent, newest_event = Sent(tag), 0
-        seen = self._fence.seen(tag) if self._fence is not None and script.sends_reports else (None, 0)
+        sent, steps, newest_at = Sent(tag), 0, 0
+        seen = self._fence.seen(tag) if self._fence is not None and script.sends_reports else Seen()
         packed = script.pack(**arguments)
         if script.sends_reports:
-            packed.append(seen[1])
+            packed += (seen.steps, seen.newest_at)
         with store_errors():
             self._require_safe(script, NotSentError)
             reply = await self._evaluate(script, tag, packed, sent)
             self._require_safe(script, RedisConnectionError)
         is_done = True
         if script.sends_reports:
-            reports, newest_event, *reply = reply
+            reports, steps, newest_at, *reply = reply
             is_done = reports is not None
             for words in reports or ():
                 report = _report(*words)
@@ -215,7 +215,7 @@ class Scripts:
                     receiver(report)
         if self._fence is not None:
             with store_errors():
-                self._fence.acknowledge(tag, sent.epoch, newest_event, seen=seen)
+                self._fence.acknowledge(tag, sent.epoch, steps, newest_at, lacks=None if is_done else seen)
         if not is_done:  # another primary was noticed when the script was sent, and it may have fewer
             return await self.run(script, partition, **arguments)
         return reply

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 class Sent:
@@ -16,6 +16,17 @@ class Sent:
         """The tag of the partition that the command is about. Empty: it is about another key."""
         self.epoch: Any = None
         """The epoch of the partition at that time. None: it was not sent, or the store has no fence."""
+
+
+class Seen(NamedTuple):
+    """The steps of a partition that were seen acknowledged."""
+
+    epoch: Any = None
+    """The epoch of the partition then. None: nothing was seen in the newest one."""
+    steps: int = 0
+    """The number of the newest event."""
+    newest_at: int = 0
+    """When that event was made, in milliseconds. 0: unknown."""
 
 
 class Fence(Protocol):
@@ -55,13 +66,17 @@ class Fence(Protocol):
             RedisError: The reply is an error.
         """
 
-    def seen(self, tag: str) -> tuple[Any, int]:
-        """Return the epoch of a partition and the number of the newest event that was seen in it."""
+    def seen(self, tag: str) -> Seen:
+        """Return what was seen of a partition in its newest epoch."""
 
-    def acknowledge(self, tag: str, epoch: Any, steps: int = 0, *, seen: tuple[Any, int] = (None, 0)) -> None:
-        """Take the number of the newest event of a partition from a reply to what was sent in an epoch.
+    def acknowledge(
+        self, tag: str, epoch: Any, steps: int = 0, newest_at: int = 0, *, lacks: Seen | None = None
+    ) -> None:
+        """Take the newest event of a partition, its number and its time, from a reply to what was sent in an epoch.
+
+        `lacks` is what was sent as seen, if the store does not have it, and so has done nothing.
 
         Raises:
-            NotSentError: It is less than `seen`, so nothing was done.
+            NotSentError: The store lacks steps of this epoch.
             RedisError: The epoch is not the newest one any more: the step may be lost.
         """

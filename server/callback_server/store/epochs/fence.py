@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from callback_server.store.connection.fence import Seen
 from callback_server.store.epochs.known import Epoch, Epochs, Known
 from callback_server.store.transitions.open_epoch import SCRIPT, new_id
 
@@ -32,12 +33,12 @@ class EpochFence:
         """One partition of each known primary, and its epoch."""
         return self._epochs.witnesses
 
-    def seen(self, tag: str) -> tuple[Epoch | None, int]:
-        """Return the newest known epoch of a partition, and how many steps were seen acknowledged in it."""
+    def seen(self, tag: str) -> Seen:
+        """Return which steps of a partition were seen acknowledged in its newest known epoch."""
         known = self._epochs.known.get(tag)
         if known is None or not known.counted_ids.endswith(known.epoch.id):
-            return None, 0
-        return known.epoch, known.steps
+            return Seen()
+        return Seen(known.epoch, known.steps, known.newest_at)
 
     def question(self, tag: str) -> tuple[str | bytes | int, ...]:
         """Return the command that asks the store for the epoch of a partition."""
@@ -50,6 +51,7 @@ class EpochFence:
             counted_number=known.counted_number,
             counted_ids=known.counted_ids,
             counted_steps=known.steps,
+            counted_at=known.newest_at,
             never_loses=self._never_loses,
             accepts=False,
         )

@@ -51,6 +51,7 @@ class _Partition(msgspec.Struct, frozen=True, array_like=True):
     counted_ids: str = ""
     is_found: bool = False
     is_behind: bool = False
+    newest_at: int = 0
 
 
 class _Contents(msgspec.Struct, frozen=True):
@@ -130,6 +131,7 @@ class EpochKeeper:
                         known.counted_ids,
                         known.is_found,
                         known.is_behind or not is_last,
+                        known.newest_at,
                     )
                     for tag, known in self.epochs.known.items()
                 }
@@ -166,7 +168,10 @@ class EpochKeeper:
             # A release that counted by the number alone has written no ids. Its count is of the newest epoch, mostly.
             ids = each.counted_ids or (each.id if each.counted_number == each.number else "")
             steps = each.steps if ids else 0
-            self.epochs.restore(partition, Known(epoch, each.counted_number, steps, ids, each.is_found, each.is_behind))
+            self.epochs.restore(
+                partition,
+                Known(epoch, each.counted_number, steps, ids, each.is_found, each.is_behind, each.newest_at),
+            )
 
     def _on_report(self, report: Loss | PrimaryChanged | StepsNotCounted) -> None:
         if isinstance(report, Loss):

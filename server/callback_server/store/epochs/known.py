@@ -7,12 +7,13 @@ random id, and how many events the partition had when it began. A server that co
 one (by run id and replication id) begins the next epoch in one script, before it does anything else there (see
 open_epoch.lua), and then on all other partitions. That happens after a restart, a failover, or a move of the slot. A
 step is a change of a case or call, and writes one event. So the number of the newest event counts the steps, and the
-reply to each step has it.
+reply to each step has it and the time of that event.
 
 **A server**, each partition, in memory and in `store_epochs_file` (see keeper.py), until it knows a newer one:
 
 - the newest epoch, by its number and id, and the last replication ids of its primary;
-- how many steps it has seen acknowledged, and the ids of the last epochs of the store where it saw them.
+- how many steps it has seen acknowledged, when the last one was made, and the ids of the last epochs of the store where
+  it saw them.
 
 **Edges and workers** carry the newest epochs from server to server, and remember the last message (see exchange.py).
 
@@ -28,19 +29,21 @@ reply to each step has it.
 3. With `replicated:N`, an epoch counts once N replicas have confirmed it. Until then nothing is acknowledged in it, and
    no server remembers it: an old primary that restarts without its replica excludes no other.
 4. A store continues what was counted up to the last epoch that both have, by its id. What it had when its next epoch
-   began, or has now, is what is left of the steps. The difference is lost: a promotion gives it up, and it is reported.
+   began, or has now, is what is left of the steps; if the last one that was seen is not there, what was made until its
+   time. The difference is lost: a promotion gives it up, and it is reported.
    A primary that was not promoted loses nothing where `appendfsync` is `always`. With fewer steps it is a backup or an
    older copy, and is refused.
-5. A command has the number of steps that its server has seen. A store with fewer does nothing, and is asked again for
-   all partitions. Each server sweeps each partition every second, so it knows the steps of the others too. A reply to a
-   command that was sent in an earlier epoch acknowledges nothing: the step may be lost.
+5. A command has the number and the time of the last step that its server has seen. A store without that event has got
+   older data, also if it has as many again of other servers. It does nothing, and is asked again for all partitions. A
+   reply to a command that was sent in an earlier epoch acknowledges nothing: the step may be lost.
 6. All epochs of one store end in the same letters, its origin, and numbers of two stores are not compared. A server
    that is led to the store of another system excludes no other server from its own. But all servers take a store that
    an operator has accepted, once they are led to it or hear of it: its number is higher, and stays so.
 
 Some steps cannot be reported: those that only servers without a file saw, which have stopped, and those of the last
-second before the kill of the only server that saw them, which says so. Nor those of the last second that only one
-server saw, if a primary gets older data below open connections, and another server makes as many steps there first.
+second before the kill of the only server that saw them, which says so. Nor those that a primary loses because it gets
+older data, if other servers make as many steps there before a command arrives that the server of the lost ones had sent
+before their replies, or 10,000 while that server does not run: the events of so many are kept.
 """
 
 from __future__ import annotations
@@ -55,6 +58,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from callback_server import metrics
 from callback_server.store import keys
 from callback_server.store.connection.errors import NotSentError
+from callback_server.store.connection.fence import Seen
 
 ACCEPTED: Final = 10**12
 """The least number of an epoch that an operator has begun: that of open_epoch.lua."""
@@ -124,6 +128,8 @@ class Known:
     """Whether the store was taken as it was found, and nothing that was known before has confirmed it."""
     is_behind: bool = False
     """Whether more steps may have been seen: the server was killed before it could write the last ones to its file."""
+    newest_at: int = 0
+    """When that event was made, in milliseconds. 0: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +277,7 @@ class Epochs:
             lost = Loss(keys.partition_of_tag(tag), epoch.number, ours.counted_number, ours.steps - steps_left)
             ours.counted_number, ours.counted_ids = epoch.number, ids
             if lost.steps > 0:
-                ours.steps = steps_left
+                ours.steps, ours.newest_at = steps_left, 0
                 ours.epoch = replace(ours.epoch)  # what was known before a command that is under way does not count
                 self._note_change()
                 self._on_report(lost)
@@ -289,27 +295,30 @@ class Epochs:
         return OtherEpochError(f"partitions {self._refused[tag]}")
 
     def acknowledge(
-        self, tag: str, epoch: Epoch | None, steps: int = 0, *, seen: tuple[Epoch | None, int] = (None, 0)
+        self, tag: str, epoch: Epoch | None, steps: int = 0, newest_at: int = 0, *, lacks: Seen | None = None
     ) -> None:
-        """Take the number of the newest event from a reply to what was sent in an epoch.
+        """Take the newest event from a reply to what was sent in an epoch.
 
         Args:
             tag: The tag of the partition.
             epoch: The epoch in which the command was sent.
             steps: The number of the newest event. 0: the reply does not show it.
-            seen: The number that was sent with the command, and its epoch: with fewer, the store has done nothing.
+            newest_at: When that event was made, in milliseconds.
+            lacks: What was sent with the command as seen, if the store does not have it, and so has done nothing.
 
         Raises:
             EpochChangedError: The epoch is not the newest one any more.
-            OtherEpochError: The store has fewer steps than before.
+            OtherEpochError: The store does not have what it had.
         """
         known = self._known.get(tag)
         if known is None or known.epoch is not epoch:
             raise EpochChangedError("another primary was noticed before the reply, so the step may be lost")
-        if steps < seen[1] and seen[0] is epoch:
+        if lacks is not None and lacks.epoch is epoch:
             for each in self._known.values():
                 each.epoch = replace(each.epoch)  # not the object that connections have seen: they ask again
             self.unseen.update(self._known)
             self._note_change()
-            raise OtherEpochError(f"the store has {steps} steps where it had {seen[1]}")
-        known.steps = max(known.steps, steps)
+            raise OtherEpochError(f"the store has {steps} steps, and not all of the {lacks.steps} that it had")
+        # With the same number and another time, older data came while both commands were under way: the next one tells.
+        if (steps, newest_at > 0) > (known.steps, known.newest_at > 0):
+            known.steps, known.newest_at = steps, newest_at

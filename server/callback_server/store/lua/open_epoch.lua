@@ -11,6 +11,7 @@
 ---@param counted_number number of the last epoch of the store that the sender has counted the steps of
 ---@param counted_ids string the ids of that epoch and of those before it, the last ones
 ---@param counted_steps number how many it has seen there
+---@param counted_at number when the newest one was made, in milliseconds, 0 = unknown
 ---@param never_loses boolean whether a primary that restarts has every step
 ---@param accepts boolean whether the operator accepts what this store has
 -- Returns: OK, the number, the id and the replication ids of the epoch, the number of the newest one until now (0 =
@@ -19,6 +20,7 @@
 --          OTHER with the number of the newest epoch: the store does not have what the sender knows; FEWER with that
 --          number of steps: it does not have those of the epoch.
 -- Transition: none.
+-- @include partition
 -- @arguments
 
 -- How many epochs a partition remembers, and how many of them and of the restarts of a primary a server does.
@@ -80,6 +82,24 @@ if not (is_newer or accepts or is_promoted and string.find(known_replication_ids
   return {'OTHER', last}
 end
 
+-- Returns how many steps of a store that has as many are those that were counted, math.huge = all. Not all are, if it
+-- has got older data and other servers have made steps there: these were made later than all that were counted.
+local function shared_steps()
+  local function time_of(number)
+    local id = string.format('0-%.0f', number)
+    local event = redis.call('XRANGE', events_key(), id, id)[1]
+    return event and time_of_event(event) or 0 -- 0: it is not kept any more
+  end
+  local found_at = time_of(counted_steps)
+  if counted_at == 0 or found_at == 0 or found_at == counted_at then return math.huge end
+  local shared, other = 0, counted_steps
+  while other - shared > 1 do
+    local middle = math.floor((shared + other) / 2)
+    if time_of(middle) > counted_at then other = middle else shared = middle end
+  end
+  return shared
+end
+
 -- Returns how many steps there are of what was counted, whether a promotion, or an operator, has given up the rest, and
 -- whether the same epoch goes on.
 local function continued()
@@ -95,6 +115,7 @@ local function continued()
   end
   local steps, is_given_up = tonumber(events), is_promoted
   if numbers[at + 1] then steps = tonumber(string.match(stored[string.format('%.0f', numbers[at + 1])], '%d+$')) end
+  if steps >= counted_steps then steps = math.min(steps, shared_steps()) end
   if is_elsewhere then steps = 0 end
   for i = at + 1, #numbers do is_given_up = is_given_up or was_promoted(ids[numbers[i]]) end
   return steps, is_given_up, not (begins or numbers[at + 1])

@@ -26,6 +26,7 @@ async def open_epoch(scripts: Scripts, partition: int) -> int:
         counted_number=0,
         counted_ids="",
         counted_steps=0,
+        counted_at=0,
         never_loses=False,
         accepts=True,
     )

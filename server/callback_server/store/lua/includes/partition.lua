@@ -58,15 +58,20 @@ local function keep_time()
   redis.call('SET', clock_key(), digits .. ':' .. clock_digits)
 end
 
+-- Returns the time of an event as XRANGE replies it, in milliseconds.
+local function time_of_event(event) return cmsgpack.unpack(event[2][2])[6] end
+
 local newest_event -- number of the newest event, once it was read or written
+local newest_at = 0 -- its time in milliseconds, 0 = there is none
 
 -- Returns the number of the newest event of the partition, 0 = none; nil if its key has a wrong type. Every reply to a
--- step has it, so that servers know how many steps are acknowledged (see epochs/known.py).
+-- step has it and its time, so that servers know which steps are acknowledged (see epochs/known.py).
 local function event_number()
   if not newest_event then
     local newest = redis.pcall('XREVRANGE', events_key(), '+', '-', 'COUNT', 1)
     if newest.err then return nil end
-    newest_event = newest[1] and string.sub(newest[1][1], 3) or 0
+    newest_event = 0
+    if newest[1] then newest_event, newest_at = string.sub(newest[1][1], 3), time_of_event(newest[1]) end
   end
   return tonumber(newest_event)
 end
@@ -78,9 +83,10 @@ local MAX_EVENTS = 10000
 -- 0-2 and so on, without a gap, so that a reader notices when events that it has not read are no longer kept.
 local function emit_event(case, what, call_id, call_status, delivery)
   keep_time()
+  newest_at = math.floor(now_us() / 1000)
   newest_event = string.sub(redis.call('XADD', events_key(), 'MAXLEN', MAX_EVENTS, '0-*', 'event', cmsgpack.pack({what,
-    case.id, call_id and string.sub(call_id, 34) or '', case.activity, case.owner, math.floor(now_us() / 1000),
-    case.status, case.reason or '', call_status or '', delivery or '', case.label_digests})), 3)
+    case.id, call_id and string.sub(call_id, 34) or '', case.activity, case.owner, newest_at, case.status,
+    case.reason or '', call_status or '', delivery or '', case.label_digests})), 3)
 end
 
 -- Counts a step that no other event stands for, so that its loss is reported. Watchers are not told.
