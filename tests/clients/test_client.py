@@ -155,6 +155,10 @@ async def test_a_batch_has_the_fields_of_each_request_and_a_result_for_each(serv
             "remind_after must be a list, not timedelta",
         ),
         (lambda it: it.set_response(CASE, "hi"), "response must be a Response, not str"),
+        (
+            lambda it: it.generate_callback_url("a", Response(), allowed_origins="https://shop.example"),
+            "allowed_origins must be a list, not text",
+        ),
         (lambda it: it.set_response(5, Response()), "case_id must be text, not int"),
         (lambda it: it.get_callback(5), "case_id must be text, not int"),
         (lambda it: it.close_callback(5), "case_id must be text, not int"),

@@ -101,5 +101,7 @@ def texts(name: str, value: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def several(name: str, value: Iterable[_Type]) -> Iterable[_Type]:
-    """Return values, of which each is checked by itself."""
+    """Return values, of which each is checked by itself. A text is none: it would be a list of its characters."""
+    if isinstance(value, str):
+        raise TypeError(f"{name} must be a list, not text")
     return instance(name, value, Iterable, "a list")  # type: ignore[type-abstract]  # for isinstance
