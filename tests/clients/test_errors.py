@@ -126,6 +126,8 @@ HANDLERS = callback.Handlers()
 @pytest.mark.parametrize(
     ("make", "says"),
     [
+        (lambda: callback.CallbackClient(50051), "target must be text, not int"),
+        (lambda: callback.Worker(HANDLERS, None), "target must be text, not NoneType"),
         (lambda: callback.CallbackClient(tls=True), "tls must be a Tls, such as Tls"),
         (lambda: callback.CallbackClient(tls=callback.ServerTls("a", "b")), "tls must be a Tls, .* not ServerTls"),
         (lambda: callback.Worker("127.0.0.1:50051", HANDLERS), "handlers must be Handlers, not str"),

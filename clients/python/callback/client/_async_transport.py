@@ -14,6 +14,7 @@ from typing import Self, TypeVar
 
 import grpc
 
+from callback import _checks as checks
 from callback._converters import call_event_from_proto, generated_callback_from_proto
 from callback._errors import CallbackError, UnavailableError
 from callback._reason_errors import RequestIdUnsupportedError
@@ -60,7 +61,7 @@ class AsyncTransport:
         retry: bool = True,
     ) -> None:
         self._tls = None if tls is None else TlsFiles(tls)
-        check_target(target, needs_name=tls is not None and tls.server_name is None)
+        check_target(checks.text("target", target), needs_name=tls is not None and tls.server_name is None)
         self._target = target
         self._addresses = Addresses(target)
         self._options = CHANNEL_OPTIONS if has_several(target) else _SPREAD_OPTIONS

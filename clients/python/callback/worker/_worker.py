@@ -134,7 +134,7 @@ class Worker:
         self._tls = None if tls is None else TlsFiles(tls)
         if not 1 <= checks.number("max_calls", max_calls) <= 1000:
             raise ValueError(f"max_calls must be 1 to 1,000, not {max_calls}")
-        check_target(target, needs_name=tls is not None and tls.server_name is None)
+        check_target(checks.text("target", target), needs_name=tls is not None and tls.server_name is None)
         self._target = target
         self._addresses = Addresses(target)
         self._metadata = token_metadata(token, token_file)
