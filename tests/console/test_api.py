@@ -40,7 +40,8 @@ from support.wait import DEADLINE_S, wait_until
 from callback import AnswerMode
 from callback.json_form import from_json
 from callback.v1 import audit_service_pb2, callbacks_service_pb2, operations_service_pb2, profiles_service_pb2
-from callback_api import admission, application, codecs, forwarding
+from callback_api import admission, application, codecs, converter, forwarding
+from callback_api.converter import Converter
 from callback_process.entry_point import StartError
 from callback_server.access.principals import PrincipalEntry, Principals, TokenEntry
 from callback_server.access.roles import Role
@@ -417,6 +418,64 @@ async def test_large_messages_are_converted_beside_the_event_loop(size, on_the_l
     noted = Noted()
     assert await get_callback(size, noted) == b"x" * size
     assert noted.on_the_loop == [on_the_loop] * 2
+
+
+class Conversions:
+    """Conversions by a thread, which note themselves. The first one goes on until the test lets it end."""
+
+    def __init__(self):
+        self.done = []
+        self._converter = Converter()
+        self._has_begun, self.may_end = threading.Event(), threading.Event()
+
+    async def begin(self):
+        """Start the first one."""
+
+        def first():
+            self._has_begun.set()
+            self.may_end.wait(DEADLINE_S)
+
+        self.first = self.start("first", first)
+        await asyncio.to_thread(self._has_begun.wait, DEADLINE_S)
+        return self
+
+    def start(self, identity, convert=lambda: None):
+        return asyncio.create_task(self._converter.run(identity, lambda: self.done.append((identity, convert()))))
+
+    def identities(self):
+        return [identity for identity, _ in self.done]
+
+
+async def test_identities_take_turns_at_the_thread_that_converts():
+    conversions = await Conversions().begin()
+    others = [conversions.start(identity) for identity in "aaab"]
+    await asyncio.sleep(0)  # they wait
+    conversions.may_end.set()
+    await asyncio.gather(*others)
+    assert conversions.identities() == ["first", "a", "b", "a", "a"]
+
+
+async def test_a_caller_that_leaves_passes_its_turn_at_the_thread_on():
+    conversions = await Conversions().begin()
+    gone, last = conversions.start("gone"), conversions.start("last")
+    await asyncio.sleep(0)  # both wait
+    gone.cancel()
+    conversions.first.cancel()
+    conversions.may_end.set()
+    await last
+    assert conversions.identities() == ["first", "last"]
+
+
+async def test_the_thread_that_converts_rests_for_a_multiple_of_the_time_of_a_conversion():
+    conversions = await Conversions().begin()
+    began = time.monotonic()
+    second = conversions.start("second", time.monotonic)
+    await asyncio.sleep(0)  # they wait
+    conversions.may_end.set()
+    await conversions.first
+    ended = time.monotonic()
+    await second
+    assert conversions.done[1][1] - ended >= 0.9 * converter.REST * (ended - began)
 
 
 async def test_an_error_of_the_console_itself_is_hidden_from_the_caller():

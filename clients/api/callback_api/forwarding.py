@@ -5,7 +5,6 @@ import hashlib
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 import grpc
@@ -27,6 +26,7 @@ from callback.connection._tls import TlsFiles, open_channel
 from callback.v1 import audit_service_pb2, callbacks_service_pb2, operations_service_pb2, profiles_service_pb2
 from callback.v1.callbacks_service_pb2_grpc import CallbacksServiceStub
 from callback_api.codecs import Received
+from callback_api.converter import Converter
 from callback_api.errors import as_connect_errors, refusal
 from callback_shared.addresses import Addresses
 
@@ -80,8 +80,7 @@ class Forwarding(MetadataInterceptor[None]):
         """Until when a token counts as known, by its SHA-256. The oldest is first."""
         self._probes = asyncio.Semaphore(MAX_PROBES)
         self._waiting_probes = 0
-        self._converter = ThreadPoolExecutor(1, "api_converter")
-        """Thread that converts large messages. There is one: each more would take the interpreter from the loop."""
+        self._converter = Converter()
 
     def endpoints(self) -> Mapping[str, Any]:
         """Return the endpoint of each RPC, by path."""
@@ -116,7 +115,7 @@ class Forwarding(MetadataInterceptor[None]):
 
     async def close(self) -> None:
         """Close the connection to the server."""
-        self._converter.shutdown(cancel_futures=True)
+        self._converter.close()
         if self._channel is not None:
             await self._channel.close()
 
@@ -136,22 +135,22 @@ class Forwarding(MetadataInterceptor[None]):
     async def _send(self, received: Received, context: _Context) -> bytes:
         """Send a request, and return the response."""
         with as_connect_errors():
-            request = await self._convert(received.message, received.max_size)
+            request = await self._convert(received.message, received.max_size, context)
         with as_connect_errors(lambda status: received.format.refused(request, status)):
             rpc = self._rpc(context)
             response: Message = await rpc(request, timeout=_seconds_left(context), metadata=_metadata(context))
-            return await self._convert(lambda: received.format.format(request, response), response.ByteSize())
+            return await self._convert(lambda: received.format.format(request, response), response.ByteSize(), context)
 
-    async def _convert(self, convert: Callable[[], _T], size: int) -> _T:
+    async def _convert(self, convert: Callable[[], _T], size: int, context: _Context) -> _T:
         """Return what `convert` returns for a message of a size in bytes."""
         if size <= INLINE_BYTES:
             return convert()
-        return await asyncio.get_running_loop().run_in_executor(self._converter, convert)
+        return await self._converter.run(_metadata(context), convert)
 
     async def _stream(self, received: Received, context: _Context) -> AsyncIterator[bytes]:
         """Send a request, and yield the responses."""
         with as_connect_errors():
-            request = await self._convert(received.message, received.max_size)
+            request = await self._convert(received.message, received.max_size, context)
         with as_connect_errors(lambda status: received.format.refused(request, status)):
             if self._is_stopping:
                 raise _stopping()
