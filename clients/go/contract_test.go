@@ -5,7 +5,7 @@ package callback
 // valuesOf are the functions that make values of messages, each with what the value does not have.
 var valuesOf = []conversion{
 	convertedBy(callOf, "timeout", "verified", "reason", "report_error"),
-	convertedBy(notificationOf, "request_method", "request_headers", "request_query", "request_query_string", "request_body", "client_address", "response", "timeout", "verification_profile", "verified", "message_id", "callback_choice", "report_error"),
+	convertedBy(notificationOf, "request_method", "request_headers", "request_query", "request_query_string", "request_body", "client_address", "response", "timeout", "verification_profile", "verified", "message_id", "callback_choice", "fields_json", "report_error"),
 	convertedBy(generatedCallbackOf),
 	convertedBy(statisticsOf),
 	convertedBy(findingsOf),
@@ -33,6 +33,7 @@ var valuesOf = []conversion{
 	convertedBy(outcomeCountOf),
 	convertedBy(refusalCountOf),
 	convertedBy(choiceOf),
+	convertedBy(promptFieldOf),
 	convertedBy(callbackPageOf),
 	convertedBy(callPageOf),
 	convertedBy(ownerCallPageOf),
@@ -48,6 +49,7 @@ var messagesOf = []conversion{
 	convertedBy(promptMessage),
 	convertedBy(auditHeadMessage),
 	convertedBy(choiceMessage),
+	convertedBy(promptFieldMessage),
 	convertedBy((*CallbackQuery).message),
 	convertedBy((*CallQuery).message),
 	convertedBy((*OwnerCallQuery).message),

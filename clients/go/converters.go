@@ -30,6 +30,7 @@ func callOf(message *v1.HandleCallbackRequest) *Call {
 		Replayed:            message.GetReplayed(),
 		Owner:               message.GetOwner(),
 		Choice:              message.GetCallbackChoice(),
+		FieldsJson:          message.GetFieldsJson(),
 		Traceparent:         message.GetTraceparent(),
 	}
 }
@@ -153,6 +154,7 @@ func recordedCallOf(message *v1.Call) *RecordedCall {
 		CallerGone:          message.GetCallerGone(),
 		RepeatCount:         message.GetRepeatCount(),
 		Choice:              message.GetCallbackChoice(),
+		FieldsJson:          message.GetFieldsJson(),
 		Reason:              or(wordOf[CallReason](message.GetReason()), OfCall),
 		AnsweredBy:          message.GetAnsweredBy(),
 	}
@@ -314,6 +316,7 @@ func promptOf(message *v1.Prompt) *Prompt {
 		Text:     message.GetText(),
 		Choices:  each(message.GetChoices(), choiceOf),
 		Language: message.GetLanguage(),
+		Fields:   each(message.GetFields(), promptFieldOf),
 	}
 }
 
@@ -374,6 +377,20 @@ func choiceOf(message *v1.PromptChoice) *Choice {
 	return &Choice{
 		Value: message.GetValue(),
 		Label: message.GetLabel(),
+	}
+}
+
+func promptFieldOf(message *v1.PromptField) *PromptField {
+	return &PromptField{
+		Name:         message.GetName(),
+		Label:        message.GetLabel(),
+		Kind:         or(wordOf[FieldKind](message.GetKind()), FieldKindText),
+		IsRequired:   message.GetIsRequired(),
+		DefaultValue: message.GetDefaultValue(),
+		Minimum:      message.GetMinimum(),
+		Maximum:      message.GetMaximum(),
+		Choices:      each(message.GetChoices(), choiceOf),
+		Help:         message.GetHelp(),
 	}
 }
 
@@ -448,6 +465,7 @@ func promptMessage(value *Prompt) *v1.Prompt {
 		Text:     value.Text,
 		Choices:  each(value.Choices, choiceMessage),
 		Language: value.Language,
+		Fields:   each(value.Fields, promptFieldMessage),
 	}
 }
 
@@ -464,5 +482,19 @@ func choiceMessage(value *Choice) *v1.PromptChoice {
 	return &v1.PromptChoice{
 		Value: value.Value,
 		Label: value.Label,
+	}
+}
+
+func promptFieldMessage(value *PromptField) *v1.PromptField {
+	return &v1.PromptField{
+		Name:         value.Name,
+		Label:        value.Label,
+		Kind:         numberOf[v1.FieldKind](value.Kind),
+		IsRequired:   value.IsRequired,
+		DefaultValue: value.DefaultValue,
+		Minimum:      value.Minimum,
+		Maximum:      value.Maximum,
+		Choices:      each(value.Choices, choiceMessage),
+		Help:         value.Help,
 	}
 }

@@ -316,6 +316,37 @@ const (
 	AuditProblemKindUnknown AuditProblemKind = unknown
 )
 
+// FieldKind is what a person enters into a field, and the type of its value in FieldsJson.
+type FieldKind string
+
+const (
+	// FieldKindText is one line of text.
+	FieldKindText FieldKind = "TEXT"
+	// FieldKindLongText is text of several lines, with \n as the line break.
+	FieldKindLongText FieldKind = "LONG_TEXT"
+	// FieldKindInteger is a whole number from -(2^53 - 1) to 2^53 - 1: a number in JSON.
+	FieldKindInteger FieldKind = "INTEGER"
+	// FieldKindNumber is a number, with a point before its decimals: a number in JSON.
+	FieldKindNumber FieldKind = "NUMBER"
+	// FieldKindBoolean is a box to tick: true or false. One that is required must be ticked.
+	FieldKindBoolean FieldKind = "BOOLEAN"
+	// FieldKindDate is a day, as in 2026-12-31.
+	FieldKindDate FieldKind = "DATE"
+	// FieldKindDateTime is a time in UTC, as in 2026-12-31T23:59:00Z. The page says that it is in UTC. A program can
+	// send a time with another offset.
+	FieldKindDateTime FieldKind = "DATE_TIME"
+	// FieldKindEmail is an e-mail address.
+	FieldKindEmail FieldKind = "EMAIL"
+	// FieldKindURL is an absolute http or https URL.
+	FieldKindURL FieldKind = "URL"
+	// FieldKindChoice is the value of one of choices.
+	FieldKindChoice FieldKind = "CHOICE"
+	// FieldKindChoices is any number of the values of choices: an array of texts in JSON.
+	FieldKindChoices FieldKind = "CHOICES"
+	// FieldKindUnknown is one that this version does not know.
+	FieldKindUnknown FieldKind = unknown
+)
+
 // CallFilter selects calls of all cases of an owner.
 type CallFilter string
 

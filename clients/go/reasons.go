@@ -152,6 +152,11 @@ const (
 	// ReasonProfileUnusable (FAILED_PRECONDITION): the server cannot use the profile; the text says why. Returned by
 	// CheckProfile.
 	ReasonProfileUnusable Reason = "PROFILE_UNUSABLE"
+	// ReasonFieldsInvalid (INVALID_ARGUMENT): what was filled in does not fit the fields of the prompt of the case.
+	// Nothing has changed. The details have the Prompt, with what was entered as the defaults of its fields, and a
+	// BadRequest with the name of each bad field and why it is: required, form, too_small or too_large. Returned by
+	// StreamInvocations.
+	ReasonFieldsInvalid Reason = "FIELDS_INVALID"
 )
 
 var reasonFacts = map[Reason]reasonFact{
@@ -202,4 +207,5 @@ var reasonFacts = map[Reason]reasonFact{
 	ReasonKeyringMissing:          {codes.FailedPrecondition, "Keyring missing"},
 	ReasonTooManyChecks:           {codes.ResourceExhausted, "Too many checks"},
 	ReasonProfileUnusable:         {codes.FailedPrecondition, "Profile unusable"},
+	ReasonFieldsInvalid:           {codes.InvalidArgument, "Please check what you filled in"},
 }

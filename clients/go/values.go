@@ -53,6 +53,10 @@ type Call struct {
 	// Choice is the value of the choice that a person made on the page of a CONFIRM case (prompt). Empty if the case has
 	// no choices.
 	Choice string `json:"-" xml:"-"`
+	// FieldsJson is what the person filled in on the page of a CONFIRM case, as a JSON object by the names of the fields
+	// of its prompt: texts, numbers, booleans and arrays of texts. The call is then the POST of the form, or of a JSON
+	// object, as it came. Empty if the case has no fields.
+	FieldsJson string `json:"-" xml:"-"`
 	// Traceparent is the W3C trace context of this attempt, as the header of this name has it: the parent of the span of
 	// the handler. HandleCallback and HandleNotification have it as metadata of the RPC, too. Empty: the call is not
 	// traced.
@@ -345,6 +349,10 @@ type RecordedCall struct {
 	// Choice is the value of the choice that a person made on the page of a CONFIRM case. Empty if the case has no
 	// choices.
 	Choice string `json:"-" xml:"-"`
+	// FieldsJson is what the person filled in on the page of a CONFIRM case, as a JSON object by the names of the fields
+	// of its prompt: texts, numbers, booleans and arrays of texts. It is computed from Body, so it is empty where that
+	// is not recorded, and ListCalls and ListOwnerCalls omit it. Empty if the case has no fields.
+	FieldsJson string `json:"-" xml:"-"`
 	// Reason is CALL, or the reason of a notification.
 	Reason CallReason
 	// AnsweredBy is the principal that answered a held call, by AnswerCall or ResolveCallback; local where no principals
@@ -695,6 +703,10 @@ type Prompt struct {
 	// Language is the language of title, text and labels, as a tag of BCP 47: nl, pt-BR. Default: the language in which
 	// the edge shows its own pages to the caller.
 	Language string
+	// Fields are what a person fills in on the page, in this order. At most 20, each with another name. The form, or a
+	// JSON object with the same names, is posted with the choice, or with callback_confirm where there are no choices.
+	// What does not fit gets the page again, with the errors and a 422, and is not a call.
+	Fields []*PromptField
 }
 
 // Delivery is the delivery of a call to its handler after its caller got the response, or the delivery of a
@@ -782,6 +794,31 @@ type Choice struct {
 	Value string
 	// Label is the text on the button: 1–100 characters on one line.
 	Label string
+}
+
+// PromptField is one field of the form on the page. Its label and help are shown as text, not HTML.
+type PromptField struct {
+	// Name is the name in the form and in FieldsJson. Required, a letter, then at most 63 letters, digits, _, . or -.
+	// Names that begin with callback_, and the state parameter of the case, are refused.
+	Name string
+	// Label is the text at the field. Required, 1–200 characters on one line.
+	Label string
+	// Kind is what a person enters. Default TEXT.
+	Kind FieldKind
+	// IsRequired says that the field must be filled in. Default false: an empty field has no value in FieldsJson.
+	IsRequired bool
+	// DefaultValue is what the field has at first, in the form in which it is entered: true for a box that is ticked,
+	// the values with commas between them for CHOICES. At most 10,000 characters.
+	DefaultValue string
+	// Minimum is the smallest number or earliest date, or the fewest characters or choices. Default none.
+	Minimum string
+	// Maximum is the largest number or latest date, or the most characters or choices. Default none. A TEXT has at most
+	// 500 characters, an EMAIL 254, a URL 2,048 and a LONG_TEXT 10,000.
+	Maximum string
+	// Choices are what CHOICE and CHOICES offer: 1–50, each with another value.
+	Choices []*Choice
+	// Help is a text below the label, of at most 500 characters on one line. Default empty.
+	Help string
 }
 
 // CallbackPage is one page of cases.

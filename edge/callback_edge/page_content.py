@@ -7,6 +7,10 @@ _SHORT_CHARS: Final = 24
 """The longest label of a button that fits into half the width of a page, in two lines at most."""
 
 
+_TEXTS: Final = frozenset(("text", "long_text", "email", "url"))
+"""The kinds of fields that have text of any length."""
+
+
 @dataclass(frozen=True, slots=True)
 class PageContent:
     """Content of a response of the type page."""
@@ -41,6 +45,40 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class FieldContent:
+    """A field of a form."""
+
+    name: str
+    """Name in the form."""
+    label: str
+    """Text at the field."""
+    kind: str = "text"
+    """Word of its `FieldKind`, in lower case."""
+    is_required: bool = False
+    """Whether it must be filled in."""
+    value: str = ""
+    """What it has at first, or what was entered."""
+    minimum: str = ""
+    maximum: str = ""
+    choices: tuple[Choice, ...] = ()
+    """What it offers."""
+    help: str = ""
+    """Text below the label."""
+    problem: str = ""
+    """Why it does not have what was entered, by the word of the server. Empty: it has it."""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its bounds count characters."""
+        return self.kind in _TEXTS
+
+    @property
+    def values(self) -> list[str]:
+        """The values of several choices."""
+        return self.value.split(",")
+
+
+@dataclass(frozen=True, slots=True)
 class PromptContent:
     """Content of a confirmation page."""
 
@@ -52,6 +90,13 @@ class PromptContent:
     """A button each. Empty: the one button of every confirmation page."""
     language: str = ""
     """Language of the texts. Empty: the owner did not say it."""
+    fields: tuple[FieldContent, ...] = ()
+    """What a person fills in. Empty: the page has buttons alone."""
+
+    @property
+    def has_problems(self) -> bool:
+        """Whether something that was entered does not fit."""
+        return any(each.problem for each in self.fields)
 
     @property
     def has_pairs(self) -> bool:
@@ -60,6 +105,17 @@ class PromptContent:
 
 
 SAMPLE_PROMPT = PromptContent("A heading", "A text", (Choice("one", "Label 1"), Choice("two", "Label 2")))
+"""Content with which a template is checked."""
+SAMPLE_FORM = PromptContent(
+    "A heading",
+    "A text",
+    SAMPLE_PROMPT.choices,
+    fields=(
+        FieldContent("field-text", "Field text", "text", help="A help"),
+        FieldContent("field-boolean", "Field boolean", "boolean"),
+        FieldContent("field-choices", "Field choices", "choices", choices=SAMPLE_PROMPT.choices, problem="required"),
+    ),
+)
 """Content with which a template is checked."""
 SAMPLE = PageContent(200, "A heading", "A text", "A label", "https://callback.invalid/link")
 """Content with which a template is checked."""

@@ -53,7 +53,7 @@ class ProblemError(Exception):
         self.callback_open = callback_open
         """Whether the call has failed and its callback is open, so that it can be called again."""
         self.prompt = prompt
-        """What the page of CONFIRMATION_REQUIRED asks. None: whether to continue."""
+        """What the page of CONFIRMATION_REQUIRED or FIELDS_INVALID asks. None: whether to continue."""
         self.creator_traceparent = ""
         """Trace context that generated the callback of the call that failed. Empty: unknown."""
         self.challenge = challenge
@@ -92,6 +92,9 @@ VERIFICATION_FAILED: Final = BY_REASON["VERIFICATION_FAILED"]
 TOO_MANY_CALLS: Final = BY_REASON["TOO_MANY_CALLS"]
 TOO_MANY_REQUESTS: Final = BY_REASON["TOO_MANY_REQUESTS"]
 CONFIRMATION_REQUIRED: Final = BY_REASON["CONFIRMATION_REQUIRED"]
+FIELDS_INVALID: Final = BY_REASON["FIELDS_INVALID"]
+WITH_PROMPT: Final = frozenset((CONFIRMATION_REQUIRED, FIELDS_INVALID))
+"""The problems that can have a prompt."""
 OUTCOME_UNKNOWN: Final = BY_REASON["OUTCOME_UNKNOWN"]
 INTERNAL: Final = BY_REASON["INTERNAL"]
 

@@ -113,9 +113,9 @@ class EdgeSettings(ProcessSettings):
     """Fraction of requests to log, from 0 to 1. Unless it is 0, the edge logs every 5xx too. The log has the client's
     address and the reference of an error, and never a path or a query."""
     templates_dir: Folder | None = None
-    """Folder with your own templates: `page.html`, `confirmation.html`, `notice.html`, `error.html`, `again.html`,
-    `answer.html`, `waiting.html`, `style.css` and `texts.LANGUAGE.toml` replace the built-in files. The edge reads it
-    at the start. None: only the built-in files."""
+    """Folder with your own templates: `page.html`, `confirmation.html`, `form.html`, `notice.html`, `error.html`,
+    `again.html`, `answer.html`, `waiting.html`, `style.css` and `texts.LANGUAGE.toml` replace the built-in files. The
+    edge reads it at the start. None: only the built-in files."""
     brand_name: Annotated[str, Field(max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
     """Name of your organisation, on each page and in its title."""
     brand_url: Annotated[str, Field(max_length=2048, pattern=r"^(https?://[^\x00-\x20\x7f\"<>\\]+)?$")] = ""

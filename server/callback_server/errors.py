@@ -365,6 +365,19 @@ class ChoiceRequiredError(CallbackError):
     message = "a person must make a choice on the page of the callback"
 
 
+class FieldsInvalidError(CallbackError):
+    """What was filled in does not fit the fields of the case's prompt."""
+
+    reason = "FIELDS_INVALID"
+    message = "what was filled in does not fit the fields of the callback"
+
+    def __init__(self, prompt: object, violations: list[Violation]) -> None:
+        """Create the error with the `Prompt`, which has what was entered, and a violation for each bad field."""
+        super().__init__()
+        self.prompt = prompt
+        self.violations = violations
+
+
 class QueryTooLongError(CallbackError):
     """The handler of the activity is a URL, and this query is too long to be sent to it."""
 

@@ -35,6 +35,41 @@ def generated(server):
     )
 
 
+FIELDS = (
+    '[{"name": "amount", "label": "Amount", "kind": "NUMBER", "isRequired": true}, {"name": "note", "label": "Note"}]'
+)
+
+
+async def test_generate_reads_the_fields_of_a_prompt_from_a_file(server, callback, generated, tmp_path):
+    (tmp_path / "fields.json").write_text(FIELDS)
+    await callback(
+        *("generate", "--activity", "record", "--type", "response", "--get-guard", "confirm"),
+        *("--prompt-title", "Expenses", "--prompt-fields", tmp_path / "fields.json", "--json"),
+    )
+    assert [*server.requests[0].prompt.fields] == [
+        resources.PromptField(name="amount", label="Amount", kind=resources.FIELD_KIND_NUMBER, is_required=True),
+        resources.PromptField(name="note", label="Note", kind=resources.FIELD_KIND_TEXT),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{}", "it is no list"),
+        ('[{"name": "a", "kind": "FIGURE"}]', "kind"),
+        ('[{"labl": "a"}]', "labl"),
+        ("[", "line 1"),
+    ],
+)
+async def test_generate_refuses_fields_that_the_contract_does_not_know(callback, tmp_path, content, said):
+    (tmp_path / "fields.json").write_text(content)
+    ran = await callback(
+        *("generate", "--activity", "record", "--type", "response", "--get-guard", "confirm"),
+        *("--prompt-title", "Expenses", "--prompt-fields", tmp_path / "fields.json"),
+    )
+    assert (ran.code, "--prompt-fields" in ran.errors, said in ran.errors) == (2, True, True)
+
+
 async def test_generate_sends_every_option(server, callback, generated):
     ran = await callback(
         *("generate", "--activity", "order-paid", "--type", "response", "--redirect-url", "/later", "--body", "één"),

@@ -30,11 +30,12 @@ def texts(language):
 def test_every_language_has_all_texts_and_no_others():
     keys = [{(entry, part) for entry, parts in texts(each).items() for part in parts} for each in LANGUAGES]
     assert keys[0] == keys[1]
-    assert texts("en").keys() == {problem.text_key for problem in problems.ALL} | {"again", "brand", "reference"}
+    others = {"again", "brand", "field", "reference"}
+    assert texts("en").keys() == {problem.text_key for problem in problems.ALL} | others
     assert tuple(pages().languages) == LANGUAGES
     for entry, english in texts("en").items():
         dutch = texts("nl")[entry]
-        if entry in ("brand", "reference"):
+        if entry in ("brand", "field", "reference"):
             assert english != dutch
             continue
         assert english["text"] != dutch["text"]
@@ -99,7 +100,7 @@ def folder(tmp_path):
         ({"waiting__html": '<script data-path="{{ link_url }}">{{ waiting_script }}</script>'},
          "waiting.html: the waiting page needs <noscript><meta "),
         ({"style__css": "</style><script>"}, "style.css: must not have </"),
-        ({"pages__html": "a"}, "has no page.html, confirmation.html, notice.html, error.html, answer.html,"),
+        ({"pages__html": "a"}, "has no page.html, confirmation.html, form.html, notice.html, error.html, answer.html,"),
     ],
 )  # fmt: skip
 def test_broken_templates_are_refused_with_the_reason(folder, files, problem):

@@ -4,6 +4,7 @@
 with a brand and without one. Look at them after a change of a page. No run of all tests makes them.
 """
 
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from support.browser import chromium, visitor
 from support.edge import running_edge
 
 from callback_edge import problems
-from callback_edge.page_content import Choice, PageContent, PromptContent
+from callback_edge.page_content import Choice, FieldContent, PageContent, PromptContent
 from callback_edge.pages.pages import Again
 
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
@@ -21,6 +22,25 @@ REFERENCE = "0123456789abcdef0123456789abcdef-0123456789abcdef"
 BROWSER = [(b"accept", b"text/html")]
 TWO = (Choice("approve", "Approve"), Choice("reject", "Reject"))
 FOUR = tuple(Choice(each, each) for each in ("Good", "Bad", "So-so", "Other"))
+COSTS = (Choice("travel", "Travel"), Choice("food", "Food and drinks"))
+FIELDS = (
+    FieldContent("what", "What did you pay for?", is_required=True),
+    FieldContent("amount", "Amount in euros", "number", is_required=True, help="As on the receipt."),
+    FieldContent("day", "Day", "date", value="2026-12-03"),
+    FieldContent("paid", "Paid at", "date_time", value="2026-12-03T10:50:00Z"),
+    FieldContent("project", "Project", "choice", choices=COSTS),
+    FieldContent("costs", "Kinds of costs", "choices", choices=COSTS, value="food", help="All that apply."),
+    FieldContent("note", "Note", "long_text"),
+    FieldContent("receipt", "I have the receipt", "boolean", is_required=True),
+)
+ENTERED = {"amount": "12,5", "day": "2025-12-31"}
+PROBLEMS = {"what": "required", "amount": "form", "day": "too_small", "costs": "too_small", "receipt": "required"}
+WRONG = tuple(
+    dataclasses.replace(
+        each, problem=PROBLEMS.get(each.name, ""), value=ENTERED.get(each.name, each.value), minimum="2026-01-01"
+    )
+    for each in FIELDS
+)
 LONG = tuple(Choice(str(number), f"Refund the order and send {number} mugs once more") for number in range(3))
 CONTENT = {
     "page": PageContent(
@@ -29,6 +49,8 @@ CONTENT = {
     "page-404": PageContent(
         404, "We do not know this order", "Is the number right?", "To the shop", "https://a.example"
     ),
+    "form": PromptContent("Your expenses", "We pay within a week.", fields=FIELDS),
+    "form-errors": PromptContent("Your expenses", "We pay within a week.", TWO, fields=WRONG),
     "choices-2": PromptContent("Approve order 5?", "It costs 500 euros.", TWO),
     "choices-3-long": PromptContent("What shall we do?", "", LONG),
     "choices-4": PromptContent("How was it?", "", FOUR),
@@ -47,7 +69,8 @@ async def take(browser, edge, name):
         elif isinstance(content := CONTENT.get(which), PageContent):
             answer = await pages.respond(content, headers)
         elif content:
-            answer = await pages.confirm(content, headers)
+            problem = problems.FIELDS_INVALID if content.has_problems else problems.CONFIRMATION_REQUIRED
+            answer = await pages.ask(problem, content, headers)
         else:
             problem = next(each for each in problems.ALL if each.code == which)
             answer = pages.answer(problem, headers, reference=REFERENCE, again=Again[way] if way else None)

@@ -1,6 +1,7 @@
 """Pages in a real browser: they are accessible, and their button works without a script."""
 
 import contextlib
+import dataclasses
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
@@ -10,7 +11,7 @@ from support.browser import chromium, lands_at, site, visitor
 from support.edge import answering, new_state, plain, prompting, redirect, refusing, running_edge
 
 from callback_edge import problems
-from callback_edge.page_content import Choice, PageContent, PromptContent
+from callback_edge.page_content import Choice, FieldContent, PageContent, PromptContent
 from callback_edge.pages.pages import Again
 
 LANGUAGES = ("nl", "en")  # Dutch, which has longer words, on a phone in every run
@@ -22,6 +23,16 @@ LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="120" height="40" viewBo
 <rect width="120" height="40" rx="8" fill="#b3261e"/><circle cx="20" cy="20" r="10" fill="#fff"/></svg>"""
 REFERENCE = "0123456789abcdef0123456789abcdef-0123456789abcdef"
 CHOICES = (Choice("approve", "Approve"), Choice("reject", "Reject"))
+FIELDS = (
+    FieldContent("what", "What did you pay for?", is_required=True),
+    FieldContent("amount", "Amount", "number", is_required=True, minimum="1", help="As on the receipt."),
+    FieldContent("day", "Day", "date", value="2026-12-03"),
+    FieldContent("paid", "Paid at", "date_time", value="2026-12-03T10:50:00Z"),
+    FieldContent("project", "Project", "choice", choices=CHOICES),
+    FieldContent("costs", "Costs", "choices", choices=CHOICES, value="reject", help="All that apply."),
+    FieldContent("note", "N" * 200, "long_text", value="w" * 500),
+    FieldContent("receipt", "I have the receipt", "boolean", is_required=True),
+)
 CONTENT = {
     "/page": PageContent(
         200, "Thank you for your order", "Order 5 has arrived.\nYou get a message.", "To the shop", "https://a.example/"
@@ -29,6 +40,10 @@ CONTENT = {
     "/page-of-an-error": PageContent(404, "W" * 200, "w" * 2000, "M" * 100, "https://a.example/"),
     "/prompt": PromptContent("Approve order 5?", "It costs 500 euros.", CHOICES),
     "/four": PromptContent("How was it?", "", tuple(Choice(each, each) for each in ("Good", "Bad", "So so", "Other"))),
+    "/form": PromptContent("Your expenses", "We pay within a week.", fields=FIELDS),
+    "/form-with-errors": PromptContent(
+        "Your expenses", "", CHOICES, fields=tuple(dataclasses.replace(each, problem="required") for each in FIELDS)
+    ),
     "/long-prompt": PromptContent("W" * 200, "w" * 2000, tuple(Choice(f"{each}", "M" * 100) for each in range(4))),
 }
 """Pages with content of a callback, by path: a usual one, and the longest words."""
@@ -54,8 +69,12 @@ def show(edge, by_path):
             again = Again.AT_ADDRESS if content.status >= 400 else None
             answer = edge.exchanges.pages.answer(content, headers, reference=REFERENCE, again=again)
         else:
-            show = edge.exchanges.pages.respond if isinstance(content, PageContent) else edge.exchanges.pages.confirm
-            answer = await show(content, headers)
+            pages = edge.exchanges.pages
+            if isinstance(content, PageContent):
+                answer = await pages.respond(content, headers)
+            else:
+                problem = problems.FIELDS_INVALID if content.has_problems else problems.CONFIRMATION_REQUIRED
+                answer = await pages.ask(problem, content, headers)
         return Response(answer.body, answer.status, answer.headers)
 
 
@@ -115,7 +134,8 @@ async def test_every_page_is_accessible_and_fits_the_screen(browser, language, s
         grounds = {"light": set(), "dark": set()}
         for path, content in by_path.items():
             url = f"http://127.0.0.1:{edge.port}{path}"
-            assert (await page.goto(url)).status == getattr(content, "status", 200)
+            is_refused = isinstance(content, PromptContent) and content.has_problems
+            assert (await page.goto(url)).status == getattr(content, "status", 422 if is_refused else 200)
             for scheme, options in (("light", AXE), ("dark", CONTRAST)):
                 await page.emulate_media(color_scheme=scheme)
                 await assert_accessible_and_fits(page, options, path, scheme)

@@ -1,9 +1,11 @@
 """Pages with the content of one callback: responses of the type page, and prompts."""
 
+import json
 import re
 
 import pytest
-from support.edge import BROWSER, EdgeProcess, answering, ask, prompting, refusing, running_edge
+from google.rpc import error_details_pb2
+from support.edge import BROWSER, EdgeProcess, answering, ask, prompting, refusal, refusing, running_edge
 
 from callback.v1 import callback_pb2, edge_service_pb2
 
@@ -194,3 +196,66 @@ async def test_a_template_of_the_operator_that_hides_the_content_is_not_used_for
         assert "answer.html" in [entry["template"] for entry in edge.events("template_not_used")]
     assert "<h1>Thank you</h1>" in shown
     assert re.search("<style>.+</style>", shown, re.DOTALL)
+
+
+def filled_in(*problems_by_field):
+    """Return a script that refuses a form of two fields with what was entered, and with these pairs of problems."""
+    prompt = callback_pb2.Prompt(title="Expenses")
+    prompt.fields.add(name="amount", label="Amount", kind=callback_pb2.FIELD_KIND_NUMBER, default_value='1"><b>')
+    prompt.fields.add(name="note", label="Note", help="In a few words", maximum="20", is_required=True)
+
+    async def script(_request, _context):
+        refused = refusal("FIELDS_INVALID", "INVALID_ARGUMENT")
+        bad = error_details_pb2.BadRequest()
+        for name, problem in problems_by_field:
+            bad.field_violations.add(field=name, reason=problem)
+        for detail in (bad, prompt):
+            refused.status.details.add().Pack(detail)
+        raise refused
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("language", "texts"),
+    [
+        ("en", ("Please check what you filled in", "Enter a number, such as 12.50.", "Use at most 20 characters.")),
+        ("nl", ("Controleer wat u hebt ingevuld", "Vul een getal in, zoals 12.50.", "Gebruik ten hoogste 20 tekens.")),
+    ],
+)
+async def test_what_does_not_fit_is_a_page_with_the_errors_at_the_fields_and_what_was_entered(
+    plane, edge, language, texts
+):
+    plane.script = filled_in(("amount", "form"), ("note", "too_large"))
+    answer = await ask(
+        edge, headers=[BROWSER, ("Accept-Language", language)], method="POST", body=b"callback_confirm=1"
+    )
+    assert answer.status == 422
+    for text in texts:
+        assert text in answer.text
+    assert 'value="1&#34;&gt;&lt;b&gt;"' in answer.text
+    assert 'aria-describedby="field-2-help field-2-error" aria-invalid="true"' in answer.text
+    assert "form-action" not in answer["content-security-policy"]
+    answer.assert_fixed_headers()
+
+
+async def test_a_program_gets_the_errors_of_the_fields_as_json(plane, edge):
+    plane.script = filled_in(("note", "required"))
+    answer = await ask(edge, method="POST", body=b'{"callback_confirm": "1"}')
+    assert (answer.status, answer["content-type"]) == (422, "application/problem+json")
+    document = json.loads(answer.text)
+    assert (document["code"], document["errors"]) == (
+        "fields_invalid",
+        [{"field": "note", "code": "required", "detail": "This is required."}],
+    )
+
+
+async def test_a_form_template_of_the_operator_that_leaves_something_out_is_not_used(plane, tmp_path):
+    (tmp_path / "form.html").write_text(
+        "<p>Acme</p>{{ heading }}{{ text }}"
+        '<form method="post"><button name="callback_confirm" value="1">{{ button }}</button></form>'
+    )
+    async with running_edge(plane.target, templates_dir=tmp_path) as edge:
+        plane.script = filled_in(("note", "required"))
+        shown = (await ask(edge, headers=[BROWSER], method="POST", body=b"callback_confirm=1")).text
+        assert ('name="note"' in shown, "Acme" in shown) == (True, False)

@@ -375,6 +375,7 @@ CALL_JSON = {
     "startTime": "2026-11-25T09:30:15.250Z",
     "endTime": "2026-11-25T09:30:15.262Z",
     "bodyDropped": False,
+    "fieldsJson": "",
     "fallbackSent": False,
     "callerGone": False,
     "repeatCount": 0,

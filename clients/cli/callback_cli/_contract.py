@@ -886,6 +886,14 @@ MESSAGES = {
             help="The language of title, text and labels, as a tag of BCP 47: `nl`, `pt-BR`.",
             default="the language in which the edge shows its own pages to the caller",
         ),
+        Field(
+            "fields",
+            "fields",
+            "message",
+            of="PromptField",
+            is_repeated=True,
+            help="What a person fills in on the page, in this order.",
+        ),
     ),
     "AuditHead": (
         Field(
@@ -933,6 +941,81 @@ MESSAGES = {
             "label",
             "text",
             help="The text on the button: 1-100 characters on one line.",
+        ),
+    ),
+    "PromptField": (
+        Field(
+            "name",
+            "name",
+            "text",
+            is_required=True,
+            help="The name in the form and in `fields_json`.",
+        ),
+        Field(
+            "label",
+            "label",
+            "text",
+            is_required=True,
+            help="The text at the field.",
+        ),
+        Field(
+            "kind",
+            "kind",
+            "enum",
+            of="FieldKind",
+            unset="TEXT",
+            words=(
+                "text",
+                "long_text",
+                "integer",
+                "number",
+                "boolean",
+                "date",
+                "date_time",
+                "email",
+                "url",
+                "choice",
+                "choices",
+            ),
+            help="What a person enters.",
+            default="TEXT",
+        ),
+        Field(
+            "is_required",
+            "is_required",
+            "bool",
+            help="Whether the field must be filled in.",
+        ),
+        Field(
+            "default_value",
+            "default_value",
+            "text",
+            help="What the field has at first, in the form in which it is entered: `true` for a box that is ticked, "
+            "the values with commas between them for CHOICES.",
+        ),
+        Field(
+            "minimum",
+            "minimum",
+            "text",
+            help="The smallest number or earliest date, or the fewest characters or choices.",
+        ),
+        Field(
+            "maximum",
+            "maximum",
+            "text",
+            help="The largest number or latest date, or the most characters or choices.",
+        ),
+        Field(
+            "choices",
+            "choices",
+            "pairs",
+            help="What CHOICE and CHOICES offer: 1-50, each with another value.",
+        ),
+        Field(
+            "help",
+            "help",
+            "text",
+            help="A text below the label, of at most 500 characters on one line.",
         ),
     ),
     "ResponseHeader": (
@@ -1392,6 +1475,11 @@ MESSAGES = {
         Field(
             "callback_choice",
             "choice",
+            "text",
+        ),
+        Field(
+            "fields_json",
+            "fields_json",
             "text",
         ),
         Field(

@@ -4,10 +4,12 @@
    a person needs better.
 2. The kind of a field decides on its option: a flag, a text, a number, a duration such as `90s`, a time, a choice, or
    `K=V`, which can be repeated. Bytes also have an option for a file.
-3. A field that is a message has an option for each of its fields, with the name of the field before it.
+3. A field that is a message has an option for each of its fields, with the name of the field before it. Messages in
+   such a message come from a JSON file.
 """
 
 import functools
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +19,8 @@ import click
 
 import callback
 from callback import Response, ResponseType
+from callback.json_form import from_json, to_json
+from callback.v1 import callback_pb2
 from callback_cli import options
 from callback_cli._contract import MESSAGES
 from callback_cli.fields import Field
@@ -80,6 +84,10 @@ _BETTER: Mapping[str, _Better] = {
         "A button of the page, which makes the call with this choice. At most 4.",
         "VALUE=LABEL",
         {"callback": options.labels},
+    ),
+    "Prompt.fields": _Better(
+        help="A JSON file with the fields that a person fills in, in this order: "
+        '[{"name": "amount", "label": "Amount", "kind": "NUMBER", "isRequired": true}].'
     ),
     "answer_mode": _Better(
         help="How a call gets its response. handler: from the handler, while the caller waits. hold: from `callback "
@@ -278,7 +286,7 @@ def _options(leaf: _Leaf, named: Mapping[str, str], *, is_partial: bool) -> Iter
         is_partial: Whether nothing is required.
     """
     field, better = leaf.field, _better(leaf.message, leaf.field)
-    is_multiple = field.is_repeated or field.kind in ("map", "pairs")
+    is_multiple = (field.is_repeated and field.kind != "message") or field.kind in ("map", "pairs")
     text = better.help or field.help
     if leaf.what:
         text = f"{leaf.what}: {text[:1].lower()}{text[1:]}"
@@ -309,6 +317,13 @@ def _options(leaf: _Leaf, named: Mapping[str, str], *, is_partial: bool) -> Iter
         yield click.option(
             leaf.options[1], f"{leaf.parameter}__file", metavar="FILE", type=click.File("rb"), help=from_file
         )
+    elif field.kind == "message":
+        settings |= {
+            "metavar": "FILE",
+            "multiple": False,
+            "type": click.File("rb"),
+            "callback": functools.partial(_from_file, field.of),
+        }
     elif field.is_repeated and settings["callback"]:
         settings["callback"] = options.each(settings["callback"])
     elif field.kind == "text" and leaf.message.startswith(("List", "Watch")):
@@ -335,6 +350,20 @@ def _taken(leaves: Sequence[_Leaf], given: dict[str, Any]) -> dict[str, Any]:
         names = {each.field.short_name: each.option for each in leaves if each.group == group}
         values[group.short_name] = _message(group, present, names)
     return values
+
+
+def _from_file(of: str, _context: click.Context, option: click.Parameter, file: IO[bytes] | None) -> tuple[Any, ...]:
+    """Return the values of a class of the client that a JSON file has in a list."""
+    if file is None:
+        return ()
+    try:
+        listed = json.loads(file.read())
+        if not isinstance(listed, list):
+            raise ValueError("it is no list")
+        messages = [from_json(each, getattr(callback_pb2, of)()) for each in listed]
+        return tuple(getattr(callback, of).from_dict(to_json(each)) for each in messages)
+    except (OSError, ValueError) as error:
+        raise click.BadParameter(f"{file.name!r}: {error}", param=option) from error
 
 
 def _bytes(leaf: _Leaf, text: bytes | None, file: IO[bytes] | None) -> bytes | None:

@@ -179,6 +179,82 @@ func (GetGuard) EnumDescriptor() ([]byte, []int) {
 	return file_callback_v1_callback_proto_rawDescGZIP(), []int{2}
 }
 
+type FieldKind int32
+
+const (
+	FieldKind_FIELD_KIND_UNSPECIFIED FieldKind = 0
+	FieldKind_FIELD_KIND_TEXT        FieldKind = 1
+	FieldKind_FIELD_KIND_LONG_TEXT   FieldKind = 2
+	FieldKind_FIELD_KIND_INTEGER     FieldKind = 3
+	FieldKind_FIELD_KIND_NUMBER      FieldKind = 4
+	FieldKind_FIELD_KIND_BOOLEAN     FieldKind = 5
+	FieldKind_FIELD_KIND_DATE        FieldKind = 6
+	FieldKind_FIELD_KIND_DATE_TIME   FieldKind = 7
+	FieldKind_FIELD_KIND_EMAIL       FieldKind = 8
+	FieldKind_FIELD_KIND_URL         FieldKind = 9
+	FieldKind_FIELD_KIND_CHOICE      FieldKind = 10
+	FieldKind_FIELD_KIND_CHOICES     FieldKind = 11
+)
+
+// Enum value maps for FieldKind.
+var (
+	FieldKind_name = map[int32]string{
+		0:  "FIELD_KIND_UNSPECIFIED",
+		1:  "FIELD_KIND_TEXT",
+		2:  "FIELD_KIND_LONG_TEXT",
+		3:  "FIELD_KIND_INTEGER",
+		4:  "FIELD_KIND_NUMBER",
+		5:  "FIELD_KIND_BOOLEAN",
+		6:  "FIELD_KIND_DATE",
+		7:  "FIELD_KIND_DATE_TIME",
+		8:  "FIELD_KIND_EMAIL",
+		9:  "FIELD_KIND_URL",
+		10: "FIELD_KIND_CHOICE",
+		11: "FIELD_KIND_CHOICES",
+	}
+	FieldKind_value = map[string]int32{
+		"FIELD_KIND_UNSPECIFIED": 0,
+		"FIELD_KIND_TEXT":        1,
+		"FIELD_KIND_LONG_TEXT":   2,
+		"FIELD_KIND_INTEGER":     3,
+		"FIELD_KIND_NUMBER":      4,
+		"FIELD_KIND_BOOLEAN":     5,
+		"FIELD_KIND_DATE":        6,
+		"FIELD_KIND_DATE_TIME":   7,
+		"FIELD_KIND_EMAIL":       8,
+		"FIELD_KIND_URL":         9,
+		"FIELD_KIND_CHOICE":      10,
+		"FIELD_KIND_CHOICES":     11,
+	}
+)
+
+func (x FieldKind) Enum() *FieldKind {
+	p := new(FieldKind)
+	*p = x
+	return p
+}
+
+func (x FieldKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (FieldKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_callback_v1_callback_proto_enumTypes[3].Descriptor()
+}
+
+func (FieldKind) Type() protoreflect.EnumType {
+	return &file_callback_v1_callback_proto_enumTypes[3]
+}
+
+func (x FieldKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use FieldKind.Descriptor instead.
+func (FieldKind) EnumDescriptor() ([]byte, []int) {
+	return file_callback_v1_callback_proto_rawDescGZIP(), []int{3}
+}
+
 type CallbackStatus int32
 
 const (
@@ -215,11 +291,11 @@ func (x CallbackStatus) String() string {
 }
 
 func (CallbackStatus) Descriptor() protoreflect.EnumDescriptor {
-	return file_callback_v1_callback_proto_enumTypes[3].Descriptor()
+	return file_callback_v1_callback_proto_enumTypes[4].Descriptor()
 }
 
 func (CallbackStatus) Type() protoreflect.EnumType {
-	return &file_callback_v1_callback_proto_enumTypes[3]
+	return &file_callback_v1_callback_proto_enumTypes[4]
 }
 
 func (x CallbackStatus) Number() protoreflect.EnumNumber {
@@ -228,7 +304,7 @@ func (x CallbackStatus) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CallbackStatus.Descriptor instead.
 func (CallbackStatus) EnumDescriptor() ([]byte, []int) {
-	return file_callback_v1_callback_proto_rawDescGZIP(), []int{3}
+	return file_callback_v1_callback_proto_rawDescGZIP(), []int{4}
 }
 
 type CloseReason int32
@@ -273,11 +349,11 @@ func (x CloseReason) String() string {
 }
 
 func (CloseReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_callback_v1_callback_proto_enumTypes[4].Descriptor()
+	return file_callback_v1_callback_proto_enumTypes[5].Descriptor()
 }
 
 func (CloseReason) Type() protoreflect.EnumType {
-	return &file_callback_v1_callback_proto_enumTypes[4]
+	return &file_callback_v1_callback_proto_enumTypes[5]
 }
 
 func (x CloseReason) Number() protoreflect.EnumNumber {
@@ -286,7 +362,7 @@ func (x CloseReason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CloseReason.Descriptor instead.
 func (CloseReason) EnumDescriptor() ([]byte, []int) {
-	return file_callback_v1_callback_proto_rawDescGZIP(), []int{4}
+	return file_callback_v1_callback_proto_rawDescGZIP(), []int{5}
 }
 
 type ResponseType int32
@@ -325,11 +401,11 @@ func (x ResponseType) String() string {
 }
 
 func (ResponseType) Descriptor() protoreflect.EnumDescriptor {
-	return file_callback_v1_callback_proto_enumTypes[5].Descriptor()
+	return file_callback_v1_callback_proto_enumTypes[6].Descriptor()
 }
 
 func (ResponseType) Type() protoreflect.EnumType {
-	return &file_callback_v1_callback_proto_enumTypes[5]
+	return &file_callback_v1_callback_proto_enumTypes[6]
 }
 
 func (x ResponseType) Number() protoreflect.EnumNumber {
@@ -338,7 +414,7 @@ func (x ResponseType) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ResponseType.Descriptor instead.
 func (ResponseType) EnumDescriptor() ([]byte, []int) {
-	return file_callback_v1_callback_proto_rawDescGZIP(), []int{5}
+	return file_callback_v1_callback_proto_rawDescGZIP(), []int{6}
 }
 
 type DeliveryStatus int32
@@ -380,11 +456,11 @@ func (x DeliveryStatus) String() string {
 }
 
 func (DeliveryStatus) Descriptor() protoreflect.EnumDescriptor {
-	return file_callback_v1_callback_proto_enumTypes[6].Descriptor()
+	return file_callback_v1_callback_proto_enumTypes[7].Descriptor()
 }
 
 func (DeliveryStatus) Type() protoreflect.EnumType {
-	return &file_callback_v1_callback_proto_enumTypes[6]
+	return &file_callback_v1_callback_proto_enumTypes[7]
 }
 
 func (x DeliveryStatus) Number() protoreflect.EnumNumber {
@@ -393,7 +469,7 @@ func (x DeliveryStatus) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use DeliveryStatus.Descriptor instead.
 func (DeliveryStatus) EnumDescriptor() ([]byte, []int) {
-	return file_callback_v1_callback_proto_rawDescGZIP(), []int{6}
+	return file_callback_v1_callback_proto_rawDescGZIP(), []int{7}
 }
 
 type CallStatus int32
@@ -441,11 +517,11 @@ func (x CallStatus) String() string {
 }
 
 func (CallStatus) Descriptor() protoreflect.EnumDescriptor {
-	return file_callback_v1_callback_proto_enumTypes[7].Descriptor()
+	return file_callback_v1_callback_proto_enumTypes[8].Descriptor()
 }
 
 func (CallStatus) Type() protoreflect.EnumType {
-	return &file_callback_v1_callback_proto_enumTypes[7]
+	return &file_callback_v1_callback_proto_enumTypes[8]
 }
 
 func (x CallStatus) Number() protoreflect.EnumNumber {
@@ -454,7 +530,7 @@ func (x CallStatus) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CallStatus.Descriptor instead.
 func (CallStatus) EnumDescriptor() ([]byte, []int) {
-	return file_callback_v1_callback_proto_rawDescGZIP(), []int{7}
+	return file_callback_v1_callback_proto_rawDescGZIP(), []int{8}
 }
 
 type CallFailure int32
@@ -508,11 +584,11 @@ func (x CallFailure) String() string {
 }
 
 func (CallFailure) Descriptor() protoreflect.EnumDescriptor {
-	return file_callback_v1_callback_proto_enumTypes[8].Descriptor()
+	return file_callback_v1_callback_proto_enumTypes[9].Descriptor()
 }
 
 func (CallFailure) Type() protoreflect.EnumType {
-	return &file_callback_v1_callback_proto_enumTypes[8]
+	return &file_callback_v1_callback_proto_enumTypes[9]
 }
 
 func (x CallFailure) Number() protoreflect.EnumNumber {
@@ -521,7 +597,7 @@ func (x CallFailure) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CallFailure.Descriptor instead.
 func (CallFailure) EnumDescriptor() ([]byte, []int) {
-	return file_callback_v1_callback_proto_rawDescGZIP(), []int{8}
+	return file_callback_v1_callback_proto_rawDescGZIP(), []int{9}
 }
 
 type Callback struct {
@@ -830,6 +906,7 @@ type Prompt struct {
 	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
 	Choices       []*PromptChoice        `protobuf:"bytes,3,rep,name=choices,proto3" json:"choices,omitempty"`
 	Language      string                 `protobuf:"bytes,4,opt,name=language,proto3" json:"language,omitempty"`
+	Fields        []*PromptField         `protobuf:"bytes,5,rep,name=fields,proto3" json:"fields,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -892,6 +969,121 @@ func (x *Prompt) GetLanguage() string {
 	return ""
 }
 
+func (x *Prompt) GetFields() []*PromptField {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+type PromptField struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Label         string                 `protobuf:"bytes,2,opt,name=label,proto3" json:"label,omitempty"`
+	Kind          FieldKind              `protobuf:"varint,3,opt,name=kind,proto3,enum=callback.v1.FieldKind" json:"kind,omitempty"`
+	IsRequired    bool                   `protobuf:"varint,4,opt,name=is_required,json=isRequired,proto3" json:"is_required,omitempty"`
+	DefaultValue  string                 `protobuf:"bytes,5,opt,name=default_value,json=defaultValue,proto3" json:"default_value,omitempty"`
+	Minimum       string                 `protobuf:"bytes,6,opt,name=minimum,proto3" json:"minimum,omitempty"`
+	Maximum       string                 `protobuf:"bytes,7,opt,name=maximum,proto3" json:"maximum,omitempty"`
+	Choices       []*PromptChoice        `protobuf:"bytes,8,rep,name=choices,proto3" json:"choices,omitempty"`
+	Help          string                 `protobuf:"bytes,9,opt,name=help,proto3" json:"help,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PromptField) Reset() {
+	*x = PromptField{}
+	mi := &file_callback_v1_callback_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PromptField) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PromptField) ProtoMessage() {}
+
+func (x *PromptField) ProtoReflect() protoreflect.Message {
+	mi := &file_callback_v1_callback_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PromptField.ProtoReflect.Descriptor instead.
+func (*PromptField) Descriptor() ([]byte, []int) {
+	return file_callback_v1_callback_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *PromptField) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PromptField) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
+func (x *PromptField) GetKind() FieldKind {
+	if x != nil {
+		return x.Kind
+	}
+	return FieldKind_FIELD_KIND_UNSPECIFIED
+}
+
+func (x *PromptField) GetIsRequired() bool {
+	if x != nil {
+		return x.IsRequired
+	}
+	return false
+}
+
+func (x *PromptField) GetDefaultValue() string {
+	if x != nil {
+		return x.DefaultValue
+	}
+	return ""
+}
+
+func (x *PromptField) GetMinimum() string {
+	if x != nil {
+		return x.Minimum
+	}
+	return ""
+}
+
+func (x *PromptField) GetMaximum() string {
+	if x != nil {
+		return x.Maximum
+	}
+	return ""
+}
+
+func (x *PromptField) GetChoices() []*PromptChoice {
+	if x != nil {
+		return x.Choices
+	}
+	return nil
+}
+
+func (x *PromptField) GetHelp() string {
+	if x != nil {
+		return x.Help
+	}
+	return ""
+}
+
 type PromptChoice struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Value         string                 `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
@@ -902,7 +1094,7 @@ type PromptChoice struct {
 
 func (x *PromptChoice) Reset() {
 	*x = PromptChoice{}
-	mi := &file_callback_v1_callback_proto_msgTypes[2]
+	mi := &file_callback_v1_callback_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -914,7 +1106,7 @@ func (x *PromptChoice) String() string {
 func (*PromptChoice) ProtoMessage() {}
 
 func (x *PromptChoice) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callback_proto_msgTypes[2]
+	mi := &file_callback_v1_callback_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -927,7 +1119,7 @@ func (x *PromptChoice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PromptChoice.ProtoReflect.Descriptor instead.
 func (*PromptChoice) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callback_proto_rawDescGZIP(), []int{2}
+	return file_callback_v1_callback_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *PromptChoice) GetValue() string {
@@ -962,7 +1154,7 @@ type Response struct {
 
 func (x *Response) Reset() {
 	*x = Response{}
-	mi := &file_callback_v1_callback_proto_msgTypes[3]
+	mi := &file_callback_v1_callback_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -974,7 +1166,7 @@ func (x *Response) String() string {
 func (*Response) ProtoMessage() {}
 
 func (x *Response) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callback_proto_msgTypes[3]
+	mi := &file_callback_v1_callback_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -987,7 +1179,7 @@ func (x *Response) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Response.ProtoReflect.Descriptor instead.
 func (*Response) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callback_proto_rawDescGZIP(), []int{3}
+	return file_callback_v1_callback_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Response) GetResponseType() ResponseType {
@@ -1069,7 +1261,7 @@ type ResponseHeaders struct {
 
 func (x *ResponseHeaders) Reset() {
 	*x = ResponseHeaders{}
-	mi := &file_callback_v1_callback_proto_msgTypes[4]
+	mi := &file_callback_v1_callback_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1081,7 +1273,7 @@ func (x *ResponseHeaders) String() string {
 func (*ResponseHeaders) ProtoMessage() {}
 
 func (x *ResponseHeaders) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callback_proto_msgTypes[4]
+	mi := &file_callback_v1_callback_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1094,7 +1286,7 @@ func (x *ResponseHeaders) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseHeaders.ProtoReflect.Descriptor instead.
 func (*ResponseHeaders) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callback_proto_rawDescGZIP(), []int{4}
+	return file_callback_v1_callback_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ResponseHeaders) GetHeaders() []*ResponseHeader {
@@ -1114,7 +1306,7 @@ type ResponseHeader struct {
 
 func (x *ResponseHeader) Reset() {
 	*x = ResponseHeader{}
-	mi := &file_callback_v1_callback_proto_msgTypes[5]
+	mi := &file_callback_v1_callback_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1126,7 +1318,7 @@ func (x *ResponseHeader) String() string {
 func (*ResponseHeader) ProtoMessage() {}
 
 func (x *ResponseHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callback_proto_msgTypes[5]
+	mi := &file_callback_v1_callback_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1139,7 +1331,7 @@ func (x *ResponseHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseHeader.ProtoReflect.Descriptor instead.
 func (*ResponseHeader) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callback_proto_rawDescGZIP(), []int{5}
+	return file_callback_v1_callback_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ResponseHeader) GetName() string {
@@ -1166,7 +1358,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_callback_v1_callback_proto_msgTypes[6]
+	mi := &file_callback_v1_callback_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1178,7 +1370,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callback_proto_msgTypes[6]
+	mi := &file_callback_v1_callback_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1191,7 +1383,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callback_proto_rawDescGZIP(), []int{6}
+	return file_callback_v1_callback_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Header) GetName() string {
@@ -1218,7 +1410,7 @@ type QueryParameter struct {
 
 func (x *QueryParameter) Reset() {
 	*x = QueryParameter{}
-	mi := &file_callback_v1_callback_proto_msgTypes[7]
+	mi := &file_callback_v1_callback_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1230,7 +1422,7 @@ func (x *QueryParameter) String() string {
 func (*QueryParameter) ProtoMessage() {}
 
 func (x *QueryParameter) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callback_proto_msgTypes[7]
+	mi := &file_callback_v1_callback_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1243,7 +1435,7 @@ func (x *QueryParameter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryParameter.ProtoReflect.Descriptor instead.
 func (*QueryParameter) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callback_proto_rawDescGZIP(), []int{7}
+	return file_callback_v1_callback_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *QueryParameter) GetName() string {
@@ -1290,6 +1482,7 @@ type Call struct {
 	CallerGone          bool                   `protobuf:"varint,23,opt,name=caller_gone,json=callerGone,proto3" json:"caller_gone,omitempty"`
 	RepeatCount         int64                  `protobuf:"varint,26,opt,name=repeat_count,json=repeatCount,proto3" json:"repeat_count,omitempty"`
 	CallbackChoice      string                 `protobuf:"bytes,25,opt,name=callback_choice,json=callbackChoice,proto3" json:"callback_choice,omitempty"`
+	FieldsJson          string                 `protobuf:"bytes,31,opt,name=fields_json,json=fieldsJson,proto3" json:"fields_json,omitempty"`
 	Reason              CallReason             `protobuf:"varint,24,opt,name=reason,proto3,enum=callback.v1.CallReason" json:"reason,omitempty"`
 	AnsweredBy          string                 `protobuf:"bytes,29,opt,name=answered_by,json=answeredBy,proto3" json:"answered_by,omitempty"`
 	unknownFields       protoimpl.UnknownFields
@@ -1298,7 +1491,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_callback_v1_callback_proto_msgTypes[8]
+	mi := &file_callback_v1_callback_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1310,7 +1503,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callback_proto_msgTypes[8]
+	mi := &file_callback_v1_callback_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1323,7 +1516,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callback_proto_rawDescGZIP(), []int{8}
+	return file_callback_v1_callback_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Call) GetCallId() string {
@@ -1522,6 +1715,13 @@ func (x *Call) GetCallbackChoice() string {
 	return ""
 }
 
+func (x *Call) GetFieldsJson() string {
+	if x != nil {
+		return x.FieldsJson
+	}
+	return ""
+}
+
 func (x *Call) GetReason() CallReason {
 	if x != nil {
 		return x.Reason
@@ -1551,7 +1751,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_callback_v1_callback_proto_msgTypes[9]
+	mi := &file_callback_v1_callback_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1563,7 +1763,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_callback_v1_callback_proto_msgTypes[9]
+	mi := &file_callback_v1_callback_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1576,7 +1776,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_callback_v1_callback_proto_rawDescGZIP(), []int{9}
+	return file_callback_v1_callback_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Delivery) GetStatus() DeliveryStatus {
@@ -1675,12 +1875,24 @@ const file_callback_v1_callback_proto_rawDesc = "" +
 	"\rframe_origins\x18! \x03(\tR\fframeOrigins\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x83\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb5\x01\n" +
 	"\x06Prompt\x12\x14\n" +
 	"\x05title\x18\x01 \x01(\tR\x05title\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x123\n" +
 	"\achoices\x18\x03 \x03(\v2\x19.callback.v1.PromptChoiceR\achoices\x12\x1a\n" +
-	"\blanguage\x18\x04 \x01(\tR\blanguage\":\n" +
+	"\blanguage\x18\x04 \x01(\tR\blanguage\x120\n" +
+	"\x06fields\x18\x05 \x03(\v2\x18.callback.v1.PromptFieldR\x06fields\"\xa6\x02\n" +
+	"\vPromptField\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05label\x18\x02 \x01(\tR\x05label\x12*\n" +
+	"\x04kind\x18\x03 \x01(\x0e2\x16.callback.v1.FieldKindR\x04kind\x12\x1f\n" +
+	"\vis_required\x18\x04 \x01(\bR\n" +
+	"isRequired\x12#\n" +
+	"\rdefault_value\x18\x05 \x01(\tR\fdefaultValue\x12\x18\n" +
+	"\aminimum\x18\x06 \x01(\tR\aminimum\x12\x18\n" +
+	"\amaximum\x18\a \x01(\tR\amaximum\x123\n" +
+	"\achoices\x18\b \x03(\v2\x19.callback.v1.PromptChoiceR\achoices\x12\x12\n" +
+	"\x04help\x18\t \x01(\tR\x04help\":\n" +
 	"\fPromptChoice\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\tR\x05value\x12\x14\n" +
 	"\x05label\x18\x02 \x01(\tR\x05label\"\xd5\x05\n" +
@@ -1715,7 +1927,8 @@ const file_callback_v1_callback_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value\":\n" +
 	"\x0eQueryParameter\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\xed\t\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\x8e\n" +
+	"\n" +
 	"\x04Call\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12(\n" +
 	"\x10callback_case_id\x18\x02 \x01(\tR\x0ecallbackCaseId\x12/\n" +
@@ -1748,7 +1961,9 @@ const file_callback_v1_callback_proto_rawDesc = "" +
 	"\vcaller_gone\x18\x17 \x01(\bR\n" +
 	"callerGone\x12!\n" +
 	"\frepeat_count\x18\x1a \x01(\x03R\vrepeatCount\x12'\n" +
-	"\x0fcallback_choice\x18\x19 \x01(\tR\x0ecallbackChoice\x12/\n" +
+	"\x0fcallback_choice\x18\x19 \x01(\tR\x0ecallbackChoice\x12\x1f\n" +
+	"\vfields_json\x18\x1f \x01(\tR\n" +
+	"fieldsJson\x12/\n" +
 	"\x06reason\x18\x18 \x01(\x0e2\x17.callback.v1.CallReasonR\x06reason\x12\x1f\n" +
 	"\vanswered_by\x18\x1d \x01(\tR\n" +
 	"answeredBy\"\xc9\x02\n" +
@@ -1776,7 +1991,21 @@ const file_callback_v1_callback_proto_rawDesc = "" +
 	"\x15GET_GUARD_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rGET_GUARD_OFF\x10\x01\x12\x14\n" +
 	"\x10GET_GUARD_DETECT\x10\x02\x12\x15\n" +
-	"\x11GET_GUARD_CONFIRM\x10\x03*\x88\x01\n" +
+	"\x11GET_GUARD_CONFIRM\x10\x03*\xa5\x02\n" +
+	"\tFieldKind\x12\x1a\n" +
+	"\x16FIELD_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fFIELD_KIND_TEXT\x10\x01\x12\x18\n" +
+	"\x14FIELD_KIND_LONG_TEXT\x10\x02\x12\x16\n" +
+	"\x12FIELD_KIND_INTEGER\x10\x03\x12\x15\n" +
+	"\x11FIELD_KIND_NUMBER\x10\x04\x12\x16\n" +
+	"\x12FIELD_KIND_BOOLEAN\x10\x05\x12\x13\n" +
+	"\x0fFIELD_KIND_DATE\x10\x06\x12\x18\n" +
+	"\x14FIELD_KIND_DATE_TIME\x10\a\x12\x14\n" +
+	"\x10FIELD_KIND_EMAIL\x10\b\x12\x12\n" +
+	"\x0eFIELD_KIND_URL\x10\t\x12\x15\n" +
+	"\x11FIELD_KIND_CHOICE\x10\n" +
+	"\x12\x16\n" +
+	"\x12FIELD_KIND_CHOICES\x10\v*\x88\x01\n" +
 	"\x0eCallbackStatus\x12\x1f\n" +
 	"\x1bCALLBACK_STATUS_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14CALLBACK_STATUS_OPEN\x10\x01\x12\x1f\n" +
@@ -1832,73 +2061,78 @@ func file_callback_v1_callback_proto_rawDescGZIP() []byte {
 	return file_callback_v1_callback_proto_rawDescData
 }
 
-var file_callback_v1_callback_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_callback_v1_callback_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_callback_v1_callback_proto_enumTypes = make([]protoimpl.EnumInfo, 10)
+var file_callback_v1_callback_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_callback_v1_callback_proto_goTypes = []any{
 	(CallReason)(0),               // 0: callback.v1.CallReason
 	(AnswerMode)(0),               // 1: callback.v1.AnswerMode
 	(GetGuard)(0),                 // 2: callback.v1.GetGuard
-	(CallbackStatus)(0),           // 3: callback.v1.CallbackStatus
-	(CloseReason)(0),              // 4: callback.v1.CloseReason
-	(ResponseType)(0),             // 5: callback.v1.ResponseType
-	(DeliveryStatus)(0),           // 6: callback.v1.DeliveryStatus
-	(CallStatus)(0),               // 7: callback.v1.CallStatus
-	(CallFailure)(0),              // 8: callback.v1.CallFailure
-	(*Callback)(nil),              // 9: callback.v1.Callback
-	(*Prompt)(nil),                // 10: callback.v1.Prompt
-	(*PromptChoice)(nil),          // 11: callback.v1.PromptChoice
-	(*Response)(nil),              // 12: callback.v1.Response
-	(*ResponseHeaders)(nil),       // 13: callback.v1.ResponseHeaders
-	(*ResponseHeader)(nil),        // 14: callback.v1.ResponseHeader
-	(*Header)(nil),                // 15: callback.v1.Header
-	(*QueryParameter)(nil),        // 16: callback.v1.QueryParameter
-	(*Call)(nil),                  // 17: callback.v1.Call
-	(*Delivery)(nil),              // 18: callback.v1.Delivery
-	nil,                           // 19: callback.v1.Callback.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 21: google.protobuf.Duration
+	(FieldKind)(0),                // 3: callback.v1.FieldKind
+	(CallbackStatus)(0),           // 4: callback.v1.CallbackStatus
+	(CloseReason)(0),              // 5: callback.v1.CloseReason
+	(ResponseType)(0),             // 6: callback.v1.ResponseType
+	(DeliveryStatus)(0),           // 7: callback.v1.DeliveryStatus
+	(CallStatus)(0),               // 8: callback.v1.CallStatus
+	(CallFailure)(0),              // 9: callback.v1.CallFailure
+	(*Callback)(nil),              // 10: callback.v1.Callback
+	(*Prompt)(nil),                // 11: callback.v1.Prompt
+	(*PromptField)(nil),           // 12: callback.v1.PromptField
+	(*PromptChoice)(nil),          // 13: callback.v1.PromptChoice
+	(*Response)(nil),              // 14: callback.v1.Response
+	(*ResponseHeaders)(nil),       // 15: callback.v1.ResponseHeaders
+	(*ResponseHeader)(nil),        // 16: callback.v1.ResponseHeader
+	(*Header)(nil),                // 17: callback.v1.Header
+	(*QueryParameter)(nil),        // 18: callback.v1.QueryParameter
+	(*Call)(nil),                  // 19: callback.v1.Call
+	(*Delivery)(nil),              // 20: callback.v1.Delivery
+	nil,                           // 21: callback.v1.Callback.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 23: google.protobuf.Duration
 }
 var file_callback_v1_callback_proto_depIdxs = []int32{
-	3,  // 0: callback.v1.Callback.status:type_name -> callback.v1.CallbackStatus
-	4,  // 1: callback.v1.Callback.close_reason:type_name -> callback.v1.CloseReason
-	12, // 2: callback.v1.Callback.response:type_name -> callback.v1.Response
-	19, // 3: callback.v1.Callback.labels:type_name -> callback.v1.Callback.LabelsEntry
-	20, // 4: callback.v1.Callback.create_time:type_name -> google.protobuf.Timestamp
-	20, // 5: callback.v1.Callback.expire_time:type_name -> google.protobuf.Timestamp
-	20, // 6: callback.v1.Callback.close_time:type_name -> google.protobuf.Timestamp
+	4,  // 0: callback.v1.Callback.status:type_name -> callback.v1.CallbackStatus
+	5,  // 1: callback.v1.Callback.close_reason:type_name -> callback.v1.CloseReason
+	14, // 2: callback.v1.Callback.response:type_name -> callback.v1.Response
+	21, // 3: callback.v1.Callback.labels:type_name -> callback.v1.Callback.LabelsEntry
+	22, // 4: callback.v1.Callback.create_time:type_name -> google.protobuf.Timestamp
+	22, // 5: callback.v1.Callback.expire_time:type_name -> google.protobuf.Timestamp
+	22, // 6: callback.v1.Callback.close_time:type_name -> google.protobuf.Timestamp
 	2,  // 7: callback.v1.Callback.get_guard:type_name -> callback.v1.GetGuard
 	1,  // 8: callback.v1.Callback.answer_mode:type_name -> callback.v1.AnswerMode
-	21, // 9: callback.v1.Callback.answer_deadline:type_name -> google.protobuf.Duration
-	12, // 10: callback.v1.Callback.fallback:type_name -> callback.v1.Response
-	21, // 11: callback.v1.Callback.hold_time:type_name -> google.protobuf.Duration
-	21, // 12: callback.v1.Callback.repeat_window:type_name -> google.protobuf.Duration
-	12, // 13: callback.v1.Callback.closed_response:type_name -> callback.v1.Response
-	10, // 14: callback.v1.Callback.prompt:type_name -> callback.v1.Prompt
-	21, // 15: callback.v1.Callback.remind_after:type_name -> google.protobuf.Duration
+	23, // 9: callback.v1.Callback.answer_deadline:type_name -> google.protobuf.Duration
+	14, // 10: callback.v1.Callback.fallback:type_name -> callback.v1.Response
+	23, // 11: callback.v1.Callback.hold_time:type_name -> google.protobuf.Duration
+	23, // 12: callback.v1.Callback.repeat_window:type_name -> google.protobuf.Duration
+	14, // 13: callback.v1.Callback.closed_response:type_name -> callback.v1.Response
+	11, // 14: callback.v1.Callback.prompt:type_name -> callback.v1.Prompt
+	23, // 15: callback.v1.Callback.remind_after:type_name -> google.protobuf.Duration
 	0,  // 16: callback.v1.Callback.notify:type_name -> callback.v1.CallReason
-	17, // 17: callback.v1.Callback.notifications:type_name -> callback.v1.Call
-	11, // 18: callback.v1.Prompt.choices:type_name -> callback.v1.PromptChoice
-	5,  // 19: callback.v1.Response.response_type:type_name -> callback.v1.ResponseType
-	13, // 20: callback.v1.Response.response_headers:type_name -> callback.v1.ResponseHeaders
-	14, // 21: callback.v1.ResponseHeaders.headers:type_name -> callback.v1.ResponseHeader
-	7,  // 22: callback.v1.Call.status:type_name -> callback.v1.CallStatus
-	8,  // 23: callback.v1.Call.failure:type_name -> callback.v1.CallFailure
-	15, // 24: callback.v1.Call.request_headers:type_name -> callback.v1.Header
-	16, // 25: callback.v1.Call.request_query:type_name -> callback.v1.QueryParameter
-	12, // 26: callback.v1.Call.response:type_name -> callback.v1.Response
-	20, // 27: callback.v1.Call.start_time:type_name -> google.protobuf.Timestamp
-	20, // 28: callback.v1.Call.end_time:type_name -> google.protobuf.Timestamp
-	18, // 29: callback.v1.Call.delivery:type_name -> callback.v1.Delivery
-	0,  // 30: callback.v1.Call.reason:type_name -> callback.v1.CallReason
-	6,  // 31: callback.v1.Delivery.status:type_name -> callback.v1.DeliveryStatus
-	20, // 32: callback.v1.Delivery.next_attempt_time:type_name -> google.protobuf.Timestamp
-	8,  // 33: callback.v1.Delivery.failure:type_name -> callback.v1.CallFailure
-	12, // 34: callback.v1.Delivery.response:type_name -> callback.v1.Response
-	35, // [35:35] is the sub-list for method output_type
-	35, // [35:35] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	19, // 17: callback.v1.Callback.notifications:type_name -> callback.v1.Call
+	13, // 18: callback.v1.Prompt.choices:type_name -> callback.v1.PromptChoice
+	12, // 19: callback.v1.Prompt.fields:type_name -> callback.v1.PromptField
+	3,  // 20: callback.v1.PromptField.kind:type_name -> callback.v1.FieldKind
+	13, // 21: callback.v1.PromptField.choices:type_name -> callback.v1.PromptChoice
+	6,  // 22: callback.v1.Response.response_type:type_name -> callback.v1.ResponseType
+	15, // 23: callback.v1.Response.response_headers:type_name -> callback.v1.ResponseHeaders
+	16, // 24: callback.v1.ResponseHeaders.headers:type_name -> callback.v1.ResponseHeader
+	8,  // 25: callback.v1.Call.status:type_name -> callback.v1.CallStatus
+	9,  // 26: callback.v1.Call.failure:type_name -> callback.v1.CallFailure
+	17, // 27: callback.v1.Call.request_headers:type_name -> callback.v1.Header
+	18, // 28: callback.v1.Call.request_query:type_name -> callback.v1.QueryParameter
+	14, // 29: callback.v1.Call.response:type_name -> callback.v1.Response
+	22, // 30: callback.v1.Call.start_time:type_name -> google.protobuf.Timestamp
+	22, // 31: callback.v1.Call.end_time:type_name -> google.protobuf.Timestamp
+	20, // 32: callback.v1.Call.delivery:type_name -> callback.v1.Delivery
+	0,  // 33: callback.v1.Call.reason:type_name -> callback.v1.CallReason
+	7,  // 34: callback.v1.Delivery.status:type_name -> callback.v1.DeliveryStatus
+	22, // 35: callback.v1.Delivery.next_attempt_time:type_name -> google.protobuf.Timestamp
+	9,  // 36: callback.v1.Delivery.failure:type_name -> callback.v1.CallFailure
+	14, // 37: callback.v1.Delivery.response:type_name -> callback.v1.Response
+	38, // [38:38] is the sub-list for method output_type
+	38, // [38:38] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_callback_v1_callback_proto_init() }
@@ -1906,14 +2140,14 @@ func file_callback_v1_callback_proto_init() {
 	if File_callback_v1_callback_proto != nil {
 		return
 	}
-	file_callback_v1_callback_proto_msgTypes[3].OneofWrappers = []any{}
+	file_callback_v1_callback_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_callback_v1_callback_proto_rawDesc), len(file_callback_v1_callback_proto_rawDesc)),
-			NumEnums:      9,
-			NumMessages:   11,
+			NumEnums:      10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

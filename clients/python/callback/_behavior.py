@@ -26,6 +26,8 @@ class RequestBehavior(Value):
     """The body."""
     verification_profile: str
     """The profile that the request passed."""
+    fields_json: str
+    """What a person filled in, as a JSON object. Empty: the callback has no fields."""
 
     @property
     def verified(self) -> bool:
@@ -42,6 +44,14 @@ class RequestBehavior(Value):
             return json.loads(self.body)
         except (RecursionError, ValueError) as error:
             raise NotJsonError("the body is not JSON") from error
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What a person filled in on the page of the callback, by the names of the fields of its prompt.
+
+        A value is a text, a number, a boolean or a list of texts. A field that was left empty is not there.
+        """
+        return json.loads(self.fields_json) if self.fields_json else {}
 
     def form(self) -> Form:
         """Parse the body as a form: urlencoded, which it is without a Content-Type too, or multipart.

@@ -24,6 +24,7 @@ from callback._enums import (
     CheckOutcome,
     CloseReason,
     DeliveryStatus,
+    FieldKind,
     FindingLevel,
     GetGuard,
     ResponseType,
@@ -56,6 +57,7 @@ from callback._values import (
     ProfileCheck,
     ProfileSecret,
     Prompt,
+    PromptField,
     RefusalCount,
     Request,
     Response,
@@ -82,6 +84,8 @@ ANSWER_MODE = EnumNumbers(AnswerMode, callback_pb2.AnswerMode)
 """The numbers of `AnswerMode`."""
 GET_GUARD = EnumNumbers(GetGuard, callback_pb2.GetGuard)
 """The numbers of `GetGuard`."""
+FIELD_KIND = EnumNumbers(FieldKind, callback_pb2.FieldKind)
+"""The numbers of `FieldKind`."""
 CALLBACK_STATUS = EnumNumbers(CallbackStatus, callback_pb2.CallbackStatus)
 """The numbers of `CallbackStatus`."""
 CLOSE_REASON = EnumNumbers(CloseReason, callback_pb2.CloseReason)
@@ -161,6 +165,7 @@ def request_from_proto(message: callback_handler_service_pb2.HandleCallbackReque
         verification_profile=message.verification_profile,
         message_id=message.message_id,
         choice=message.callback_choice,
+        fields_json=message.fields_json,
         reason=CALL_REASON.member(message.reason) or CallReason.CALL,
     )
 
@@ -180,6 +185,7 @@ def request_to_proto(value: Request) -> callback_handler_service_pb2.HandleCallb
         verification_profile=value.verification_profile,
         message_id=value.message_id,
         callback_choice=value.choice,
+        fields_json=value.fields_json,
         reason=CALL_REASON.number(value.reason),
     )
 
@@ -206,6 +212,7 @@ def incoming_call_from_proto(message: callback_handler_service_pb2.HandleCallbac
         replayed=message.replayed,
         owner=message.owner,
         choice=message.callback_choice,
+        fields_json=message.fields_json,
         reason=CALL_REASON.member(message.reason) or CallReason.CALL,
         traceparent=message.traceparent,
     )
@@ -234,6 +241,7 @@ def incoming_call_to_proto(value: IncomingCall) -> callback_handler_service_pb2.
         replayed=value.replayed,
         owner=value.owner,
         callback_choice=value.choice,
+        fields_json=value.fields_json,
         reason=CALL_REASON.number(value.reason),
         traceparent=value.traceparent,
     )
@@ -373,6 +381,36 @@ def audit_chain_to_proto(value: AuditChain) -> audit_service_pb2.AuditChain:
     )
 
 
+def prompt_field_from_proto(message: callback_pb2.PromptField) -> PromptField:
+    """Convert a message to a `PromptField`."""
+    return PromptField(
+        name=message.name,
+        label=message.label,
+        kind=FIELD_KIND.member(message.kind) or FieldKind.TEXT,
+        is_required=message.is_required,
+        default_value=message.default_value,
+        minimum=message.minimum,
+        maximum=message.maximum,
+        choices={each.value: each.label for each in message.choices},
+        help=message.help,
+    )
+
+
+def prompt_field_to_proto(value: PromptField) -> callback_pb2.PromptField:
+    """Convert a `PromptField` to its message."""
+    return callback_pb2.PromptField(
+        name=value.name,
+        label=value.label,
+        kind=FIELD_KIND.number(value.kind),
+        is_required=value.is_required,
+        default_value=value.default_value,
+        minimum=value.minimum,
+        maximum=value.maximum,
+        choices=[callback_pb2.PromptChoice(value=value, label=label) for value, label in value.choices.items()],
+        help=value.help,
+    )
+
+
 def prompt_from_proto(message: callback_pb2.Prompt) -> Prompt:
     """Convert a message to a `Prompt`."""
     return Prompt(
@@ -380,6 +418,7 @@ def prompt_from_proto(message: callback_pb2.Prompt) -> Prompt:
         text=message.text,
         choices={each.value: each.label for each in message.choices},
         language=message.language,
+        fields=tuple(prompt_field_from_proto(each) for each in message.fields),
     )
 
 
@@ -390,6 +429,7 @@ def prompt_to_proto(value: Prompt) -> callback_pb2.Prompt:
         text=value.text,
         choices=[callback_pb2.PromptChoice(value=value, label=label) for value, label in value.choices.items()],
         language=value.language,
+        fields=[prompt_field_to_proto(each) for each in value.fields],
     )
 
 
@@ -450,6 +490,7 @@ def call_from_proto(message: callback_pb2.Call) -> Call:
         caller_gone=message.caller_gone,
         repeat_count=message.repeat_count,
         choice=message.callback_choice,
+        fields_json=message.fields_json,
         reason=CALL_REASON.member(message.reason) or CallReason.CALL,
         answered_by=message.answered_by,
     )
@@ -486,6 +527,7 @@ def call_to_proto(value: Call) -> callback_pb2.Call:
         caller_gone=value.caller_gone,
         repeat_count=value.repeat_count,
         callback_choice=value.choice,
+        fields_json=value.fields_json,
         reason=CALL_REASON.number(value.reason),
         answered_by=value.answered_by,
     )
@@ -1009,6 +1051,7 @@ CONVERSIONS.update(
         AuditHead: Conversion(audit_service_pb2.AuditHead, audit_head_from_proto, audit_head_to_proto),
         AuditProblem: Conversion(audit_service_pb2.AuditProblem, audit_problem_from_proto, audit_problem_to_proto),
         AuditChain: Conversion(audit_service_pb2.AuditChain, audit_chain_from_proto, audit_chain_to_proto),
+        PromptField: Conversion(callback_pb2.PromptField, prompt_field_from_proto, prompt_field_to_proto),
         Prompt: Conversion(callback_pb2.Prompt, prompt_from_proto, prompt_to_proto),
         Delivery: Conversion(callback_pb2.Delivery, delivery_from_proto, delivery_to_proto),
         Call: Conversion(callback_pb2.Call, call_from_proto, call_to_proto),

@@ -19,6 +19,7 @@ __all__ = [
     "CheckOutcome",
     "CloseReason",
     "DeliveryStatus",
+    "FieldKind",
     "FindingLevel",
     "GetGuard",
     "ResponseType",
@@ -133,6 +134,36 @@ class GetGuard(StrEnum):
     """A GET gets a page with one button. The button posts the form `callback_confirm=1` to the same URL, and that POST
     is the call. The handler sees the original GET, with its query and an empty body. No state parameter can have the
     name `callback_confirm`. A `prompt` changes what the page asks, and can add choices."""
+    UNKNOWN = "UNKNOWN"
+    """A value that this version of the client does not know."""
+
+
+class FieldKind(StrEnum):
+    """What a person enters into a field, and the type of its value in `fields_json`."""
+
+    TEXT = "TEXT"
+    """One line of text."""
+    LONG_TEXT = "LONG_TEXT"
+    """Text of several lines, with `\\n` as the line break."""
+    INTEGER = "INTEGER"
+    """A whole number from -(2^53 - 1) to 2^53 - 1: a number in JSON."""
+    NUMBER = "NUMBER"
+    """A number, with a point before its decimals: a number in JSON."""
+    BOOLEAN = "BOOLEAN"
+    """A box to tick: true or false. One that is required must be ticked."""
+    DATE = "DATE"
+    """A day, as in `2026-12-31`."""
+    DATE_TIME = "DATE_TIME"
+    """A time in UTC, as in `2026-12-31T23:59:00Z`. The page says that it is in UTC. A program can send a time with
+    another offset."""
+    EMAIL = "EMAIL"
+    """An e-mail address."""
+    URL = "URL"
+    """An absolute `http` or `https` URL."""
+    CHOICE = "CHOICE"
+    """The value of one of `choices`."""
+    CHOICES = "CHOICES"
+    """Any number of the values of `choices`: an array of texts in JSON."""
     UNKNOWN = "UNKNOWN"
     """A value that this version of the client does not know."""
 

@@ -146,3 +146,7 @@ class ErrorReason(StrEnum):
     (RESOURCE_EXHAUSTED)"""
     PROFILE_UNUSABLE = "PROFILE_UNUSABLE"
     """The server cannot use the profile; the text says why. Returned by `check_profile`. (FAILED_PRECONDITION)"""
+    FIELDS_INVALID = "FIELDS_INVALID"
+    """What was filled in does not fit the fields of the prompt of the case. Nothing has changed. The details have the
+    `Prompt`, with what was entered as the defaults of its fields, and a `BadRequest` with the name of each bad field
+    and why it is: `required`, `form`, `too_small` or `too_large`. Returned by StreamInvocations. (INVALID_ARGUMENT)"""

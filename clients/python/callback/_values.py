@@ -27,6 +27,7 @@ from callback._enums import (
     CheckOutcome,
     CloseReason,
     DeliveryStatus,
+    FieldKind,
     FindingLevel,
     GetGuard,
     ResponseType,
@@ -60,6 +61,7 @@ __all__ = [
     "ProfileCheck",
     "ProfileSecret",
     "Prompt",
+    "PromptField",
     "RefusalCount",
     "Request",
     "Response",
@@ -202,6 +204,10 @@ class Request(RequestBehavior):
     choice: str = ""
     """The value of the choice that a person made on the page of a CONFIRM case (`prompt`). Empty if the case has no
     choices."""
+    fields_json: str = ""
+    """What the person filled in on the page of a CONFIRM case, as a JSON object by the names of the fields of its
+    prompt: texts, numbers, booleans and arrays of texts. The call is then the POST of the form, or of a JSON object, as
+    it came. Empty if the case has no fields."""
     reason: CallReason = CallReason.CALL
     """Why the handler is asked: CALL, or REMINDER or EXPIRY for a notification."""
 
@@ -344,6 +350,36 @@ class AuditChain(Value):
 
 
 @dataclass(frozen=True, slots=True)
+class PromptField(Value):
+    """One field of the form on the page.
+
+    Its label and help are shown as text, not HTML.
+    """
+
+    name: str
+    """The name in the form and in `fields_json`. Required, a letter, then at most 63 letters, digits, `_`, `.` or `-`.
+    Names that begin with `callback_`, and the state parameter of the case, are refused."""
+    label: str
+    """The text at the field. Required, 1-200 characters on one line."""
+    kind: FieldKind = FieldKind.TEXT
+    """What a person enters. Default TEXT."""
+    is_required: bool = False
+    """Whether the field must be filled in. Default false: an empty field has no value in `fields_json`."""
+    default_value: str = ""
+    """What the field has at first, in the form in which it is entered: `true` for a box that is ticked, the values with
+    commas between them for CHOICES. At most 10,000 characters."""
+    minimum: str = ""
+    """The smallest number or earliest date, or the fewest characters or choices. Default none."""
+    maximum: str = ""
+    """The largest number or latest date, or the most characters or choices. Default none. A TEXT has at most 500
+    characters, an EMAIL 254, a URL 2,048 and a LONG_TEXT 10,000."""
+    choices: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What CHOICE and CHOICES offer: 1-50, each with another value."""
+    help: str = ""
+    """A text below the label, of at most 500 characters on one line. Default empty."""
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt(Value):
     """What the page of a CONFIRM case asks.
 
@@ -362,6 +398,10 @@ class Prompt(Value):
     language: str = ""
     """The language of title, text and labels, as a tag of BCP 47: `nl`, `pt-BR`. Default: the language in which the
     edge shows its own pages to the caller."""
+    fields: tuple[PromptField, ...] = ()
+    """What a person fills in on the page, in this order. At most 20, each with another name. The form, or a JSON object
+    with the same names, is posted with the choice, or with `callback_confirm` where there are no choices. What does not
+    fit gets the page again, with the errors and a 422, and is not a call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

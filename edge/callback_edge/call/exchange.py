@@ -228,7 +228,7 @@ class Exchange:
             if error.prompt is None:
                 return self._answer_error(error)
             self._record.set_problem(error.problem)
-            return await self._shared.pages.confirm(error.prompt, self._headers)
+            return await self._shared.pages.ask(error.problem, error.prompt, self._headers)
         except Exception:
             log.exception("request_failed", call_id=self._record.call_id)
             return self._answer_problem(problems.INTERNAL)

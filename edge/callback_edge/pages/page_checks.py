@@ -1,6 +1,7 @@
 """Checks of a rendered page: its style and script, which its policy allows by a hash, its form and its content."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from html.parser import HTMLParser
 from typing import Final
 
@@ -60,6 +61,17 @@ def has_prompt(page: str, prompt: PromptContent) -> bool:
     return is_shown and outline.posts([(_CHOICE, each.value) for each in prompt.choices])
 
 
+def has_form(page: str, prompt: PromptContent, error: str) -> bool:
+    """Return whether a page shows all of a prompt with an error, and its one form has each field and each choice."""
+    outline = _Outline(page)
+    shown = "".join(outline.texts)
+    texts = [prompt.heading, prompt.text, error, *(each.label for each in prompt.choices)]
+    texts += [text for field in prompt.fields for text in (field.label, field.help)]
+    return all(each in shown for each in texts) and outline.sends(
+        {field.name for field in prompt.fields}, [(_CHOICE, each.value) for each in prompt.choices]
+    )
+
+
 def has_content(page: str, content: PageContent) -> bool:
     """Return whether a page shows the heading, the text and the link of its content."""
     outline = _Outline(page)
@@ -99,6 +111,19 @@ class _Outline(HTMLParser):
                 and not field.keys() & _NOT_ON_BUTTON
                 for parent, tag, field in self._fields
             )
+        )
+
+    def sends(self, names: AbstractSet[str], values: Sequence[tuple[str, str]]) -> bool:
+        """Return whether the one form has fields of these names and no other, and a button for each name and value."""
+        buttons = [field for _, tag, field in self._fields if tag == "button"]
+        others = [field for _, tag, field in self._fields if tag != "button"]
+        return (
+            len(self._forms) == 1
+            and (self._forms[0].get("method") or "").lower() == "post"
+            and not self._forms[0].keys() & _NOT_ON_FORM
+            and [(each.get("name"), each.get("value")) for each in buttons] == values
+            and {each.get("name") for each in others} == names
+            and not any(each.keys() & _NOT_ON_BUTTON for each in (*buttons, *others))
         )
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:

@@ -36,9 +36,16 @@ from werkzeug.http import parse_accept_header
 
 from callback_edge import problems
 from callback_edge.brand import Brand
-from callback_edge.page_content import SAMPLE, SAMPLE_PROMPT, PageContent, PromptContent
+from callback_edge.page_content import SAMPLE, SAMPLE_FORM, SAMPLE_PROMPT, FieldContent, PageContent, PromptContent
 from callback_edge.pages.languages import DEFAULT, best_language, primary_language
-from callback_edge.pages.page_checks import check_confirmation, check_style, check_waiting, has_content, has_prompt
+from callback_edge.pages.page_checks import (
+    check_confirmation,
+    check_style,
+    check_waiting,
+    has_content,
+    has_form,
+    has_prompt,
+)
 from callback_edge.pages.template_errors import TemplatesError, template_errors
 from callback_edge.pages.texts import Texts, read_texts, source_of
 from callback_edge.problems import Problem
@@ -55,6 +62,7 @@ JINJA_OPTIONS: Final[Mapping[str, Any]] = {
 
 LAYOUT: Final = "page.html"
 CONFIRMATION: Final = "confirmation.html"
+FORM: Final = "form.html"
 NOTICE: Final = "notice.html"
 ERROR: Final = "error.html"
 AGAIN: Final = "again.html"
@@ -66,7 +74,7 @@ _WAIT_PATH: Final = "/wait/the-path-of-the-call"
 _WAIT_RETRY_S: Final = 1
 """Value of `Retry-After` of a caller that is told to wait: a request at the address of the call waits by itself."""
 _STYLE: Final = "style.css"
-_FILES: Final = (LAYOUT, CONFIRMATION, NOTICE, ERROR, ANSWER, AGAIN, WAITING, _STYLE)
+_FILES: Final = (LAYOUT, CONFIRMATION, FORM, NOTICE, ERROR, ANSWER, AGAIN, WAITING, _STYLE)
 BLUEPRINT: Final = "pages"
 """Name of the blueprint whose folder has the built-in files."""
 _BUTTON: Final = f"{problems.CONFIRMATION_REQUIRED.text_key}.button"
@@ -89,6 +97,8 @@ _DONE: Final = frozenset(("answer_not_repeated",))
 
 _JSON: Final = "application/problem+json"
 _HTML: Final = "text/html"
+_MOST_CHARS: Final = {"text": 500, "long_text": 10_000, "email": 254, "url": 2_048}
+"""The most characters of each kind of text, as the contract says it."""
 _NO_ORIGIN: Final = "'none'"
 _MAX_ACCEPT_CHARS: Final = 1024
 """How many characters of an accept header are parsed. Browsers send fewer, and each entry costs time."""
@@ -96,8 +106,8 @@ _OFFERED: Final = (_JSON, "application/json", _HTML)  # a client that accepts an
 
 _BLANK: Final = {
     "again": "", "brand_label": "", "button": "", "button_language": "", "choices": (), "code": "",
-    "ended_heading": "", "ended_text": "", "layout": "", "link_label": "", "link_url": "", "reference": "",
-    "reference_label": "",
+    "ended_heading": "", "ended_text": "", "errors_heading": "", "fields": (), "layout": "", "link_label": "",
+    "link_url": "", "nothing": "", "optional": "", "reference": "", "reference_label": "", "utc": "",
 }  # fmt: skip
 """Variables of the templates that not every page has."""
 
@@ -126,6 +136,7 @@ class Pages:
         style: str,
         answer_template: jinja2.Template,
         prompt_template: jinja2.Template,
+        form_template: jinja2.Template,
         again: Mapping[tuple[Again, str], bytes],
         script: str,
         *,
@@ -136,7 +147,8 @@ class Pages:
         self._answer_template = answer_template
         self._prompt_template = prompt_template
         self._again = again
-        self._buttons = {language: found[_BUTTON] for language, found in texts.items()}
+        self._form_template = form_template
+        self._texts = texts
         self._languages = texts.keys()
         self._documents = {
             (each, has_reference): _document(each, texts[DEFAULT][f"{each.text_key}.text"], has_reference=has_reference)
@@ -173,11 +185,22 @@ class Pages:
             environment.globals["waiting_script"] = Markup(script)  # noqa: S704  # built in
             rendered = {key: page async for key, page in _render_all(environment, loaders[0], texts, style, script)}
             answer_template = await _answer_template(environment, loaders[0], style)
-            prompt_template = await _prompt_template(environment, loaders[0], style)
+            prompt_template = await _prompt_template(environment, loaders[0], texts, style)
+            form_template = await _form_template(environment, loaders[0], texts)
             again = {key: part async for key, part in _render_again(environment, texts)}
         except TemplatesError as error:
             raise TemplatesError(f"templates_dir {folder}: {error}") from None
-        return cls(rendered, texts, style, answer_template, prompt_template, again, script, has_images=bool(brand.logo))
+        return cls(
+            rendered,
+            texts,
+            style,
+            answer_template,
+            prompt_template,
+            form_template,
+            again,
+            script,
+            has_images=bool(brand.logo),
+        )
 
     @property
     def languages(self) -> Sequence[str]:
@@ -258,15 +281,32 @@ class Pages:
         page = await _render_answer(self._answer_template, content, content.language or language)
         return HttpAnswer(content.status, [*headers, *said], page.encode())
 
-    async def confirm(self, prompt: PromptContent, request_headers: _Headers) -> HttpAnswer:
-        """Return the confirmation page of a case with a prompt, for every client."""
+    async def ask(self, problem: Problem, prompt: PromptContent, request_headers: _Headers) -> HttpAnswer:
+        """Return the confirmation page of a case with a prompt, for every client.
+
+        Where what was entered does not fit, a client that does not prefer HTML gets problem+json with the errors.
+        """
         language, headers = self._head(request_headers, "accept-language", self._policy(has_form=True))
+        if prompt.has_problems and not prefers_page(request_headers):
+            return self._field_errors(problem, prompt)
         own = primary_language(prompt.language)
-        button_language = own if own in self._languages else language
+        own_language = own if own in self._languages else language
+        template = self._form_template if prompt.fields else self._prompt_template
         page = await _render_prompt(
-            self._prompt_template, prompt, prompt.language or language, self._buttons[button_language], button_language
+            template, problem, prompt, prompt.language or language, self._texts[own_language], own_language
         )
-        return HttpAnswer(problems.CONFIRMATION_REQUIRED.status, headers, page.encode())
+        return HttpAnswer(problem.status, headers, page.encode())
+
+    def _field_errors(self, problem: Problem, prompt: PromptContent) -> HttpAnswer:
+        document = json.loads(self._documents[problem, False])
+        texts = self._texts[DEFAULT]
+        document["errors"] = [
+            {"field": each.name, "code": each.problem, "detail": _error_of(each, texts)}
+            for each in prompt.fields
+            if each.problem
+        ]
+        body = json.dumps(document).encode() + b"\n"
+        return HttpAnswer(problem.status, [("content-type", _JSON), ("vary", "accept")], body)
 
     def page(self, problem: Problem, language: str) -> bytes:
         """Return the page of a problem."""
@@ -281,7 +321,7 @@ class Pages:
         """
         if problem is problems.WAITING:
             return f"{self._policy(frame_origins)}; script-src 'sha256-{self._script_hash}'; connect-src 'self'"
-        if problem is problems.CONFIRMATION_REQUIRED:
+        if problem in problems.WITH_PROMPT:
             return self._policy(has_form=True)
         return self._policy(frame_origins)
 
@@ -432,17 +472,34 @@ async def _answer_template(environment: jinja2.Environment, builtin: jinja2.Base
     return _builtin_template(environment, builtin, ANSWER, f"show heading, text and link in {LAYOUT} and {ANSWER}")
 
 
-async def _prompt_template(environment: jinja2.Environment, builtin: jinja2.BaseLoader, style: str) -> jinja2.Template:
+async def _prompt_template(
+    environment: jinja2.Environment, builtin: jinja2.BaseLoader, texts: Mapping[str, Texts], style: str
+) -> jinja2.Template:
     """Return the template of a prompt: the operator's if it shows all of one, else the built-in one."""
     with template_errors(CONFIRMATION):
         template = environment.get_template(CONFIRMATION)
-        page = await _render_prompt(template, SAMPLE_PROMPT, DEFAULT, "A button", DEFAULT)
+        page = await _render_prompt(
+            template, problems.CONFIRMATION_REQUIRED, SAMPLE_PROMPT, DEFAULT, texts[DEFAULT], DEFAULT
+        )
     with template_errors(LAYOUT):
         check_style(page, style)
     if has_prompt(page, SAMPLE_PROMPT):
         return template
     to_do = f"show heading, text and a button for each choice in {LAYOUT} and {CONFIRMATION}"
     return _builtin_template(environment, builtin, CONFIRMATION, to_do)
+
+
+async def _form_template(
+    environment: jinja2.Environment, builtin: jinja2.BaseLoader, texts: Mapping[str, Texts]
+) -> jinja2.Template:
+    """Return the template of a form: the operator's if it shows all of one, else the built-in one."""
+    with template_errors(FORM):
+        template = environment.get_template(FORM)
+        page = await _render_prompt(template, problems.FIELDS_INVALID, SAMPLE_FORM, DEFAULT, texts[DEFAULT], DEFAULT)
+    if has_form(page, SAMPLE_FORM, _error_of(SAMPLE_FORM.fields[-1], texts[DEFAULT])):
+        return template
+    to_do = f"show heading, text, fields with help and errors, and a button for each choice in {LAYOUT} and {FORM}"
+    return _builtin_template(environment, builtin, FORM, to_do)
 
 
 def _builtin_template(
@@ -453,21 +510,41 @@ def _builtin_template(
 
 
 async def _render_prompt(
-    template: jinja2.Template, prompt: PromptContent, language: str, button: str, button_language: str
+    template: jinja2.Template, problem: Problem, prompt: PromptContent, language: str, texts: Texts, own_language: str
 ) -> str:
+    """Render what a prompt asks in its `language`, with texts in a language that the edge has."""
     return await template.render_async(
         _BLANK,
         language=language,
         kind="question",
         heading=prompt.heading,
         text=prompt.text,
-        button=button,
-        button_language=button_language if primary_language(language) != button_language else "",
+        button=texts[_BUTTON],
+        button_language=own_language if primary_language(language) != own_language else "",
         choices=prompt.choices,
+        fields=[(each, _error_of(each, texts)) for each in prompt.fields],
+        errors_heading=texts[f"{problems.FIELDS_INVALID.text_key}.heading"] if prompt.has_problems else "",
+        optional=texts["field.optional"],
+        utc=texts["field.utc"],
+        nothing=texts["field.nothing"],
         layout="pairs" if prompt.has_pairs else "column",
-        status=problems.CONFIRMATION_REQUIRED.status,
-        code=problems.CONFIRMATION_REQUIRED.code,
+        status=problem.status,
+        code=problem.code,
     )
+
+
+def _error_of(field: FieldContent, texts: Texts) -> str:
+    """Return the text of the error at a field. Empty: there is none."""
+    match field.problem:
+        case "":
+            return ""
+        case "required":
+            return texts["field.required"]
+        case "too_small" | "too_large":
+            counted = "characters" if field.is_text else "choices" if field.kind == "choices" else "value"
+            bound = field.minimum if field.problem == "too_small" else field.maximum or str(_MOST_CHARS[field.kind])
+            return texts[f"field.{counted}_{field.problem}"].replace("{bound}", bound)
+    return texts.get(f"field.form_{field.kind}", texts["field.form"])
 
 
 async def _render_answer(template: jinja2.Template, content: PageContent, language: str) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +14,7 @@ from grpc_status import rpc_status
 
 from callback.v1 import callback_pb2
 from callback_edge import problems
-from callback_edge.page_content import Choice, PromptContent
+from callback_edge.page_content import Choice, FieldContent, PromptContent
 from callback_process import logs
 from callback_process.limited_event import LimitedEvent
 
@@ -47,9 +48,10 @@ class ErrorDetails:
 
 def details_of(status: status_pb2.Status) -> ErrorDetails:
     """Return the details of a status."""
-    details = ErrorDetails()
+    details, problems_by_field = ErrorDetails(), dict[str, str]()
     for detail in status.details:
         info, retry, prompt = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo(), callback_pb2.Prompt()
+        bad = error_details_pb2.BadRequest()
         if detail.Unpack(info) and info.domain == _ERROR_DOMAIN:
             details.reason, details.call_id = info.reason, info.metadata.get("call_id", "")
             details.callback_open = info.metadata.get("callback_open") == "true"
@@ -57,10 +59,33 @@ def details_of(status: status_pb2.Status) -> ErrorDetails:
                 details.challenge = challenge
         elif detail.Unpack(retry):
             details.retry_after_s = _whole_seconds(retry.retry_delay)
+        elif detail.Unpack(bad):  # the server adds it before the prompt
+            problems_by_field = {each.field: each.reason for each in bad.field_violations}
         elif detail.Unpack(prompt):
-            choices = tuple(Choice(each.value, each.label) for each in prompt.choices)
-            details.prompt = PromptContent(prompt.title, prompt.text, choices, prompt.language)
+            fields = tuple(_field(each, problems_by_field.get(each.name, "")) for each in prompt.fields)
+            details.prompt = PromptContent(prompt.title, prompt.text, _choices(prompt.choices), prompt.language, fields)
     return details
+
+
+def _choices(choices: Iterable[callback_pb2.PromptChoice]) -> tuple[Choice, ...]:
+    return tuple(Choice(each.value, each.label) for each in choices)
+
+
+def _field(field: callback_pb2.PromptField, problem: str) -> FieldContent:
+    words = callback_pb2.FieldKind
+    kind = words.Name(field.kind) if field.kind in words.values() and field.kind else "FIELD_KIND_TEXT"
+    return FieldContent(
+        field.name,
+        field.label,
+        kind.removeprefix("FIELD_KIND_").lower(),
+        field.is_required,
+        field.default_value,
+        field.minimum,
+        field.maximum,
+        _choices(field.choices),
+        field.help,
+        problem,
+    )
 
 
 def problem_error_from(status: status_pb2.Status) -> problems.ProblemError:
@@ -77,7 +102,7 @@ def problem_error_from(status: status_pb2.Status) -> problems.ProblemError:
             call_id=details.call_id,
             callback_open=details.callback_open,
             challenge=challenge,
-            prompt=details.prompt if problem is problems.CONFIRMATION_REQUIRED else None,
+            prompt=details.prompt if problem in problems.WITH_PROMPT else None,
         )
     _INVOKE_FAILED.log(_code_name(status), grpc_details=status.message)
     is_unknown = status.code in _OUTCOME_UNKNOWN_CODES

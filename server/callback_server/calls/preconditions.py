@@ -16,9 +16,18 @@ from callback_server import errors, metrics
 from callback_server.calls.pending_call import PendingCall
 from callback_server.domain.call import Request, RequestIdentity, identity_of, message_digest
 from callback_server.domain.case import Prompt
-from callback_server.domain.guard import RequestIntent, by_agent, choice_of, confirmed
+from callback_server.domain.form import MAX_ENTERED_CHARS, check_fields, read_form
+from callback_server.domain.guard import (
+    CHOICE_PARAMETER,
+    CONFIRM_PARAMETER,
+    RequestIntent,
+    by_agent,
+    choice_of,
+    confirmed,
+)
 from callback_server.domain.url import request_url
 from callback_server.domain.verification import UNVERIFIED, Verification
+from callback_server.errors import Violation
 from callback_server.profiles.own_profiles import VerificationProfiles
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.failure_log import log_store_error
@@ -146,12 +155,41 @@ def _unverified(pending: PendingCall, name: str, profile: Profile, why: str) -> 
 
 def _confirmed(pending: PendingCall, prompt: Prompt | None) -> PendingCall | None:
     """Return the pending call if a person has confirmed it, or made one of the choices; else None."""
+    if prompt is not None and prompt.fields:
+        return _filled_in(pending, prompt)
     choices = {} if prompt is None else dict(prompt.choices)
     choice = choice_of(pending.request) if choices else ""
     is_confirmed = choice in choices if choices else pending.intent is RequestIntent.FORM
     if not is_confirmed:
         return None
     return replace(pending, request=confirmed(pending.request, choice), intent=RequestIntent.CONFIRMED)
+
+
+def _filled_in(pending: PendingCall, prompt: Prompt) -> PendingCall | None:
+    """Return the pending call if a person has filled in the fields, and made one of the choices if there are any.
+
+    The call is the POST as it came: its body is what was filled in, also for a handler that reads it later.
+
+    Raises:
+        FieldsInvalidError: A field does not have what was entered.
+    """
+    if pending.request.method != "post" or not (pending.request.is_form or pending.request.is_json):
+        return None
+    entered = read_form(pending.request.body)
+    if entered is None:
+        return None
+    choice = entered.one(CHOICE_PARAMETER) if prompt.choices else ""
+    if choice not in dict(prompt.choices) if prompt.choices else entered.one(CONFIRM_PARAMETER) != "1":
+        return None
+    _, problems = check_fields(prompt.fields, entered)
+    if problems:
+        fields = tuple(
+            replace(each, default_value=",".join(entered.values.get(each.name, ()))[:MAX_ENTERED_CHARS])
+            for each in prompt.fields
+        )
+        violations = [Violation(name, problem, "does not fit") for name, problem in problems.items()]
+        raise errors.FieldsInvalidError(replace(prompt, fields=fields), violations)
+    return replace(pending, request=replace(pending.request, choice=choice), intent=RequestIntent.CONFIRMED)
 
 
 def _verified(pending: PendingCall, name: str, profile: Profile, url: str) -> PendingCall:

@@ -7,7 +7,8 @@ from typing import Final
 from callback.v1 import callback_pb2, options_pb2
 from callback_server.contract.conversion import from_message, to_message
 from callback_server.domain.call import Call, CallStatus, Delivery, DeliveryStatus, Outcome
-from callback_server.domain.case import CallMode, Case
+from callback_server.domain.case import CallMode, Case, Prompt
+from callback_server.domain.form import fields_json
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.response import Response
 from callback_shared.fields import short_name
@@ -51,8 +52,14 @@ def case_to(case: Case) -> callback_pb2.Callback:
     )
 
 
-def call_to(call: Call, *, paused: bool = False) -> callback_pb2.Call:
-    """Convert a call or notification, for the owner of its case. `paused` says whether its activity is paused."""
+def call_to(call: Call, *, paused: bool = False, prompt: Prompt | None = None) -> callback_pb2.Call:
+    """Convert a call or notification, for the owner of its case.
+
+    Args:
+        call: The call.
+        paused: Whether its activity is paused.
+        prompt: The prompt of the case, of which the body of the request has the fields. None: there is none.
+    """
     return to_message(
         callback_pb2.Call,
         call,
@@ -61,6 +68,7 @@ def call_to(call: Call, *, paused: bool = False) -> callback_pb2.Call:
         call_id=call.id,
         case_id=case_id_of_call(call.id),
         attempt=call.call_number,
+        fields_json="" if prompt is None else fields_json(prompt.fields, call.request.body),
         delivery=None if call.delivery is None else delivery_to(call.delivery, paused=paused, erased=call.erased),
     )
 

@@ -83,8 +83,16 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     @property
     def is_form(self) -> bool:
         """Whether the content type is that of an HTML form."""
-        types = [value.partition(";")[0].strip(" \t").lower() for value in self.values("content-type")]
-        return types == ["application/x-www-form-urlencoded"]
+        return self._media_types == ["application/x-www-form-urlencoded"]
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the content type is that of JSON."""
+        return self._media_types == ["application/json"]
+
+    @property
+    def _media_types(self) -> list[str]:
+        return [value.partition(";")[0].strip(" \t").lower() for value in self.values("content-type")]
 
 
 class RequestIdentity(msgspec.Struct, frozen=True):

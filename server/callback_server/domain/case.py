@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from callback_server.domain.form import PromptField
 from callback_server.domain.notification import CallReason
 from callback_server.domain.response import Response, ResponseType, problems
 from callback_server.errors import Violation
@@ -107,6 +108,13 @@ class Prompt(msgspec.Struct, frozen=True, array_like=True):
     choices: tuple[tuple[str, str], ...] = ()
     """The value and the label of each button. Empty: the page has the one button of every CONFIRM case."""
     language: str = ""
+    fields: tuple[PromptField, ...] = ()
+    """What a person fills in."""
+
+    @property
+    def takes_input(self) -> bool:
+        """Whether a plain confirmation is no call: a person makes a choice or fills in fields."""
+        return bool(self.choices or self.fields)
 
 
 class Settings(msgspec.Struct, frozen=True, array_like=True):

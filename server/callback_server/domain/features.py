@@ -14,7 +14,9 @@ from typing import Final
 
 from callback_server.domain.case import NewCase
 
-FEATURES: Final[Mapping[str, Callable[[NewCase], bool]]] = {}
+FEATURES: Final[Mapping[str, Callable[[NewCase], bool]]] = {
+    "fields": lambda case: case.settings.prompt is not None and bool(case.settings.prompt.fields),
+}
 """The features that this server knows, by name, in `[a-z_]+`, each with whether a new case needs it."""
 
 

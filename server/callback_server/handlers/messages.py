@@ -11,6 +11,7 @@ from callback_server.contract.converters import response_from
 from callback_server.contract.validation import violations
 from callback_server.domain.call import CallFailure, Decision, Grant, Request
 from callback_server.domain.case import AnswerMode
+from callback_server.domain.form import fields_json
 from callback_server.domain.ids import case_id_of_call
 from callback_server.domain.notification import CallReason
 from callback_server.handlers.handler import HandlerError
@@ -32,7 +33,14 @@ def question(
         timeout_ms=round(timeout_s * 1000),
         verified=bool(request.verification_profile),
         report_error=report_error,
+        fields_json=fields_json_of(grant, request),
     )
+
+
+def fields_json_of(grant: Grant, request: Request) -> str:
+    """Return what a person filled in, as a JSON object. Empty: the case has no fields."""
+    prompt = grant.settings.prompt
+    return fields_json(prompt.fields, request.body) if prompt is not None and prompt.fields else ""
 
 
 def attempt_of(grant: Grant) -> int:

@@ -29,6 +29,7 @@ from callback_server.domain.case import (
     response_problems,
 )
 from callback_server.domain.cookies import CookieDomains, cookie_problems
+from callback_server.domain.form import PromptField
 from callback_server.domain.guard import CHOICE_PARAMETER, CONFIRM_PARAMETER
 from callback_server.domain.own_profile import is_own
 from callback_server.domain.response import Response, ResponseType, in_field, problems
@@ -195,6 +196,12 @@ def _guard_problems(request: pb2.GenerateCallbackUrlRequest) -> Iterator[Violati
         problem = "CONFIRM excludes a verification_profile: a person cannot sign a request"
         yield Violation("get_guard", "exclusive", problem)
         yield Violation("verification_profile", "exclusive", "cannot be combined with the get_guard CONFIRM")
+    for place, message in enumerate(request.prompt.fields):
+        field = from_message(PromptField, message)
+        yield from in_field(f"prompt.fields[{place}]", field.definition_problems())
+        if field.name == request.state_query_parameter and field.name:
+            problem = "is the state_query_parameter: the form would have two values for it"
+            yield Violation(f"prompt.fields[{place}].name", "reserved", problem)
     if request.state_query_parameter in (CONFIRM_PARAMETER, CHOICE_PARAMETER):
         yield Violation("state_query_parameter", "reserved", "is reserved for the confirmation page")
 

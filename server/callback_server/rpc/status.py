@@ -9,7 +9,13 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from callback.v1 import callback_pb2, error_reason_pb2, options_pb2
 from callback_server.contract.conversion import to_message
-from callback_server.errors import CallbackError, ConfirmationRequiredError, InvalidRequestError, Violation
+from callback_server.errors import (
+    CallbackError,
+    ConfirmationRequiredError,
+    FieldsInvalidError,
+    InvalidRequestError,
+    Violation,
+)
 
 DOMAIN: Final = "callback"
 CODES: Final = {
@@ -29,9 +35,9 @@ def status_of(error: CallbackError) -> status_pb2.Status:
     """Return the status of an error, with ErrorInfo, and with BadRequest, Prompt and RetryInfo where they apply."""
     status = status_pb2.Status(code=CODES[error.reason], message=_cut(str(error), _MAX_MESSAGE_BYTES))
     _add(status, error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.facts))
-    if isinstance(error, InvalidRequestError):
+    if isinstance(error, InvalidRequestError | FieldsInvalidError):
         _add(status, _bad_request(error.violations))
-    if isinstance(error, ConfirmationRequiredError) and error.prompt:
+    if isinstance(error, ConfirmationRequiredError | FieldsInvalidError) and error.prompt:
         _add(status, to_message(callback_pb2.Prompt, error.prompt))
     if error.retry_after_s is not None:
         retry = error_details_pb2.RetryInfo()

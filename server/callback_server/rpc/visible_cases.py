@@ -54,7 +54,7 @@ class VisibleCases:
         """Convert calls of a case, each with whether its delivery is paused."""
         waits = any(call.delivery and call.delivery.status is DeliveryStatus.PENDING for call in calls)
         paused = waits and await is_paused(self._scripts, case.activity)
-        return [converters.call_to(call, paused=paused) for call in calls]
+        return [converters.call_to(call, paused=paused, prompt=case.settings.prompt) for call in calls]
 
     async def call(self, call_id: str, caller: Principal, *, also_deleted: bool = False) -> tuple[Case, Call]:
         """Return a call and its case.

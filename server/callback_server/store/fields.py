@@ -41,7 +41,7 @@ CASE_FIELDS: Final[Mapping[str, str]] = {
     "guard": "the GetGuard; absent for OFF",
     "closed_response": "flag: the case has a response for when it is closed, at a key of its own",
     "needs": "the features that each server must know (see domain/features.py), with a comma between; absent for none",
-    "choices": "flag: the prompt of the CONFIRM case has choices",
+    "choices": "flag: the prompt of the CONFIRM case has choices or fields",
     "arrival": "the theoretical arrival time of the next call for the rate limit (GCRA), in microseconds",
     "answer_mode": "the AnswerMode; absent for HANDLER",
     "resolved": "a digest of the answer that ResolveCallback has given; absent for none",

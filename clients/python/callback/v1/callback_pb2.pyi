@@ -129,6 +129,70 @@ parameter can have the name `callback_confirm`. A `prompt` changes what the page
 """
 Global___GetGuard: _TypeAlias = GetGuard  # noqa: Y015
 
+class _FieldKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FieldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FieldKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FIELD_KIND_UNSPECIFIED: _FieldKind.ValueType  # 0
+    """FIELD_KIND_UNSPECIFIED is TEXT."""
+    FIELD_KIND_TEXT: _FieldKind.ValueType  # 1
+    """FIELD_KIND_TEXT is one line of text."""
+    FIELD_KIND_LONG_TEXT: _FieldKind.ValueType  # 2
+    """FIELD_KIND_LONG_TEXT is text of several lines, with `\\n` as the line break."""
+    FIELD_KIND_INTEGER: _FieldKind.ValueType  # 3
+    """FIELD_KIND_INTEGER is a whole number from -(2^53 - 1) to 2^53 - 1: a number in JSON."""
+    FIELD_KIND_NUMBER: _FieldKind.ValueType  # 4
+    """FIELD_KIND_NUMBER is a number, with a point before its decimals: a number in JSON."""
+    FIELD_KIND_BOOLEAN: _FieldKind.ValueType  # 5
+    """FIELD_KIND_BOOLEAN is a box to tick: true or false. One that is required must be ticked."""
+    FIELD_KIND_DATE: _FieldKind.ValueType  # 6
+    """FIELD_KIND_DATE is a day, as in `2026-12-31`."""
+    FIELD_KIND_DATE_TIME: _FieldKind.ValueType  # 7
+    """FIELD_KIND_DATE_TIME is a time in UTC, as in `2026-12-31T23:59:00Z`. The page says that it is in UTC. A program can
+    send a time with another offset.
+    """
+    FIELD_KIND_EMAIL: _FieldKind.ValueType  # 8
+    """FIELD_KIND_EMAIL is an e-mail address."""
+    FIELD_KIND_URL: _FieldKind.ValueType  # 9
+    """FIELD_KIND_URL is an absolute `http` or `https` URL."""
+    FIELD_KIND_CHOICE: _FieldKind.ValueType  # 10
+    """FIELD_KIND_CHOICE is the value of one of `choices`."""
+    FIELD_KIND_CHOICES: _FieldKind.ValueType  # 11
+    """FIELD_KIND_CHOICES is any number of the values of `choices`: an array of texts in JSON."""
+
+class FieldKind(_FieldKind, metaclass=_FieldKindEnumTypeWrapper):
+    """FieldKind is what a person enters into a field, and the type of its value in `fields_json`."""
+
+FIELD_KIND_UNSPECIFIED: FieldKind.ValueType  # 0
+"""FIELD_KIND_UNSPECIFIED is TEXT."""
+FIELD_KIND_TEXT: FieldKind.ValueType  # 1
+"""FIELD_KIND_TEXT is one line of text."""
+FIELD_KIND_LONG_TEXT: FieldKind.ValueType  # 2
+"""FIELD_KIND_LONG_TEXT is text of several lines, with `\\n` as the line break."""
+FIELD_KIND_INTEGER: FieldKind.ValueType  # 3
+"""FIELD_KIND_INTEGER is a whole number from -(2^53 - 1) to 2^53 - 1: a number in JSON."""
+FIELD_KIND_NUMBER: FieldKind.ValueType  # 4
+"""FIELD_KIND_NUMBER is a number, with a point before its decimals: a number in JSON."""
+FIELD_KIND_BOOLEAN: FieldKind.ValueType  # 5
+"""FIELD_KIND_BOOLEAN is a box to tick: true or false. One that is required must be ticked."""
+FIELD_KIND_DATE: FieldKind.ValueType  # 6
+"""FIELD_KIND_DATE is a day, as in `2026-12-31`."""
+FIELD_KIND_DATE_TIME: FieldKind.ValueType  # 7
+"""FIELD_KIND_DATE_TIME is a time in UTC, as in `2026-12-31T23:59:00Z`. The page says that it is in UTC. A program can
+send a time with another offset.
+"""
+FIELD_KIND_EMAIL: FieldKind.ValueType  # 8
+"""FIELD_KIND_EMAIL is an e-mail address."""
+FIELD_KIND_URL: FieldKind.ValueType  # 9
+"""FIELD_KIND_URL is an absolute `http` or `https` URL."""
+FIELD_KIND_CHOICE: FieldKind.ValueType  # 10
+"""FIELD_KIND_CHOICE is the value of one of `choices`."""
+FIELD_KIND_CHOICES: FieldKind.ValueType  # 11
+"""FIELD_KIND_CHOICES is any number of the values of `choices`: an array of texts in JSON."""
+Global___FieldKind: _TypeAlias = FieldKind  # noqa: Y015
+
 class _CallbackStatus:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -605,6 +669,7 @@ class Prompt(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     CHOICES_FIELD_NUMBER: _builtins.int
     LANGUAGE_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
     title: _builtins.str
     """title is the heading of the page. Required, at most 200 characters on one line."""
     text: _builtins.str
@@ -621,6 +686,13 @@ class Prompt(_message.Message):
         parameter of a CONFIRM case can have the name of that field.
         """
 
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___PromptField]:
+        """fields are what a person fills in on the page, in this order. At most 20, each with another name. The form, or a JSON
+        object with the same names, is posted with the choice, or with `callback_confirm` where there are no choices. What
+        does not fit gets the page again, with the errors and a 422, and is not a call.
+        """
+
     def __init__(
         self,
         *,
@@ -628,14 +700,77 @@ class Prompt(_message.Message):
         text: _builtins.str = ...,
         choices: _abc.Iterable[Global___PromptChoice] | None = ...,
         language: _builtins.str = ...,
+        fields: _abc.Iterable[Global___PromptField] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["choices", b"choices", "language", b"language", "text", b"text", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["choices", b"choices", "fields", b"fields", "language", b"language", "text", b"text", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Prompt: _TypeAlias = Prompt  # noqa: Y015
+
+@_typing.final
+class PromptField(_message.Message):
+    """PromptField is one field of the form on the page. Its label and help are shown as text, not HTML."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    IS_REQUIRED_FIELD_NUMBER: _builtins.int
+    DEFAULT_VALUE_FIELD_NUMBER: _builtins.int
+    MINIMUM_FIELD_NUMBER: _builtins.int
+    MAXIMUM_FIELD_NUMBER: _builtins.int
+    CHOICES_FIELD_NUMBER: _builtins.int
+    HELP_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """name is the name in the form and in `fields_json`. Required, a letter, then at most 63 letters, digits, `_`, `.` or `-`. Names
+    that begin with `callback_`, and the state parameter of the case, are refused.
+    """
+    label: _builtins.str
+    """label is the text at the field. Required, 1–200 characters on one line."""
+    kind: Global___FieldKind.ValueType
+    """kind is what a person enters. Default TEXT."""
+    is_required: _builtins.bool
+    """is_required says that the field must be filled in. Default false: an empty field has no value in `fields_json`."""
+    default_value: _builtins.str
+    """default_value is what the field has at first, in the form in which it is entered: `true` for a box that is ticked, the
+    values with commas between them for CHOICES. At most 10,000 characters.
+    """
+    minimum: _builtins.str
+    """minimum is the smallest number or earliest date, or the fewest characters or choices. Default none."""
+    maximum: _builtins.str
+    """maximum is the largest number or latest date, or the most characters or choices. Default none. A TEXT
+    has at most 500 characters, an EMAIL 254, a URL 2,048 and a LONG_TEXT 10,000.
+    """
+    help: _builtins.str
+    """help is a text below the label, of at most 500 characters on one line. Default empty."""
+    @_builtins.property
+    def choices(self) -> _containers.RepeatedCompositeFieldContainer[Global___PromptChoice]:
+        """choices are what CHOICE and CHOICES offer: 1–50, each with another value."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        label: _builtins.str = ...,
+        kind: Global___FieldKind.ValueType = ...,
+        is_required: _builtins.bool = ...,
+        default_value: _builtins.str = ...,
+        minimum: _builtins.str = ...,
+        maximum: _builtins.str = ...,
+        choices: _abc.Iterable[Global___PromptChoice] | None = ...,
+        help: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["choices", b"choices", "default_value", b"default_value", "help", b"help", "is_required", b"is_required", "kind", b"kind", "label", b"label", "maximum", b"maximum", "minimum", b"minimum", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromptField: _TypeAlias = PromptField  # noqa: Y015
 
 @_typing.final
 class PromptChoice(_message.Message):
@@ -932,6 +1067,7 @@ class Call(_message.Message):
     CALLER_GONE_FIELD_NUMBER: _builtins.int
     REPEAT_COUNT_FIELD_NUMBER: _builtins.int
     CALLBACK_CHOICE_FIELD_NUMBER: _builtins.int
+    FIELDS_JSON_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     ANSWERED_BY_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
@@ -998,6 +1134,11 @@ class Call(_message.Message):
     """callback_choice is the value of the choice that a person made on the page of a CONFIRM case. Empty if the case has
     no choices.
     """
+    fields_json: _builtins.str
+    """fields_json is what the person filled in on the page of a CONFIRM case, as a JSON object by the names of the fields of
+    its prompt: texts, numbers, booleans and arrays of texts. It is computed from `request_body`, so it is empty where that
+    is not recorded, and ListCalls and ListOwnerCalls omit it. Empty if the case has no fields.
+    """
     reason: Global___CallReason.ValueType
     """reason is CALL, or the reason of a notification."""
     answered_by: _builtins.str
@@ -1063,12 +1204,13 @@ class Call(_message.Message):
         caller_gone: _builtins.bool = ...,
         repeat_count: _builtins.int = ...,
         callback_choice: _builtins.str = ...,
+        fields_json: _builtins.str = ...,
         reason: Global___CallReason.ValueType = ...,
         answered_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "end_time", b"end_time", "response", b"response", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_by", b"answered_by", "attempt", b"attempt", "body_dropped", b"body_dropped", "call_id", b"call_id", "callback_case_id", b"callback_case_id", "callback_choice", b"callback_choice", "caller_gone", b"caller_gone", "client_address", b"client_address", "close", b"close", "delivery", b"delivery", "end_time", b"end_time", "erased", b"erased", "failure", b"failure", "failure_detail", b"failure_detail", "fallback_sent", b"fallback_sent", "keep_open", b"keep_open", "message_id", b"message_id", "reason", b"reason", "repeat_count", b"repeat_count", "request_body", b"request_body", "request_body_size", b"request_body_size", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "start_time", b"start_time", "status", b"status", "verification_failure", b"verification_failure", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_by", b"answered_by", "attempt", b"attempt", "body_dropped", b"body_dropped", "call_id", b"call_id", "callback_case_id", b"callback_case_id", "callback_choice", b"callback_choice", "caller_gone", b"caller_gone", "client_address", b"client_address", "close", b"close", "delivery", b"delivery", "end_time", b"end_time", "erased", b"erased", "failure", b"failure", "failure_detail", b"failure_detail", "fallback_sent", b"fallback_sent", "fields_json", b"fields_json", "keep_open", b"keep_open", "message_id", b"message_id", "reason", b"reason", "repeat_count", b"repeat_count", "request_body", b"request_body", "request_body_size", b"request_body_size", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "start_time", b"start_time", "status", b"status", "verification_failure", b"verification_failure", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

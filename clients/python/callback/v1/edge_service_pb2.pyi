@@ -283,7 +283,7 @@ class InvocationResult(_message.Message):
         CALL_IN_PROGRESS, ANSWER_NOT_REPEATED, HANDLER_FAILED, RESPONSE_INVALID, HANDLER_DEADLINE_EXCEEDED, HANDLER_NOT_STARTED, HANDLER_LOST,
         STORE_UNAVAILABLE, OUTCOME_UNKNOWN, TOO_MANY_CALLS, SERVER_STOPPING, VERIFICATION_FAILED,
         VERIFICATION_UNAVAILABLE, CONFIRMATION_REQUIRED, CHOICE_REQUIRED, QUERY_TOO_LONG, AGENT_DETECTED, TOO_MANY_REQUESTS,
-        FEATURE_UNAVAILABLE, UNAUTHENTICATED or ROLE_MISSING. The details are those of any error: an `ErrorInfo`, and a `RetryInfo` if the same request may be
+        FEATURE_UNAVAILABLE, FIELDS_INVALID, UNAUTHENTICATED or ROLE_MISSING. The details are those of any error: an `ErrorInfo`, and a `RetryInfo` if the same request may be
         sent again, with the time to wait. An OPTIONS request is never a call: it succeeds if the verification profile of
         the case has a handshake for it, and fails otherwise.
         """

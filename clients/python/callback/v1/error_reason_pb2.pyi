@@ -206,6 +206,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_PROFILE_UNUSABLE: _ErrorReason.ValueType  # 51
     """ERROR_REASON_PROFILE_UNUSABLE: the server cannot use the profile; the text says why. Returned by CheckProfile."""
+    ERROR_REASON_FIELDS_INVALID: _ErrorReason.ValueType  # 52
+    """ERROR_REASON_FIELDS_INVALID: what was filled in does not fit the fields of the prompt of the case. Nothing has
+    changed. The details have the `Prompt`, with what was entered as the defaults of its fields, and a `BadRequest` with
+    the name of each bad field and why it is: `required`, `form`, `too_small` or `too_large`. Returned by
+    StreamInvocations.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the reason of an error: the `reason` of a `google.rpc.ErrorInfo` with the domain `callback`, without
@@ -398,4 +404,10 @@ by CheckProfile.
 """
 ERROR_REASON_PROFILE_UNUSABLE: ErrorReason.ValueType  # 51
 """ERROR_REASON_PROFILE_UNUSABLE: the server cannot use the profile; the text says why. Returned by CheckProfile."""
+ERROR_REASON_FIELDS_INVALID: ErrorReason.ValueType  # 52
+"""ERROR_REASON_FIELDS_INVALID: what was filled in does not fit the fields of the prompt of the case. Nothing has
+changed. The details have the `Prompt`, with what was entered as the defaults of its fields, and a `BadRequest` with
+the name of each bad field and why it is: `required`, `form`, `too_small` or `too_large`. Returned by
+StreamInvocations.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -35,6 +35,7 @@ import {
   type ProfileSecret,
   type Prompt,
   type PromptChoice,
+  type PromptField,
   type RefusalCount,
   type StageDuration,
   type Statistics,
@@ -131,6 +132,21 @@ export function promptFrom(message: callback.Prompt): Prompt {
     text: message.text,
     choices: message.choices.map(promptChoiceFrom),
     language: message.language,
+    fields: message.fields.map(promptFieldFrom),
+  };
+}
+
+export function promptFieldFrom(message: callback.PromptField): PromptField {
+  return {
+    name: message.name,
+    label: message.label,
+    kind: wordOf(callback.FieldKind, message.kind) ?? "TEXT",
+    isRequired: message.isRequired,
+    defaultValue: message.defaultValue,
+    minimum: message.minimum,
+    maximum: message.maximum,
+    choices: message.choices.map(promptChoiceFrom),
+    help: message.help,
   };
 }
 
@@ -186,6 +202,7 @@ export function callFrom(message: callback.Call): Call {
     callerGone: message.callerGone,
     repeatCount: Number(message.repeatCount),
     choice: message.callbackChoice,
+    fieldsJson: message.fieldsJson,
     reason: wordOf(callback.CallReason, message.reason) ?? "CALL",
     answeredBy: message.answeredBy,
   });
@@ -224,6 +241,7 @@ export function incomingCallFrom(message: callbackHandlerService.HandleCallbackR
     replayed: message.replayed,
     owner: message.owner,
     choice: message.callbackChoice,
+    fieldsJson: message.fieldsJson,
     reason: wordOf(callback.CallReason, message.reason) ?? "CALL",
     traceparent: message.traceparent,
   });
@@ -410,12 +428,27 @@ export function promptChoiceTo(promptChoice: Given<PromptChoice>): callback.Prom
   });
 }
 
+export function promptFieldTo(promptField: Given<PromptField, "name" | "label">): callback.PromptField {
+  return create(callback.PromptFieldSchema, {
+    name: promptField.name,
+    label: promptField.label,
+    kind: numberOf(callback.FieldKind, promptField.kind),
+    isRequired: promptField.isRequired,
+    defaultValue: promptField.defaultValue,
+    minimum: promptField.minimum,
+    maximum: promptField.maximum,
+    choices: promptField.choices?.map(promptChoiceTo),
+    help: promptField.help,
+  });
+}
+
 export function promptTo(prompt: Given<Prompt, "title">): callback.Prompt {
   return create(callback.PromptSchema, {
     title: prompt.title,
     text: prompt.text,
     choices: prompt.choices?.map(promptChoiceTo),
     language: prompt.language,
+    fields: prompt.fields?.map(promptFieldTo),
   });
 }
 

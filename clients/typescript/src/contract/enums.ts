@@ -126,6 +126,38 @@ export const GetGuard = {
 } as const;
 export type GetGuard = (typeof GetGuard)[keyof typeof GetGuard];
 
+/** What a person enters into a field, and the type of its value in `fieldsJson`. */
+export const FieldKind = {
+  /** One line of text. */
+  TEXT: "TEXT",
+  /** Text of several lines, with `\n` as the line break. */
+  LONG_TEXT: "LONG_TEXT",
+  /** A whole number from -(2^53 - 1) to 2^53 - 1: a number in JSON. */
+  INTEGER: "INTEGER",
+  /** A number, with a point before its decimals: a number in JSON. */
+  NUMBER: "NUMBER",
+  /** A box to tick: true or false. One that is required must be ticked. */
+  BOOLEAN: "BOOLEAN",
+  /** A day, as in `2026-12-31`. */
+  DATE: "DATE",
+  /**
+   * A time in UTC, as in `2026-12-31T23:59:00Z`. The page says that it is in UTC. A program can send a time with
+   * another offset.
+   */
+  DATE_TIME: "DATE_TIME",
+  /** An e-mail address. */
+  EMAIL: "EMAIL",
+  /** An absolute `http` or `https` URL. */
+  URL: "URL",
+  /** The value of one of `choices`. */
+  CHOICE: "CHOICE",
+  /** Any number of the values of `choices`: an array of texts in JSON. */
+  CHOICES: "CHOICES",
+  /** A value that this version of the client does not know. */
+  UNKNOWN: "UNKNOWN",
+} as const;
+export type FieldKind = (typeof FieldKind)[keyof typeof FieldKind];
+
 /** The state of a case in its life. */
 export const CallbackStatus = {
   /** The case can be called. */

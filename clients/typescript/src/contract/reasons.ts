@@ -241,5 +241,12 @@ export const ErrorReason = {
    * `checkProfile`.
    */
   PROFILE_UNUSABLE: "PROFILE_UNUSABLE",
+  /**
+   * Please check what you filled in (INVALID_ARGUMENT). What was filled in does not fit the fields of the prompt of
+   * the case. Nothing has changed. The details have the `Prompt`, with what was entered as the defaults of its
+   * fields, and a `BadRequest` with the name of each bad field and why it is: `required`, `form`, `too_small` or
+   * `too_large`. Returned by StreamInvocations.
+   */
+  FIELDS_INVALID: "FIELDS_INVALID",
 } as const;
 export type ErrorReason = (typeof ErrorReason)[keyof typeof ErrorReason];

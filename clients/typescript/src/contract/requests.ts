@@ -30,7 +30,7 @@ import type {
   VerifyAuditOptions,
   WatchOptions,
 } from "./options.js";
-import type { AuditHead, Prompt, PromptChoice } from "./values.js";
+import type { AuditHead, Prompt, PromptChoice, PromptField } from "./values.js";
 
 const AUDIT_HEAD = {
   chain: checks.whole32,
@@ -41,11 +41,24 @@ const AUDIT_HEAD = {
 
 const PROMPT_CHOICE = { value: checks.text, label: checks.text } satisfies checks.Checks<PromptChoice>;
 
+const PROMPT_FIELD = {
+  name: checks.text,
+  label: checks.text,
+  kind: checks.wordOf(enums.FieldKind),
+  isRequired: checks.boolean,
+  defaultValue: checks.text,
+  minimum: checks.text,
+  maximum: checks.text,
+  choices: checks.arrayOf(checks.nested(PROMPT_CHOICE, "{ value: … }")),
+  help: checks.text,
+} satisfies checks.Checks<PromptField>;
+
 const PROMPT = {
   title: checks.text,
   text: checks.text,
   choices: checks.arrayOf(checks.nested(PROMPT_CHOICE, "{ value: … }")),
   language: checks.text,
+  fields: checks.arrayOf(checks.nested(PROMPT_FIELD, "{ name: … }", ["name", "label"])),
 } satisfies checks.Checks<Prompt>;
 
 export const GENERATE_CALLBACK_URL = {

@@ -19,6 +19,7 @@ import type {
   CheckOutcome,
   CloseReason,
   DeliveryStatus,
+  FieldKind,
   FindingLevel,
   GetGuard,
   WarningReason,
@@ -215,6 +216,43 @@ export interface Prompt {
    * edge shows its own pages to the caller.
    */
   readonly language: string;
+  /**
+   * What a person fills in on the page, in this order. At most 20, each with another name. The form, or a JSON object
+   * with the same names, is posted with the choice, or with `callback_confirm` where there are no choices. What does
+   * not fit gets the page again, with the errors and a 422, and is not a call.
+   */
+  readonly fields: readonly PromptField[];
+}
+
+/** One field of the form on the page. Its label and help are shown as text, not HTML. */
+export interface PromptField {
+  /**
+   * The name in the form and in `fieldsJson`. Required, a letter, then at most 63 letters, digits, `_`, `.` or `-`.
+   * Names that begin with `callback_`, and the state parameter of the case, are refused.
+   */
+  readonly name: string;
+  /** The text at the field. Required, 1–200 characters on one line. */
+  readonly label: string;
+  /** What a person enters. Default TEXT. */
+  readonly kind: FieldKind;
+  /** Whether the field must be filled in. Default false: an empty field has no value in `fieldsJson`. */
+  readonly isRequired: boolean;
+  /**
+   * What the field has at first, in the form in which it is entered: `true` for a box that is ticked, the values with
+   * commas between them for CHOICES. At most 10,000 characters.
+   */
+  readonly defaultValue: string;
+  /** The smallest number or earliest date, or the fewest characters or choices. Default none. */
+  readonly minimum: string;
+  /**
+   * The largest number or latest date, or the most characters or choices. Default none. A TEXT has at most 500
+   * characters, an EMAIL 254, a URL 2,048 and a LONG_TEXT 10,000.
+   */
+  readonly maximum: string;
+  /** What CHOICE and CHOICES offer: 1–50, each with another value. */
+  readonly choices: readonly PromptChoice[];
+  /** A text below the label, of at most 500 characters on one line. Default empty. */
+  readonly help: string;
 }
 
 /** One button of a prompt. */
@@ -310,6 +348,12 @@ export class Call extends Request {
    * The value of the choice that a person made on the page of a CONFIRM case. Empty if the case has no choices.
    */
   readonly choice: string;
+  /**
+   * What the person filled in on the page of a CONFIRM case, as a JSON object by the names of the fields of its
+   * prompt: texts, numbers, booleans and arrays of texts. It is computed from `body`, so it is empty where that is
+   * not recorded, and `listCalls` and `listOwnerCalls` omit it. Empty if the case has no fields.
+   */
+  readonly fieldsJson: string;
   /** CALL, or the reason of a notification. */
   readonly reason: CallReason;
   /**
@@ -345,6 +389,7 @@ export class Call extends Request {
     this.callerGone = attributes.callerGone ?? false;
     this.repeatCount = attributes.repeatCount ?? 0;
     this.choice = attributes.choice ?? "";
+    this.fieldsJson = attributes.fieldsJson ?? "";
     this.reason = attributes.reason ?? "CALL";
     this.answeredBy = attributes.answeredBy ?? "";
     conceal(this, {
@@ -460,6 +505,12 @@ export class IncomingCall extends Request {
    * choices.
    */
   readonly choice: string;
+  /**
+   * What the person filled in on the page of a CONFIRM case, as a JSON object by the names of the fields of its
+   * prompt: texts, numbers, booleans and arrays of texts. The call is then the POST of the form, or of a JSON object,
+   * as it came. Empty if the case has no fields.
+   */
+  readonly fieldsJson: string;
   /** Why the handler is asked: CALL, or REMINDER or EXPIRY for a notification. */
   readonly reason: CallReason;
   /**
@@ -486,6 +537,7 @@ export class IncomingCall extends Request {
     this.replayed = attributes.replayed ?? false;
     this.owner = attributes.owner ?? "";
     this.choice = attributes.choice ?? "";
+    this.fieldsJson = attributes.fieldsJson ?? "";
     this.reason = attributes.reason ?? "CALL";
     this.traceparent = attributes.traceparent ?? "";
     conceal(this, {

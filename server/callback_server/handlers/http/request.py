@@ -12,7 +12,7 @@ import base64
 import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -22,14 +22,14 @@ from callback_server.domain.ids import case_id_of, case_id_of_call, is_state, st
 from callback_server.domain.notification import CallReason
 from callback_server.handlers.handler import HandlerError
 from callback_server.handlers.http.connection import HttpRequest
-from callback_server.handlers.messages import attempt_of
+from callback_server.handlers.messages import attempt_of, fields_json_of
 from callback_server.verification.standard_webhooks import signature
 
 MAX_METADATA_BYTES: Final = 6 * 1024
 """Longest value of `callback-metadata`, in bytes: many servers refuse a field of more than 8 KiB."""
 MAX_QUERY_BYTES: Final = 3 * 1024
 """Longest query as JSON, in bytes. It leaves room in the metadata for what else a handler needs."""
-_OPTIONAL: Final = ("labels", "message_id")
+_OPTIONAL: Final = ("labels", "message_id", "fields")
 """What is left out, in this order, if the metadata would be longer."""
 
 
@@ -54,6 +54,8 @@ class Metadata(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     client_address: str = ""
     verification_profile: str = ""
     callback_choice: str = ""
+    fields: Mapping[str, Any] = {}
+    """What a person filled in, by the names of the fields."""
     replayed: bool = False
     message_id: str = ""
     labels: Mapping[str, str] = {}
@@ -126,6 +128,7 @@ def _metadata(grant: Grant, request: Request, *, now: float, timeout_s: float) -
         verification_profile=request.verification_profile,
         verified=bool(request.verification_profile),
         callback_choice=request.choice,
+        fields=msgspec.json.decode(fields_json_of(grant, request) or "{}"),
         replayed=grant.replayed,
         message_id=request.message_id,
         labels=grant.settings.labels,

@@ -47,7 +47,7 @@
 --          response;
 --          FEATURE with its name: the case needs a feature that this server does not know;
 --          VERIFY with profile, alternative_domain and owner: the case needs a profile that was not passed;
---          CONFIRM with content: a person must confirm, or make a choice;
+--          CONFIRM with content: a person must confirm, make a choice, or fill in fields;
 --          AGENT: the sender must find out whether a program sends the request;
 --          HANDSHAKE: the case is open, and no call was requested;
 --          LONG_QUERY: the handler of the activity cannot get a query as long as this one;

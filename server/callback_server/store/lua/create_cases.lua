@@ -32,7 +32,7 @@
 ---@field closed_response string '' = none
 ---@field no_repeat boolean no answer is given twice
 ---@field is_ordered boolean
----@field has_choices boolean of its prompt
+---@field has_choices boolean its prompt has choices or fields
 ---@field needs string the features that each server must know, '' = none
 ---@param cases NewCase[]
 -- Returns: reports, then for each case

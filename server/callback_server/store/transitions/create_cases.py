@@ -83,7 +83,7 @@ def _packed(case: NewCase) -> Packed:
         has_labels=bool(case.settings.labels),
         is_ordered=case.ordered,
         closed_response=b"" if case.closed_response is None else pack(case.closed_response),
-        has_choices=case.settings.prompt is not None and bool(case.settings.prompt.choices),
+        has_choices=case.settings.prompt is not None and case.settings.prompt.takes_input,
         needs=",".join(needs_of(case)),
     )
 

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file callback/v1/callback.proto.
  */
 export const file_callback_v1_callback: GenFile = /*@__PURE__*/
-  fileDesc("ChpjYWxsYmFjay92MS9jYWxsYmFjay5wcm90bxILY2FsbGJhY2sudjEi5gkKCENhbGxiYWNrEhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkSDQoFb3duZXIYAiABKAkSKwoGc3RhdHVzGAMgASgOMhsuY2FsbGJhY2sudjEuQ2FsbGJhY2tTdGF0dXMSLgoMY2xvc2VfcmVhc29uGAQgASgOMhguY2FsbGJhY2sudjEuQ2xvc2VSZWFzb24SGQoRY2FsbGJhY2tfYWN0aXZpdHkYBSABKAkSHgoWY2FsbGJhY2tfYWN0aXZpdHlfY2FzZRgGIAEoCRIdChVzdGF0ZV9xdWVyeV9wYXJhbWV0ZXIYByABKAkSHQoVcmV0cnlhYmxlX2FmdGVyX2Vycm9yGAggASgIEhwKFGFsbG93X211bHRpcGxlX2NhbGxzGAkgASgIEhoKEmFsdGVybmF0aXZlX2RvbWFpbhgKIAEoCRInCghyZXNwb25zZRgLIAEoCzIVLmNhbGxiYWNrLnYxLlJlc3BvbnNlEjEKBmxhYmVscxgMIAMoCzIhLmNhbGxiYWNrLnYxLkNhbGxiYWNrLkxhYmVsc0VudHJ5Ei8KC2NyZWF0ZV90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKY2xvc2VfdGltZRgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKY2FsbF9jb3VudBgQIAEoAxIcChR2ZXJpZmljYXRpb25fcHJvZmlsZRgRIAEoCRIoCglnZXRfZ3VhcmQYEiABKA4yFS5jYWxsYmFjay52MS5HZXRHdWFyZBIsCgthbnN3ZXJfbW9kZRgTIAEoDjIXLmNhbGxiYWNrLnYxLkFuc3dlck1vZGUSMgoPYW5zd2VyX2RlYWRsaW5lGBQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEicKCGZhbGxiYWNrGBUgASgLMhUuY2FsbGJhY2sudjEuUmVzcG9uc2USDwoHb3JkZXJlZBgWIAEoCBIsCglob2xkX3RpbWUYHCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMAoNcmVwZWF0X3dpbmRvdxgXIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIRCglub19yZXBlYXQYGCABKAgSEAoIcmVzb2x2ZWQYHSABKAgSLgoPY2xvc2VkX3Jlc3BvbnNlGBogASgLMhUuY2FsbGJhY2sudjEuUmVzcG9uc2USIwoGcHJvbXB0GBkgASgLMhMuY2FsbGJhY2sudjEuUHJvbXB0Ei8KDHJlbWluZF9hZnRlchgbIAMoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhInCgZub3RpZnkYHiADKA4yFy5jYWxsYmFjay52MS5DYWxsUmVhc29uEigKDW5vdGlmaWNhdGlvbnMYHyADKAsyES5jYWxsYmFjay52MS5DYWxsEhcKD2FsbG93ZWRfb3JpZ2lucxggIAMoCRIVCg1mcmFtZV9vcmlnaW5zGCEgAygJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiYwoGUHJvbXB0Eg0KBXRpdGxlGAEgASgJEgwKBHRleHQYAiABKAkSKgoHY2hvaWNlcxgDIAMoCzIZLmNhbGxiYWNrLnYxLlByb21wdENob2ljZRIQCghsYW5ndWFnZRgEIAEoCSIsCgxQcm9tcHRDaG9pY2USDQoFdmFsdWUYASABKAkSDQoFbGFiZWwYAiABKAkisAQKCFJlc3BvbnNlEjAKDXJlc3BvbnNlX3R5cGUYASABKA4yGS5jYWxsYmFjay52MS5SZXNwb25zZVR5cGUSIgoVcmVzcG9uc2VfcmVkaXJlY3RfdXJsGAIgASgJSACIAQESGgoNcmVzcG9uc2VfYm9keRgDIAEoDEgBiAEBEhoKDXJlc3BvbnNlX2NvZGUYBCABKAVIAogBARI7ChByZXNwb25zZV9oZWFkZXJzGAUgASgLMhwuY2FsbGJhY2sudjEuUmVzcG9uc2VIZWFkZXJzSAOIAQESHQoQcmVzcG9uc2VfaGVhZGluZxgGIAEoCUgEiAEBEhoKDXJlc3BvbnNlX3RleHQYByABKAlIBYgBARIgChNyZXNwb25zZV9saW5rX2xhYmVsGAggASgJSAaIAQESHgoRcmVzcG9uc2VfbGlua191cmwYCSABKAlIB4gBARIeChFyZXNwb25zZV9sYW5ndWFnZRgKIAEoCUgIiAEBQhgKFl9yZXNwb25zZV9yZWRpcmVjdF91cmxCEAoOX3Jlc3BvbnNlX2JvZHlCEAoOX3Jlc3BvbnNlX2NvZGVCEwoRX3Jlc3BvbnNlX2hlYWRlcnNCEwoRX3Jlc3BvbnNlX2hlYWRpbmdCEAoOX3Jlc3BvbnNlX3RleHRCFgoUX3Jlc3BvbnNlX2xpbmtfbGFiZWxCFAoSX3Jlc3BvbnNlX2xpbmtfdXJsQhQKEl9yZXNwb25zZV9sYW5ndWFnZSI/Cg9SZXNwb25zZUhlYWRlcnMSLAoHaGVhZGVycxgBIAMoCzIbLmNhbGxiYWNrLnYxLlJlc3BvbnNlSGVhZGVyIi0KDlJlc3BvbnNlSGVhZGVyEgwKBG5hbWUYASABKAkSDQoFdmFsdWUYAiABKAkiJQoGSGVhZGVyEgwKBG5hbWUYASABKAkSDQoFdmFsdWUYAiABKAkiLQoOUXVlcnlQYXJhbWV0ZXISDAoEbmFtZRgBIAEoCRINCgV2YWx1ZRgCIAEoCSLwBgoEQ2FsbBIPCgdjYWxsX2lkGAEgASgJEhgKEGNhbGxiYWNrX2Nhc2VfaWQYAiABKAkSJwoGc3RhdHVzGAMgASgOMhcuY2FsbGJhY2sudjEuQ2FsbFN0YXR1cxIpCgdmYWlsdXJlGAQgASgOMhguY2FsbGJhY2sudjEuQ2FsbEZhaWx1cmUSFgoOZmFpbHVyZV9kZXRhaWwYBSABKAkSDwoHYXR0ZW1wdBgGIAEoAxIWCg5yZXF1ZXN0X21ldGhvZBgHIAEoCRIsCg9yZXF1ZXN0X2hlYWRlcnMYCCADKAsyEy5jYWxsYmFjay52MS5IZWFkZXISMgoNcmVxdWVzdF9xdWVyeRgJIAMoCzIbLmNhbGxiYWNrLnYxLlF1ZXJ5UGFyYW1ldGVyEhwKFHJlcXVlc3RfcXVlcnlfc3RyaW5nGAogASgJEhQKDHJlcXVlc3RfYm9keRgLIAEoDBIZChFyZXF1ZXN0X2JvZHlfc2l6ZRgMIAEoAxIWCg5jbGllbnRfYWRkcmVzcxgNIAEoCRInCghyZXNwb25zZRgOIAEoCzIVLmNhbGxiYWNrLnYxLlJlc3BvbnNlEhEKCWtlZXBfb3BlbhgPIAEoCBINCgVjbG9zZRgbIAEoCBIuCgpzdGFydF90aW1lGBAgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZXJhc2VkGBIgASgIEhQKDGJvZHlfZHJvcHBlZBgeIAEoCBIcChR2ZXJpZmljYXRpb25fcHJvZmlsZRgTIAEoCRISCgptZXNzYWdlX2lkGBQgASgJEhwKFHZlcmlmaWNhdGlvbl9mYWlsdXJlGBwgASgJEicKCGRlbGl2ZXJ5GBUgASgLMhUuY2FsbGJhY2sudjEuRGVsaXZlcnkSFQoNZmFsbGJhY2tfc2VudBgWIAEoCBITCgtjYWxsZXJfZ29uZRgXIAEoCBIUCgxyZXBlYXRfY291bnQYGiABKAMSFwoPY2FsbGJhY2tfY2hvaWNlGBkgASgJEicKBnJlYXNvbhgYIAEoDjIXLmNhbGxiYWNrLnYxLkNhbGxSZWFzb24SEwoLYW5zd2VyZWRfYnkYHSABKAki/AEKCERlbGl2ZXJ5EisKBnN0YXR1cxgBIAEoDjIbLmNhbGxiYWNrLnYxLkRlbGl2ZXJ5U3RhdHVzEhAKCGF0dGVtcHRzGAIgASgFEjUKEW5leHRfYXR0ZW1wdF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgdmYWlsdXJlGAQgASgOMhguY2FsbGJhY2sudjEuQ2FsbEZhaWx1cmUSFgoOZmFpbHVyZV9kZXRhaWwYBSABKAkSJwoIcmVzcG9uc2UYBiABKAsyFS5jYWxsYmFjay52MS5SZXNwb25zZRIOCgZwYXVzZWQYByABKAgqcQoKQ2FsbFJlYXNvbhIbChdDQUxMX1JFQVNPTl9VTlNQRUNJRklFRBAAEhQKEENBTExfUkVBU09OX0NBTEwQARIYChRDQUxMX1JFQVNPTl9SRU1JTkRFUhACEhYKEkNBTExfUkVBU09OX0VYUElSWRADKm0KCkFuc3dlck1vZGUSGwoXQU5TV0VSX01PREVfVU5TUEVDSUZJRUQQABIXChNBTlNXRVJfTU9ERV9IQU5ETEVSEAESFAoQQU5TV0VSX01PREVfSE9MRBACEhMKD0FOU1dFUl9NT0RFX0FDSxADKmUKCEdldEd1YXJkEhkKFUdFVF9HVUFSRF9VTlNQRUNJRklFRBAAEhEKDUdFVF9HVUFSRF9PRkYQARIUChBHRVRfR1VBUkRfREVURUNUEAISFQoRR0VUX0dVQVJEX0NPTkZJUk0QAyqIAQoOQ2FsbGJhY2tTdGF0dXMSHwobQ0FMTEJBQ0tfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGAoUQ0FMTEJBQ0tfU1RBVFVTX09QRU4QARIfChtDQUxMQkFDS19TVEFUVVNfSU5fUFJPR1JFU1MQAhIaChZDQUxMQkFDS19TVEFUVVNfQ0xPU0VEEAMquQEKC0Nsb3NlUmVhc29uEhwKGENMT1NFX1JFQVNPTl9VTlNQRUNJRklFRBAAEhkKFUNMT1NFX1JFQVNPTl9DT05TVU1FRBABEhcKE0NMT1NFX1JFQVNPTl9GQUlMRUQQAhIcChhDTE9TRV9SRUFTT05fSU5URVJSVVBURUQQAxIgChxDTE9TRV9SRUFTT05fQ0xPU0VEX0JZX09XTkVSEAQSGAoUQ0xPU0VfUkVBU09OX0VYUElSRUQQBSp9CgxSZXNwb25zZVR5cGUSHQoZUkVTUE9OU0VfVFlQRV9VTlNQRUNJRklFRBAAEhoKFlJFU1BPTlNFX1RZUEVfUkVESVJFQ1QQARIaChZSRVNQT05TRV9UWVBFX1JFU1BPTlNFEAISFgoSUkVTUE9OU0VfVFlQRV9QQUdFEAMqpAEKDkRlbGl2ZXJ5U3RhdHVzEh8KG0RFTElWRVJZX1NUQVRVU19VTlNQRUNJRklFRBAAEhsKF0RFTElWRVJZX1NUQVRVU19QRU5ESU5HEAESGwoXREVMSVZFUllfU1RBVFVTX1JVTk5JTkcQAhIdChlERUxJVkVSWV9TVEFUVVNfREVMSVZFUkVEEAMSGAoUREVMSVZFUllfU1RBVFVTX0RFQUQQBCrJAQoKQ2FsbFN0YXR1cxIbChdDQUxMX1NUQVRVU19VTlNQRUNJRklFRBAAEhcKE0NBTExfU1RBVFVTX1JVTk5JTkcQARIZChVDQUxMX1NUQVRVU19TVUNDRUVERUQQAhIYChRDQUxMX1NUQVRVU19SRUpFQ1RFRBADEhYKEkNBTExfU1RBVFVTX0ZBSUxFRBAEEhsKF0NBTExfU1RBVFVTX0lOVEVSUlVQVEVEEAUSGwoXQ0FMTF9TVEFUVVNfTk9UX1NUQVJURUQQBiqvAgoLQ2FsbEZhaWx1cmUSHAoYQ0FMTF9GQUlMVVJFX1VOU1BFQ0lGSUVEEAASHgoaQ0FMTF9GQUlMVVJFX0hBTkRMRVJfRVJST1IQARIdChlDQUxMX0ZBSUxVUkVfSEFORExFUl9MT1NUEAISIgoeQ0FMTF9GQUlMVVJFX0RFQURMSU5FX0VYQ0VFREVEEAMSIQodQ0FMTF9GQUlMVVJFX0lOVkFMSURfUkVTUE9OU0UQBBIkCiBDQUxMX0ZBSUxVUkVfSEFORExFUl9VTlJFQUNIQUJMRRAFEhsKF0NBTExfRkFJTFVSRV9OT19IQU5ETEVSEAYSGgoWQ0FMTF9GQUlMVVJFX1RPT19MQVJHRRAHEh0KGUNBTExfRkFJTFVSRV9XT1JLRVJTX0xPU1QQCEIAYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChpjYWxsYmFjay92MS9jYWxsYmFjay5wcm90bxILY2FsbGJhY2sudjEi5gkKCENhbGxiYWNrEhgKEGNhbGxiYWNrX2Nhc2VfaWQYASABKAkSDQoFb3duZXIYAiABKAkSKwoGc3RhdHVzGAMgASgOMhsuY2FsbGJhY2sudjEuQ2FsbGJhY2tTdGF0dXMSLgoMY2xvc2VfcmVhc29uGAQgASgOMhguY2FsbGJhY2sudjEuQ2xvc2VSZWFzb24SGQoRY2FsbGJhY2tfYWN0aXZpdHkYBSABKAkSHgoWY2FsbGJhY2tfYWN0aXZpdHlfY2FzZRgGIAEoCRIdChVzdGF0ZV9xdWVyeV9wYXJhbWV0ZXIYByABKAkSHQoVcmV0cnlhYmxlX2FmdGVyX2Vycm9yGAggASgIEhwKFGFsbG93X211bHRpcGxlX2NhbGxzGAkgASgIEhoKEmFsdGVybmF0aXZlX2RvbWFpbhgKIAEoCRInCghyZXNwb25zZRgLIAEoCzIVLmNhbGxiYWNrLnYxLlJlc3BvbnNlEjEKBmxhYmVscxgMIAMoCzIhLmNhbGxiYWNrLnYxLkNhbGxiYWNrLkxhYmVsc0VudHJ5Ei8KC2NyZWF0ZV90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgOIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKY2xvc2VfdGltZRgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKY2FsbF9jb3VudBgQIAEoAxIcChR2ZXJpZmljYXRpb25fcHJvZmlsZRgRIAEoCRIoCglnZXRfZ3VhcmQYEiABKA4yFS5jYWxsYmFjay52MS5HZXRHdWFyZBIsCgthbnN3ZXJfbW9kZRgTIAEoDjIXLmNhbGxiYWNrLnYxLkFuc3dlck1vZGUSMgoPYW5zd2VyX2RlYWRsaW5lGBQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEicKCGZhbGxiYWNrGBUgASgLMhUuY2FsbGJhY2sudjEuUmVzcG9uc2USDwoHb3JkZXJlZBgWIAEoCBIsCglob2xkX3RpbWUYHCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMAoNcmVwZWF0X3dpbmRvdxgXIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIRCglub19yZXBlYXQYGCABKAgSEAoIcmVzb2x2ZWQYHSABKAgSLgoPY2xvc2VkX3Jlc3BvbnNlGBogASgLMhUuY2FsbGJhY2sudjEuUmVzcG9uc2USIwoGcHJvbXB0GBkgASgLMhMuY2FsbGJhY2sudjEuUHJvbXB0Ei8KDHJlbWluZF9hZnRlchgbIAMoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhInCgZub3RpZnkYHiADKA4yFy5jYWxsYmFjay52MS5DYWxsUmVhc29uEigKDW5vdGlmaWNhdGlvbnMYHyADKAsyES5jYWxsYmFjay52MS5DYWxsEhcKD2FsbG93ZWRfb3JpZ2lucxggIAMoCRIVCg1mcmFtZV9vcmlnaW5zGCEgAygJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEijQEKBlByb21wdBINCgV0aXRsZRgBIAEoCRIMCgR0ZXh0GAIgASgJEioKB2Nob2ljZXMYAyADKAsyGS5jYWxsYmFjay52MS5Qcm9tcHRDaG9pY2USEAoIbGFuZ3VhZ2UYBCABKAkSKAoGZmllbGRzGAUgAygLMhguY2FsbGJhY2sudjEuUHJvbXB0RmllbGQi2AEKC1Byb21wdEZpZWxkEgwKBG5hbWUYASABKAkSDQoFbGFiZWwYAiABKAkSJAoEa2luZBgDIAEoDjIWLmNhbGxiYWNrLnYxLkZpZWxkS2luZBITCgtpc19yZXF1aXJlZBgEIAEoCBIVCg1kZWZhdWx0X3ZhbHVlGAUgASgJEg8KB21pbmltdW0YBiABKAkSDwoHbWF4aW11bRgHIAEoCRIqCgdjaG9pY2VzGAggAygLMhkuY2FsbGJhY2sudjEuUHJvbXB0Q2hvaWNlEgwKBGhlbHAYCSABKAkiLAoMUHJvbXB0Q2hvaWNlEg0KBXZhbHVlGAEgASgJEg0KBWxhYmVsGAIgASgJIrAECghSZXNwb25zZRIwCg1yZXNwb25zZV90eXBlGAEgASgOMhkuY2FsbGJhY2sudjEuUmVzcG9uc2VUeXBlEiIKFXJlc3BvbnNlX3JlZGlyZWN0X3VybBgCIAEoCUgAiAEBEhoKDXJlc3BvbnNlX2JvZHkYAyABKAxIAYgBARIaCg1yZXNwb25zZV9jb2RlGAQgASgFSAKIAQESOwoQcmVzcG9uc2VfaGVhZGVycxgFIAEoCzIcLmNhbGxiYWNrLnYxLlJlc3BvbnNlSGVhZGVyc0gDiAEBEh0KEHJlc3BvbnNlX2hlYWRpbmcYBiABKAlIBIgBARIaCg1yZXNwb25zZV90ZXh0GAcgASgJSAWIAQESIAoTcmVzcG9uc2VfbGlua19sYWJlbBgIIAEoCUgGiAEBEh4KEXJlc3BvbnNlX2xpbmtfdXJsGAkgASgJSAeIAQESHgoRcmVzcG9uc2VfbGFuZ3VhZ2UYCiABKAlICIgBAUIYChZfcmVzcG9uc2VfcmVkaXJlY3RfdXJsQhAKDl9yZXNwb25zZV9ib2R5QhAKDl9yZXNwb25zZV9jb2RlQhMKEV9yZXNwb25zZV9oZWFkZXJzQhMKEV9yZXNwb25zZV9oZWFkaW5nQhAKDl9yZXNwb25zZV90ZXh0QhYKFF9yZXNwb25zZV9saW5rX2xhYmVsQhQKEl9yZXNwb25zZV9saW5rX3VybEIUChJfcmVzcG9uc2VfbGFuZ3VhZ2UiPwoPUmVzcG9uc2VIZWFkZXJzEiwKB2hlYWRlcnMYASADKAsyGy5jYWxsYmFjay52MS5SZXNwb25zZUhlYWRlciItCg5SZXNwb25zZUhlYWRlchIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgJIiUKBkhlYWRlchIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgJIi0KDlF1ZXJ5UGFyYW1ldGVyEgwKBG5hbWUYASABKAkSDQoFdmFsdWUYAiABKAkihQcKBENhbGwSDwoHY2FsbF9pZBgBIAEoCRIYChBjYWxsYmFja19jYXNlX2lkGAIgASgJEicKBnN0YXR1cxgDIAEoDjIXLmNhbGxiYWNrLnYxLkNhbGxTdGF0dXMSKQoHZmFpbHVyZRgEIAEoDjIYLmNhbGxiYWNrLnYxLkNhbGxGYWlsdXJlEhYKDmZhaWx1cmVfZGV0YWlsGAUgASgJEg8KB2F0dGVtcHQYBiABKAMSFgoOcmVxdWVzdF9tZXRob2QYByABKAkSLAoPcmVxdWVzdF9oZWFkZXJzGAggAygLMhMuY2FsbGJhY2sudjEuSGVhZGVyEjIKDXJlcXVlc3RfcXVlcnkYCSADKAsyGy5jYWxsYmFjay52MS5RdWVyeVBhcmFtZXRlchIcChRyZXF1ZXN0X3F1ZXJ5X3N0cmluZxgKIAEoCRIUCgxyZXF1ZXN0X2JvZHkYCyABKAwSGQoRcmVxdWVzdF9ib2R5X3NpemUYDCABKAMSFgoOY2xpZW50X2FkZHJlc3MYDSABKAkSJwoIcmVzcG9uc2UYDiABKAsyFS5jYWxsYmFjay52MS5SZXNwb25zZRIRCglrZWVwX29wZW4YDyABKAgSDQoFY2xvc2UYGyABKAgSLgoKc3RhcnRfdGltZRgQIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmVyYXNlZBgSIAEoCBIUCgxib2R5X2Ryb3BwZWQYHiABKAgSHAoUdmVyaWZpY2F0aW9uX3Byb2ZpbGUYEyABKAkSEgoKbWVzc2FnZV9pZBgUIAEoCRIcChR2ZXJpZmljYXRpb25fZmFpbHVyZRgcIAEoCRInCghkZWxpdmVyeRgVIAEoCzIVLmNhbGxiYWNrLnYxLkRlbGl2ZXJ5EhUKDWZhbGxiYWNrX3NlbnQYFiABKAgSEwoLY2FsbGVyX2dvbmUYFyABKAgSFAoMcmVwZWF0X2NvdW50GBogASgDEhcKD2NhbGxiYWNrX2Nob2ljZRgZIAEoCRITCgtmaWVsZHNfanNvbhgfIAEoCRInCgZyZWFzb24YGCABKA4yFy5jYWxsYmFjay52MS5DYWxsUmVhc29uEhMKC2Fuc3dlcmVkX2J5GB0gASgJIvwBCghEZWxpdmVyeRIrCgZzdGF0dXMYASABKA4yGy5jYWxsYmFjay52MS5EZWxpdmVyeVN0YXR1cxIQCghhdHRlbXB0cxgCIAEoBRI1ChFuZXh0X2F0dGVtcHRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoHZmFpbHVyZRgEIAEoDjIYLmNhbGxiYWNrLnYxLkNhbGxGYWlsdXJlEhYKDmZhaWx1cmVfZGV0YWlsGAUgASgJEicKCHJlc3BvbnNlGAYgASgLMhUuY2FsbGJhY2sudjEuUmVzcG9uc2USDgoGcGF1c2VkGAcgASgIKnEKCkNhbGxSZWFzb24SGwoXQ0FMTF9SRUFTT05fVU5TUEVDSUZJRUQQABIUChBDQUxMX1JFQVNPTl9DQUxMEAESGAoUQ0FMTF9SRUFTT05fUkVNSU5ERVIQAhIWChJDQUxMX1JFQVNPTl9FWFBJUlkQAyptCgpBbnN3ZXJNb2RlEhsKF0FOU1dFUl9NT0RFX1VOU1BFQ0lGSUVEEAASFwoTQU5TV0VSX01PREVfSEFORExFUhABEhQKEEFOU1dFUl9NT0RFX0hPTEQQAhITCg9BTlNXRVJfTU9ERV9BQ0sQAyplCghHZXRHdWFyZBIZChVHRVRfR1VBUkRfVU5TUEVDSUZJRUQQABIRCg1HRVRfR1VBUkRfT0ZGEAESFAoQR0VUX0dVQVJEX0RFVEVDVBACEhUKEUdFVF9HVUFSRF9DT05GSVJNEAMqpQIKCUZpZWxkS2luZBIaChZGSUVMRF9LSU5EX1VOU1BFQ0lGSUVEEAASEwoPRklFTERfS0lORF9URVhUEAESGAoURklFTERfS0lORF9MT05HX1RFWFQQAhIWChJGSUVMRF9LSU5EX0lOVEVHRVIQAxIVChFGSUVMRF9LSU5EX05VTUJFUhAEEhYKEkZJRUxEX0tJTkRfQk9PTEVBThAFEhMKD0ZJRUxEX0tJTkRfREFURRAGEhgKFEZJRUxEX0tJTkRfREFURV9USU1FEAcSFAoQRklFTERfS0lORF9FTUFJTBAIEhIKDkZJRUxEX0tJTkRfVVJMEAkSFQoRRklFTERfS0lORF9DSE9JQ0UQChIWChJGSUVMRF9LSU5EX0NIT0lDRVMQCyqIAQoOQ2FsbGJhY2tTdGF0dXMSHwobQ0FMTEJBQ0tfU1RBVFVTX1VOU1BFQ0lGSUVEEAASGAoUQ0FMTEJBQ0tfU1RBVFVTX09QRU4QARIfChtDQUxMQkFDS19TVEFUVVNfSU5fUFJPR1JFU1MQAhIaChZDQUxMQkFDS19TVEFUVVNfQ0xPU0VEEAMquQEKC0Nsb3NlUmVhc29uEhwKGENMT1NFX1JFQVNPTl9VTlNQRUNJRklFRBAAEhkKFUNMT1NFX1JFQVNPTl9DT05TVU1FRBABEhcKE0NMT1NFX1JFQVNPTl9GQUlMRUQQAhIcChhDTE9TRV9SRUFTT05fSU5URVJSVVBURUQQAxIgChxDTE9TRV9SRUFTT05fQ0xPU0VEX0JZX09XTkVSEAQSGAoUQ0xPU0VfUkVBU09OX0VYUElSRUQQBSp9CgxSZXNwb25zZVR5cGUSHQoZUkVTUE9OU0VfVFlQRV9VTlNQRUNJRklFRBAAEhoKFlJFU1BPTlNFX1RZUEVfUkVESVJFQ1QQARIaChZSRVNQT05TRV9UWVBFX1JFU1BPTlNFEAISFgoSUkVTUE9OU0VfVFlQRV9QQUdFEAMqpAEKDkRlbGl2ZXJ5U3RhdHVzEh8KG0RFTElWRVJZX1NUQVRVU19VTlNQRUNJRklFRBAAEhsKF0RFTElWRVJZX1NUQVRVU19QRU5ESU5HEAESGwoXREVMSVZFUllfU1RBVFVTX1JVTk5JTkcQAhIdChlERUxJVkVSWV9TVEFUVVNfREVMSVZFUkVEEAMSGAoUREVMSVZFUllfU1RBVFVTX0RFQUQQBCrJAQoKQ2FsbFN0YXR1cxIbChdDQUxMX1NUQVRVU19VTlNQRUNJRklFRBAAEhcKE0NBTExfU1RBVFVTX1JVTk5JTkcQARIZChVDQUxMX1NUQVRVU19TVUNDRUVERUQQAhIYChRDQUxMX1NUQVRVU19SRUpFQ1RFRBADEhYKEkNBTExfU1RBVFVTX0ZBSUxFRBAEEhsKF0NBTExfU1RBVFVTX0lOVEVSUlVQVEVEEAUSGwoXQ0FMTF9TVEFUVVNfTk9UX1NUQVJURUQQBiqvAgoLQ2FsbEZhaWx1cmUSHAoYQ0FMTF9GQUlMVVJFX1VOU1BFQ0lGSUVEEAASHgoaQ0FMTF9GQUlMVVJFX0hBTkRMRVJfRVJST1IQARIdChlDQUxMX0ZBSUxVUkVfSEFORExFUl9MT1NUEAISIgoeQ0FMTF9GQUlMVVJFX0RFQURMSU5FX0VYQ0VFREVEEAMSIQodQ0FMTF9GQUlMVVJFX0lOVkFMSURfUkVTUE9OU0UQBBIkCiBDQUxMX0ZBSUxVUkVfSEFORExFUl9VTlJFQUNIQUJMRRAFEhsKF0NBTExfRkFJTFVSRV9OT19IQU5ETEVSEAYSGgoWQ0FMTF9GQUlMVVJFX1RPT19MQVJHRRAHEh0KGUNBTExfRkFJTFVSRV9XT1JLRVJTX0xPU1QQCEIAYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * @generated from message callback.v1.Callback
@@ -214,6 +214,11 @@ export type Prompt = Message<"callback.v1.Prompt"> & {
    * @generated from field: string language = 4;
    */
   language: string;
+
+  /**
+   * @generated from field: repeated callback.v1.PromptField fields = 5;
+   */
+  fields: PromptField[];
 };
 
 /**
@@ -222,6 +227,63 @@ export type Prompt = Message<"callback.v1.Prompt"> & {
  */
 export const PromptSchema: GenMessage<Prompt> = /*@__PURE__*/
   messageDesc(file_callback_v1_callback, 1);
+
+/**
+ * @generated from message callback.v1.PromptField
+ */
+export type PromptField = Message<"callback.v1.PromptField"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: string label = 2;
+   */
+  label: string;
+
+  /**
+   * @generated from field: callback.v1.FieldKind kind = 3;
+   */
+  kind: FieldKind;
+
+  /**
+   * @generated from field: bool is_required = 4;
+   */
+  isRequired: boolean;
+
+  /**
+   * @generated from field: string default_value = 5;
+   */
+  defaultValue: string;
+
+  /**
+   * @generated from field: string minimum = 6;
+   */
+  minimum: string;
+
+  /**
+   * @generated from field: string maximum = 7;
+   */
+  maximum: string;
+
+  /**
+   * @generated from field: repeated callback.v1.PromptChoice choices = 8;
+   */
+  choices: PromptChoice[];
+
+  /**
+   * @generated from field: string help = 9;
+   */
+  help: string;
+};
+
+/**
+ * Describes the message callback.v1.PromptField.
+ * Use `create(PromptFieldSchema)` to create a new message.
+ */
+export const PromptFieldSchema: GenMessage<PromptField> = /*@__PURE__*/
+  messageDesc(file_callback_v1_callback, 2);
 
 /**
  * @generated from message callback.v1.PromptChoice
@@ -243,7 +305,7 @@ export type PromptChoice = Message<"callback.v1.PromptChoice"> & {
  * Use `create(PromptChoiceSchema)` to create a new message.
  */
 export const PromptChoiceSchema: GenMessage<PromptChoice> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callback, 2);
+  messageDesc(file_callback_v1_callback, 3);
 
 /**
  * @generated from message callback.v1.Response
@@ -305,7 +367,7 @@ export type Response = Message<"callback.v1.Response"> & {
  * Use `create(ResponseSchema)` to create a new message.
  */
 export const ResponseSchema: GenMessage<Response> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callback, 3);
+  messageDesc(file_callback_v1_callback, 4);
 
 /**
  * @generated from message callback.v1.ResponseHeaders
@@ -322,7 +384,7 @@ export type ResponseHeaders = Message<"callback.v1.ResponseHeaders"> & {
  * Use `create(ResponseHeadersSchema)` to create a new message.
  */
 export const ResponseHeadersSchema: GenMessage<ResponseHeaders> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callback, 4);
+  messageDesc(file_callback_v1_callback, 5);
 
 /**
  * @generated from message callback.v1.ResponseHeader
@@ -344,7 +406,7 @@ export type ResponseHeader = Message<"callback.v1.ResponseHeader"> & {
  * Use `create(ResponseHeaderSchema)` to create a new message.
  */
 export const ResponseHeaderSchema: GenMessage<ResponseHeader> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callback, 5);
+  messageDesc(file_callback_v1_callback, 6);
 
 /**
  * @generated from message callback.v1.Header
@@ -366,7 +428,7 @@ export type Header = Message<"callback.v1.Header"> & {
  * Use `create(HeaderSchema)` to create a new message.
  */
 export const HeaderSchema: GenMessage<Header> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callback, 6);
+  messageDesc(file_callback_v1_callback, 7);
 
 /**
  * @generated from message callback.v1.QueryParameter
@@ -388,7 +450,7 @@ export type QueryParameter = Message<"callback.v1.QueryParameter"> & {
  * Use `create(QueryParameterSchema)` to create a new message.
  */
 export const QueryParameterSchema: GenMessage<QueryParameter> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callback, 7);
+  messageDesc(file_callback_v1_callback, 8);
 
 /**
  * @generated from message callback.v1.Call
@@ -535,6 +597,11 @@ export type Call = Message<"callback.v1.Call"> & {
   callbackChoice: string;
 
   /**
+   * @generated from field: string fields_json = 31;
+   */
+  fieldsJson: string;
+
+  /**
    * @generated from field: callback.v1.CallReason reason = 24;
    */
   reason: CallReason;
@@ -550,7 +617,7 @@ export type Call = Message<"callback.v1.Call"> & {
  * Use `create(CallSchema)` to create a new message.
  */
 export const CallSchema: GenMessage<Call> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callback, 8);
+  messageDesc(file_callback_v1_callback, 9);
 
 /**
  * @generated from message callback.v1.Delivery
@@ -597,7 +664,7 @@ export type Delivery = Message<"callback.v1.Delivery"> & {
  * Use `create(DeliverySchema)` to create a new message.
  */
 export const DeliverySchema: GenMessage<Delivery> = /*@__PURE__*/
-  messageDesc(file_callback_v1_callback, 9);
+  messageDesc(file_callback_v1_callback, 10);
 
 /**
  * @generated from enum callback.v1.CallReason
@@ -693,6 +760,77 @@ export const GetGuardSchema: GenEnum<GetGuard> = /*@__PURE__*/
   enumDesc(file_callback_v1_callback, 2);
 
 /**
+ * @generated from enum callback.v1.FieldKind
+ */
+export enum FieldKind {
+  /**
+   * @generated from enum value: FIELD_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * @generated from enum value: FIELD_KIND_TEXT = 1;
+   */
+  TEXT = 1,
+
+  /**
+   * @generated from enum value: FIELD_KIND_LONG_TEXT = 2;
+   */
+  LONG_TEXT = 2,
+
+  /**
+   * @generated from enum value: FIELD_KIND_INTEGER = 3;
+   */
+  INTEGER = 3,
+
+  /**
+   * @generated from enum value: FIELD_KIND_NUMBER = 4;
+   */
+  NUMBER = 4,
+
+  /**
+   * @generated from enum value: FIELD_KIND_BOOLEAN = 5;
+   */
+  BOOLEAN = 5,
+
+  /**
+   * @generated from enum value: FIELD_KIND_DATE = 6;
+   */
+  DATE = 6,
+
+  /**
+   * @generated from enum value: FIELD_KIND_DATE_TIME = 7;
+   */
+  DATE_TIME = 7,
+
+  /**
+   * @generated from enum value: FIELD_KIND_EMAIL = 8;
+   */
+  EMAIL = 8,
+
+  /**
+   * @generated from enum value: FIELD_KIND_URL = 9;
+   */
+  URL = 9,
+
+  /**
+   * @generated from enum value: FIELD_KIND_CHOICE = 10;
+   */
+  CHOICE = 10,
+
+  /**
+   * @generated from enum value: FIELD_KIND_CHOICES = 11;
+   */
+  CHOICES = 11,
+}
+
+/**
+ * Describes the enum callback.v1.FieldKind.
+ */
+export const FieldKindSchema: GenEnum<FieldKind> = /*@__PURE__*/
+  enumDesc(file_callback_v1_callback, 3);
+
+/**
  * @generated from enum callback.v1.CallbackStatus
  */
 export enum CallbackStatus {
@@ -721,7 +859,7 @@ export enum CallbackStatus {
  * Describes the enum callback.v1.CallbackStatus.
  */
 export const CallbackStatusSchema: GenEnum<CallbackStatus> = /*@__PURE__*/
-  enumDesc(file_callback_v1_callback, 3);
+  enumDesc(file_callback_v1_callback, 4);
 
 /**
  * @generated from enum callback.v1.CloseReason
@@ -762,7 +900,7 @@ export enum CloseReason {
  * Describes the enum callback.v1.CloseReason.
  */
 export const CloseReasonSchema: GenEnum<CloseReason> = /*@__PURE__*/
-  enumDesc(file_callback_v1_callback, 4);
+  enumDesc(file_callback_v1_callback, 5);
 
 /**
  * @generated from enum callback.v1.ResponseType
@@ -793,7 +931,7 @@ export enum ResponseType {
  * Describes the enum callback.v1.ResponseType.
  */
 export const ResponseTypeSchema: GenEnum<ResponseType> = /*@__PURE__*/
-  enumDesc(file_callback_v1_callback, 5);
+  enumDesc(file_callback_v1_callback, 6);
 
 /**
  * @generated from enum callback.v1.DeliveryStatus
@@ -829,7 +967,7 @@ export enum DeliveryStatus {
  * Describes the enum callback.v1.DeliveryStatus.
  */
 export const DeliveryStatusSchema: GenEnum<DeliveryStatus> = /*@__PURE__*/
-  enumDesc(file_callback_v1_callback, 6);
+  enumDesc(file_callback_v1_callback, 7);
 
 /**
  * @generated from enum callback.v1.CallStatus
@@ -875,7 +1013,7 @@ export enum CallStatus {
  * Describes the enum callback.v1.CallStatus.
  */
 export const CallStatusSchema: GenEnum<CallStatus> = /*@__PURE__*/
-  enumDesc(file_callback_v1_callback, 7);
+  enumDesc(file_callback_v1_callback, 8);
 
 /**
  * @generated from enum callback.v1.CallFailure
@@ -931,5 +1069,5 @@ export enum CallFailure {
  * Describes the enum callback.v1.CallFailure.
  */
 export const CallFailureSchema: GenEnum<CallFailure> = /*@__PURE__*/
-  enumDesc(file_callback_v1_callback, 8);
+  enumDesc(file_callback_v1_callback, 9);
 
