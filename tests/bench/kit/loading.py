@@ -29,7 +29,8 @@ class _Batch:
 
     async def run(self, script, partition=None, /, **arguments):
         tag = keys.tag(keys.partition_of(arguments["case_id"]) if partition is None else partition)
-        self._pipeline.execute_command("EVALSHA", script.sha, 1, tag, *script.pack(**arguments), 0)
+        seen = 0, 0  # no step
+        self._pipeline.execute_command("EVALSHA", script.sha, 1, tag, *script.pack(**arguments), *seen)
         if script is create_cases.SCRIPT:
             return [[b"OK", 0]] * len(arguments["cases"])
         return [b"UNKNOWN"] if script is claim_call.SCRIPT else [b"OK", 0]

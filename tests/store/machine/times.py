@@ -53,7 +53,8 @@ class Times(System):
         )
         for model in self.model.values():
             for call in model.calls.values() if owner in ("", model.owner) else ():
-                if call.over and call.delivery != DEAD and not call.erased:
+                is_recorded = not call.partial or "body" not in self.recording.unrecorded
+                if call.over and call.delivery != DEAD and not call.erased and is_recorded:
                     call.body_dropped = call.partial = True
 
     def _end_lease(self, call, due):
