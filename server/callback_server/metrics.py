@@ -72,7 +72,9 @@ LARGE_CALLS_WAITING: Final = Gauge(
 BODY_BYTES_IN_FLIGHT: Final = Gauge(
     "callback_body_bytes_in_flight", "Bytes of request bodies of the calls that run in this process"
 )
-RECORDED_BYTES: Final = Gauge("callback_recorded_bytes", "Bytes of the calls that the store keeps, of all owners")
+RECORDED_BYTES: Final = Gauge(
+    "callback_recorded_bytes", "Bytes of the calls that the store keeps, of all owners; the same at every server"
+)
 BODY_BYTES_DROPPED: Final = Counter(
     "callback_body_bytes_dropped",
     "Bytes of recorded bodies that this process dropped, because more than a limit were kept",

@@ -101,6 +101,25 @@ async def test_what_does_not_fit_is_no_call_and_comes_back_with_the_reasons(serv
 
 
 @pytest.mark.parametrize(
+    ("entered", "problems"),
+    [("2026-01-01T00:00:00.5Z", {}), ("2026-01-01T01:00+01:00", {}), ("2025-12-31T23:59:59.9Z", {"at": "too_small"})],
+)
+async def test_a_time_is_compared_with_its_minimum_as_a_time(services, entered, problems):
+    at = pb.PromptField(name="at", label="At", kind=pb.FIELD_KIND_DATE_TIME, minimum="2026-01-01T00:00:00Z")
+    made = await expenses(services, fields=[at])
+    if problems:
+        assert (await refusal(submit(services, made, [("at", entered)]))).rules == problems
+    else:
+        assert (await submit(services, made, [("at", entered)])).response
+
+
+async def test_a_text_that_is_too_long_comes_back_with_the_maximum_of_its_kind(services):
+    made = await expenses(services, fields=[pb.PromptField(name="note", label="Note")])
+    refused = await refusal(submit(services, made, [("note", "x" * 501)]))
+    assert (refused.rules, refused.prompt.fields[0].maximum) == ({"note": "too_large"}, "500")
+
+
+@pytest.mark.parametrize(
     ("method", "body", "headers"),
     [
         ("post", b"amount=1", FORM),

@@ -1,5 +1,7 @@
 """Limits on the recorded bytes of owners and of all: the oldest bodies go first, and the calls say so."""
 
+import asyncio
+
 import pytest
 from prometheus_client import REGISTRY
 from support.handlers import GatedHandler, reject
@@ -9,7 +11,9 @@ from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
+from callback_server.calls.recorded_bytes import RecordedBytes
 from callback_server.handlers.handler import Reply
+from callback_server.limits.quotas import Quota, Quotas
 from callback_server.store.queries.read_recorded_bytes import read_recorded_bytes
 
 BODY = b"x" * 10_000
@@ -103,6 +107,33 @@ async def test_a_body_that_a_delivery_needs_stays_and_its_owner_gets_a_503_until
         await apply(running)
         assert (await call_of(running, first, "shop")).body_dropped
         await call(running, made, b"")
+
+
+async def test_where_bodies_must_stay_more_of_the_others_go_before_any_call_is_refused(store_of):
+    handler = GatedHandler()
+    limits = {"shop": OWNER | {"quota": {"max_recorded_bytes": 46_000}}}
+    async with services(store_of(), handlers={"act": handler}, **limits) as running:
+        waits = await running.generate("act", answer_mode=pb.ANSWER_MODE_ACK, metadata=by("shop"), **MANY)
+        await call(running, waits, 3 * BODY)
+        made = await running.generate(metadata=by("shop"), **MANY)
+        for _ in range(6):
+            await call(running, made)
+        await apply(running)
+        assert 30_000 < (await recorded(running))["shop"] <= 46_000
+        assert not running.control_plane.recorded_bytes.limited()
+        handler.gate.set()
+
+
+async def test_servers_that_drop_at_the_same_time_refuse_no_call(store_of):
+    async with services(store_of()) as running:
+        made = await running.generate(metadata=by("shop"), **MANY)
+        for _ in range(6):
+            await call(running, made)
+        quotas = Quotas(Quota(max_recorded_bytes=45_000))
+        servers = [RecordedBytes(running.control_plane.scripts, 45_000, quotas) for _ in range(3)]
+        await asyncio.gather(*(server.apply() for server in servers))
+        assert [server.limited() for server in servers] == [[]] * 3
+        assert 20_000 < (await recorded(running))["shop"] <= 45_000
 
 
 async def test_a_dead_delivery_keeps_its_body_for_a_replay(store_of):

@@ -97,8 +97,6 @@ _DONE: Final = frozenset(("answer_not_repeated",))
 
 _JSON: Final = "application/problem+json"
 _HTML: Final = "text/html"
-_MOST_CHARS: Final = {"text": 500, "long_text": 10_000, "email": 254, "url": 2_048}
-"""The most characters of each kind of text, as the contract says it."""
 _NO_ORIGIN: Final = "'none'"
 _MAX_ACCEPT_CHARS: Final = 1024
 """How many characters of an accept header are parsed. Browsers send fewer, and each entry costs time."""
@@ -542,7 +540,7 @@ def _error_of(field: FieldContent, texts: Texts) -> str:
             return texts["field.required"]
         case "too_small" | "too_large":
             counted = "characters" if field.is_text else "choices" if field.kind == "choices" else "value"
-            bound = field.minimum if field.problem == "too_small" else field.maximum or str(_MOST_CHARS[field.kind])
+            bound = field.minimum if field.problem == "too_small" else field.maximum
             return texts[f"field.{counted}_{field.problem}"].replace("{bound}", bound)
     return texts.get(f"field.form_{field.kind}", texts["field.form"])
 

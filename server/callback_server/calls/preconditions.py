@@ -184,7 +184,11 @@ def _filled_in(pending: PendingCall, prompt: Prompt) -> PendingCall | None:
     _, problems = check_fields(prompt.fields, entered)
     if problems:
         fields = tuple(
-            replace(each, default_value=",".join(entered.values.get(each.name, ()))[:MAX_ENTERED_CHARS])
+            replace(
+                each,
+                default_value=",".join(entered.values.get(each.name, ()))[:MAX_ENTERED_CHARS],
+                maximum=each.maximum_that_holds,
+            )
             for each in prompt.fields
         )
         violations = [Violation(name, problem, "does not fit") for name, problem in problems.items()]

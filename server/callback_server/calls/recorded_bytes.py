@@ -5,8 +5,8 @@ The calls of an owner are spread over all partitions, so no script sees the byte
 more than its part. If no body is left that may be dropped, the owner gets no more calls: the one whose limit it is, or
 if it is that of all, the one with the most bytes. What comes between two sums can exceed the limit.
 
-Several servers do no harm together: each drops down to the same number of bytes of a partition, and not a number of
-bytes.
+Several servers do no harm together: each drops until a partition has a number of bytes, and looks at what is left, not
+at what it has dropped itself.
 """
 
 from __future__ import annotations
@@ -77,33 +77,50 @@ class RecordedBytes:
         for owner, size in sums.items():
             most = self._quotas.most(owner, "max_recorded_bytes")
             if most is not None and size > most:
-                parts = [each.get(owner, 0) for each in by_partition]
-                sums[owner] -= await self._drop(owner, parts, most)
+                sums[owner] = await self._drop(owner, [each.get(owner, 0) for each in by_partition], most)
                 if sums[owner] > most:
                     limited.append((owner, _RETRY_AFTER_MS, "max_recorded_bytes_per_owner"))
-        most, size = self._max_bytes, sums.total()
-        if most is not None and size > most:
-            parts = [sum(each.values()) for each in by_partition]
-            if size - await self._drop(_ALL, parts, most) > most:
-                limited.append((max(sums, key=sums.__getitem__), _RETRY_AFTER_MS, "max_recorded_bytes"))
+        most = self._max_bytes
+        if (
+            most is not None
+            and sums.total() > most
+            and await self._drop(_ALL, [sum(each.values()) for each in by_partition], most) > most
+        ):
+            limited.append((max(sums, key=sums.__getitem__), _RETRY_AFTER_MS, "max_recorded_bytes"))
         self._limited = limited
 
-    async def _drop(self, owner: str, parts: Sequence[int], most: int) -> int:
-        """Drop bodies until each partition has its part of `most`, and return how many bytes were dropped."""
-        share = most / sum(parts)
-        dropped = await asyncio.gather(
-            *(self._drop_in(partition, owner, math.floor(size * share)) for partition, size in enumerate(parts) if size)
-        )
-        if total := sum(dropped):
+    async def _drop(self, owner: str, sizes: Sequence[int], most: int) -> int:
+        """Drop bodies of an owner, or of all, until each partition has its part of `most`, by its size.
+
+        Where the bodies that must stay are more than that part, the other partitions get less.
+
+        Returns:
+            How many bytes are left. More than `most`: no other body can be dropped.
+        """
+        sizes_left = {partition: size for partition, size in enumerate(sizes) if size}
+        total = left_over_part = 0
+        while sizes_left:
+            share = max(0, most - left_over_part) / sum(sizes_left.values())
+            targets = {partition: math.floor(size * share) for partition, size in sizes_left.items()}
+            results = await asyncio.gather(*(self._drop_in(each, owner, target) for each, target in targets.items()))
+            total += sum(dropped for dropped, _ in results)
+            left = dict(zip(targets, (left for _, left in results), strict=True))
+            sizes_left = {partition: size for partition, size in left.items() if 0 < size <= targets[partition]}
+            left_over_part += sum(size for partition, size in left.items() if size > targets[partition])
+            if len(sizes_left) == len(targets) or left_over_part + sum(sizes_left.values()) <= most:
+                break
+        if total:
             log.warning("bodies_dropped", owner=owner or None, bytes=total)
             metrics.BODY_BYTES_DROPPED.inc(total)
-        return total
+        return left_over_part + sum(sizes_left.values())
 
-    async def _drop_in(self, partition: int, owner: str, target: int) -> int:
-        total, more = 0, True
-        while more:
+    async def _drop_in(self, partition: int, owner: str, target: int) -> tuple[int, int]:
+        """Return how many bytes were dropped in a partition, and how many are left."""
+        total = 0
+        while True:
             start = self._starts.get((partition, owner), OLDEST)
             result = await drop_bodies(self._scripts, partition, owner=owner, target=target, start=start)
             self._starts[partition, owner] = result.next_from
-            total, more = total + result.dropped_bytes, result.more
-        return total
+            total += result.dropped_bytes
+            if not result.more:
+                return total, result.left_bytes

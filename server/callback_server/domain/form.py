@@ -140,6 +140,11 @@ class PromptField(msgspec.Struct, frozen=True, array_like=True):
         return found
 
     @property
+    def maximum_that_holds(self) -> str:
+        """The maximum, or that of the kind."""
+        return self.maximum or str(MOST_CHARS.get(self.kind, ""))
+
+    @property
     def entered_default(self) -> list[str]:
         """The default, as it is entered."""
         return self.default_value.split(",") if self.kind is FieldKind.CHOICES else [self.default_value]
@@ -164,8 +169,7 @@ class PromptField(msgspec.Struct, frozen=True, array_like=True):
     def _check_bounds(self, measured: Any) -> None:
         if self.minimum and measured < _bound(self.kind, self.minimum):
             raise FieldError(FieldProblem.TOO_SMALL)
-        maximum = _bound(self.kind, self.maximum) if self.maximum else MOST_CHARS.get(self.kind)
-        if maximum is not None and measured > maximum:
+        if self.maximum_that_holds and measured > _bound(self.kind, self.maximum_that_holds):
             raise FieldError(FieldProblem.TOO_LARGE)
 
 
@@ -331,6 +335,8 @@ def _measure(kind: FieldKind, value: Any) -> Any:
     """Return what the bounds of a kind are compared with."""
     if kind in MOST_CHARS:
         return len(value)
+    if kind is FieldKind.DATE_TIME:  # as text, a fraction of a second would come before the whole second
+        return datetime.fromisoformat(value)
     return Decimal(str(value)) if kind in (FieldKind.INTEGER, FieldKind.NUMBER) else value
 
 

@@ -561,15 +561,14 @@ def _check_role(node: NodeStatus) -> Finding:
 def _check_memory(node: NodeStatus) -> Finding:
     """Check that there is memory left: a full store refuses new callbacks."""
     check = _of("store memory", node)
-    limit, of_what = (
-        (node.max_memory, "maxmemory") if node.max_memory else (node.machine_memory, "its machine's memory")
-    )
-    used = f"{node.used_memory / 2**20:,.0f} MiB used"
+    memory = node.memory
+    limit, of_what = (memory.limit, "maxmemory") if memory.limit else (memory.of_machine, "its machine's memory")
+    used = f"{memory.used / 2**20:,.0f} MiB used"
     if not limit:
         return Finding.ok(check, used)
-    share = node.used_memory / limit
+    share = memory.used / limit
     seen = f"{used}, {share:.0%} of {of_what}"
-    if not node.max_memory and not node.service:
+    if not memory.limit and not node.service:
         return Finding.warning(
             check,
             f"{seen}; it has no maxmemory, so the system can end it when its machine has no memory left",

@@ -15,7 +15,7 @@ from callback_server.store.connection.resend import resend
 from callback_server.store.disk import local_directories, why_full
 from callback_server.store.epochs.known import Epochs
 from callback_server.store.failure_log import log_store_error
-from callback_server.store.queries.node_status import NodeMemory, read_node_memory
+from callback_server.store.queries.node_status import read_node_memory
 from callback_server.store.queries.read_pauses import read_pauses
 from callback_server.store.recording import Recording
 from callback_server.store.safety import HIDDEN, Durability, UnsafeStoreError, check_store, refusals, setting_problems
@@ -143,6 +143,7 @@ class StoreProbe:
             # redis-py closes all connections to a cluster if a node does not answer a command like those of the check.
             if not errors and time.monotonic() - checked >= CHECK_INTERVAL_S:
                 await self._check()
+                await self._measure_memory()
                 checked = time.monotonic()
             self._log_refusal()
             self._report(is_up and not self._scripts.unsafe and not self._refused)
@@ -168,7 +169,6 @@ class StoreProbe:
             with refusals():
                 self._directories = await local_directories(self._scripts.client)
                 problems = await setting_problems(self._scripts.client, self._durability)
-                _show_memory(await read_node_memory(self._scripts.client))
         except UnsafeStoreError as error:
             problems = [str(error)]
         except StoreError:
@@ -186,18 +186,22 @@ class StoreProbe:
             log.info("store_safe_again")
         self._scripts.unsafe = problem
 
+    async def _measure_memory(self) -> None:
+        try:
+            with refusals():
+                nodes = await read_node_memory(self._scripts.client)
+        except (StoreError, UnsafeStoreError):
+            return  # the next sweep tells, and a store that hides its memory is as safe as before
+        metrics.STORE_MEMORY_BYTES.clear()
+        metrics.STORE_MEMORY_LIMIT_BYTES.clear()
+        for name, memory in nodes.items():
+            metrics.STORE_MEMORY_BYTES.labels(name).set(memory.used)
+            if memory.limit:
+                metrics.STORE_MEMORY_LIMIT_BYTES.labels(name).set(memory.limit)
+
     async def _sweep(self, partition: int) -> SweepResult:
         return await resend(
             lambda: sweep_partition(self._scripts, partition, recording=self._recording),
             unsent_s=PROBE_INTERVAL_S,
             unsure_s=PROBE_INTERVAL_S,
         )
-
-
-def _show_memory(nodes: Sequence[NodeMemory]) -> None:
-    metrics.STORE_MEMORY_BYTES.clear()
-    metrics.STORE_MEMORY_LIMIT_BYTES.clear()
-    for node in nodes:
-        metrics.STORE_MEMORY_BYTES.labels(node.name).set(node.used)
-        if node.limit:
-            metrics.STORE_MEMORY_LIMIT_BYTES.labels(node.name).set(node.limit)

@@ -9,8 +9,8 @@
 ---@param owner string '' = all
 ---@param target number of recorded bytes of this owner, or of all, with which the script stops
 ---@param start string where the search begins among the ended calls; '-inf' = at the oldest
--- Returns: reports, then the bytes that were dropped, where the next search begins, and 1 if there may be more to drop
---          now, else 0.
+-- Returns: reports, then the bytes that were dropped, how many are recorded now, where the next search begins, and 1 if
+--          there may be more to drop now, else 0.
 -- Transition: none.
 -- @include retention
 -- @include types
@@ -61,16 +61,16 @@ local function drop(call_id)
   return dropped
 end
 
-local missing = recorded_bytes() - target
+local before = recorded_bytes()
 local calls = redis.call('ZRANGE', ended_key(), start, '+inf', 'BYSCORE', 'LIMIT', 0, MAX_EXAMINED, 'WITHSCORES')
 local sum, times, last = 0, 0, start
 for i = 1, #calls, 2 do
-  if sum >= missing then return reply(sum, last, 0) end
-  if times == MAX_DROPPED then return reply(sum, last, 1) end
+  if before - sum <= target then return reply(sum, before - sum, last, 0) end
+  if times == MAX_DROPPED then return reply(sum, before - sum, last, 1) end
   local dropped = drop(calls[i])
   if dropped > 0 then sum, times = sum + dropped, times + 1 end
   last = calls[i + 1]
 end
-if #calls < 2 * MAX_EXAMINED then return reply(sum, last, 0) end
+if #calls < 2 * MAX_EXAMINED then return reply(sum, before - sum, last, 0) end
 -- Calls that have ended in the same millisecond are looked at again, unless there are too many of them.
-return reply(sum, last == start and '(' .. last or last, 1)
+return reply(sum, before - sum, last == start and '(' .. last or last, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
@@ -17,6 +17,18 @@ from callback_server.store.epochs.known import Epoch, Known
 
 _PROBE_MS: Final = 1000
 """How long the key of a measurement may stay if it is not deleted, in milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeMemory:
+    """The memory of a node, in bytes."""
+
+    used: int
+    """What the node uses."""
+    limit: int
+    """What the node may use (`maxmemory`). 0: no limit."""
+    of_machine: int
+    """The memory of its machine. 0: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +49,8 @@ class NodeStatus:
     """How many replicas follow the node."""
     needed_replicas: int | None
     """Without how many replicas the node accepts no writes (`min-replicas-to-write`). None: it hides that."""
-    used_memory: int
-    """The memory that the node uses, in bytes."""
-    max_memory: int
-    """The memory that the node may use, in bytes. 0: no limit."""
-    machine_memory: int
-    """The memory of its machine, in bytes. 0: unknown."""
+    memory: NodeMemory
+    """Its memory."""
     is_append_only: bool
     """Whether the node writes an append-only file."""
     last_append_failed: bool
@@ -116,25 +124,13 @@ def _is_older(known: Known, epochs: Mapping[bytes, bytes], newest_event: Sequenc
     return ours.number == last.number and known.counted_ids.endswith(ours.id) and events < known.steps
 
 
-@dataclass(frozen=True, slots=True)
-class NodeMemory:
-    """The memory of one node that accepts writes."""
-
-    name: str
-    """The address of the node. Empty outside of a cluster."""
-    used: int
-    """The memory that the node uses, in bytes."""
-    limit: int
-    """The memory that the node may use (`maxmemory`), in bytes. 0: no limit."""
+async def read_node_memory(client: StoreClient) -> dict[str, NodeMemory]:
+    """Return the memory of every node that accepts writes, by its name. Call it within `safety.refusals`."""
+    return {name: _memory_of(await ask("INFO", "memory")) for name, ask in await primaries(client)}
 
 
-async def read_node_memory(client: StoreClient) -> list[NodeMemory]:
-    """Return the memory of every node that accepts writes. Only reads. Call it within `safety.refusals`."""
-    nodes = []
-    for name, ask in await primaries(client):
-        info = await ask("INFO", "memory")
-        nodes.append(NodeMemory(name, info["used_memory"], info.get("maxmemory", 0)))
-    return nodes
+def _memory_of(info: Mapping[str, Any]) -> NodeMemory:
+    return NodeMemory(info["used_memory"], info.get("maxmemory", 0), info.get("total_system_memory", 0))
 
 
 async def _read_status(name: str, ask: NodeCommand) -> NodeStatus:
@@ -150,9 +146,7 @@ async def _read_status(name: str, ask: NodeCommand) -> NodeStatus:
         is_primary=info["role"] == "master",
         replicas=attached_replicas(info),
         needed_replicas=await _needed_replicas(ask),
-        used_memory=info["used_memory"],
-        max_memory=info.get("maxmemory", 0),
-        machine_memory=info.get("total_system_memory", 0),
+        memory=_memory_of(info),
         is_append_only=bool(info.get("aof_enabled")),
         last_append_failed=info.get("aof_last_write_status", "ok") != "ok",
         last_rewrite_failed=info.get("aof_last_bgrewrite_status", "ok") != "ok",

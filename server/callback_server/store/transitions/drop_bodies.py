@@ -17,6 +17,8 @@ class DropResult:
     """What was dropped."""
 
     dropped_bytes: int
+    left_bytes: int
+    """How many bytes of this owner, or of all, are recorded in the partition now."""
     next_from: str
     """Where the next search begins: no earlier call has a body that can be dropped."""
     more: bool
@@ -36,5 +38,5 @@ async def drop_bodies(scripts: Scripts, partition: int, *, owner: str, target: i
     Raises:
         StoreError: It is not known whether they were dropped. The next attempt does it.
     """
-    dropped, next_from, more = await scripts.run(SCRIPT, partition, owner=owner, target=target, start=start)
-    return DropResult(dropped, next_from.decode(), more == 1)
+    dropped, left, next_from, more = await scripts.run(SCRIPT, partition, owner=owner, target=target, start=start)
+    return DropResult(dropped, left, next_from.decode(), more == 1)
