@@ -1,6 +1,7 @@
 """Content of pages that belongs to one callback. It is text, not HTML: the templates escape it."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 _SHORT_CHARS: Final = 24
@@ -76,6 +77,20 @@ class FieldContent:
     def values(self) -> list[str]:
         """The values of several choices."""
         return self.value.split(",")
+
+    def shown(self, text: str) -> str:
+        """Return the value or a bound as the input has it: of a time, its minute in UTC."""
+        return _minute(text) if self.kind == "date_time" else text
+
+
+def _minute(text: str) -> str:
+    """Return the minute of a time in UTC, without its offset. What is no time stays as it was entered."""
+    try:
+        time = datetime.fromisoformat(text)
+        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return text
+    return time.replace(tzinfo=None).isoformat(timespec="minutes")
 
 
 @dataclass(frozen=True, slots=True)

@@ -236,7 +236,30 @@ async def test_what_does_not_fit_is_a_page_with_the_errors_at_the_fields_and_wha
     assert 'value="1&#34;&gt;&lt;b&gt;"' in answer.text
     assert 'aria-describedby="field-2-help field-2-error" aria-invalid="true"' in answer.text
     assert "form-action" not in answer["content-security-policy"]
+    assert answer["vary"] == "accept, accept-language"
     answer.assert_fixed_headers()
+
+
+async def test_times_of_a_form_are_shown_in_utc_as_the_page_says(plane, edge):
+    prompt = callback_pb2.Prompt(title="When?")
+    prompt.fields.add(
+        name="at",
+        label="At",
+        kind=callback_pb2.FIELD_KIND_DATE_TIME,
+        default_value="2026-01-02T00:30:10+02:00",
+        minimum="2026-01-01T00:00:00Z",
+        maximum="2026-12-31T23:59",
+    )
+
+    async def script(_request, _context):
+        refused = refusal("CONFIRMATION_REQUIRED", "FAILED_PRECONDITION")
+        refused.status.details.add().Pack(prompt)
+        raise refused
+
+    plane.script = script
+    shown = (await ask(edge, headers=[BROWSER])).text
+    assert 'value="2026-01-01T22:30" min="2026-01-01T00:00" max="2026-12-31T23:59"' in shown
+    assert "At (<span>UTC</span>)" in shown
 
 
 async def test_a_program_gets_the_errors_of_the_fields_as_json(plane, edge):

@@ -77,6 +77,7 @@ async def test_a_program_sends_json_in_place_of_the_form(services):
         ([("amount", "NaN")], {"amount": "form"}),
         ([("amount", "0")], {"amount": "too_small"}),
         ([("amount", "500.01")], {"amount": "too_large"}),
+        ([("amount", "100.00000000000000001")], {"amount": "form"}),
         ([("amount", "1"), ("amount", "2")], {"amount": "form"}),
         ([("amount", "1"), ("spent", "2026-02-30")], {"spent": "form"}),
         ([("amount", "1"), ("spent", "2025-12-31")], {"spent": "too_small"}),
@@ -120,6 +121,29 @@ async def test_a_text_that_is_too_long_comes_back_with_the_maximum_of_its_kind(s
 
 
 @pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (pb.FIELD_KIND_TEXT, "two\u2028lines"),
+        (pb.FIELD_KIND_INTEGER, "9007199254740992"),
+        (pb.FIELD_KIND_INTEGER, "\u0661"),
+        (pb.FIELD_KIND_DATE_TIME, "9999-12-31T23:59-23:59"),
+        (pb.FIELD_KIND_URL, "https://shop.example\\@other.example/"),
+        (pb.FIELD_KIND_URL, "https://shop.example/a\u00a0b"),
+        (pb.FIELD_KIND_URL, "javascript:alert(1)"),
+    ],
+)
+async def test_a_value_that_readers_understand_in_different_ways_does_not_fit(services, kind, text):
+    made = await expenses(services, fields=[pb.PromptField(name="a", label="A", kind=kind)])
+    assert (await refusal(submit(services, made, [("a", text)]))).rules == {"a": "form"}
+
+
+async def test_a_program_may_leave_characters_of_a_form_unencoded(services):
+    made = await expenses(services)
+    answer = await submit(services, made, "callback_confirm=1&amount=1&note=één".encode())
+    assert json.loads((await services.call_of(answer.call_id)).fields_json)["note"] == "één"
+
+
+@pytest.mark.parametrize(
     ("method", "body", "headers"),
     [
         ("post", b"amount=1", FORM),
@@ -128,6 +152,9 @@ async def test_a_text_that_is_too_long_comes_back_with_the_maximum_of_its_kind(s
         ("post", b'{"amount": 1}', JSON),
         ("post", b'["callback_confirm"]', JSON),
         ("post", b'{"callback_confirm": "1", "amount"', JSON),
+        ("post", b'{"callback_confirm": "1", "amount": 1, "more": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", JSON),
+        ("post", b'{"callback_confirm": "1", "amount": 1, "note": "\\ud800"}', JSON),
+        ("post", b"callback_confirm=1&amount=1&more=" + b"%41" * 200_000, FORM),
         ("put", b"callback_confirm=1&amount=1", FORM),
         ("post", b"callback_confirm=1&amount=%ff", FORM),
     ],
@@ -176,6 +203,13 @@ async def test_a_held_call_has_the_fields_while_it_waits(services):
         ({"kind": pb.FIELD_KIND_INTEGER, "minimum": "1.5"}, "minimum"),
         ({"kind": pb.FIELD_KIND_INTEGER, "minimum": "2", "maximum": "1"}, "minimum"),
         ({"maximum": "501"}, "maximum"),
+        ({"minimum": "501"}, "minimum"),
+        ({"maximum": "0"}, "maximum"),
+        (
+            {"kind": pb.FIELD_KIND_CHOICES, "choices": [pb.PromptChoice(value="a", label="A")], "minimum": "2"},
+            "minimum",
+        ),
+        ({"kind": pb.FIELD_KIND_DATE, "default_value": " 2026-12-31"}, "default_value"),
         ({"kind": pb.FIELD_KIND_BOOLEAN, "maximum": "1"}, "maximum"),
         ({"kind": pb.FIELD_KIND_DATE, "default_value": "tomorrow"}, "default_value"),
         ({"kind": pb.FIELD_KIND_EMAIL, "default_value": "me"}, "default_value"),

@@ -284,9 +284,10 @@ class Pages:
 
         Where what was entered does not fit, a client that does not prefer HTML gets problem+json with the errors.
         """
-        language, headers = self._head(request_headers, "accept-language", self._policy(has_form=True))
         if prompt.has_problems and not prefers_page(request_headers):
             return self._field_errors(problem, prompt)
+        vary = "accept, accept-language" if prompt.has_problems else "accept-language"
+        language, headers = self._head(request_headers, vary, self._policy(has_form=True))
         own = primary_language(prompt.language)
         own_language = own if own in self._languages else language
         template = self._form_template if prompt.fields else self._prompt_template
@@ -541,7 +542,7 @@ def _error_of(field: FieldContent, texts: Texts) -> str:
         case "too_small" | "too_large":
             counted = "characters" if field.is_text else "choices" if field.kind == "choices" else "value"
             bound = field.minimum if field.problem == "too_small" else field.maximum
-            return texts[f"field.{counted}_{field.problem}"].replace("{bound}", bound)
+            return texts[f"field.{counted}_{field.problem}"].replace("{bound}", field.shown(bound))
     return texts.get(f"field.form_{field.kind}", texts["field.form"])
 
 

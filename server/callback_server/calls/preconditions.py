@@ -175,7 +175,7 @@ def _filled_in(pending: PendingCall, prompt: Prompt) -> PendingCall | None:
     """
     if pending.request.method != "post" or not (pending.request.is_form or pending.request.is_json):
         return None
-    entered = read_form(pending.request.body)
+    entered = read_form(pending.request.body, prompt.fields)
     if entered is None:
         return None
     choice = entered.one(CHOICE_PARAMETER) if prompt.choices else ""

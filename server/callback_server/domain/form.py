@@ -5,6 +5,7 @@
 2. A field that is empty has no value, except a box to tick, which is false then.
 3. Names that are no fields are ignored.
 4. What was accepted once is read from the recorded request again, whatever the headers were that are recorded of it.
+5. A body is read on the event loop, so one that is longer than its fields can be is not read.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ MAX_ENTERED_CHARS: Final = 10_000
 """How much of what was entered into a field is shown again, if it does not fit."""
 _MAX_NAMES: Final = 2_000
 """How many names and values of a form are read: those of all fields, and more."""
+_MAX_OTHER_BYTES: Final = 128 * 1024
+"""How many bytes of a body are read beside those of its texts: values of choices, and names that are no fields."""
+_MAX_CHAR_BYTES: Final = 12
+"""The most bytes of a character in a body: four of UTF-8 as `%F0%9F%98%80`, or two escapes of JSON."""
 _INTEGER: Final = re.compile(r"-?[0-9]{1,16}")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?")
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -37,6 +42,10 @@ _LABEL: Final = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _EMAIL: Final = re.compile(rf"[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{_LABEL}(?:\.{_LABEL})*")
 """As browsers check it: https://html.spec.whatwg.org/multipage/input.html#valid-e-mail-address."""
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_BREAK: Final = re.compile(r"[\u2028\u2029]")
+"""What breaks a line beside the characters that are controls."""
+_NOT_IN_URL: Final = re.compile(r"[\s\\<>\"\x00-\x1f\x7f-\x9f]")
+"""What each program reads in another way, where a URL has it unencoded."""
 
 
 class FieldKind(enum.StrEnum):
@@ -127,13 +136,18 @@ class PromptField(msgspec.Struct, frozen=True, array_like=True):
             except FieldError:
                 what = f"is not a bound of a field of the kind {self.kind}"
                 found.append(Violation(name, "bound", what))
-        most = MOST_CHARS.get(self.kind)
-        if most is not None and bounds.get("maximum", 0) > most:
-            found.append(Violation("maximum", "bound", f"must be at most {most} for a field of the kind {self.kind}"))
+        most = len(self.choices) if self.kind is FieldKind.CHOICES else MOST_CHARS.get(self.kind)
+        if most is not None:
+            beyond = [name for name, bound in bounds.items() if bound > most]
+            found += [Violation(name, "bound", f"must be at most {most} for this field") for name in beyond]
+            if bounds.get("maximum") == 0:
+                found.append(Violation("maximum", "bound", "must be at least 1"))
         if not found and len(bounds) == 2 and bounds["minimum"] > bounds["maximum"]:
             found.append(Violation("minimum", "bound", "must not be more than the maximum"))
         if not found and self.default_value:
             try:
+                if self.default_value != self.default_value.strip():
+                    raise FieldError(FieldProblem.FORM)
                 self.value(self.entered_default)
             except FieldError as error:
                 found.append(Violation("default_value", error.problem, "is not a value that the field can have"))
@@ -193,22 +207,25 @@ class Entered(msgspec.Struct, frozen=True):
         return values[0] if len(values) == 1 else ""
 
 
-def read_form(body: bytes) -> Entered | None:
-    """Return what a form or a JSON object has. None: the body is neither.
+def read_form(body: bytes, fields: Sequence[PromptField]) -> Entered | None:
+    """Return what a form or a JSON object has. None: the body is neither, or longer than these fields can be.
 
     A form begins with no brace: browsers encode it.
     """
     values: dict[str, list[str]] = {}
+    if len(body) > _MAX_OTHER_BYTES + _MAX_CHAR_BYTES * sum(MOST_CHARS.get(each.kind, 0) for each in fields):
+        return None
     if body.lstrip()[:1] == b"{":
         try:
             members = msgspec.json.decode(body, type=dict[str, Any])
-        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
+        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError):
             return None
         for name, value in members.items():
             values[name] = [_entered(each) for each in value] if isinstance(value, list) else [_entered(value)]
         return Entered(values)
     try:
-        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_NAMES)
+        # A program may leave characters as they are where a browser encodes them.
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MAX_NAMES)
     except ValueError:  # also of bytes that are not UTF-8
         return None
     for name, text in pairs:
@@ -235,7 +252,7 @@ def fields_json(fields: Sequence[PromptField], body: bytes) -> str:
 
     Also empty if the body is not what was accepted, because it was not recorded, or not whole.
     """
-    if not fields or (entered := read_form(body)) is None:
+    if not fields or (entered := read_form(body, fields)) is None:
         return ""
     values, problems = check_fields(fields, entered)
     return "" if problems else msgspec.json.encode(values).decode()
@@ -251,7 +268,7 @@ def _entered(value: Any) -> str:
 
 
 def _text(text: str) -> str:
-    if _CONTROL.search(text):
+    if _CONTROL.search(text) or _BREAK.search(text):
         raise FieldError(FieldProblem.FORM)
     return text
 
@@ -270,9 +287,10 @@ def _integer(text: str) -> int:
 
 
 def _number(text: str) -> int | float:
-    if not _NUMBER.fullmatch(text):
+    """Return a number that each JSON reader reads unchanged: one with more digits would become another number."""
+    if not _NUMBER.fullmatch(text) or Decimal(text) != Decimal(repr(float(text))):
         raise FieldError(FieldProblem.FORM)
-    return int(text) if _INTEGER.fullmatch(text) and abs(int(text)) <= MAX_INTEGER else float(text)
+    return int(text) if _INTEGER.fullmatch(text) else float(text)
 
 
 def _date(text: str) -> str:
@@ -306,7 +324,7 @@ def _url(text: str) -> str:
         is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_url = False
-    if not is_url or _CONTROL.search(text) or " " in text:
+    if not is_url or _NOT_IN_URL.search(text):
         raise FieldError(FieldProblem.FORM)
     return text
 
