@@ -31,7 +31,7 @@ _PASTED_END: Final = re.compile(rb"(?:[.,)]|%20)\Z")
 """What may follow a link in the text from which a person pasted it."""
 _VISIBLE: Final = re.compile(rb"[!-~]+")
 _FORM: Final = b"application/x-www-form-urlencoded"
-_CONFIRMATION: Final = re.compile(rb"(?:^|&)callback_(?:confirm|choice)=")
+_CONFIRMATIONS: Final = (b"callback_confirm=", b"callback_choice=")
 """What the form of the confirmation page posts, by itself or behind its fields."""
 _PREFETCH_HEADERS: Final = frozenset((b"sec-purpose", b"purpose", b"x-moz"))
 
@@ -102,7 +102,8 @@ def is_navigation(headers: Sequence[tuple[bytes, bytes]]) -> bool:
 
 def is_confirmation(body: bytes) -> bool:
     """Return whether a body is that of the form of the confirmation page."""
-    return _CONFIRMATION.search(body) is not None
+    # A regular expression would take 10 ms of the loop for a body of 1 MiB: every body is looked at.
+    return body.startswith(_CONFIRMATIONS) or any(b"&" + each in body for each in _CONFIRMATIONS)
 
 
 def is_handshake(headers: Sequence[tuple[bytes, bytes]]) -> bool:
