@@ -288,8 +288,8 @@ type RecordedCall struct {
 	Status CallStatus
 	// Failure is the reason why a call failed or was not started. Empty for every other status.
 	Failure CallFailure
-	// FailureDetail describes the failure in a sentence, for the owner: at most 500 characters. The error of a handler
-	// ends with the name of its worker: (worker NAME). It is never shown to the caller.
+	// FailureDetail describes the failure in a sentence, for the owner: at most 500 characters. It ends with the name of
+	// the worker that had the call: (worker NAME). It is never shown to the caller.
 	FailureDetail string `json:"-" xml:"-"`
 	// Attempt is the number of this call among the calls on the case: 1 for the first.
 	Attempt int64

@@ -211,6 +211,8 @@ def _of_call(grant: Grant, attempt: int) -> dict[str, str | int | bool]:
 
 def _set_result(span: Span, result: HandlerResult) -> None:
     decided = result.decision
+    if result.worker:
+        span.set_attribute("callback.worker", result.worker)
     if not isinstance(decided, Outcome):
         span.set_attribute("callback.verdict", "ACCEPTED" if decided.accepted else "REJECTED")
     elif decided.failure is not None:

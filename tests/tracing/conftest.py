@@ -64,7 +64,7 @@ async def traced(tmp_path_factory):
             provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=50))
             parts.callback(provider.shutdown)
             handlers = _handlers(calls, provider.get_tracer("worker"))
-            await parts.enter_async_context(connected(Worker(handlers, system.grpc)))
+            await parts.enter_async_context(connected(Worker(handlers, system.grpc, name="orders-1")))
             yield SimpleNamespace(system=system, receiver=receiver, push=push, http_handler=http_handler, calls=calls)
 
 

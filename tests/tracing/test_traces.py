@@ -111,6 +111,7 @@ async def test_attributes_follow_the_semantic_conventions(traced):
         "messaging.destination.name": "work",
         "messaging.message.id": call_id,
         "callback.verdict": "ACCEPTED",
+        "callback.worker": "orders-1",
         **of_call,
     }
 

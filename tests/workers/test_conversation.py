@@ -58,6 +58,16 @@ async def test_a_call_that_is_not_confirmed_goes_to_another_worker(anywhere, end
     assert not first.of("confirm")
 
 
+async def test_the_log_names_the_worker_of_each_call(anywhere):
+    with capture_logs() as logs:
+        async with raw_worker(anywhere.worker_stub, "act") as worker:
+            called = await Called.make(anywhere, "act")
+            await worker.handle()
+            await called.answer
+    (ended,) = [each for each in logs if each["event"] == "call_ended"]
+    assert (ended["status"], ended["worker"]) == ("SUCCEEDED", "raw")
+
+
 async def test_a_call_fails_if_the_stream_is_lost_after_the_confirm(anywhere):
     async with raw_worker(anywhere.worker_stub, "act") as one, raw_worker(anywhere.worker_stub, "act") as two:
         called = await Called.make(anywhere, "act")
@@ -65,7 +75,9 @@ async def test_a_call_fails_if_the_stream_is_lost_after_the_confirm(anywhere):
         await mine.begin()
         mine.lose()
         assert (await refusal(called.answer)).reason == "HANDLER_LOST"
-        assert (await called.recorded()).failure == pb.CALL_FAILURE_HANDLER_LOST
+        call = await called.recorded()
+        assert call.failure == pb.CALL_FAILURE_HANDLER_LOST
+        assert call.failure_detail == "the worker was lost after the call was confirmed (worker raw)"
         assert (await called.case()).close_reason == pb.CLOSE_REASON_FAILED
         assert not other.of("offer")
 
@@ -204,7 +216,7 @@ async def test_a_wrong_message_ends_its_call_alone(anywhere):
         await worker.say(accept=worker_pb.Accept(call_id="x" * 201))
         await worker.say(result=worker_pb.Result(call_id=calls[first.case_id].call_id))
         assert (await refusal(first.answer)).reason == "HANDLER_FAILED"
-        assert (await first.recorded()).failure_detail == "the worker sent a result without an outcome"
+        assert (await first.recorded()).failure_detail == "the worker sent a result without an outcome (worker raw)"
         await worker.result(calls[second.case_id])
         assert (await second.answer).call_id == calls[second.case_id].call_id
 

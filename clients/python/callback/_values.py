@@ -445,8 +445,8 @@ class Call(Request):
     failure: CallFailure | None = None
     """The reason why a call failed or was not started. None for every other status."""
     failure_detail: str = ""
-    """Describes the failure in a sentence, for the owner: at most 500 characters. The error of a handler ends with the
-    name of its worker: `(worker NAME)`. It is never shown to the caller."""
+    """Describes the failure in a sentence, for the owner: at most 500 characters. It ends with the name of the worker
+    that had the call: `(worker NAME)`. It is never shown to the caller."""
     body_size: int = 0
     """The size of the body in bytes."""
     response: Response | None = None

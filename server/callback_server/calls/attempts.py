@@ -96,7 +96,7 @@ class HandlerAttempts:
             failure = CallFailure.HANDLER_LOST if was_asked_before else CallFailure.HANDLER_UNREACHABLE
             result = HandlerResult(failed(failure, "the attempts or the time of the delivery have run out"))
         elif was_asked_before and isinstance(result.decision, Outcome) and not result.decision.was_asked:
-            result = HandlerResult(replace(result.decision, status=CallStatus.FAILED))
+            result = replace(result, decision=replace(result.decision, status=CallStatus.FAILED))
         response, version = grant.response, grant.version
         while True:
             outcome = self._renderer.outcome_of_decision(response, result.decision)
@@ -123,9 +123,23 @@ class HandlerAttempts:
         if finished is not None:
             self._dispatcher.report(grant, result, outcome)
             if finished.delivery is not None:
-                log_delivery_tried(grant, finished.delivery, outcome, finished.backoff_ms, was_given_up=was_given_up)
+                log_delivery_tried(
+                    grant,
+                    finished.delivery,
+                    outcome,
+                    finished.backoff_ms,
+                    was_given_up=was_given_up,
+                    worker=result.worker,
+                )
             if finished.delivery is not DeliveryStatus.PENDING:
-                log_call_ended(grant.call_id, grant.activity, outcome, finished.effect, owner=grant.owner)
+                log_call_ended(
+                    grant.call_id,
+                    grant.activity,
+                    outcome,
+                    finished.effect,
+                    owner=grant.owner,
+                    worker=result.worker,
+                )
         return outcome, finished
 
     async def _finish_delivery(
@@ -159,7 +173,14 @@ class HandlerAttempts:
         if finished is None:
             return None
         if finished.status is not None:
-            log_delivery_tried(grant, finished.status, outcome, backoff_ms, was_given_up=result is None)
+            log_delivery_tried(
+                grant,
+                finished.status,
+                outcome,
+                backoff_ms,
+                was_given_up=result is None,
+                worker="" if result is None else result.worker,
+            )
         if finished.is_case_closed:
             case_id = case_id_of_call(grant.call_id)
             log.info("case_closed", case_id=case_id, close_reason=CloseReason.CONSUMED, call_id=grant.call_id)

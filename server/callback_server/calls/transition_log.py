@@ -76,9 +76,12 @@ def log_missing_entry(listed_in: str, name: str) -> None:
 
 
 def log_call_ended(
-    call_id: str, activity: str, outcome: Outcome, effect: CaseEffect | None, *, owner: str = ""
+    call_id: str, activity: str, outcome: Outcome, effect: CaseEffect | None, *, owner: str = "", worker: str = ""
 ) -> None:
-    """Log and count the end of a call, after it is recorded. A failed one is a warning, with its owner if known."""
+    """Log and count the end of a call, after it is recorded. A failed one is a warning, with its owner if known.
+
+    `worker` is the name of the worker that had the call; empty if none had it.
+    """
     metrics.calls_series(activity, outcome.status, outcome.failure or "").inc()
     fields = {
         "call_id": call_id,
@@ -86,6 +89,7 @@ def log_call_ended(
         "activity": activity,
         "status": outcome.status,
         **_effect_fields(effect),
+        **({"worker": worker} if worker else {}),
         **({"failure": outcome.failure, "detail": outcome.failure_detail} if outcome.failure else {}),
     }
     if outcome.status is CallStatus.FAILED:
@@ -95,7 +99,13 @@ def log_call_ended(
 
 
 def log_delivery_tried(
-    grant: Grant, status: DeliveryStatus, outcome: Outcome | None, backoff_ms: int | None, *, was_given_up: bool
+    grant: Grant,
+    status: DeliveryStatus,
+    outcome: Outcome | None,
+    backoff_ms: int | None,
+    *,
+    was_given_up: bool,
+    worker: str = "",
 ) -> None:
     """Log and count an attempt of a delivery, after its end is recorded. A dead one is a warning, with its owner.
 
@@ -115,6 +125,7 @@ def log_delivery_tried(
         "status": status,
         **({} if is_call else {"reason": grant.reason}),
         **({"backoff_ms": backoff_ms} if status is DeliveryStatus.PENDING else {}),
+        **({"worker": worker} if worker else {}),
         **({"failure": outcome.failure, "detail": outcome.failure_detail} if outcome and outcome.failure else {}),
     }
     if was_given_up:

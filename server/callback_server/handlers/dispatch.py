@@ -36,6 +36,8 @@ class HandlerResult(msgspec.Struct, frozen=True):
     """The decision. An outcome: the call or notification ends so, whatever the response of the case is."""
     reply: Reply | None = None
     """What the handler replied. None: nothing, or nothing valid."""
+    worker: str = ""
+    """The name of the worker that had the call. Empty: none had it, or it has no name."""
 
     @property
     def is_merged(self) -> bool:
@@ -91,24 +93,26 @@ class HandlerDispatcher:
                 failed(CallFailure.HANDLER_UNREACHABLE, "the store replied too late to start the handler")
             )
         reply: Reply | None = None
+        worker = ""
         try:
             async with asyncio.timeout(timeout_s + LATE_S):
                 reply = await handler.handle(grant, request, timeout_s=timeout_s)
+            worker = reply.worker
             decided = decision(reply.answer)
             if grant.reason is not CallReason.CALL:
                 status = CallStatus.SUCCEEDED if decided.accepted else CallStatus.REJECTED
-                return HandlerResult(Outcome(status, close=decided.accepted and decided.close), reply)
+                return HandlerResult(Outcome(status, close=decided.accepted and decided.close), reply, worker)
             cookie_host = self._renderer.cookie_host(grant.settings.alternative_domain, grant.owner)
             broken = cookie_problems(decided.override, cookie_host)
-            return HandlerResult(invalid(broken) if broken else decided, reply)
+            return HandlerResult(invalid(broken) if broken else decided, reply, worker)
         except HandlerError as error:
-            outcome = failed(error.failure, error.detail)
+            outcome, worker = failed(error.failure, error.detail), error.worker
         except TimeoutError:
             outcome = failed(CallFailure.DEADLINE_EXCEEDED, "the handler did not end at its deadline")
         except Exception:
             log.exception("handler_fault", call_id=grant.call_id, activity=grant.activity)
             outcome = failed(CallFailure.HANDLER_ERROR, "internal error; the log of the server has the details")
-        return HandlerResult(outcome, reply)
+        return HandlerResult(outcome, reply, worker)
 
     def report(self, grant: Grant, result: HandlerResult, outcome: Outcome) -> None:
         """Tell the handler of a call whose outcome it is that its decision cannot be rendered, if that is so."""

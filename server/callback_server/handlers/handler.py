@@ -17,15 +17,19 @@ class Reply(msgspec.Struct, frozen=True):
     answer: handler_pb2.HandleCallbackResponse
     refuse: Callable[[handler_pb2.RefuseAnswerRequest], None]
     """Reports to the handler that its decision cannot be rendered. It does not wait, and delivery is not guaranteed."""
+    worker: str = ""
+    """The name of the worker that ran the handler. Empty: it has no name, or it is no worker."""
 
 
 class HandlerError(Exception):
     """There is no decision. `detail` is for the case's owner and never reaches the caller."""
 
-    def __init__(self, failure: CallFailure, detail: str) -> None:
+    def __init__(self, failure: CallFailure, detail: str, worker: str = "") -> None:
+        """Create it; `worker` is the name of the worker that had the call, as in `Reply`."""
         super().__init__(detail)
         self.failure = failure
         self.detail = detail
+        self.worker = worker
 
 
 class Handler(Protocol):

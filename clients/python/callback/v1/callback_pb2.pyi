@@ -1079,8 +1079,8 @@ class Call(_message.Message):
     failure: Global___CallFailure.ValueType
     """failure is the reason why a call failed or was not started. UNSPECIFIED for every other status."""
     failure_detail: _builtins.str
-    """failure_detail describes the failure in a sentence, for the owner: at most 500 characters. The error of a handler ends
-    with the name of its worker: `(worker NAME)`. It is never shown to the caller.
+    """failure_detail describes the failure in a sentence, for the owner: at most 500 characters. It ends with the
+    name of the worker that had the call: `(worker NAME)`. It is never shown to the caller.
     """
     attempt: _builtins.int
     """attempt is the number of this call among the calls on the case: 1 for the first."""

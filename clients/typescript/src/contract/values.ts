@@ -277,8 +277,8 @@ export class Call extends Request {
   /** The reason why a call failed or was not started. Undefined for every other status. */
   readonly failure: CallFailure | undefined;
   /**
-   * Describes the failure in a sentence, for the owner: at most 500 characters. The error of a handler ends with the
-   * name of its worker: `(worker NAME)`. It is never shown to the caller.
+   * Describes the failure in a sentence, for the owner: at most 500 characters. It ends with the name of the worker
+   * that had the call: `(worker NAME)`. It is never shown to the caller.
    */
   readonly failureDetail: string;
   /** The number of this call among the calls on the case: 1 for the first. */

@@ -51,6 +51,8 @@ class Assignment(ABC):
         once."""
         self.accepted = False
         self.confirmed = False
+        self.worker_name = ""
+        """The name of the worker, once it has accepted the call. Empty: it has none."""
         self.is_stream_lost = False
         """Whether the stream of the worker broke before the call was completed. Not if the server ended it."""
         self.completed: asyncio.Future[worker_pb2.Result | None] = self._loop.create_future()

@@ -21,7 +21,7 @@ from typing import Final
 from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback_process.logs import get_logger
 from callback_server import metrics
-from callback_server.domain.call import CallFailure, Grant, Request
+from callback_server.domain.call import MAX_DETAIL_CHARS, CallFailure, Grant, Request
 from callback_server.domain.notification import CallReason
 from callback_server.handlers.handler import HandlerError, Reply
 from callback_server.handlers.messages import question
@@ -194,12 +194,14 @@ class WorkerPool:
                     detail = f"{MAX_STREAMS_LOST} workers lost their stream over this call of {call.size} bytes"
                     raise HandlerError(CallFailure.WORKERS_LOST, detail) from None
                 continue
+            except HandlerError as error:
+                raise _named(error.failure, error.detail, assignment.worker_name) from None
             finally:
                 self._assigned.remove(assignment)
                 self._give_back(call)
             if result.WhichOneof("outcome") == "error":
-                raise HandlerError(CallFailure.HANDLER_ERROR, result.error)
-            return Reply(result.response, assignment.refuse_answer)
+                raise _named(CallFailure.HANDLER_ERROR, result.error, assignment.worker_name)
+            return Reply(result.response, assignment.refuse_answer, assignment.worker_name)
         period = "before the server stopped" if self._is_stopped else f"in {timeout_s:g} s"
         if self._is_too_large(route, call.size) or (call.too_large_at and route not in self._serving):
             detail = f"no worker that takes a message of {call.size} bytes accepted a call of {grant.activity} {period}"
@@ -363,6 +365,12 @@ class WorkerPool:
             if free or route.startswith(NOTIFICATIONS):
                 slots[route] = free
         return slots
+
+
+def _named(failure: CallFailure, detail: str, worker: str) -> HandlerError:
+    """Return the failure of a call that a worker had, with the name of the worker: its log may say more."""
+    said = f" (worker {worker})" if worker else ""
+    return HandlerError(failure, f"{detail[: MAX_DETAIL_CHARS - len(said)]}{said}", worker)
 
 
 def _routes_with_slots(slots: Mapping[str, int]) -> dict[str, bool]:

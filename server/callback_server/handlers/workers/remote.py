@@ -60,6 +60,8 @@ class Accept(ReplicaMessage, frozen=True, array_like=True):
     kind = "worker.accept"
 
     assignment: str
+    worker_name: str = ""
+    """The name of the worker. Empty: it has none."""
 
 
 class Confirm(ReplicaMessage, frozen=True, array_like=True):
@@ -253,6 +255,7 @@ class RemoteWorkers:
 
     def _accept(self, message: Accept) -> None:
         if (assignment := self._assignments.get(message.assignment)) is not None:
+            assignment.worker_name = message.worker_name
             assignment.accept()
 
     def _complete(self, message: Complete) -> None:
@@ -309,7 +312,7 @@ class RemoteAssignmentHost:
             self._send_declined(offer, request.call_id, is_too_large=self._is_too_large(route, size))
             return
         self._assignments[offer.assignment] = assignment
-        accept = Accept(offer.assignment)
+        accept = Accept(offer.assignment, assignment.worker_name)
         assignment.request_confirm = functools.partial(self._replica_bus.send, offer.sender, accept)
         assignment.offer(request, offer.timeout_ms / 1000)  # not in the task: the next message may withdraw the call
         self._tasks.start(self._run(offer, request.call_id, assignment))

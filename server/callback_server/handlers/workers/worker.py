@@ -13,7 +13,6 @@ from callback.v1 import callback_handler_service_pb2 as handler_pb2
 from callback.v1 import callback_pb2
 from callback.v1 import worker_service_pb2 as worker_pb2
 from callback_process.logs import get_logger
-from callback_server.domain.call import MAX_DETAIL_CHARS
 from callback_server.handlers.workers.assignment import Assignment
 
 log = get_logger()
@@ -61,7 +60,7 @@ class Worker:
             on_slot_free: Called whenever a slot may have become free.
             notification_activities: The activities whose notifications it handles.
             max_message_bytes: The largest message that it takes, in bytes.
-            name: Its name in the log, and in what is recorded of an error.
+            name: Its name in the log, in traces, and in what is recorded of a failure.
             find_refusal: Returns why it may work no longer. None: it may work.
         """
         self.number = next(_numbers)
@@ -78,7 +77,7 @@ class Worker:
         """Why it may work no longer, as of the last check."""
         self.was_checked = False
         """Whether the confirmation of its first call was delayed."""
-        self._name = name
+        self.name = name
         self._find_refusal = find_refusal
         self._on_slot_free = on_slot_free
         self._assignments: dict[str, LocalAssignment] = {}
@@ -133,8 +132,6 @@ class Worker:
                         self._check_waited(assignment)
                     elif not assignment.withdrawn:
                         self._pause()
-                    if message.result.WhichOneof("outcome") == "error":
-                        message.result.error = self._named(message.result.error)
                     assignment.complete(message.result)
                     self._on_slot_free()
                     self._close_if_drained()
@@ -229,7 +226,7 @@ class Worker:
         if not (assignment.confirmed or assignment.withdrawn):
             log.warning(
                 "worker_did_not_wait",
-                worker=self._name,
+                worker=self.name,
                 call_id=assignment.call_id,
                 problem="it ran a call before Confirm; with several servers another worker may run the same call",
             )
@@ -241,11 +238,6 @@ class Worker:
     def _close(self) -> None:
         self._is_closed = True
         self._has_outgoing.set()
-
-    def _named(self, error: str) -> str:
-        """Return what a handler said about its failure, with the name of its worker: its log may say more."""
-        said = f" (worker {self._name})" if self._name else ""
-        return f"{error[: MAX_DETAIL_CHARS - len(said)]}{said}"
 
     def _pause(self) -> None:
         self._is_paused = True
@@ -273,6 +265,7 @@ class LocalAssignment(Assignment):
     def __init__(self, call_id: str, worker: Worker) -> None:
         super().__init__(call_id)
         self.worker = worker
+        self.worker_name = worker.name
         self.withdrawn = False
 
     def delay_first_confirm(self, delay_s: float) -> None:
