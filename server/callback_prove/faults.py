@@ -52,6 +52,7 @@ FAULTS: Final[Mapping[str, Sequence[Fault]]] = {
     "edge": (kill, stop, pause),
     "worker": (kill, stop, pause),
     "handler": (kill, stop, pause),
+    "http-handler": (kill, stop, pause),
 }
 """The faults of each kind of process."""
 

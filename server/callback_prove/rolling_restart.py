@@ -73,7 +73,9 @@ async def prove(settings: Settings, history: History) -> None:
     launcher = Launcher(settings.directory, settings.durability)
     nodes = [Node(launcher, f"node-{n}") for n in range(1, 2 * PRIMARIES + 1)]
     cluster = Cluster(nodes)
-    system = System(launcher, cluster.url, size=settings.size, drain_s=DRAIN_S)
+    # An HTTP handler is one process at one URL: no other takes its calls while it is restarted.
+    size = replace(settings.size, http_handlers=0)
+    system = System(launcher, cluster.url, size=size, drain_s=DRAIN_S)
     async with cluster.running(), under_load(system, history, settings) as workload:
         await require_speed(workload, history, settings.rate or RATE)
         for _ in range(settings.cycles):

@@ -3,6 +3,7 @@
 All processes listen on loopback, on ports that stay theirs across restarts, and end with this process.
 """
 
+import base64
 import contextlib
 import json
 import secrets
@@ -78,6 +79,8 @@ class Size:
     """Handlers that connect to the servers."""
     handlers: int = 4
     """Handlers that servers connect to."""
+    http_handlers: int = 2
+    """HTTP handlers. Each has an activity of its own, because the target of one is a single URL."""
 
 
 class System(launching.System):
@@ -94,11 +97,15 @@ class System(launching.System):
         """
         pushed = [launcher.take() for _ in range(size.handlers)]
         activity = {"deadline_s": DEADLINE_S, "retry": {"initial_s": 0.2, "max_s": 2, "max_attempts": MAX_ATTEMPTS}}
-        activities = {}
+        activities = dict[str, dict[str, object]]()
         if size.workers:
             activities[ACTIVITIES["pull"]] = activity
         if size.handlers:
             activities[ACTIVITIES["push"]] = {**activity, "target": target(pushed)}
+        posted = {f"http-handler-{n}": launcher.take() for n in range(1, size.http_handlers + 1)}
+        for name, address in posted.items():
+            http = {"secret_files": [str(_secret(launcher, name))]}
+            activities[name] = {**activity, "target": f"http://{address}/", "http": http}
         self.activities = [*activities]
         ending: dict[str, object] = {"DRAIN_S": drain_s, "GRACE_S": GRACE_S}
         server = ending | {
@@ -110,10 +117,14 @@ class System(launching.System):
         commands = [
             *[(f"worker-{n}", "pull", self.target) for n in range(1, size.workers + 1)],
             *[(f"handler-{n}", "push", str(address)) for n, address in enumerate(pushed, 1)],
+            *[(name, "http", str(address), str(_secret(launcher, name))) for name, address in posted.items()],
         ]
         self.handlers = [
-            Handler(launcher, name, python("callback_prove.worker", how, address)) for name, how, address in commands
+            Handler(launcher, name, python("callback_prove.worker", *arguments)) for name, *arguments in commands
         ]
+        for name in posted:
+            key = base64.b64encode(secrets.token_bytes(32)).decode()
+            _secret(launcher, name).write_text(f"whsec_{key}\n", encoding="ascii")
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -131,3 +142,8 @@ class System(launching.System):
         """Yield all runs of the handlers. They must have ended."""
         for handler in self.handlers:
             yield from handler.runs()
+
+
+def _secret(launcher: Launcher, name: str) -> Path:
+    """Return the file with the secret of an HTTP handler."""
+    return launcher.directory / f"{name}.secret"

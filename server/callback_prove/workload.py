@@ -92,7 +92,7 @@ class Workload:
             client: Client of the servers, or their gRPC target.
             edges: Addresses of the edges of a system on this machine. Empty: the URLs are called as they are.
             history: Receives each step.
-            activities: Activities that the handlers serve; cases are distributed over them.
+            activities: Activities that the handlers serve; each case has one of them, at random.
             labels: Labels of the cases, which the watch asks for.
             modes: Names of the modes to use.
             seed: Seed of the choices.
@@ -188,7 +188,7 @@ class Workload:
         number, began = self._number, time.time()
         try:
             made = await self.client.generate_callback_url(
-                MODES[mode].activity or self._activities[number % len(self._activities)],
+                MODES[mode].activity or self._random.choice(self._activities),
                 Response("done", 202),
                 **MODES[mode].options,
                 labels=self._labels,

@@ -160,7 +160,8 @@ async def test_clients_of_all_languages_keep_every_promise_while_servers_restart
     launcher = Launcher(tmp_path)
     with History(tmp_path / "history.ndjson") as history:
         store = Store(launcher, "store-1")
-        system = System(launcher, store.url, size=Size(servers=count(1, 2), edges=1, workers=1, handlers=0))
+        size = Size(servers=count(1, 2), edges=1, workers=1, handlers=0, http_handlers=0)
+        system = System(launcher, store.url, size=size)
         (python,) = system.handlers
         node = Handler(launcher, "node-1", [*node_commands["mixed_worker"], system.target])
         system.handlers.append(node)

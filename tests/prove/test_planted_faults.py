@@ -15,6 +15,7 @@ from callback_prove.checker import Promise
 from callback_prove.history import Generated, of_type
 from callback_prove.main import prove
 from callback_prove.proof import Settings
+from callback_prove.system import Size
 
 CLAIM, END, DELIVERY = "store/lua/claim_call.lua", "store/lua/includes/end_call.lua", "store/lua/includes/delivery.lua"
 INVOKE = "calls/invoke.py"
@@ -110,6 +111,17 @@ ALONE = {
         FINISH + '        if request.body.endswith(b"x"):\n            raise RuntimeError\n'),
 }  # fmt: skip
 """Faults of which each is planted alone, in a soak."""
+SENT = "                answer = await connection.exchange(sent)\n"
+OVER_HTTP = {
+    "a request is sent twice": Fault(
+        Promise.ONE_RUN, "single", "handlers/http/handler.py", SENT,
+        SENT + "                connection.end_exchange()\n" + SENT),
+    "a request is sent again after its connection broke": Fault(
+        Promise.ONE_RUN, "single", "handlers/http/handler.py",
+        "            raise HandlerError(CallFailure.HANDLER_LOST, str(error)) from error\n",
+        "            return await self.handle(grant, request, timeout_s=end - time.monotonic())\n"),
+}  # fmt: skip
+"""Faults of HTTP handlers. A run without kills finds the first one."""
 FAULTS = TOGETHER | ALONE
 
 
@@ -130,7 +142,7 @@ def planted(tmp_path, monkeypatch):
 
 
 def test_each_fault_changes_the_server():
-    texts = {(fault.file, fault.text) for fault in FAULTS.values()}
+    texts = {(fault.file, fault.text) for fault in (FAULTS | OVER_HTTP).values()}
     counts = {each: (PACKAGES["callback_server"] / each[0]).read_text().count(each[1]) for each in texts}
     assert Counter(counts.values()) == {1: len(texts)}
     assert len(FAULTS) >= 20
@@ -140,13 +152,25 @@ def test_each_fault_changes_the_server():
 async def test_a_proof_finds_a_fault_that_is_planted_in_the_product(tmp_path, planted, limits, name):
     those = [FAULTS[name]] if name in FAULTS else [*TOGETHER.values()]
     planted(those)
+    await finds(those, tmp_path, limits)
+
+
+@pytest.mark.parametrize("name", OVER_HTTP if SOAK else [*OVER_HTTP][:1])
+async def test_a_proof_finds_a_fault_that_is_planted_in_the_requests_to_http_handlers(tmp_path, planted, limits, name):
+    planted([OVER_HTTP[name]])
+    size = Size(servers=1, edges=1, workers=0, handlers=0, http_handlers=1)
+    await finds([OVER_HTTP[name]], tmp_path, limits, size=size)
+
+
+async def finds(those, tmp_path, limits, **options):
+    """Run a proof, and check that it finds these faults, which are planted."""
     (directory := tmp_path / "proof").mkdir()
     if SOAK:
-        settings = Settings(directory=directory, durability="always", seconds=90)
+        settings = Settings(directory=directory, durability="always", seconds=90, **options)
     else:
         limits(faults, FAULTS={})
         # Without the faults, all calls and deliveries would end in a few seconds.
-        settings = Settings(directory=directory, **REDUCED | {"rate": 20, "min_successes": 2, "quiet_s": 6})
+        settings = Settings(directory=directory, **REDUCED | {"rate": 20, "min_successes": 2, "quiet_s": 6} | options)
     history, violations = await prove("processes", settings)
     modes = {step.case_id: step.mode for step in of_type(history.steps, Generated)}
     found = {(violation.promise, modes.get(violation.case_id)) for violation in violations}

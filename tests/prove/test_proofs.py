@@ -19,7 +19,7 @@ from callback_launcher import child
 from callback_prove import faults, main, workload
 from callback_prove.checker import Promise
 from callback_prove.faults import FAULTS
-from callback_prove.history import Generated, Injected, Recorded, of_type
+from callback_prove.history import Generated, Injected, Ran, Recorded, of_type
 from callback_prove.main import HISTORY, PROOFS, Proof, prove, run
 from callback_prove.modes import MODES
 from callback_prove.proof import OwnSystem, Settings
@@ -41,11 +41,21 @@ async def prove_it(name, directory, durability="always", **options):
 
 
 async def test_every_promise_is_kept_while_processes_are_killed_stopped_and_suspended(tmp_path):
-    options = {"seconds": 3600} if SOAK else {"size": Size(servers=2, edges=1, workers=1, handlers=1)}
+    options = {"seconds": 3600} if SOAK else {"size": Size(servers=2, edges=1, workers=1, handlers=1, http_handlers=1)}
     history, violations = await prove_it("processes", tmp_path, **options)
     assert violations == []
     assert {fault.process.rpartition("-")[0] for fault in of_type(history.steps, Injected)} == set(FAULTS)
     assert {step.mode for step in of_type(history.steps, Generated)} == set(MODES)
+
+
+async def test_every_promise_is_kept_over_http_while_handlers_and_servers_are_killed(tmp_path):
+    options = {"seconds": 600} if SOAK else {}
+    size = Size(servers=2, edges=1, workers=0, handlers=0, http_handlers=2)
+    history, violations = await prove_it("processes", tmp_path, **options, size=size)
+    assert violations == []
+    killed = {fault.process.rpartition("-")[0] for fault in of_type(history.steps, Injected)}
+    assert killed == {"store", "server", "edge", "http-handler"}
+    assert len(of_type(history.steps, Ran)) >= count(10, 10_000)
 
 
 @pytest.mark.parametrize(("durability", "cycles"), [("always", count(2, 200)), ("everysec", 3)])
