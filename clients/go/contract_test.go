@@ -5,7 +5,7 @@ package callback
 // valuesOf are the functions that make values of messages, each with what the value does not have.
 var valuesOf = []conversion{
 	convertedBy(callOf, "timeout", "verified", "reason", "report_error"),
-	convertedBy(notificationOf, "request_method", "request_headers", "request_query", "request_query_string", "request_body", "client_address", "response", "timeout", "verification_profile", "verified", "message_id", "callback_choice", "fields_json", "report_error"),
+	convertedBy(notificationOf, "request_method", "request_headers", "request_query", "request_query_string", "request_body", "client_address", "response", "timeout", "verification_profile", "verified", "message_id", "callback_choice", "fields_json", "endpoint", "report_error"),
 	convertedBy(generatedCallbackOf),
 	convertedBy(statisticsOf),
 	convertedBy(findingsOf),
@@ -85,6 +85,9 @@ var optionsOf = map[string]GenerateOption{
 	"notify":                 WithNotify("a"),
 	"allowed_origins":        WithAllowedOrigins("a"),
 	"frame_origins":          WithFrameOrigins("a"),
+	"endpoint":               WithEndpoint("a"),
+	"correlation_key":        WithCorrelationKey("a"),
+	"no_url":                 WithNoURL(),
 }
 
 // secretFields are the fields that debug output does not show.

@@ -31,6 +31,7 @@ func callOf(message *v1.HandleCallbackRequest) *Call {
 		Owner:               message.GetOwner(),
 		Choice:              message.GetCallbackChoice(),
 		FieldsJson:          message.GetFieldsJson(),
+		Endpoint:            message.GetEndpoint(),
 		Traceparent:         message.GetTraceparent(),
 	}
 }
@@ -121,6 +122,8 @@ func callbackOf(message *v1.Callback) *Callback {
 		Notifications:       each(message.GetNotifications(), recordedCallOf),
 		AllowedOrigins:      message.GetAllowedOrigins(),
 		FrameOrigins:        message.GetFrameOrigins(),
+		Endpoint:            message.GetEndpoint(),
+		CorrelationKey:      message.GetCorrelationKey(),
 	}
 }
 
@@ -155,6 +158,7 @@ func recordedCallOf(message *v1.Call) *RecordedCall {
 		RepeatCount:         message.GetRepeatCount(),
 		Choice:              message.GetCallbackChoice(),
 		FieldsJson:          message.GetFieldsJson(),
+		CorrelationKey:      message.GetCorrelationKey(),
 		Reason:              or(wordOf[CallReason](message.GetReason()), OfCall),
 		AnsweredBy:          message.GetAnsweredBy(),
 	}

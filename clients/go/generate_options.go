@@ -245,3 +245,33 @@ func WithFrameOrigins(values ...string) GenerateOption {
 		return nil
 	})
 }
+
+// WithEndpoint sets the name of an endpoint of the owner: one URL, registered with a sender, for the events of many
+// cases. The events that have the WithCorrelationKey are calls of this case, too. Needs WithCorrelationKey. Default
+// empty: none. Any name but one of the owner's fails with ENDPOINT_NOT_FOUND.
+func WithEndpoint(value string) GenerateOption {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) *Error {
+		request.Endpoint = value
+		return nil
+	})
+}
+
+// WithCorrelationKey sets the text by which an event at the endpoint finds the case, such as the id of a payment. It
+// is compared byte by byte. One case of a key is open at a time: another Generate fails with CORRELATION_KEY_IN_USE
+// until that case is closed. A WithRequestID counts within its key. Needs WithEndpoint. 1–200 bytes.
+func WithCorrelationKey(value string) GenerateOption {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) *Error {
+		request.CorrelationKey = value
+		return nil
+	})
+}
+
+// WithNoURL makes the case without a URL of its own, so that only events reach it: the response has no URL and no
+// State. Needs WithEndpoint. Default false. Refused with what only holds on such a URL: the state query parameter,
+// the alternative domain, the verification profile, the guard, the prompt, the closed response, and the origins.
+func WithNoURL() GenerateOption {
+	return generateOption(func(request *v1.GenerateCallbackUrlRequest) *Error {
+		request.NoUrl = true
+		return nil
+	})
+}

@@ -157,6 +157,12 @@ const (
 	// BadRequest with the name of each bad field and why it is: required, form, too_small or too_large. Returned by
 	// StreamInvocations.
 	ReasonFieldsInvalid Reason = "FIELDS_INVALID"
+	// ReasonCorrelationKeyInUse (ALREADY_EXISTS): another case with this endpoint and CorrelationKey is not closed.
+	// Nothing has changed. Facts: case_id. Returned by GenerateCallbackURL.
+	ReasonCorrelationKeyInUse Reason = "CORRELATION_KEY_IN_USE"
+	// ReasonEndpointNotFound (NOT_FOUND): there is no such endpoint, or it belongs to another owner. Nothing has
+	// changed. Returned by GenerateCallbackURL.
+	ReasonEndpointNotFound Reason = "ENDPOINT_NOT_FOUND"
 )
 
 var reasonFacts = map[Reason]reasonFact{
@@ -208,4 +214,6 @@ var reasonFacts = map[Reason]reasonFact{
 	ReasonTooManyChecks:           {codes.ResourceExhausted, "Too many checks"},
 	ReasonProfileUnusable:         {codes.FailedPrecondition, "Profile unusable"},
 	ReasonFieldsInvalid:           {codes.InvalidArgument, "Please check what you filled in"},
+	ReasonCorrelationKeyInUse:     {codes.AlreadyExists, "Correlation key in use"},
+	ReasonEndpointNotFound:        {codes.NotFound, "Endpoint not found"},
 }

@@ -57,6 +57,8 @@ type Call struct {
 	// of its prompt: texts, numbers, booleans and arrays of texts. The call is then the POST of the form, or of a JSON
 	// object, as it came. Empty if the case has no fields.
 	FieldsJson string `json:"-" xml:"-"`
+	// Endpoint is the endpoint to which the request came as an event. Empty: it came to the URL of the case.
+	Endpoint string `json:"-" xml:"-"`
 	// Traceparent is the W3C trace context of this attempt, as the header of this name has it: the parent of the span of
 	// the handler. HandleCallback and HandleNotification have it as metadata of the RPC, too. Empty: the call is not
 	// traced.
@@ -125,9 +127,9 @@ type Notification struct {
 
 // GeneratedCallback is the only message that contains the URL and its state.
 type GeneratedCallback struct {
-	// URL is the URL to hand out. Everyone who has it can make the call: treat it as a secret.
+	// URL is the URL to hand out. Everyone who has it can make the call: treat it as a secret. Empty with NoURL.
 	URL string `json:"-" xml:"-"`
-	// State is the secret in the URL, for use apart from the URL: a version 4 UUID in lower case.
+	// State is the secret in the URL, for use apart from the URL: a version 4 UUID in lower case. Empty with NoURL.
 	State string `json:"-" xml:"-"`
 	// CaseID is the id of the case. It is not secret.
 	CaseID string
@@ -275,6 +277,10 @@ type Callback struct {
 	AllowedOrigins []string
 	// FrameOrigins are the origins whose pages may show the URL in a frame.
 	FrameOrigins []string
+	// Endpoint is the endpoint whose events are calls of the case, if they have its CorrelationKey. Empty: none.
+	Endpoint string
+	// CorrelationKey is the text by which an event at the endpoint finds the case. Empty without an endpoint.
+	CorrelationKey string
 }
 
 // RecordedCall is one HTTP request to a case, and its result. With the reason REMINDER or EXPIRY it is a
@@ -353,6 +359,9 @@ type RecordedCall struct {
 	// of its prompt: texts, numbers, booleans and arrays of texts. It is computed from Body, so it is empty where that
 	// is not recorded, and ListCalls and ListOwnerCalls omit it. Empty if the case has no fields.
 	FieldsJson string `json:"-" xml:"-"`
+	// CorrelationKey is the key with which the request came as an event to the endpoint of the case. Empty: it came to
+	// the URL of the case.
+	CorrelationKey string `json:"-" xml:"-"`
 	// Reason is CALL, or the reason of a notification.
 	Reason CallReason
 	// AnsweredBy is the principal that answered a held call, by AnswerCall or ResolveCallback; local where no principals

@@ -14,7 +14,7 @@ from callback_process.durations import SECONDS
 
 _REQUESTS: Final = Counter(
     "callback_edge_requests",
-    "Finished requests by method, family of addresses (cb, cbq, wait or other) and class of status, such as 2xx",
+    "Finished requests by method, family of addresses (cb, cbq, in, wait or other) and class of status, such as 2xx",
     ["method", "family", "status"],
 )
 _PROBLEMS: Final = Counter(

@@ -16,6 +16,7 @@ from callback_process.traces import Span, SpanKind, Traces, add_link, set_failed
 _ROUTES: Final = {
     b"cb": "/cb/{state}",
     b"cbq": "/cbq/{state_query_parameter}",
+    b"in": "/in/{endpoint}",
     b"wait": "/wait/{call_id}/{token}",
 }
 """The form of each address with a span, by the first segment of its path."""

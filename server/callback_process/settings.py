@@ -37,7 +37,7 @@ from callback_process.addresses import IPNetwork, parse_bind, parse_network
 CONFIG_VARIABLE = "CALLBACK_CONFIG"
 """Environment variable that names the TOML file if no option does."""
 
-TABLES = frozenset({"server", "edge", "console", "activities", "profiles"})
+TABLES = frozenset({"server", "edge", "console", "activities", "profiles", "endpoints"})
 """Top-level tables of the file."""
 
 Bind = Annotated[

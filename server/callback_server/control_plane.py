@@ -90,6 +90,7 @@ from callback_server.settings import ActivitySettings, ServerSettings
 from callback_server.store.connection.client import connect
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
+from callback_server.store.correlation import CorrelationNames
 from callback_server.store.epochs.exchange import EpochExchange
 from callback_server.store.epochs.fence import EpochFence
 from callback_server.store.epochs.keeper import EpochKeeper
@@ -211,6 +212,8 @@ class ControlPlane:
         waits = CallSlots("max_in_flight_waits", settings.max_in_flight_waits, quotas)
         self._state_key = files.state_key
         self._wait_tokens = WaitTokens()
+        endpoints = settings.to_endpoints()
+        self._correlation_names = CorrelationNames()
         marks = CallerMarks(self.scripts, recording, self._wait_tokens)
         self.repeats = Repeats(
             self.scripts,
@@ -255,6 +258,8 @@ class ControlPlane:
             max_per_minute_per_case=settings.max_calls_per_minute_per_case,
             replica=self.replica_bus.replica,
             can_deliver=self.deliveries.has_capacity,
+            endpoints=settings.to_endpoints(),
+            correlation_names=self._correlation_names,
             http_activities=[name for name, activity in settings.activities.items() if activity.http is not None],
         )
         self.invoker = CallInvoker(
@@ -316,7 +321,15 @@ class ControlPlane:
             owners=self._owners,
             count_unserved=served.count_unserved,
         )
-        policy = Policy(settings, cookie_domains, activities, profiles=profiles.keys(), state_key=files.state_key)
+        policy = Policy(
+            settings,
+            cookie_domains,
+            activities,
+            profiles=profiles.keys(),
+            endpoints=endpoints,
+            correlation_names=self._correlation_names,
+            state_key=files.state_key,
+        )
         max_open = settings.max_open_cases_per_owner
         open_case_quota = None if max_open is None else OpenCaseQuota(max_open, self._count_open_cases)
         lists = ListQueue()
@@ -325,7 +338,7 @@ class ControlPlane:
             CallbacksServicer(
                 self.scripts,
                 policy,
-                UrlGenerator(self.scripts, policy, served, open_case_quota, own_profiles),
+                UrlGenerator(self.scripts, policy, served, open_case_quota, own_profiles, recording),
                 recording,
                 authenticator,
                 self.held,
@@ -451,6 +464,7 @@ class ControlPlane:
         if naming_key is None:
             raise StopRequestedError
         self._wait_tokens.use_keys(*filter(None, (self._state_key, naming_key)))
+        self._correlation_names.use_key(naming_key)
 
     def _bind(self) -> None:
         address = self._settings.grpc_bind

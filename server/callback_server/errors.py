@@ -60,6 +60,23 @@ class RequestIdReusedError(CallbackError):
     message = "a case with this request_id and other content exists; use a new request_id"
 
 
+class CorrelationKeyInUseError(CallbackError):
+    """Another case of the endpoint and correlation key is not closed."""
+
+    reason = "CORRELATION_KEY_IN_USE"
+    message = "another callback of this endpoint and correlation_key is not closed yet"
+
+    def __init__(self, case_id: str) -> None:
+        super().__init__(case_id=case_id)
+
+
+class EndpointNotFoundError(CallbackError):
+    """The endpoint does not exist, or belongs to another owner: the error is the same for both."""
+
+    reason = "ENDPOINT_NOT_FOUND"
+    message = "no such endpoint"
+
+
 class RequestIdUnsupportedError(CallbackError):
     """The server has no key to derive the URL of a request_id from."""
 

@@ -120,6 +120,11 @@ HANDSHAKES: Final = Counter(
 REPEATS: Final = Counter(
     "callback_repeats", "Repeated requests, which get the answer of the call that they repeat, by profile", ["profile"]
 )
+EVENTS_UNMATCHED: Final = Counter(
+    "callback_events_unmatched",
+    "Verified events that no callback waits for, and that were dropped, by endpoint and reason: no_key, no_case, late",
+    ["endpoint", "reason"],
+)
 STORE_ERRORS: Final = Counter(
     "callback_store_errors",
     "Store commands without a reply: nothing changed (refused), or that is not known (unknown)",

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Final
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -35,6 +36,7 @@ from callback_server.contract.validation import violations
 from callback_server.domain.activity import Activity
 from callback_server.domain.case import FORM, RECORD
 from callback_server.domain.cookies import CookieDomains
+from callback_server.domain.endpoint import ENDPOINT_NAME, Endpoint, parse_location
 from callback_server.domain.http_target import is_url, parse_http_target
 from callback_server.domain.retries import Retries
 from callback_server.domain.url import host_of, normalize_origin
@@ -48,8 +50,9 @@ from callback_server.store.connection.store_url import (
 )
 from callback_server.store.recording import Recording
 from callback_server.store.safety import Durability
-from callback_server.verification.settings.profiles import NAME, ProfileSettings
+from callback_server.verification.settings.profiles import NAME, ProfileSettings, declared_settings
 from callback_server.verification.settings.values import PublicKeyAlgorithm
+from callback_server.verification.signed_parts import is_proven
 from callback_shared.targets import has_several, target_problem
 
 _BOX_URL: Final = re.compile(r"https?://[^/?#@\s]+", re.IGNORECASE)
@@ -245,6 +248,38 @@ class ActivitySettings(BaseModel):
         return self
 
 
+def _as_list(given: object) -> object:
+    return [given] if isinstance(given, str) else given
+
+
+class EndpointSettings(BaseModel):
+    """An endpoint: one URL, `{box_url}/in/NAME`, for the events of many callbacks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    owner: str = Field(min_length=1, max_length=200)
+    """The owner of the callbacks that its events reach: the name of a principal. Without principals, `local`."""
+    profile: str
+    """The verification profile, of `[profiles.NAME]`, that each event must pass. It must not only report."""
+    correlation_key: Annotated[
+        list[Annotated[str, parsed_by(parse_location)]], BeforeValidator(_as_list), Field(min_length=1, max_length=10)
+    ]
+    """Place of the correlation key, or a list of places of which the first that has one counts: `json:POINTER` (RFC
+    6901, as in `json:/data/id`), `header:NAME`, `query:NAME`, `form:NAME`, `form-json:NAME/POINTER` (in the JSON in a
+    field of a form), or `segment:1` (the first path segment behind NAME). It must be in a part of the request that the
+    profile proves."""
+    unmatched_code: int = Field(default=202, ge=200, le=599)
+    """The code of the answer to an event that no callback waits for: 200 to 299, or 400 to 599 if the sender shall send
+    it again."""
+
+    @field_validator("unmatched_code")
+    @classmethod
+    def _is_no_redirect(cls, code: int) -> int:
+        if 300 <= code < 400:
+            raise ValueError("must be 200 to 299, or 400 to 599")
+        return code
+
+
 class IssuerSettings(BaseModel):
     """OpenID provider whose ID tokens are tokens of the server. NAME is its URL, as its tokens have it in `iss`.
 
@@ -270,7 +305,7 @@ class ServerSettings(ProcessSettings):
     """Settings of `callback server`."""
 
     table: ClassVar[str] = "server"
-    shared_tables: ClassVar[frozenset[str]] = frozenset({"activities", "profiles"})
+    shared_tables: ClassVar[frozenset[str]] = frozenset({"activities", "profiles", "endpoints"})
     model_config = SettingsConfigDict(env_prefix="CALLBACK_")
 
     grpc_bind: Bind = "127.0.0.1:50051"
@@ -441,6 +476,8 @@ class ServerSettings(ProcessSettings):
     """Activities by name: those with a push handler, and those with other deadlines or retries than the defaults."""
     profiles: dict[str, ProfileSettings] = Field(default_factory=dict)
     """Verification profiles by name: how senders authenticate their requests. A callback names one of them."""
+    endpoints: dict[str, EndpointSettings] = Field(default_factory=dict)
+    """Endpoints by name: URLs that many callbacks share."""
     key_proxy: Annotated[str, Field(pattern=r"^http://[A-Za-z0-9.-]+:[0-9]{1,5}$")] | None = None
     """The HTTP proxy through which the server fetches the keys of profiles and issuers, as in
     `http://proxy.example:3128`. The proxy resolves the names, so it must refuse private addresses. None: the server
@@ -474,6 +511,16 @@ class ServerSettings(ProcessSettings):
                 )
         return profiles
 
+    @field_validator("endpoints")
+    @classmethod
+    def _endpoints(cls, endpoints: dict[str, EndpointSettings]) -> dict[str, EndpointSettings]:
+        for name in endpoints:
+            if not ENDPOINT_NAME.fullmatch(name):
+                raise ValueError(
+                    f"the name of an endpoint is 1 to 63 of a-z, 0-9, '_' and '-', a-z or 0-9 first, not {name!r}"
+                )
+        return endpoints
+
     @field_validator("state_key")
     @classmethod
     def _state_key(cls, key: SecretStr | None) -> SecretStr | None:
@@ -490,6 +537,7 @@ class ServerSettings(ProcessSettings):
                     f"cookie_domains: the host of {domain} is also that of {owners[host_of(domain)]}, and a cookie goes"
                     " to every port of its host; give each owner a host of its own"
                 )
+        yield from self._endpoint_conflicts()
         if self.state_key is not None and self.state_key_file is not None:
             yield "state_key and state_key_file exclude each other"
         if self.other_state_key_file is not None and self.state_key is None and self.state_key_file is None:
@@ -522,6 +570,34 @@ class ServerSettings(ProcessSettings):
                 f"grpc_bind {self.grpc_bind} can be reached from other machines, and tokens would travel in plain text;"
                 " set tls_cert_file and tls_key_file, or allow_plaintext where a mesh encrypts"
             )
+
+    def _endpoint_conflicts(self) -> Iterator[str]:
+        for name, endpoint in self.endpoints.items():
+            profile = self.profiles.get(endpoint.profile)
+            if profile is None:
+                yield f"endpoints.{name}.profile is {endpoint.profile!r}, which is not one of [profiles.NAME]"
+            elif not profile.enforce:
+                yield f"endpoints.{name}.profile is {endpoint.profile!r}, which only reports; remove enforce = false"
+            else:
+                for each in endpoint.correlation_key:
+                    if not is_proven(parse_location(each), declared_settings(profile)):
+                        yield (
+                            f"endpoints.{name}.correlation_key {each} is not signed by messages of the profile"
+                            f" {endpoint.profile!r}, so a captured message could be sent again with another key"
+                        )
+
+    def to_endpoints(self) -> dict[str, Endpoint]:
+        """Return the declared endpoints by name."""
+        return {
+            name: Endpoint(
+                name,
+                each.owner,
+                each.profile,
+                tuple(map(parse_location, each.correlation_key)),
+                each.unmatched_code,
+            )
+            for name, each in self.endpoints.items()
+        }
 
     def to_activities(self) -> dict[str, Activity]:
         """Return the declared activities by name."""

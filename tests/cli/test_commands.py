@@ -151,6 +151,29 @@ async def test_generate_leaves_other_fields_unset_and_prints_text(server, callba
     ]
 
 
+async def test_generate_for_a_key_without_a_url_shows_the_case_alone(server, callback):
+    server.answers["GenerateCallbackUrl"] = messages.GenerateCallbackUrlResponse(callback_case_id=CASE)
+    ran = await callback(
+        *("generate", "--activity", "record", "--type", "response", "--endpoint", "psp", "--key", "tr_7", "--no-url")
+    )
+    (sent,) = server.requests
+    assert (sent.endpoint, sent.correlation_key, sent.no_url) == ("psp", "tr_7", True)
+    assert (ran.code, ran.errors, ran.output) == (0, "", f"  case  {CASE}\n")
+
+
+async def test_a_callback_shows_its_endpoint_and_key_and_a_call_the_key_of_its_event(server, callback):
+    case = callback_message()
+    case.endpoint, case.correlation_key = "psp", "tr_7"
+    server.answers["GetCallback"] = messages.GetCallbackResponse(callback=case)
+    shown = (await callback("get", CASE)).output
+    assert "psp" in shown
+    assert "tr_7" in shown
+    call = call_message()
+    call.correlation_key = "tr_8"
+    server.answers["GetCall"] = messages.GetCallResponse(call=call)
+    assert "tr_8" in (await callback("call", CALL)).output
+
+
 async def test_generate_shows_the_expiry_and_prints_warnings_on_standard_error(server, callback, generated):
     made = server.answers["GenerateCallbackUrl"]
     made.expire_time.FromJsonString("2026-12-01T10:00:00Z")

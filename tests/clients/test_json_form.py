@@ -88,7 +88,7 @@ def test_every_field_that_is_not_optional_is_present():
         "alternativeDomain": "", "labels": {}, "callCount": 0, "verificationProfile": "", "getGuard": "OFF",
         "answerMode": "HANDLER", "ordered": False, "repeatWindow": "0s", "noRepeat": False, "resolved": False,
         "remindAfter": [], "notify": [], "notifications": [], "allowedOrigins": [],
-        "frameOrigins": [],
+        "frameOrigins": [], "endpoint": "", "correlationKey": "",
     }  # fmt: skip
 
 

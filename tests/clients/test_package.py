@@ -27,8 +27,9 @@ FOLDER = PACKAGES["callback"]
 FILES = (callback_pb2, callbacks_service_pb2, operations_service_pb2, audit_service_pb2, profiles_service_pb2)
 BY_HAND = """
 Accept Answer AsyncCallWatch AsyncCallbackClient CallAnsweredError CallNotHeldError CallNotReplayableError CallWatch
-CallbackClient CallbackClosedError CallbackError CallbackResolvedError DeadlineExceededError ErrorReason
-FeatureUnavailableError FieldViolation Form FormFile Handler Handlers Headers InvalidRequestError KeyringMissingError
+CallbackClient CallbackClosedError CallbackError CallbackResolvedError CorrelationKeyInUseError DeadlineExceededError
+ErrorReason FeatureUnavailableError FieldViolation Form FormFile Handler Handlers Headers InvalidRequestError
+KeyringMissingError
 Listening NotFormError NotFoundError NotJsonError NotificationHandler Page PageResponse Pairs PairsLike
 PermissionDeniedError ProfileExistsError ProfileUnusableError Query Redirect Reject RequestIdReusedError
 RequestIdUnsupportedError ServerTls Tls TooManyChecksError TooManyOpenCallbacksError TooManyProfilesError

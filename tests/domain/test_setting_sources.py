@@ -148,7 +148,7 @@ def test_no_problem_shows_a_secret(monkeypatch, write):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[sever]", "{path}: sever: unknown; known: activities, console, edge, profiles, server"),
+        ("[sever]", "{path}: sever: unknown; known: activities, console, edge, endpoints, profiles, server"),
         ("server = 1", "{path}: server: must be a table, [server]"),
         ("[server.activities.x]", "{path}: [server] activities: must be a table of its own, [activities]"),
         ("[server", "{path}: not valid TOML: Expected ']' at the end of a table declaration (at end of document)"),

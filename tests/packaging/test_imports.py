@@ -65,7 +65,7 @@ MAY_IMPORT = as_sets({
     "callback_server.rpc": (
         f"{RPC} {SETTINGS} callback_server callback_shared.wire_fields grpc_reflection protovalidate"
     ),
-    "callback_server.domain": "callback_server.errors msgspec",
+    "callback_server.domain": "callback_process.multipart callback_server.errors msgspec",
     "callback_server.sealing": f"{SETTINGS} cryptography callback_server.metrics",
     "callback_server.store": "redis hiredis callback_process callback_server.domain callback_server.metrics msgspec",
     "callback_server.verification": f"{SETTINGS} {KEYS} callback_server.domain callback_server.metrics msgspec",

@@ -12,6 +12,7 @@ from support.verification import Clock, declared, profile_of, sample_request, sa
 
 from callback_server.domain.case import DEFAULT_REPEAT_WINDOW_MS, CallMode, Settings
 from callback_server.settings import ActivitySettings
+from callback_server.store.recording import Recording
 from callback_server.store.transitions.create_cases import create_cases
 from callback_server.verification.profiles import Profiles
 from callback_server.verification.providers import PROVIDERS
@@ -68,7 +69,7 @@ async def delivered(up, name, *messages, multiple=True):
         mode=CallMode.MULTIPLE if multiple else CallMode.SINGLE,
         repeat_window_ms=0 if multiple else DEFAULT_REPEAT_WINDOW_MS,
     )  # fmt: skip
-    await create_cases(up.services.control_plane.scripts, [case])
+    await create_cases(up.services.control_plane.scripts, [case], recording=Recording())
     made = SimpleNamespace(callback_state=STATE)
     requests = [
         {

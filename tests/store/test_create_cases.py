@@ -11,6 +11,7 @@ from callback_server.domain.case import Settings
 from callback_server.store import keys
 from callback_server.store.queries.list_cases import list_cases
 from callback_server.store.queries.read import read_case
+from callback_server.store.recording import Recording
 from callback_server.store.transitions.create_cases import CaseStored, KnownRequest, RequestConflict, create_cases
 
 PARTITION = 7
@@ -31,7 +32,7 @@ async def test_each_case_has_its_result_in_order_whatever_the_others_are(cases, 
     plain, expiring = new(activity="other"), new(time_to_live_ms=3_600_000)
     batch = [first, same, plain, other, expiring]
     for _ in range(2):  # sent again, the script does nothing
-        *results, expires = await create_cases(cases.scripts, batch)
+        *results, expires = await create_cases(cases.scripts, batch, recording=Recording())
         assert results == [CaseStored(None), KnownRequest(first.nonce), CaseStored(None), RequestConflict()]
         assert expires.expire_time_ms == (await read_case(cases.scripts, expiring.id)).expire_time_ms
     for stored in (first, plain, expiring):
@@ -42,7 +43,7 @@ async def test_each_case_has_its_result_in_order_whatever_the_others_are(cases, 
 async def test_each_case_has_a_creation_time_of_its_own_so_that_pages_miss_none(cases, new):
     batches = [[new() for _ in range(number)] for number in (1, 40, 1, 40)]
     for batch in batches:
-        await create_cases(cases.scripts, batch)
+        await create_cases(cases.scripts, batch, recording=Recording())
     newest_first = [case.id for case in itertools.chain(*batches)][::-1]
     found, after = [], None
     while True:
@@ -57,11 +58,11 @@ async def test_each_case_has_a_creation_time_of_its_own_so_that_pages_miss_none(
 
 async def test_a_case_of_which_a_key_has_a_wrong_type_is_not_stored_in_part(cases, new, plain):
     labelled = new(settings=Settings(labels={"team": "x"}))
-    await create_cases(cases.scripts, [labelled])
+    await create_cases(cases.scripts, [labelled], recording=Recording())
     (index,) = await plain.keys(keys.key(PARTITION, "label", "shop", "*"))
     await plain.set(index, "wrong type")
     before, damaged = new(), new(settings=Settings(labels={"team": "x"}))
     with pytest.raises(ResponseError):
-        await create_cases(cases.scripts, [before, damaged])
+        await create_cases(cases.scripts, [before, damaged], recording=Recording())
     assert await read_case(cases.scripts, before.id)
     assert not await plain.keys(f"*{damaged.id}*")

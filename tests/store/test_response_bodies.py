@@ -48,7 +48,7 @@ async def made(bodies, activity="record", **fields):
     """Create a case with a large response."""
     fields = {"activity": activity, "response": large("a")} | fields
     case = new_case(**fields)
-    await create_cases(bodies.scripts, [case])
+    await create_cases(bodies.scripts, [case], recording=Recording())
     return case
 
 

@@ -57,7 +57,7 @@ class Prepared(Cases):
 
     async def create(self, **fields):
         case = self.case(**fields)
-        await create_cases(self.scripts, [case])
+        await create_cases(self.scripts, [case], recording=Recording())
         return case
 
     async def claim_of(self, case, number):
@@ -146,7 +146,7 @@ def finish_with_the_body(made, attempt):
 
 
 TRANSITIONS = {
-    "create_cases": lambda made: create_cases(made.scripts, [made.new]),
+    "create_cases": lambda made: create_cases(made.scripts, [made.new], recording=Recording()),
     "claim_call": lambda made: made.claim_of(made.multiple, 9),
     "claim_call, recorded": lambda made: made.claim_of(made.recorded, 9),
     "claim_call, acknowledged": lambda made: made.claim_of(made.ordered, 9),

@@ -70,7 +70,7 @@ class Cases:
     async def new(self, activity="push", mode=CallMode.MULTIPLE, **fields):
         """Create a case, with fields of `new_case`."""
         case = new_case(activity=activity, mode=mode, **fields)
-        await create_cases(self.scripts, [case])
+        await create_cases(self.scripts, [case], recording=Recording())
         return case
 
     async def claim(self, case, call_id=None, *, body=b"", recording=None, verification=UNVERIFIED):

@@ -348,6 +348,8 @@ CALLBACK_JSON = {
     "notifications": [],
     "allowedOrigins": [],
     "frameOrigins": [],
+    "endpoint": "",
+    "correlationKey": "",
 }
 
 CALL_JSON = {
@@ -368,6 +370,7 @@ CALL_JSON = {
     "verificationFailure": "",
     "messageId": "",
     "callbackChoice": "",
+    "correlationKey": "",
     "response": {"responseType": "RESPONSE", "responseBody": "ok", "responseCode": 200},
     "keepOpen": False,
     "close": False,

@@ -41,6 +41,13 @@ class EdgeCalls:
         """Return the answer to an earlier call, whose caller was told to wait, or raise its refusal."""
         return response_of(await self._ask(edge.Invocation(number=1, wait=request), metadata))
 
+    def event(self, event, *, metadata=()):
+        """Send an event, and return the future of its answer."""
+        return asyncio.ensure_future(self._event(event, metadata))
+
+    async def _event(self, event, metadata):
+        return response_of(await self._ask(edge.Invocation(number=1, event=event), metadata))
+
     async def _invoke(self, request, metadata):
         return response_of(await self._ask(edge.Invocation(number=1, request=request), metadata))
 

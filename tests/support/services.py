@@ -202,7 +202,7 @@ async def services_at(address, *, options=(), credentials=None, **more):
 
 @contextlib.asynccontextmanager
 async def running_services(
-    store, *, handlers=None, principals=None, profiles=None, sweeps=False, activities=None, **settings
+    store, *, handlers=None, principals=None, profiles=None, declared=None, sweeps=False, activities=None, **settings
 ):
     """Run a control plane, and yield `Services`.
 
@@ -210,14 +210,16 @@ async def running_services(
         store: Its store: a `StoreProcess`, or a proxy in front of one.
         handlers: Handlers in this process, by activity.
         principals: Returns the known principals. None: every caller is `local`.
-        profiles: Verification profiles by name.
+        profiles: Verification profiles by name, in place of those in the settings.
+        declared: The settings of verification profiles by name, which endpoints need.
         sweeps: Whether it applies timeouts and retention by itself. By default a test decides when they apply.
         activities: Activities by name: `ActivitySettings`, or the `Activity` that they stand for.
         settings: Fields of `ServerSettings`.
     """
     activities = {name: _activity_settings(activity) for name, activity in (activities or {}).items()}
+    settings = {"store_url": store.url, "activities": activities, "profiles": declared or {}} | settings
     control_plane = ControlPlane(
-        ServerSettings(**SETTINGS | {"store_url": store.url, "activities": activities} | settings),
+        ServerSettings(**SETTINGS | settings),
         handlers=handlers, principals=principals, profiles=profiles, sweeps=sweeps,
     )  # fmt: skip
     async with control_plane, services_at(f"127.0.0.1:{control_plane.port}", control_plane=control_plane) as services:

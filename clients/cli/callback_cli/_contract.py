@@ -189,6 +189,26 @@ MESSAGES = {
             help="The origins whose pages may show the URL in a frame: its answers, its errors, and the page that "
             "waits.",
         ),
+        Field(
+            "endpoint",
+            "endpoint",
+            "text",
+            help="The name of an endpoint of the owner: one URL, registered with a sender, for the events of many "
+            "callbacks.",
+        ),
+        Field(
+            "correlation_key",
+            "correlation_key",
+            "text",
+            help="The text by which an event at the endpoint finds the callback, such as the id of a payment.",
+        ),
+        Field(
+            "no_url",
+            "no_url",
+            "bool",
+            help="Makes the callback without a URL of its own, so that only events reach it: the response has no "
+            "`callback_url` and no `callback_state`.",
+        ),
     ),
     "SetResponseRequest": (
         Field(
@@ -1326,6 +1346,16 @@ MESSAGES = {
             "text",
             is_repeated=True,
         ),
+        Field(
+            "endpoint",
+            "endpoint",
+            "text",
+        ),
+        Field(
+            "correlation_key",
+            "correlation_key",
+            "text",
+        ),
     ),
     "Call": (
         Field(
@@ -1480,6 +1510,11 @@ MESSAGES = {
         Field(
             "fields_json",
             "fields_json",
+            "text",
+        ),
+        Field(
+            "correlation_key",
+            "correlation_key",
             "text",
         ),
         Field(

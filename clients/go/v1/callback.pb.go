@@ -635,6 +635,8 @@ type Callback struct {
 	Notifications        []*Call                `protobuf:"bytes,31,rep,name=notifications,proto3" json:"notifications,omitempty"`
 	AllowedOrigins       []string               `protobuf:"bytes,32,rep,name=allowed_origins,json=allowedOrigins,proto3" json:"allowed_origins,omitempty"`
 	FrameOrigins         []string               `protobuf:"bytes,33,rep,name=frame_origins,json=frameOrigins,proto3" json:"frame_origins,omitempty"`
+	Endpoint             string                 `protobuf:"bytes,34,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	CorrelationKey       string                 `protobuf:"bytes,35,opt,name=correlation_key,json=correlationKey,proto3" json:"correlation_key,omitempty"`
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
 }
@@ -898,6 +900,20 @@ func (x *Callback) GetFrameOrigins() []string {
 		return x.FrameOrigins
 	}
 	return nil
+}
+
+func (x *Callback) GetEndpoint() string {
+	if x != nil {
+		return x.Endpoint
+	}
+	return ""
+}
+
+func (x *Callback) GetCorrelationKey() string {
+	if x != nil {
+		return x.CorrelationKey
+	}
+	return ""
 }
 
 type Prompt struct {
@@ -1483,6 +1499,7 @@ type Call struct {
 	RepeatCount         int64                  `protobuf:"varint,26,opt,name=repeat_count,json=repeatCount,proto3" json:"repeat_count,omitempty"`
 	CallbackChoice      string                 `protobuf:"bytes,25,opt,name=callback_choice,json=callbackChoice,proto3" json:"callback_choice,omitempty"`
 	FieldsJson          string                 `protobuf:"bytes,31,opt,name=fields_json,json=fieldsJson,proto3" json:"fields_json,omitempty"`
+	CorrelationKey      string                 `protobuf:"bytes,32,opt,name=correlation_key,json=correlationKey,proto3" json:"correlation_key,omitempty"`
 	Reason              CallReason             `protobuf:"varint,24,opt,name=reason,proto3,enum=callback.v1.CallReason" json:"reason,omitempty"`
 	AnsweredBy          string                 `protobuf:"bytes,29,opt,name=answered_by,json=answeredBy,proto3" json:"answered_by,omitempty"`
 	unknownFields       protoimpl.UnknownFields
@@ -1722,6 +1739,13 @@ func (x *Call) GetFieldsJson() string {
 	return ""
 }
 
+func (x *Call) GetCorrelationKey() string {
+	if x != nil {
+		return x.CorrelationKey
+	}
+	return ""
+}
+
 func (x *Call) GetReason() CallReason {
 	if x != nil {
 		return x.Reason
@@ -1832,7 +1856,7 @@ var File_callback_v1_callback_proto protoreflect.FileDescriptor
 
 const file_callback_v1_callback_proto_rawDesc = "" +
 	"\n" +
-	"\x1acallback/v1/callback.proto\x12\vcallback.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xab\r\n" +
+	"\x1acallback/v1/callback.proto\x12\vcallback.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf0\r\n" +
 	"\bCallback\x12(\n" +
 	"\x10callback_case_id\x18\x01 \x01(\tR\x0ecallbackCaseId\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\tR\x05owner\x123\n" +
@@ -1872,7 +1896,9 @@ const file_callback_v1_callback_proto_rawDesc = "" +
 	"\x06notify\x18\x1e \x03(\x0e2\x17.callback.v1.CallReasonR\x06notify\x127\n" +
 	"\rnotifications\x18\x1f \x03(\v2\x11.callback.v1.CallR\rnotifications\x12'\n" +
 	"\x0fallowed_origins\x18  \x03(\tR\x0eallowedOrigins\x12#\n" +
-	"\rframe_origins\x18! \x03(\tR\fframeOrigins\x1a9\n" +
+	"\rframe_origins\x18! \x03(\tR\fframeOrigins\x12\x1a\n" +
+	"\bendpoint\x18\" \x01(\tR\bendpoint\x12'\n" +
+	"\x0fcorrelation_key\x18# \x01(\tR\x0ecorrelationKey\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb5\x01\n" +
@@ -1927,7 +1953,7 @@ const file_callback_v1_callback_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value\":\n" +
 	"\x0eQueryParameter\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"\x8e\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\xb7\n" +
 	"\n" +
 	"\x04Call\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12(\n" +
@@ -1963,7 +1989,8 @@ const file_callback_v1_callback_proto_rawDesc = "" +
 	"\frepeat_count\x18\x1a \x01(\x03R\vrepeatCount\x12'\n" +
 	"\x0fcallback_choice\x18\x19 \x01(\tR\x0ecallbackChoice\x12\x1f\n" +
 	"\vfields_json\x18\x1f \x01(\tR\n" +
-	"fieldsJson\x12/\n" +
+	"fieldsJson\x12'\n" +
+	"\x0fcorrelation_key\x18  \x01(\tR\x0ecorrelationKey\x12/\n" +
 	"\x06reason\x18\x18 \x01(\x0e2\x17.callback.v1.CallReasonR\x06reason\x12\x1f\n" +
 	"\vanswered_by\x18\x1d \x01(\tR\n" +
 	"answeredBy\"\xc9\x02\n" +

@@ -96,6 +96,7 @@ type HandleCallbackRequest struct {
 	Owner                string                 `protobuf:"bytes,18,opt,name=owner,proto3" json:"owner,omitempty"`
 	CallbackChoice       string                 `protobuf:"bytes,20,opt,name=callback_choice,json=callbackChoice,proto3" json:"callback_choice,omitempty"`
 	FieldsJson           string                 `protobuf:"bytes,26,opt,name=fields_json,json=fieldsJson,proto3" json:"fields_json,omitempty"`
+	Endpoint             string                 `protobuf:"bytes,28,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
 	Reason               CallReason             `protobuf:"varint,19,opt,name=reason,proto3,enum=callback.v1.CallReason" json:"reason,omitempty"`
 	Traceparent          string                 `protobuf:"bytes,24,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 	ReportError          bool                   `protobuf:"varint,25,opt,name=report_error,json=reportError,proto3" json:"report_error,omitempty"`
@@ -283,6 +284,13 @@ func (x *HandleCallbackRequest) GetCallbackChoice() string {
 func (x *HandleCallbackRequest) GetFieldsJson() string {
 	if x != nil {
 		return x.FieldsJson
+	}
+	return ""
+}
+
+func (x *HandleCallbackRequest) GetEndpoint() string {
+	if x != nil {
+		return x.Endpoint
 	}
 	return ""
 }
@@ -572,7 +580,7 @@ var File_callback_v1_callback_handler_service_proto protoreflect.FileDescriptor
 
 const file_callback_v1_callback_handler_service_proto_rawDesc = "" +
 	"\n" +
-	"*callback/v1/callback_handler_service.proto\x12\vcallback.v1\x1a\x1acallback/v1/callback.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x85\t\n" +
+	"*callback/v1/callback_handler_service.proto\x12\vcallback.v1\x1a\x1acallback/v1/callback.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\t\n" +
 	"\x15HandleCallbackRequest\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x120\n" +
 	"\x14callback_system_case\x18\x02 \x01(\tR\x12callbackSystemCase\x12+\n" +
@@ -598,7 +606,8 @@ const file_callback_v1_callback_handler_service_proto_rawDesc = "" +
 	"\x05owner\x18\x12 \x01(\tR\x05owner\x12'\n" +
 	"\x0fcallback_choice\x18\x14 \x01(\tR\x0ecallbackChoice\x12\x1f\n" +
 	"\vfields_json\x18\x1a \x01(\tR\n" +
-	"fieldsJson\x12/\n" +
+	"fieldsJson\x12\x1a\n" +
+	"\bendpoint\x18\x1c \x01(\tR\bendpoint\x12/\n" +
 	"\x06reason\x18\x13 \x01(\x0e2\x17.callback.v1.CallReasonR\x06reason\x12 \n" +
 	"\vtraceparent\x18\x18 \x01(\tR\vtraceparent\x12!\n" +
 	"\freport_error\x18\x19 \x01(\bR\vreportError\x1a9\n" +

@@ -223,6 +223,9 @@ type GenerateCallbackUrlRequest struct {
 	Notify               []CallReason           `protobuf:"varint,19,rep,packed,name=notify,proto3,enum=callback.v1.CallReason" json:"notify,omitempty"`
 	AllowedOrigins       []string               `protobuf:"bytes,29,rep,name=allowed_origins,json=allowedOrigins,proto3" json:"allowed_origins,omitempty"`
 	FrameOrigins         []string               `protobuf:"bytes,30,rep,name=frame_origins,json=frameOrigins,proto3" json:"frame_origins,omitempty"`
+	Endpoint             string                 `protobuf:"bytes,31,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	CorrelationKey       string                 `protobuf:"bytes,32,opt,name=correlation_key,json=correlationKey,proto3" json:"correlation_key,omitempty"`
+	NoUrl                bool                   `protobuf:"varint,33,opt,name=no_url,json=noUrl,proto3" json:"no_url,omitempty"`
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache
 }
@@ -430,6 +433,27 @@ func (x *GenerateCallbackUrlRequest) GetFrameOrigins() []string {
 		return x.FrameOrigins
 	}
 	return nil
+}
+
+func (x *GenerateCallbackUrlRequest) GetEndpoint() string {
+	if x != nil {
+		return x.Endpoint
+	}
+	return ""
+}
+
+func (x *GenerateCallbackUrlRequest) GetCorrelationKey() string {
+	if x != nil {
+		return x.CorrelationKey
+	}
+	return ""
+}
+
+func (x *GenerateCallbackUrlRequest) GetNoUrl() bool {
+	if x != nil {
+		return x.NoUrl
+	}
+	return false
 }
 
 type GenerateCallbackUrlResponse struct {
@@ -2314,8 +2338,7 @@ var File_callback_v1_callbacks_service_proto protoreflect.FileDescriptor
 
 const file_callback_v1_callbacks_service_proto_rawDesc = "" +
 	"\n" +
-	"#callback/v1/callbacks_service.proto\x12\vcallback.v1\x1a\x1acallback/v1/callback.proto\x1a*callback/v1/callback_handler_service.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xd0\n" +
-	"\n" +
+	"#callback/v1/callbacks_service.proto\x12\vcallback.v1\x1a\x1acallback/v1/callback.proto\x1a*callback/v1/callback_handler_service.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xac\v\n" +
 	"\x1aGenerateCallbackUrlRequest\x12+\n" +
 	"\x11callback_activity\x18\x01 \x01(\tR\x10callbackActivity\x124\n" +
 	"\x16callback_activity_case\x18\x02 \x01(\tR\x14callbackActivityCase\x122\n" +
@@ -2345,7 +2368,10 @@ const file_callback_v1_callbacks_service_proto_rawDesc = "" +
 	"\fremind_after\x18\x12 \x03(\v2\x19.google.protobuf.DurationR\vremindAfter\x12/\n" +
 	"\x06notify\x18\x13 \x03(\x0e2\x17.callback.v1.CallReasonR\x06notify\x12'\n" +
 	"\x0fallowed_origins\x18\x1d \x03(\tR\x0eallowedOrigins\x12#\n" +
-	"\rframe_origins\x18\x1e \x03(\tR\fframeOrigins\x1a9\n" +
+	"\rframe_origins\x18\x1e \x03(\tR\fframeOrigins\x12\x1a\n" +
+	"\bendpoint\x18\x1f \x01(\tR\bendpoint\x12'\n" +
+	"\x0fcorrelation_key\x18  \x01(\tR\x0ecorrelationKey\x12\x15\n" +
+	"\x06no_url\x18! \x01(\bR\x05noUrl\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x80\x02\n" +

@@ -213,6 +213,7 @@ def incoming_call_from_proto(message: callback_handler_service_pb2.HandleCallbac
         owner=message.owner,
         choice=message.callback_choice,
         fields_json=message.fields_json,
+        endpoint=message.endpoint,
         reason=CALL_REASON.member(message.reason) or CallReason.CALL,
         traceparent=message.traceparent,
     )
@@ -242,6 +243,7 @@ def incoming_call_to_proto(value: IncomingCall) -> callback_handler_service_pb2.
         owner=value.owner,
         callback_choice=value.choice,
         fields_json=value.fields_json,
+        endpoint=value.endpoint,
         reason=CALL_REASON.number(value.reason),
         traceparent=value.traceparent,
     )
@@ -491,6 +493,7 @@ def call_from_proto(message: callback_pb2.Call) -> Call:
         repeat_count=message.repeat_count,
         choice=message.callback_choice,
         fields_json=message.fields_json,
+        correlation_key=message.correlation_key,
         reason=CALL_REASON.member(message.reason) or CallReason.CALL,
         answered_by=message.answered_by,
     )
@@ -528,6 +531,7 @@ def call_to_proto(value: Call) -> callback_pb2.Call:
         repeat_count=value.repeat_count,
         callback_choice=value.choice,
         fields_json=value.fields_json,
+        correlation_key=value.correlation_key,
         reason=CALL_REASON.number(value.reason),
         answered_by=value.answered_by,
     )
@@ -569,6 +573,8 @@ def callback_from_proto(message: callback_pb2.Callback) -> Callback:
         notifications=tuple(call_from_proto(each) for each in message.notifications),
         allowed_origins=tuple(each for each in message.allowed_origins),
         frame_origins=tuple(each for each in message.frame_origins),
+        endpoint=message.endpoint,
+        correlation_key=message.correlation_key,
     )
 
 
@@ -608,6 +614,8 @@ def callback_to_proto(value: Callback) -> callback_pb2.Callback:
         notifications=[call_to_proto(each) for each in value.notifications],
         allowed_origins=value.allowed_origins,
         frame_origins=value.frame_origins,
+        endpoint=value.endpoint,
+        correlation_key=value.correlation_key,
     )
 
 
@@ -639,6 +647,9 @@ def new_callback_from_proto(message: callbacks_service_pb2.GenerateCallbackUrlRe
         notify=tuple(CALL_REASON.member(each) or CallReason.UNKNOWN for each in message.notify),
         allowed_origins=tuple(each for each in message.allowed_origins),
         frame_origins=tuple(each for each in message.frame_origins),
+        endpoint=message.endpoint,
+        correlation_key=message.correlation_key,
+        no_url=message.no_url,
     )
 
 
@@ -670,6 +681,9 @@ def new_callback_to_proto(value: NewCallback) -> callbacks_service_pb2.GenerateC
         notify=[CALL_REASON.number(each) for each in value.notify],
         allowed_origins=value.allowed_origins,
         frame_origins=value.frame_origins,
+        endpoint=value.endpoint,
+        correlation_key=value.correlation_key,
+        no_url=value.no_url,
     )
 
 

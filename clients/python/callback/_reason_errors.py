@@ -12,6 +12,7 @@ __all__ = [
     "CallNotReplayableError",
     "CallbackClosedError",
     "CallbackResolvedError",
+    "CorrelationKeyInUseError",
     "FeatureUnavailableError",
     "KeyringMissingError",
     "ProfileExistsError",
@@ -179,6 +180,18 @@ class ProfileUnusableError(CallbackError):
     """
 
 
+class CorrelationKeyInUseError(CallbackError):
+    """Another case with this `endpoint` and `correlation_key` is not closed.
+
+    Nothing has changed. Facts: `case_id`. Returned by `generate_callback_url`.
+    """
+
+    @property
+    def case_id(self) -> str:
+        """The fact `case_id`."""
+        return self.facts.get("case_id", "")
+
+
 BY_REASON: Mapping[str, type[CallbackError]] = {
     ErrorReason.REQUEST_ID_REUSED: RequestIdReusedError,
     ErrorReason.REQUEST_ID_UNSUPPORTED: RequestIdUnsupportedError,
@@ -197,5 +210,6 @@ BY_REASON: Mapping[str, type[CallbackError]] = {
     ErrorReason.KEYRING_MISSING: KeyringMissingError,
     ErrorReason.TOO_MANY_CHECKS: TooManyChecksError,
     ErrorReason.PROFILE_UNUSABLE: ProfileUnusableError,
+    ErrorReason.CORRELATION_KEY_IN_USE: CorrelationKeyInUseError,
 }
 """The class for each reason."""

@@ -150,3 +150,9 @@ class ErrorReason(StrEnum):
     """What was filled in does not fit the fields of the prompt of the case. Nothing has changed. The details have the
     `Prompt`, with what was entered as the defaults of its fields, and a `BadRequest` with the name of each bad field
     and why it is: `required`, `form`, `too_small` or `too_large`. Returned by StreamInvocations. (INVALID_ARGUMENT)"""
+    CORRELATION_KEY_IN_USE = "CORRELATION_KEY_IN_USE"
+    """Another case with this `endpoint` and `correlation_key` is not closed. Nothing has changed. Facts: `case_id`.
+    Returned by `generate_callback_url`. (ALREADY_EXISTS)"""
+    ENDPOINT_NOT_FOUND = "ENDPOINT_NOT_FOUND"
+    """There is no such endpoint, or it belongs to another owner. Nothing has changed. Returned by
+    `generate_callback_url`. (NOT_FOUND)"""

@@ -232,6 +232,8 @@ class IncomingCall(Request):
     """Whether an owner replayed the call."""
     owner: str = ""
     """The principal that generated the case; `local` where no principals are configured."""
+    endpoint: str = ""
+    """The endpoint to which the request came as an event. Empty: it came to the URL of the case."""
     traceparent: str = ""
     """The W3C trace context of this attempt, as the header of this name has it: the parent of the span of the handler.
     HandleCallback and HandleNotification have it as metadata of the RPC, too. Empty: the call is not traced."""
@@ -483,6 +485,9 @@ class Call(Request):
     repeat_count: int = 0
     """The number of requests that were repeats of this call: the same request, or a message with the same id, within
     the window. A repeat is no call: it gets the answer of this one."""
+    correlation_key: str = ""
+    """The key with which the request came as an event to the endpoint of the case. Empty: it came to the URL of the
+    case."""
     answered_by: str = ""
     """The principal that answered a held call, by `answer_call` or `resolve_callback`; `local` where no principals are
     configured. Empty for every other call, and for a call that a server of an earlier release has ended."""
@@ -567,6 +572,10 @@ class Callback(Value):
     """The origins whose pages may call the URL by a script, and read what it is answered. `*` is every origin."""
     frame_origins: tuple[str, ...] = ()
     """The origins whose pages may show the URL in a frame."""
+    endpoint: str = ""
+    """The endpoint whose events are calls of the case, if they have its `correlation_key`. Empty: none."""
+    correlation_key: str = ""
+    """The text by which an event at the endpoint finds the case. Empty without an endpoint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -673,6 +682,18 @@ class NewCallback(Value):
     """The origins whose pages may show the URL in a frame: its answers, its errors, and the page that waits. The page
     of the `get_guard` CONFIRM can be in no frame. Each is an origin as in `allowed_origins`, but not `*`. Default
     empty: a request from a frame gets no page that waits, but the answer, within the deadline; at most 20."""
+    endpoint: str = ""
+    """The name of an endpoint of the owner: one URL, registered with a sender, for the events of many cases. The events
+    that have the `correlation_key` are calls of this case, too. Needs `correlation_key`. Default empty: none. Any name
+    but one of the owner's fails with ENDPOINT_NOT_FOUND."""
+    correlation_key: str = ""
+    """The text by which an event at the endpoint finds the case, such as the id of a payment. It is compared byte by
+    byte. One case of a key is open at a time: another Generate fails with CORRELATION_KEY_IN_USE until that case is
+    closed. A `request_id` counts within its key. Needs `endpoint`. 1-200 bytes."""
+    no_url: bool = False
+    """Makes the case without a URL of its own, so that only events reach it: the response has no `url` and no `state`.
+    Needs `endpoint`. Default false. Refused with what only holds on such a URL: the state query parameter, the
+    alternative domain, the verification profile, the guard, the prompt, the closed response, and the origins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -690,9 +711,9 @@ class GeneratedCallback(Value):
     """The only message that contains the URL and its state."""
 
     url: str = field(repr=False)
-    """The URL to hand out. Everyone who has it can make the call: treat it as a secret."""
+    """The URL to hand out. Everyone who has it can make the call: treat it as a secret. Empty with `no_url`."""
     state: str = field(repr=False)
-    """The secret in the URL, for use apart from the URL: a version 4 UUID in lower case."""
+    """The secret in the URL, for use apart from the URL: a version 4 UUID in lower case. Empty with `no_url`."""
     case_id: str
     """The id of the case. It is not secret."""
     expire_time: datetime | None = None

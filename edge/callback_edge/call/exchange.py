@@ -59,6 +59,7 @@ from callback_edge.pages import views
 from callback_edge.pages.pages import AGAIN_QUERY, Again, Pages, prefers_page
 from callback_edge.settings import EdgeSettings
 from callback_edge.upstream.client import ServerClient
+from callback_edge.upstream.status import UNREACHABLE_RETRY_S
 from callback_process import logs
 from callback_process.http.answer import HttpAnswer
 from callback_process.http.callers import Caller
@@ -247,10 +248,14 @@ class Exchange:
     async def _call(self, target: Target) -> HttpAnswer:
         """Respond to a request at a callback URL: without a server if possible, else read the body and call one."""
         method, headers = self._scope["method"], self._headers
+        if target.endpoint:  # the pages of no other site may use an endpoint
+            self._asks_origins = False
         if method == "HEAD":
             return HttpAnswer(200)
         if method == "OPTIONS" and not is_handshake(headers):
-            fields = await self._preflight(CALL_METHODS, lambda: _origins_of(self._message(target)))
+            fields = []
+            if not target.endpoint:
+                fields = await self._preflight(CALL_METHODS, lambda: _origins_of(self._message(target)))
             return HttpAnswer(204, [("allow", ALLOW), *fields])
         if method not in _METHODS:
             return self._answer_problem(problems.METHOD_NOT_ALLOWED, headers=[("allow", ALLOW)])
@@ -269,6 +274,8 @@ class Exchange:
             return answer
         except problems.ProblemError as error:
             error.problem = problems.visible_problem(error.problem, is_shared_address=target.is_shared)
+            if target.endpoint and error.problem is problems.INTERNAL:  # a server of a release without endpoints
+                error.problem, error.retry_after_s = problems.FEATURE_UNAVAILABLE, UNREACHABLE_RETRY_S
             if error.problem is problems.STATE_UNKNOWN:
                 error.call_id = ""  # it would reveal that the state exists
                 # by the visible problem, so that a later 429 reveals no more

@@ -25,6 +25,7 @@ ALLOW: Final = ", ".join((*CALL_METHODS, "HEAD", "OPTIONS"))
 
 _CB_PATH: Final = re.compile(rb"/cb/([^/]+)/?")
 _CBQ_PATH: Final = re.compile(rb"/cbq/([A-Za-z][A-Za-z0-9_.-]{0,63})/?")
+_IN_PATH: Final = re.compile(rb"/in/([a-z0-9][a-z0-9_-]{0,62})((?:/[!-~]*)?)")
 _WAIT_PATH: Final = re.compile(rb"/wait/([0-9a-f]{32}-[0-9a-f]{16})/([0-9a-f]{64})/?")
 _STATE: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _PASTED_END: Final = re.compile(rb"(?:[.,)]|%20)\Z")
@@ -38,12 +39,16 @@ _PREFETCH_HEADERS: Final = frozenset((b"sec-purpose", b"purpose", b"x-moz"))
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Target of a callback URL: a case by its state, or a parameter whose value is the state."""
+    """Target of a callback URL: a case by its state, a parameter whose value is the state, or an endpoint."""
 
-    parameter: str
-    """Parameter of a `/cbq/` address. Empty on `/cb/`."""
-    segment: str
-    """Path segment on `/cb/` that should be the state. Empty on `/cbq/`."""
+    parameter: str = ""
+    """Parameter of a `/cbq/` address. Empty on others."""
+    segment: str = ""
+    """Path segment on `/cb/` that should be the state. Empty on others."""
+    endpoint: str = ""
+    """Name of an endpoint on `/in/`. Empty on others."""
+    path: str = ""
+    """What stands behind the name of an endpoint, as it was sent: empty, or from the first `/` on."""
 
     @property
     def is_shared(self) -> bool:
@@ -54,9 +59,11 @@ class Target:
 def parse_path(raw_path: bytes) -> Target | None:
     """Return the target of a path. Return None if it is not a callback URL."""
     if match := _CB_PATH.fullmatch(raw_path):
-        return Target(parameter="", segment=_PASTED_END.sub(b"", match[1]).decode("latin-1").lower())
+        return Target(segment=_PASTED_END.sub(b"", match[1]).decode("latin-1").lower())
     if match := _CBQ_PATH.fullmatch(raw_path):
-        return Target(parameter=match[1].decode("ascii"), segment="")
+        return Target(parameter=match[1].decode("ascii"))
+    if match := _IN_PATH.fullmatch(raw_path):
+        return Target(endpoint=match[1].decode("ascii"), path=match[2].decode("ascii"))
     return None
 
 
@@ -112,8 +119,8 @@ def is_handshake(headers: Sequence[tuple[bytes, bytes]]) -> bool:
 
 
 def can_look_up(target: Target, method: str, headers: Sequence[tuple[bytes, bytes]]) -> bool:
-    """Return whether the state of a request is known without its body."""
-    return not (target.is_shared and method == "POST" and _boundary_of(headers) is not None)
+    """Return whether the case of a request is known without its body: that of an event is in its key."""
+    return not target.endpoint and not (target.is_shared and method == "POST" and _boundary_of(headers) is not None)
 
 
 def to_invocation(
@@ -146,13 +153,15 @@ def to_invocation(
             canonical UUID. The last is STATE_UNKNOWN, because it must look the same as a state that no case has.
     """
     state = _find_state(target.parameter, method, headers, query, body) if target.is_shared else target.segment
-    if not _STATE.fullmatch(state):
+    if not target.endpoint and not _STATE.fullmatch(state):
         raise problems.ProblemError(problems.STATE_UNKNOWN)
     query_string = query.decode("ascii")
     batch = edge_service_pb2.StreamInvocationsRequest()
     # The request is made in its place in the batch: each copy of it would be a copy of its body.
     invocation = batch.invocations.add(look_up=look_up)
-    message = invocation.request
+    if target.endpoint:
+        invocation.event.endpoint, invocation.event.path = target.endpoint, target.path
+    message = invocation.event.request if target.endpoint else invocation.request
     message.state = state
     message.state_query_parameter = target.parameter
     message.request_method = method.lower()

@@ -18,7 +18,7 @@ from callback_process.http.callers import Caller
 log = logs.get_logger()
 
 _METHODS: Final = frozenset((*CALL_METHODS, "HEAD", "OPTIONS"))
-_FAMILIES: Final = frozenset(("cb", "cbq", "wait"))
+_FAMILIES: Final = frozenset(("cb", "cbq", "in", "wait"))
 """Families of addresses, by the first segment of the path."""
 _CALLER_GONE: Final = 499
 """Status of a request whose caller disconnected before the response. It is never sent; nginx uses the same."""

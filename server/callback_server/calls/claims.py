@@ -5,6 +5,8 @@
    check changes nothing; it is made again once the check has passed.
 3. A request with a large body is looked up first, so that its body goes to the store once, and not at all if the
    request is refused.
+4. An event passes the verification of its endpoint before its correlation key is looked for. The claim finds the case
+   by that key, and so an event is claimed once.
 """
 
 from __future__ import annotations
@@ -12,23 +14,30 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, assert_never
+
+from msgspec.structs import replace
 
 from callback_process.logs import get_logger
 from callback_server import errors, metrics
-from callback_server.calls.pending_call import PendingCall
+from callback_server.calls.pending_call import PendingCall, pending_event
 from callback_server.calls.preconditions import PreconditionChecker
 from callback_server.calls.recorded_bytes import RecordedBytes
 from callback_server.calls.waiting import wait_hash
 from callback_server.domain.activity import Leases
+from callback_server.domain.call import Grant, Request
 from callback_server.domain.case import Settings
-from callback_server.domain.ids import state_hash
+from callback_server.domain.endpoint import Endpoint, EventTarget, UnmatchedReason
+from callback_server.domain.guard import RequestIntent
+from callback_server.domain.ids import case_id_of_call, of_case, state_hash
 from callback_server.handlers.http.request import is_query_too_long
 from callback_server.limits.body_bytes import BodyBytes
 from callback_server.limits.call_slots import CallSlots, refusal_by
 from callback_server.limits.owner_rate import OwnerRateLimit
 from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
+from callback_server.store.correlation import CorrelationNames
 from callback_server.store.failure_log import log_store_error
 from callback_server.store.queries.look_up_request import look_up_request
 from callback_server.store.queries.read import read_settings, read_settings_of_wait
@@ -39,6 +48,8 @@ from callback_server.store.transitions.claim_call import (
     ClaimRefusal,
     ClaimResult,
     ConfirmationRequired,
+    EarlierCallEnded,
+    EarlierCallRuns,
     FeatureUnknown,
     LimitedOwner,
     LookUpRefusal,
@@ -62,6 +73,14 @@ _REFUSALS: Final[Mapping[ClaimRefusal, Callable[[], errors.CallbackError]]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class EventUnmatched:
+    """No case gets a verified event."""
+
+    endpoint: Endpoint
+    reason: UnmatchedReason
+
+
 class Claims:
     """Claims cases for requests, as the limits and the checks of this process allow."""
 
@@ -81,6 +100,8 @@ class Claims:
         max_per_minute_per_case: int | None,
         replica: str,
         can_deliver: Callable[[], bool],
+        endpoints: Mapping[str, Endpoint],
+        correlation_names: CorrelationNames,
         http_activities: Collection[str] = (),
     ) -> None:
         """Create the claims of a process.
@@ -99,6 +120,8 @@ class Claims:
             max_per_minute_per_case: Maximum number of calls on a case in a minute. None: no limit.
             replica: The id of this process, which gets a message at the end of each call that it waits for.
             can_deliver: Returns whether this process can run one more delivery.
+            endpoints: The endpoints by name.
+            correlation_names: The names of correlation keys in the store.
             http_activities: The activities whose handler is a URL.
         """
         self._scripts = scripts
@@ -114,7 +137,19 @@ class Claims:
         self._max_per_minute_per_case = max_per_minute_per_case
         self._replica = replica
         self._can_deliver = can_deliver
+        self._endpoints = endpoints
+        self._correlation_names = correlation_names
         self._http_activities = http_activities
+
+    def pending_event(self, endpoint: str, path: str, request: Request) -> PendingCall:
+        """Return an event at an endpoint, before its claim.
+
+        Raises:
+            StateUnknownError: There is no such endpoint.
+        """
+        if (found := self._endpoints.get(endpoint)) is None:
+            raise errors.StateUnknownError
+        return pending_event(EventTarget(found, path), request)
 
     async def look_up(self, pending: PendingCall) -> None:
         """Look a request up whose body was not read.
@@ -175,15 +210,18 @@ class Claims:
             *((*owner, kind) for each, kind in slots for owner in each.limited()),
         ]
 
-    async def claim(self, pending: PendingCall) -> tuple[PendingCall, ClaimResult]:
+    async def claim(self, pending: PendingCall) -> tuple[PendingCall, ClaimResult | EventUnmatched]:
         """Claim the case; while the store requires a check, run it and claim again.
 
         Returns:
-            The request with the checks that it has passed, and the result of the last claim.
+            The request with the checks that it has passed, and the result of the last claim; or why no case gets an
+            event.
 
         Raises:
             CallbackError: A check failed, or the store did not reply.
         """
+        if pending.event is not None:
+            return await self._claim_for_event(pending, pending.event)
         if len(pending.request.body) > _LARGE_BODY_BYTES:
             refusal = await self._look_up_once(pending)
             if isinstance(refusal, VerificationRequired):
@@ -196,6 +234,32 @@ class Claims:
             if checked is None:
                 return pending, result
             pending = checked
+
+    async def _claim_for_event(
+        self, pending: PendingCall, target: EventTarget
+    ) -> tuple[PendingCall, ClaimResult | EventUnmatched]:
+        endpoint, sent = target.endpoint, pending.request
+        pending = await self._preconditions.check_event(pending, target)
+        if pending.handshake is not None:
+            return pending, ClaimRefusal.HANDSHAKE
+        key = endpoint.correlation_key(sent, target.segments)
+        if not key:
+            return pending, EventUnmatched(endpoint, UnmatchedReason.NO_KEY)
+        name = self._correlation_names.name(
+            owner=endpoint.owner, endpoint=endpoint.name, profile="", correlation_key=key
+        )
+        request = replace(pending.request, endpoint=endpoint.name, correlation_key=key)
+        pending = replace(
+            pending, call_id=of_case(pending.call_id, name), request=request, intent=RequestIntent.CONFIRMED
+        )
+        result = await self._claim(pending)
+        if result is ClaimRefusal.UNKNOWN:
+            return pending, EventUnmatched(endpoint, UnmatchedReason.NO_CASE)
+        if isinstance(result, CaseClosed):
+            return pending, EventUnmatched(endpoint, UnmatchedReason.LATE)
+        if isinstance(result, Grant | EarlierCallRuns | EarlierCallEnded):
+            pending = replace(pending, call_id=of_case(pending.call_id, case_id_of_call(result.call_id)))
+        return pending, result
 
     def _activities_refusing(self, pending: PendingCall) -> Collection[str]:
         """Return the activities whose handlers cannot get the query of a request."""
@@ -224,14 +288,15 @@ class Claims:
                     replica=self._replica,
                     can_deliver=self._can_deliver(),
                     refused_activities=self._activities_refusing(pending),
+                    is_event=pending.event is not None,
                 ),
                 unsent_s=UNSENT_S,
                 unsure_s=self._leases.longest_ms / 1000,
             )
         except StoreError as error:
             log_store_error("claim_not_confirmed", error, call_id=pending.call_id, maybe_done=error.maybe_done)
-            if error.maybe_done:
-                raise errors.OutcomeUnknownError(pending.call_id) from error
+            if error.maybe_done:  # the case that an event may have reached is not known
+                raise errors.OutcomeUnknownError("" if pending.event else pending.call_id) from error
             raise errors.StoreUnavailableError(is_full=error.is_full) from error
         finally:
             metrics.CLAIM_SECONDS.observe(time.perf_counter() - began)

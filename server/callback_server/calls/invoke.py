@@ -34,7 +34,7 @@ from callback_process.tasks import cancel_all
 from callback_server import errors, metrics
 from callback_server.calls.active_call import NO_ANSWER, ActiveCall, CallAnswer, failed_error
 from callback_server.calls.attempts import HandlerAttempts
-from callback_server.calls.claims import Claims, refusal_of
+from callback_server.calls.claims import Claims, EventUnmatched, refusal_of
 from callback_server.calls.deliveries import Deliveries
 from callback_server.calls.held import HeldCalls
 from callback_server.calls.marks import CallerMarks, may_be_delivered
@@ -69,7 +69,7 @@ log = get_logger()
 T = TypeVar("T")
 _Running = dict[asyncio.Task[CallAnswer], ActiveCall]
 AroundCall = Callable[..., ActiveCall]
-"""Starts a call. Its arguments are the method `invoke`, and the arguments of that method."""
+"""Starts a call. Its arguments are the method `invoke` or `invoke_event`, and the arguments of that method."""
 
 
 class CallInvoker:
@@ -112,11 +112,13 @@ class CallInvoker:
             turn_waits: The slots of calls that wait for turns before their claims.
             waits: The slots of requests that wait for the answers of other calls.
             body_bytes: The limit on the bytes of bodies.
-            around: Starts each call by `invoke`, with a span around it, for example. None: there is none.
+            around: Starts each call by `invoke` or `invoke_event`, with a span around it, for example. None: there is
+                none.
             on_claim: Called with each request that has become a call, in its task. None: nothing is.
         """
         if around is not None:
             self.invoke = partial(around, self.invoke)  # type: ignore[method-assign]  # it takes the same arguments
+            self.invoke_event = partial(around, self.invoke_event)  # type: ignore[method-assign]  # as above
         self._claims = claims
         self._dispatcher = dispatcher
         self._renderer = renderer
@@ -162,13 +164,34 @@ class CallInvoker:
             CallbackError: The call was not started.
         """
         slot = self._reserve(state)
+        return self._invoke(pending_call(state, parameter, request), slot, prefers_page=prefers_page)
+
+    def invoke_event(self, endpoint: str, path: str, request: Request, *, prefers_page: bool = False) -> ActiveCall:
+        """Start the call of the case that waits for an event.
+
+        Args:
+            endpoint: The name of the endpoint in the URL of the event.
+            path: What stands in the URL behind that, as it was sent.
+            request: The event.
+            prefers_page: As for `invoke`.
+
+        Returns:
+            The call, with its answer: if no case waits for the event, with that of the endpoint.
+
+        Raises:
+            CallbackError: The call was not started.
+        """
+        self._check_running()
+        pending = self._claims.pending_event(endpoint, path, request)
+        return self._invoke(pending, self._call_slots.reserve(), prefers_page=prefers_page)
+
+    def _invoke(self, pending: PendingCall, slot: CallSlot, *, prefers_page: bool) -> ActiveCall:
         try:
-            pending = pending_call(state, parameter, request)
-            reservation = self._body_bytes.reserve(len(request.body))
+            reservation = self._body_bytes.reserve(len(pending.request.body))
         except errors.CallbackError:
             slot.free()
             raise
-        call = ActiveCall(pending.call_id, slot, method=request.method, prefers_page=prefers_page)
+        call = ActiveCall(pending.call_id, slot, method=pending.request.method, prefers_page=prefers_page)
         self._start(self._run(pending, reservation, call), call, reservation)
         return call
 
@@ -344,6 +367,12 @@ class CallInvoker:
         self, pending: PendingCall, reservation: BodyReservation, call: ActiveCall
     ) -> CallAnswer:
         pending, result = await self._claims.claim(pending)
+        if pending.event is not None:
+            call.call_id = pending.call_id
+        if isinstance(result, EventUnmatched):
+            metrics.EVENTS_UNMATCHED.labels(result.endpoint.name, result.reason).inc()
+            log.info("event_unmatched", endpoint=result.endpoint.name, reason=result.reason)
+            return CallAnswer("", complete(Response(code=result.endpoint.unmatched_code), platform_url=None))
         waits = isinstance(result, EarlierCallRuns) or (isinstance(result, Grant) and not result.ended_at_claim)
         if waits and call.turn is not None:
             call.turn.free()
@@ -374,13 +403,13 @@ class CallInvoker:
             return await self._repeats.answer(result, call)
         if result is ClaimRefusal.HANDSHAKE and pending.handshake is not None:
             metrics.HANDSHAKES.labels(metrics.profile_label(pending.verification.profile)).inc()
-            log.info("handshake_answered", case_id=pending.case_id, profile=pending.verification.profile)
+            log.info("handshake_answered", **pending.log_fields, profile=pending.verification.profile)
             return CallAnswer("", complete(pending.handshake, platform_url=None))
         if isinstance(result, CaseClosed) and result.response is not None:
             return self._answer_closed(pending, result, result.response)
         if isinstance(result, ConfirmationRequired) and pending.request.method != "get":
             raise errors.ChoiceRequiredError
-        raise refusal_of(result, pending.call_id)
+        raise refusal_of(result, "" if pending.event else pending.call_id)
 
     def _answer_closed(self, pending: PendingCall, closed: CaseClosed, response: Response) -> CallAnswer:
         if self._renderer.problems(response):  # a `/path`, and this server has no platform_url any more

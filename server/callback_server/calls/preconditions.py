@@ -16,6 +16,7 @@ from callback_server import errors, metrics
 from callback_server.calls.pending_call import PendingCall
 from callback_server.domain.call import Request, RequestIdentity, identity_of, message_digest
 from callback_server.domain.case import Prompt
+from callback_server.domain.endpoint import EventTarget
 from callback_server.domain.form import MAX_ENTERED_CHARS, check_fields, read_form
 from callback_server.domain.guard import (
     CHOICE_PARAMETER,
@@ -25,7 +26,7 @@ from callback_server.domain.guard import (
     choice_of,
     confirmed,
 )
-from callback_server.domain.url import request_url
+from callback_server.domain.url import event_url, request_url
 from callback_server.domain.verification import UNVERIFIED, Verification
 from callback_server.errors import Violation
 from callback_server.profiles.own_profiles import VerificationProfiles
@@ -74,7 +75,7 @@ class PreconditionChecker:
             if pending.verification is not UNVERIFIED:
                 return None
             with metrics.VERIFY_SECONDS.time():
-                return await self._verify(pending, result)
+                return await self._verify(pending, result, self._url_of(pending, result))
         if isinstance(result, ConfirmationRequired):
             return _confirmed(pending, result.prompt)
         if (
@@ -84,6 +85,24 @@ class PreconditionChecker:
         ):
             return replace(pending, intent=RequestIntent.PERSON)
         return None
+
+    async def check_event(self, pending: PendingCall, target: EventTarget) -> PendingCall:
+        """Verify an event by the profile of its endpoint, or find its handshake.
+
+        Raises:
+            VerificationFailedError: The event does not pass the verification.
+            VerificationUnavailableError: This server does not know the profile, or not yet its keys.
+            StateUnknownError: The request asks for a handshake that the profile does not have.
+            StoreUnavailableError: The profile could not be read.
+        """
+        endpoint = target.endpoint
+        required = VerificationRequired(endpoint.profile, "", endpoint.owner)
+        url = event_url(self._box_url, endpoint.name, target.path, pending.request.query_string)
+        with metrics.VERIFY_SECONDS.time():
+            verified = await self._verify(pending, required, url)
+        if pending.intent is RequestIntent.OPTIONS and verified.handshake is None:
+            raise errors.StateUnknownError
+        return verified
 
     async def check_head(self, pending: PendingCall, required: VerificationRequired) -> PendingCall | None:
         """Verify a request whose body was not read. Return None if its body can decide what it is.
@@ -96,7 +115,7 @@ class PreconditionChecker:
         profile = await self._find(required)
         if profile is not None and profile.reads_body:
             return None
-        verified = await self._verify(pending, required)
+        verified = await self._verify(pending, required, self._url_of(pending, required))
         # A message with an id can be a repeat, which gets its answer whatever the status of the case is.
         return None if verified.verification.message_sha256 else verified
 
@@ -107,22 +126,26 @@ class PreconditionChecker:
             log_store_error("profile_not_read", error)
             raise errors.StoreUnavailableError(is_full=error.is_full) from error
 
-    async def _verify(self, pending: PendingCall, required: VerificationRequired) -> PendingCall:
+    def _url_of(self, pending: PendingCall, required: VerificationRequired) -> str:
+        base = required.alternative_domain or self._box_url
+        return request_url(base, pending.state, pending.parameter, pending.request.query_string)
+
+    async def _verify(self, pending: PendingCall, required: VerificationRequired, url: str) -> PendingCall:
         name = required.profile
         profile = await self._find(required)
         if profile is None:
-            log.error("profile_missing", case_id=pending.case_id, profile=name)
+            log.error("profile_missing", **pending.log_fields, profile=name)
             raise errors.VerificationUnavailableError
-        base = required.alternative_domain or self._box_url
-        url = request_url(base, pending.state, pending.parameter, pending.request.query_string)
+        must_pass = profile.enforce or pending.event is not None
         try:
             return _verified(pending, name, profile, url)
         except VerificationError as error:
-            reason, why, enforced = error.reason, str(error), profile.enforce and not error.is_notice
+            is_notice = error.is_notice and pending.event is None
+            reason, why, enforced = error.reason, str(error), must_pass and not is_notice
             profile.want_keys(error, owner=required.owner, url=url)
             log.warning(
                 "verification_failed",
-                case_id=pending.case_id,
+                **pending.log_fields,
                 profile=name,
                 why=why,
                 reason=str(reason),
@@ -130,11 +153,11 @@ class PreconditionChecker:
             )
         # Any other exception refuses the request too. Its text is not logged: it may hold a part of the request.
         except Exception as error:
-            reason, why, enforced = FailureReason.FAULT, "the verification itself failed", profile.enforce
+            reason, why, enforced = FailureReason.FAULT, "the verification itself failed", must_pass
             frame = traceback.extract_tb(error.__traceback__)[-1]
             log.error(
                 "verification_fault",
-                case_id=pending.case_id,
+                **pending.log_fields,
                 profile=name,
                 error=type(error).__name__,
                 at=f"{frame.filename}:{frame.lineno}",

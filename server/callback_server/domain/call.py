@@ -75,6 +75,10 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     """Why the request did not pass a profile that only reports. Empty: it passed, or there was no such profile."""
     traceparent: str = ""
     """The W3C trace context in which the request is handled. Empty: it is not traced."""
+    endpoint: str = ""
+    """The endpoint to which it came as an event. Empty: it came to the URL of a case."""
+    correlation_key: str = ""
+    """The key that it has as an event. Empty: it came to the URL of a case."""
 
     def values(self, name: str) -> list[str]:
         """Return the values of a header. `name` is in lower case."""

@@ -140,6 +140,10 @@ class Settings(msgspec.Struct, frozen=True, array_like=True):
     """The origins whose pages may call the case by a script, each in its one spelling. `*`: every origin."""
     frame_origins: tuple[str, ...] = ()
     """The origins whose pages may show the case in a frame, each in its one spelling."""
+    endpoint: str = ""
+    """The endpoint whose events can be calls of the case. Empty: none."""
+    correlation_key: str = ""
+    """The key by which these events find the case. Empty: it has no endpoint."""
 
 
 class NewCase(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,6 +176,10 @@ class NewCase(msgspec.Struct, frozen=True, kw_only=True):
     """The name of the pointer to the case; empty for none, if it has no `request_id`."""
     nonce: bytes = b""
     """What the pointer holds besides the id of the case."""
+    correlation: str = ""
+    """The name of the pointer of its correlation key (see store/correlation.py). Empty: the case has no endpoint."""
+    has_url: bool = True
+    """Whether it has a URL of its own. A case without one is reached by events alone."""
     repeat_window_ms: int = 0
     """How long after the end of a call the same request gets its answer again. 0: not at all, each is a call."""
     no_repeat: bool = False

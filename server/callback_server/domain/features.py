@@ -16,6 +16,7 @@ from callback_server.domain.case import NewCase
 
 FEATURES: Final[Mapping[str, Callable[[NewCase], bool]]] = {
     "fields": lambda case: case.settings.prompt is not None and bool(case.settings.prompt.fields),
+    "endpoints": lambda case: bool(case.correlation),
 }
 """The features that this server knows, by name, in `[a-z_]+`, each with whether a new case needs it."""
 

@@ -46,6 +46,11 @@ def new_call_id(case_id: str) -> str:
     return f"{case_id}-{secrets.token_hex(8)}"
 
 
+def of_case(call_id: str, case_id: str) -> str:
+    """Return the id of a call with that of another case in it: the case of an event is found by its claim."""
+    return f"{case_id}{call_id[32:]}"
+
+
 def case_id_of_call(call_id: str) -> str:
     """Return the id of the case that a call belongs to."""
     return call_id[:32]

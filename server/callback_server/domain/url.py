@@ -36,6 +36,12 @@ def request_url(base: str, state: str, parameter: str, query_string: str) -> str
     return f"{base}{path}?{query_string}" if query_string else f"{base}{path}"
 
 
+def event_url(base: str, endpoint: str, path: str, query_string: str) -> str:
+    """Return the URL of an event as its sender knows it: `path` is what stands behind the name of the endpoint."""
+    url = f"{base}/in/{endpoint}{path}"
+    return f"{url}?{query_string}" if query_string else url
+
+
 def is_as_handed_out(url: str) -> bool:
     """Return whether the URL of a request is exactly the URL that was handed out."""
     found = _HANDED_OUT.fullmatch(url)

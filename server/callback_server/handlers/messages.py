@@ -38,9 +38,11 @@ def question(
 
 
 def fields_json_of(grant: Grant, request: Request) -> str:
-    """Return what a person filled in, as a JSON object. Empty: the case has no fields."""
+    """Return what a person filled in, as a JSON object. Empty: the case has no fields, or the call is an event."""
     prompt = grant.settings.prompt
-    return fields_json(prompt.fields, request.body) if prompt is not None and prompt.fields else ""
+    if prompt is None or not prompt.fields or request.endpoint:  # no page asks the sender of an event
+        return ""
+    return fields_json(prompt.fields, request.body)
 
 
 def attempt_of(grant: Grant) -> int:

@@ -245,12 +245,21 @@ class _InvocationStream:
             call.turn = LargeTurn(self._reader)
             self._calls[invocation.number] = call
             return call.answer
-        request = invocation.request
-        require_valid(request)
-        arguments = request.state, request.state_query_parameter, from_message(Request, request)
-        if invocation.look_up:
-            return self._invoker.look_up(*arguments)
-        call = self._calls[invocation.number] = self._invoker.invoke(*arguments, prefers_page=request.prefers_page)
+        if invocation.HasField("event"):
+            event = invocation.event
+            require_valid(event)
+            request = event.request
+            call = self._invoker.invoke_event(
+                event.endpoint, event.path, from_message(Request, request), prefers_page=request.prefers_page
+            )
+        else:
+            request = invocation.request
+            require_valid(request)
+            arguments = request.state, request.state_query_parameter, from_message(Request, request)
+            if invocation.look_up:
+                return self._invoker.look_up(*arguments)
+            call = self._invoker.invoke(*arguments, prefers_page=request.prefers_page)
+        self._calls[invocation.number] = call
         call.turn = LargeTurn(self._reader)
         call.on_waiting = functools.partial(self._on_waiting, invocation.number)
         return call.answer

@@ -29,14 +29,36 @@ from callback_server.domain.case import (
     response_problems,
 )
 from callback_server.domain.cookies import CookieDomains, cookie_problems
+from callback_server.domain.endpoint import Endpoint
 from callback_server.domain.form import PromptField
 from callback_server.domain.guard import CHOICE_PARAMETER, CONFIRM_PARAMETER
 from callback_server.domain.own_profile import is_own
 from callback_server.domain.response import Response, ResponseType, in_field, problems
 from callback_server.domain.url import normalize_origin
-from callback_server.errors import InvalidRequestError, RequestIdUnsupportedError, Violation
+from callback_server.errors import (
+    EndpointNotFoundError,
+    InvalidRequestError,
+    RequestIdUnsupportedError,
+    Violation,
+)
 from callback_server.settings import ServerSettings
-from callback_server.store.pointers import new_pointed_state, pointed_state
+from callback_server.store.correlation import CorrelationNames
+from callback_server.store.keys import partition_of
+from callback_server.store.pointers import new_pointed_state, new_state_in, pointed_state
+
+_OF_URLS: Final = frozenset(
+    (
+        "state_query_parameter",
+        "alternative_domain",
+        "verification_profile",
+        "get_guard",
+        "prompt",
+        "closed_response",
+        "allowed_origins",
+        "frame_origins",
+    )
+)
+"""The fields of a request that hold on the URL of a case, and not for events."""
 
 creator_traceparent: Final = ContextVar("creator_traceparent", default="")
 """The trace context that generates a callback. Empty: there is none, or this process does not trace."""
@@ -53,6 +75,9 @@ class Policy:
     """The declared activities."""
     profiles: Collection[str]
     """The names of the declared verification profiles."""
+    endpoints: Mapping[str, Endpoint]
+    """The declared endpoints by name."""
+    correlation_names: CorrelationNames
     state_key: bytes | None = field(repr=False)
 
     @property
@@ -74,6 +99,7 @@ def new_case(
 
     Raises:
         InvalidRequestError: The request is not valid. The error lists every bad field.
+        EndpointNotFoundError: The owner has no such endpoint.
         RequestIdUnsupportedError: There is a `request_id`, and the server has no `state_key`.
     """
     activity = request.callback_activity
@@ -91,6 +117,7 @@ def new_case(
         *(_origin_problems(request) if request.allowed_origins or request.frame_origins else ()),
         *_policy_problems(request, policy, own_profiles),
         *_domain_problems(domain, policy, owner),
+        *(_endpoint_problems(request) if request.endpoint or request.correlation_key or request.no_url else ()),
         *_answer_problems(request, answer_mode),
         *_hold_problems(request, answer_mode, policy),
         *_fallback_problems(request, fallback, answer_deadline_ms, answer_mode, policy),
@@ -115,11 +142,14 @@ def new_case(
     if found:
         # One violation per field, the last: the rules of the contract come last and matter most.
         raise InvalidRequestError(list({each.field: each for each in found}.values()))
+    correlation = _correlation(request, policy, owner) if request.endpoint else ""
     pointer, nonce, fingerprint = "", b"", b""
     if request.request_id:
-        new = new_pointed_state(_state_key(policy), owner=owner, request_id=request.request_id)
+        new = new_pointed_state(_state_key(policy), owner=owner, request_id=request.request_id, correlation=correlation)
         pointer, nonce, state, state_sha256 = new.pointer, new.nonce, new.state, new.state_sha256
         fingerprint = _fingerprint(request, answer_mode, domain, policy)
+    elif correlation:
+        state, state_sha256 = new_state_in(partition_of(correlation))
     else:
         state = ids.new_state()
         state_sha256 = ids.state_hash(state)
@@ -150,12 +180,37 @@ def new_case(
         repeat_window_ms=_repeat_window_ms(request),
         pointer=pointer,
         nonce=nonce,
+        correlation=correlation,
+        has_url=not request.no_url,
     ), state
 
 
-def known_state(request: pb2.GenerateCallbackUrlRequest, policy: Policy, *, owner: str, nonce: bytes) -> str:
-    """Return the state of the case that an earlier request with the same `request_id` stored, from its nonce."""
-    return pointed_state(_state_key(policy), owner=owner, request_id=request.request_id, nonce=nonce)
+def known_state(request: pb2.GenerateCallbackUrlRequest, policy: Policy, case: NewCase, *, nonce: bytes) -> str:
+    """Return the state of the case that an earlier request with the same `request_id` stored, from its nonce.
+
+    Args:
+        request: The request.
+        policy: The configuration for new cases.
+        case: The case that was not stored, because there is that one.
+        nonce: The nonce of that case.
+    """
+    return pointed_state(
+        _state_key(policy),
+        owner=case.owner,
+        request_id=request.request_id,
+        nonce=nonce,
+        correlation=case.correlation,
+    )
+
+
+def _correlation(request: pb2.GenerateCallbackUrlRequest, policy: Policy, owner: str) -> str:
+    """Return the name of the pointer of the correlation key of a request."""
+    endpoint = policy.endpoints.get(request.endpoint)
+    if endpoint is None or endpoint.owner != owner:
+        raise EndpointNotFoundError
+    return policy.correlation_names.name(
+        owner=owner, endpoint=endpoint.name, profile="", correlation_key=request.correlation_key
+    )
 
 
 def _state_key(policy: Policy) -> bytes:
@@ -185,6 +240,21 @@ def _policy_problems(
         yield Violation("verification_profile", "profile_unknown", f"is not declared; declared: {declared}"[:300])
     if longest is not None and request.time_to_live.ToMilliseconds() > longest * 1000:
         yield Violation("time_to_live", "too_long", f"must be at most {longest} s")
+
+
+def _endpoint_problems(request: pb2.GenerateCallbackUrlRequest) -> Iterator[Violation]:
+    if request.endpoint and not request.correlation_key:
+        yield Violation("correlation_key", "required", "is missing: events at the endpoint find the case by it")
+    if request.correlation_key and not request.endpoint:
+        yield Violation("correlation_key", "endpoint", "needs an endpoint")
+    if request.no_url:
+        if not request.endpoint:
+            yield Violation("no_url", "endpoint", "needs an endpoint: without a URL only events reach the case")
+        given = {field.name for field, _ in request.ListFields()}
+        if request.get_guard == pb.GET_GUARD_OFF:
+            given.discard("get_guard")
+        for name in given & _OF_URLS:
+            yield Violation(name, "no_url", "cannot be combined with no_url: it holds on the URL of the case alone")
 
 
 def _guard_problems(request: pb2.GenerateCallbackUrlRequest) -> Iterator[Violation]:

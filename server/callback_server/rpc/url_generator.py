@@ -33,9 +33,11 @@ from callback_server.store.connection.errors import StoreError
 from callback_server.store.connection.resend import resend
 from callback_server.store.features import unavailable_features
 from callback_server.store.queries.read import known_pointers
+from callback_server.store.recording import Recording
 from callback_server.store.scripts import Scripts
 from callback_server.store.transitions.create_cases import (
     CaseStored,
+    CorrelationKeyInUse,
     CreateResult,
     KnownRequest,
     RequestConflict,
@@ -60,6 +62,7 @@ class UrlGenerator:
     served: ServedActivities
     open_case_quota: OpenCaseQuota | None
     profiles: OwnProfiles
+    recording: Recording
 
     async def generate(
         self, requests: Sequence[pb2.GenerateCallbackUrlRequest], caller: Principal
@@ -92,6 +95,8 @@ class UrlGenerator:
             await turns.take()
             if isinstance(made, RequestConflict):
                 results[place] = errors.RequestIdReusedError()
+            elif isinstance(made, CorrelationKeyInUse):
+                results[place] = errors.CorrelationKeyInUseError(made.case_id)
             elif isinstance(made, CaseStored | KnownRequest):
                 kind = (case.activity, case.answer_mode, bool(case.notify))
                 if kind not in warnings:
@@ -127,7 +132,7 @@ class UrlGenerator:
     ) -> pb2.GenerateCallbackUrlResponse:
         case_id = case.id
         if isinstance(made, KnownRequest):
-            state = known_state(request, self.policy, owner=case.owner, nonce=made.nonce)
+            state = known_state(request, self.policy, case, nonce=made.nonce)
             case_id = ids.case_id_of(ids.state_hash(state))
         else:
             log.info("case_created", case_id=case_id, owner=case.owner, activity=case.activity)
@@ -135,8 +140,8 @@ class UrlGenerator:
         return to_message(
             pb2.GenerateCallbackUrlResponse,
             made,
-            url=callback_url(base, state, request.state_query_parameter),
-            state=state,
+            url=callback_url(base, state, request.state_query_parameter) if case.has_url else "",
+            state=state if case.has_url else "",
             case_id=case_id,
             warnings=warnings,
         )
@@ -176,7 +181,7 @@ class UrlGenerator:
         reserved = await quota.reserve(owner, len(wanted), or_none=True)
         if not reserved:
             # A retried request makes no new case. So it needs no quota, and takes none from others while it runs.
-            known = await known_pointers(self.scripts, (case.pointer for case in cases if case.pointer))
+            known = await known_pointers(self.scripts, cases)
             unknown = [each for each in wanted if each not in known]
             reserved = await quota.reserve(owner, len(unknown))
             allowed = {*known, *unknown[:reserved]}
@@ -218,7 +223,7 @@ class UrlGenerator:
     async def _store_in_partition(self, cases: Sequence[NewCase]) -> Sequence[CreateResult | Failure]:
         """Store cases of one partition by one script, or by one for each if a fault of one case ends that script."""
         try:
-            return await resend(lambda: create_cases(self.scripts, cases))
+            return await resend(lambda: create_cases(self.scripts, cases, recording=self.recording))
         except StoreError as error:
             return [error] * len(cases)
         except Exception as error:  # such as a key of the wrong type

@@ -23,10 +23,12 @@ CASE_FIELDS: Final[Mapping[str, str]] = {
     "owner": "the owner",
     "activity": "the activity",
     "mode": "the CallMode",
-    "sha": "the second half of the SHA-256 of the state; the case id is the first half",
+    "sha": "the second half of the SHA-256 of the state; the case id is the first half; absent if the case has no URL",
     "parameter": "the state query parameter; absent if the URL has the state in its path",
     "fingerprint": "the first half of the SHA-256 of the request that created the case",
-    "pointer": "the name of the pointer to the case; absent if the case has no request id",
+    "pointer": "the name of the pointer to the case; absent if the case has no request id; with a `correlation`, the"
+    " field of that pointer",
+    "correlation": "the name of the pointer of the correlation key; absent if the case has no endpoint",
     "created": "the creation, in microseconds; each case of a partition has another",
     "expires": "when the case expires; absent if it never does",
     "closed": "when the case was closed",
@@ -89,6 +91,8 @@ CALL_FIELDS: Final[Mapping[str, str]] = {
     "effect": "the effect of the end on the case: OPEN, or the CloseReason; empty for none",
     "digest": "by which a repeat is recognized: SHA-256 of the message id or of the request, in hexadecimal digits;"
     " absent if the call has no window",
+    "digest_of": "of an event: the name of the pointer of its correlation key, which the `digest` belongs to; absent if"
+    " it belongs to the case",
     "window": "how long after the end a repeat is recognized, in milliseconds; absent without a `digest`",
     "method": "of a call with a window or an address: the method of its request as it was sent; absent for get",
     "code": "of a call with a window: the status code of the answer, for a repeat once the answer is gone; empty or"

@@ -51,13 +51,14 @@ PROBE_KEY: Final = "cb:probe"
 LAYOUT: Final = {
     "case": "case:{}",  # hash: the fields of a case that change, and those that transitions read (see fields.py)
     "pointer": "pointer:{}",  # string: the id of the case with an (owner, request id), then a nonce (see pointers.py)
+    "correlation": "correlation:{}",  # hash: the newest case of a correlation key, and its requests (correlation.py)
     "content": "content:{}",  # string: settings and response of a case, packed, with a small body
     "body": "body:{}",  # string: the body of a case's response; absent if it is small
     "former_body": "former_body:{}:{}",  # string: that of an earlier version, while it is named (see bodies.lua)
     "uses": "uses:{}:{}",  # hash: what names the body of the response of a (case, version) (see bodies.lua)
     "calls": "calls:{}",  # zset: the calls of a case by number
     "call": "call:{}",  # hash: one call, its tombstone, or a notification (see fields.py)
-    "repeat": "repeat:{}:{}",  # string: the call of a (case, digest of its request), until its window is over
+    "repeat": "repeat:{}:{}",  # string: the call of a (case or correlation key, digest), until its window is over
     "index": "index:{}:{}:{}",  # zset: the cases of an (owner, status, activity) by creation, in microseconds
     "owners": "owners",  # set: the owners of the cases; without those of a release before until a repair has found them
     "activities": "activities:{}",  # set: the activities that an owner's cases have named
@@ -102,6 +103,8 @@ is created and when it is deleted.
 The costs of the audit: about 500 bytes for an entry.
 
 The costs of a request id, measured alike: about 150 bytes, for the pointer and the two fields of its case.
+
+The costs of a correlation key, as the size of its pointer: about 150 bytes, and 100 for each request id.
 
 The costs of events: 100 to 145 bytes each, so 1.4 MB for a partition that has as many as it keeps. Of the store's
 processor time for a recorded call (one event), or for a claim with its finish (two events), they take a tenth. Only

@@ -53,7 +53,7 @@ async def load(store, numbers, case, *, is_closed=lambda number: False):
             batch = _Batch(client)
             for number in range(first, min(first + _BATCH, numbers.stop)):
                 new = case(number)
-                await create_cases.create_cases(batch, [new])
+                await create_cases.create_cases(batch, [new], recording=Recording())
                 if is_closed(number):
                     await close_case.close_case(batch, new.id, owner=None, recording=Recording())
             await batch.send()

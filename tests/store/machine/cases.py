@@ -5,7 +5,7 @@ import hashlib
 
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
-from model.life import ACK, HOLD, MULTIPLE, RETRYABLE, SINGLE, ModelCase
+from model.life import ACK, CLOSED, HOLD, MULTIPLE, RETRYABLE, SINGLE, ModelCase
 from store.machine.system import System
 from store.machine.values import (
     CHOICES,
@@ -35,7 +35,13 @@ from callback_server.store.pointers import NONCE_BYTES
 from callback_server.store.queries.read import read_case
 from callback_server.store.transitions.claim_call import CaseClosed
 from callback_server.store.transitions.close_case import CloseResult, close_case
-from callback_server.store.transitions.create_cases import CaseStored, KnownRequest, RequestConflict, create_cases
+from callback_server.store.transitions.create_cases import (
+    CaseStored,
+    CorrelationKeyInUse,
+    KnownRequest,
+    RequestConflict,
+    create_cases,
+)
 from callback_server.store.transitions.erase_calls import erase_calls
 from callback_server.store.transitions.extend_case import ExtendResult, extend_case
 from callback_server.store.transitions.set_response import set_response
@@ -44,26 +50,29 @@ from callback_server.store.transitions.set_response import set_response
 class Cases(System):
     """Creating, changing, closing and erasing cases."""
 
-    def _new_case(self, request="", **fields):
-        """Return a new case, with a pointer in its own partition for a request that has an id."""
-        pointer = hashlib.sha256(request.encode()).hexdigest()[:32] if request else ""
+    def _new_case(self, request="", key="", **fields):
+        """Return a new case, in the partition of the pointer of its correlation key, or of a request that has an id."""
+        correlation = hashlib.sha256(f"key {key}".encode()).hexdigest()[:32] if key else ""
+        pointer = hashlib.sha256(f"{key}{request}".encode()).hexdigest()[:32] if request else ""
         while True:
             number = next(self.numbers)
             sha = ids.state_hash(f"state {number}")
             case_id = ids.case_id_of(sha)
-            if not pointer or keys.partition_of(case_id) == keys.partition_of(pointer):
+            if keys.partition_of(correlation or pointer or case_id) == keys.partition_of(case_id):
                 break
         nonce = b"%0*d" % (NONCE_BYTES, number) if pointer else b""
-        return NewCase(id=case_id, state_sha256=sha, pointer=pointer, nonce=nonce, **fields)
+        return NewCase(
+            id=case_id, state_sha256=sha, pointer=pointer, nonce=nonce, correlation=correlation, **fields
+        )  # fmt: skip
 
     def _create(
         self, mode, activity, owner, parameter, *, expires, body, labels, profile="", guard=GetGuard.OFF,
         answer="HANDLER", ordered=False, fallback=None, request_id="", has_window=False, no_repeat=False,
-        has_choices=False, closed_response=None, notify=(),
+        has_choices=False, closed_response=None, notify=(), key="",
     ):  # fmt: skip
         after_ms = REMIND_AFTER_MS if "REMINDER" in notify else ()
         case = self._new_case(
-            f"{owner}:{request_id}" if request_id else "", fingerprint=b"f" * 32, owner=owner, activity=activity,
+            f"{owner}:{request_id}" if request_id else "", key, fingerprint=b"f" * 32, owner=owner, activity=activity,
             mode=CallMode(mode), state_query_parameter=parameter, time_to_live_ms=3_600_000 if expires else None,
             settings=Settings(labels=labels, prompt=CHOICES if has_choices else None, remind_after_ms=after_ms),
             response=Response(type=ResponseType.RESPONSE, body=body or None),
@@ -72,7 +81,8 @@ class Cases(System):
             repeat_window_ms=WINDOW_MS if has_window else 0, no_repeat=no_repeat,
             notify=tuple(CallReason(each) for each in notify),
         )  # fmt: skip
-        (stored,) = self.do(create_cases(self.scripts, [case]))
+        (stored,) = self.do(create_cases(self.scripts, [case], recording=RECORDING))
+        assert isinstance(stored, CaseStored)
         assert stored == CaseStored(self._expiry(case.id))
         assert (stored.expire_time_ms is not None) is expires
         self.new[case.id] = case
@@ -85,7 +95,9 @@ class Cases(System):
         )  # fmt: skip
         model.tell("CASE_CREATED")
         if request_id:
-            self.requested[owner, request_id] = case.id
+            self.requested[owner, f"{key}{request_id}"] = case.id
+        if key:
+            self.correlated[key] = case.id
         return case.id
 
     def _create_held(self, mode, *, notified=True):
@@ -176,7 +188,7 @@ class Cases(System):
             closed_response=GONE if has_closed_response else None, notify=notify if activity == "push" else (),
         )  # fmt: skip
 
-    @precondition(lambda self: len(self.new) < MOST_CASES or self.requested)
+    @precondition(lambda self: len(self.new) < MOST_CASES or any(len(each) == 1 for _, each in self.requested))
     @rule(
         data=st.data(),
         owner=st.sampled_from(["shop", "other"]),
@@ -187,7 +199,7 @@ class Cases(System):
     def request(self, data, owner, request_id, mode, then):
         """Send a request with a request id. Then send the same or another one with that id, or delete the case."""
         if len(self.new) >= MOST_CASES:
-            owner, request_id = data.draw(st.sampled_from(list(self.requested)))
+            owner, request_id = data.draw(st.sampled_from([each for each in self.requested if len(each[1]) == 1]))
         if (owner, request_id) not in self.requested:
             self._create(mode, "push", owner, "", expires=False, body=b"", labels={}, request_id=request_id)
         for what in then:
@@ -206,7 +218,46 @@ class Cases(System):
             )  # fmt: skip
             known = KnownRequest(self.new[case_id].nonce, self._expiry(case_id))
             expected = known if what == "same" else RequestConflict()
-            assert self.do(create_cases(self.scripts, [case])) == [expected]
+            assert self.do(create_cases(self.scripts, [case], recording=RECORDING)) == [expected]
+
+    @rule(
+        key=st.sampled_from(["tr_7", "tr_8"]),
+        request_id=st.sampled_from(["", "", "1", "2"]),
+        mode=st.sampled_from([SINGLE, SINGLE, RETRYABLE, MULTIPLE]),
+        expires=st.booleans(),
+        first=st.sampled_from(["", "", "close", "close", "expire", "drop"]),
+        same=st.sampled_from([True, True, False]),
+    )
+    def correlate(self, key, request_id, mode, expires, first, same):
+        """Generate a case of a correlation key, after the newest one of that key was closed, or was not."""
+        newest = self.correlated.get(key)
+        if first in ("close", "drop") and newest:
+            reply = self.do(close_case(self.scripts, newest, owner="shop", recording=RECORDING))
+            assert reply is CloseResult[self.model[newest].close()]
+        if first == "expire" and newest in self._can_expire():
+            self._expire(newest)
+        if first == "drop":
+            self.drop(past=True)
+        known, newest = self.requested.get(("shop", f"{key}{request_id}")), self.correlated.get(key)
+        if known:
+            expected = KnownRequest(self.new[known].nonce, self._expiry(known)) if same else RequestConflict()
+        else:
+            is_free = not newest or self.model[newest].status == CLOSED
+            if is_free and len(self.new) >= MOST_CASES:
+                return
+            if newest:
+                self.model[newest].apply_timeouts()
+            if is_free or self.model[newest].status == CLOSED:
+                fields = {"expires": expires, "body": b"", "labels": {}, "has_window": True}
+                self._create(mode, "push", "shop", "", key=key, request_id=request_id, **fields)
+                return
+            expected = CorrelationKeyInUse(newest)
+        case = self._new_case(
+            f"shop:{request_id}" if request_id else "", key, fingerprint=(b"f" if same else b"g") * 32, owner="shop",
+            activity="push", mode=CallMode(mode), state_query_parameter="", time_to_live_ms=None,
+            settings=Settings(), response=Response(),
+        )  # fmt: skip
+        assert self.do(create_cases(self.scripts, [case], recording=RECORDING)) == [expected]
 
     @precondition(lambda self: self.model)
     @rule(data=st.data(), same=st.booleans())
@@ -218,7 +269,7 @@ class Cases(System):
                 **{name: getattr(case, name) for name in case.__struct_fields__} | {"fingerprint": b"g" * 32}
             )
         expected = CaseStored(self._expiry(case.id)) if same else RequestConflict()
-        assert self.do(create_cases(self.scripts, [case])) == [expected]
+        assert self.do(create_cases(self.scripts, [case], recording=RECORDING)) == [expected]
 
     @precondition(lambda self: self.new)
     @rule(data=st.data(), body=bodies, stale=st.booleans(), names=st.sampled_from([True, True, True, False]))

@@ -60,6 +60,7 @@ class Comparison(System):
         await self._compare_recorded_bytes()
         await self._compare_label_index([key for key in stored if ":label:" in key])
         await self._compare_pointers([key for key in stored if ":pointer:" in key])
+        await self._compare_correlation([key for key in stored if ":correlation:" in key])
         await self._compare_bodies([key for key in stored if ":uses:" in key or ":former_body:" in key])
 
     async def _compare_bodies(self, stored):
@@ -101,7 +102,22 @@ class Comparison(System):
         assert found == {
             keys.key(keys.partition_of(case.id), "pointer", case.pointer): case.id.encode() + case.nonce
             for case in cases
+            if not case.correlation
         }
+
+    async def _compare_correlation(self, stored):
+        """A pointer of a key has the newest case and the requests of the cases that are kept. One is open at most."""
+        expected = collections.defaultdict(dict)
+        for case in [self.new[case_id] for case_id in self.model if self.new[case_id].correlation]:
+            fields = expected[keys.key(keys.partition_of(case.id), "correlation", case.correlation)]
+            if case.id in self.correlated.values():
+                fields[b"case"] = case.id.encode()
+            if case.pointer:
+                fields[case.pointer.encode()] = case.id.encode() + case.nonce
+        found = await self.read_all({key: ("HGETALL", key) for key in stored})
+        assert found == {key: fields for key, fields in expected.items() if fields}
+        unclosed = [self.new[model.id].correlation for model in self.model.values() if model.status != CLOSED]
+        assert max(collections.Counter(filter(None, unclosed)).values(), default=0) <= 1
 
     async def _compare_events(self):
         found = await self.read_all(

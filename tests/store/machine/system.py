@@ -50,6 +50,7 @@ class System(RuleBasedStateMachine):
         self.told = collections.defaultdict(list)  # case id -> events that a watcher got
         self.heard = collections.Counter()  # partition -> number of the last event that was read
         self.requested = {}  # (owner, request id) -> case id, of cases that are kept
+        self.correlated = {}  # correlation key -> id of its newest case, if that is kept
         self._whole = {}  # digest -> the answer to a case
         self.paused = False  # whether "push" is paused; a second activity is always paused
         self.do(change_pauses(self.scripts, "other", is_paused=True))

@@ -44,6 +44,7 @@ class Times(System):
                 if model.status == CLOSED and not model.calls and not model.has_windows and not waits:
                     self.dropped[case_id] = self.model.pop(case_id)
             self.requested = {request: kept for request, kept in self.requested.items() if kept in self.model}
+            self.correlated = {key: kept for key, kept in self.correlated.items() if kept in self.model}
 
     @rule(owner=st.sampled_from(["", "shop"]))
     def drop_bodies(self, owner):

@@ -92,6 +92,9 @@ class Methods(Transport):
         notify: Collection[CallReason] = (),
         allowed_origins: Collection[str] = (),
         frame_origins: Collection[str] = (),
+        endpoint: str = "",
+        correlation_key: str = "",
+        no_url: bool = False,
         traceparent: str = "",
         timeout: float | None = None,
     ) -> GeneratedCallback:
@@ -184,6 +187,17 @@ class Methods(Transport):
                 page that waits. The page of the `get_guard` CONFIRM can be in no frame. Each is an origin as in
                 `allowed_origins`, but not `*`. Default empty: a request from a frame gets no page that waits, but the
                 answer, within the deadline; at most 20.
+            endpoint: The name of an endpoint of the owner: one URL, registered with a sender, for the events of
+                many cases. The events that have the `correlation_key` are calls of this case, too. Needs
+                `correlation_key`. Default empty: none. Any name but one of the owner's fails with ENDPOINT_NOT_FOUND.
+            correlation_key: The text by which an event at the endpoint finds the case, such as the id of a payment.
+                It is compared byte by byte. One case of a key is open at a time: another Generate fails with
+                CORRELATION_KEY_IN_USE until that case is closed. A `request_id` counts within its key. Needs
+                `endpoint`. 1-200 bytes.
+            no_url: Makes the case without a URL of its own, so that only events reach it: the response has no `url`
+                and no `state`. Needs `endpoint`. Default false. Refused with what only holds on such a URL: the state
+                query parameter, the alternative domain, the verification profile, the guard, the prompt, the closed
+                response, and the origins.
             traceparent: The W3C trace context of your program, as the header `traceparent` has it. A server that
                 traces keeps it, and links the calls to it. Default: none.
             timeout: Timeout in seconds. Default: that of the client.
@@ -198,6 +212,8 @@ class Methods(Transport):
                 generate callbacks of the activity.
             FeatureUnavailableError: The callback needs a feature that a server of the store, of an earlier release,
                 does not know.
+            CorrelationKeyInUseError: Another case with this `endpoint` and `correlation_key` is not closed.
+            NotFoundError: There is no such endpoint, or it belongs to another owner.
         """
         request = callbacks_service_pb2.GenerateCallbackUrlRequest(
             callback_activity=checks.text("activity", activity),
@@ -238,6 +254,9 @@ class Methods(Transport):
             frame_origins=[
                 checks.text("frame_origins", each) for each in checks.several("frame_origins", frame_origins)
             ],
+            endpoint=checks.text("endpoint", endpoint),
+            correlation_key=checks.text("correlation_key", correlation_key),
+            no_url=no_url,
         )
         return self._generate(request, traceparent, timeout)
 

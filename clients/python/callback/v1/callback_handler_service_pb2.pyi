@@ -97,6 +97,7 @@ class HandleCallbackRequest(_message.Message):
     OWNER_FIELD_NUMBER: _builtins.int
     CALLBACK_CHOICE_FIELD_NUMBER: _builtins.int
     FIELDS_JSON_FIELD_NUMBER: _builtins.int
+    ENDPOINT_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     REPORT_ERROR_FIELD_NUMBER: _builtins.int
@@ -141,6 +142,8 @@ class HandleCallbackRequest(_message.Message):
     its prompt: texts, numbers, booleans and arrays of texts. The call is then the POST of the form, or of a JSON object,
     as it came. Empty if the case has no fields.
     """
+    endpoint: _builtins.str
+    """endpoint is the endpoint to which the request came as an event. Empty: it came to the URL of the case."""
     reason: _callback_pb2.CallReason.ValueType
     """reason says why the handler is asked: CALL, or REMINDER or EXPIRY for a notification."""
     traceparent: _builtins.str
@@ -206,13 +209,14 @@ class HandleCallbackRequest(_message.Message):
         owner: _builtins.str = ...,
         callback_choice: _builtins.str = ...,
         fields_json: _builtins.str = ...,
+        endpoint: _builtins.str = ...,
         reason: _callback_pb2.CallReason.ValueType = ...,
         traceparent: _builtins.str = ...,
         report_error: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "response", b"response", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_choice", b"callback_choice", "callback_system_case", b"callback_system_case", "client_address", b"client_address", "deadline", b"deadline", "fields_json", b"fields_json", "labels", b"labels", "message_id", b"message_id", "owner", b"owner", "reason", b"reason", "replayed", b"replayed", "report_error", b"report_error", "request_body", b"request_body", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "timeout", b"timeout", "traceparent", b"traceparent", "verification_profile", b"verification_profile", "verified", b"verified"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "call_id", b"call_id", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_choice", b"callback_choice", "callback_system_case", b"callback_system_case", "client_address", b"client_address", "deadline", b"deadline", "endpoint", b"endpoint", "fields_json", b"fields_json", "labels", b"labels", "message_id", b"message_id", "owner", b"owner", "reason", b"reason", "replayed", b"replayed", "report_error", b"report_error", "request_body", b"request_body", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "timeout", b"timeout", "traceparent", b"traceparent", "verification_profile", b"verification_profile", "verified", b"verified"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -500,6 +500,8 @@ class Callback(_message.Message):
     NOTIFICATIONS_FIELD_NUMBER: _builtins.int
     ALLOWED_ORIGINS_FIELD_NUMBER: _builtins.int
     FRAME_ORIGINS_FIELD_NUMBER: _builtins.int
+    ENDPOINT_FIELD_NUMBER: _builtins.int
+    CORRELATION_KEY_FIELD_NUMBER: _builtins.int
     callback_case_id: _builtins.str
     """callback_case_id is the public id of the case: 32 lower-case hexadecimal digits. It gives no access."""
     owner: _builtins.str
@@ -538,6 +540,10 @@ class Callback(_message.Message):
     """no_repeat says that no answer is given twice: a repeat gets a 410."""
     resolved: _builtins.bool
     """resolved says that ResolveCallback has given the case its answer: each further call gets it at once."""
+    endpoint: _builtins.str
+    """endpoint is the endpoint whose events are calls of the case, if they have its `correlation_key`. Empty: none."""
+    correlation_key: _builtins.str
+    """correlation_key is the text by which an event at the endpoint finds the case. Empty without an endpoint."""
     @_builtins.property
     def response(self) -> Global___Response:
         """response is the response to a call, unless its handler overrides it. ListCallbacks omits `response_body`."""
@@ -650,10 +656,12 @@ class Callback(_message.Message):
         notifications: _abc.Iterable[Global___Call] | None = ...,
         allowed_origins: _abc.Iterable[_builtins.str] | None = ...,
         frame_origins: _abc.Iterable[_builtins.str] | None = ...,
+        endpoint: _builtins.str = ...,
+        correlation_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer_deadline", b"answer_deadline", "close_time", b"close_time", "closed_response", b"closed_response", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "hold_time", b"hold_time", "prompt", b"prompt", "repeat_window", b"repeat_window", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "allowed_origins", b"allowed_origins", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "call_count", b"call_count", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_case_id", b"callback_case_id", "close_reason", b"close_reason", "close_time", b"close_time", "closed_response", b"closed_response", "create_time", b"create_time", "expire_time", b"expire_time", "fallback", b"fallback", "frame_origins", b"frame_origins", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "no_repeat", b"no_repeat", "notifications", b"notifications", "notify", b"notify", "ordered", b"ordered", "owner", b"owner", "prompt", b"prompt", "remind_after", b"remind_after", "repeat_window", b"repeat_window", "resolved", b"resolved", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "allowed_origins", b"allowed_origins", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "call_count", b"call_count", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "callback_case_id", b"callback_case_id", "close_reason", b"close_reason", "close_time", b"close_time", "closed_response", b"closed_response", "correlation_key", b"correlation_key", "create_time", b"create_time", "endpoint", b"endpoint", "expire_time", b"expire_time", "fallback", b"fallback", "frame_origins", b"frame_origins", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "no_repeat", b"no_repeat", "notifications", b"notifications", "notify", b"notify", "ordered", b"ordered", "owner", b"owner", "prompt", b"prompt", "remind_after", b"remind_after", "repeat_window", b"repeat_window", "resolved", b"resolved", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "status", b"status", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1068,6 +1076,7 @@ class Call(_message.Message):
     REPEAT_COUNT_FIELD_NUMBER: _builtins.int
     CALLBACK_CHOICE_FIELD_NUMBER: _builtins.int
     FIELDS_JSON_FIELD_NUMBER: _builtins.int
+    CORRELATION_KEY_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     ANSWERED_BY_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
@@ -1139,6 +1148,10 @@ class Call(_message.Message):
     its prompt: texts, numbers, booleans and arrays of texts. It is computed from `request_body`, so it is empty where that
     is not recorded, and ListCalls and ListOwnerCalls omit it. Empty if the case has no fields.
     """
+    correlation_key: _builtins.str
+    """correlation_key is the key with which the request came as an event to the endpoint of the case. Empty: it came to the
+    URL of the case.
+    """
     reason: Global___CallReason.ValueType
     """reason is CALL, or the reason of a notification."""
     answered_by: _builtins.str
@@ -1205,12 +1218,13 @@ class Call(_message.Message):
         repeat_count: _builtins.int = ...,
         callback_choice: _builtins.str = ...,
         fields_json: _builtins.str = ...,
+        correlation_key: _builtins.str = ...,
         reason: Global___CallReason.ValueType = ...,
         answered_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "end_time", b"end_time", "response", b"response", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_by", b"answered_by", "attempt", b"attempt", "body_dropped", b"body_dropped", "call_id", b"call_id", "callback_case_id", b"callback_case_id", "callback_choice", b"callback_choice", "caller_gone", b"caller_gone", "client_address", b"client_address", "close", b"close", "delivery", b"delivery", "end_time", b"end_time", "erased", b"erased", "failure", b"failure", "failure_detail", b"failure_detail", "fallback_sent", b"fallback_sent", "fields_json", b"fields_json", "keep_open", b"keep_open", "message_id", b"message_id", "reason", b"reason", "repeat_count", b"repeat_count", "request_body", b"request_body", "request_body_size", b"request_body_size", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "start_time", b"start_time", "status", b"status", "verification_failure", b"verification_failure", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_by", b"answered_by", "attempt", b"attempt", "body_dropped", b"body_dropped", "call_id", b"call_id", "callback_case_id", b"callback_case_id", "callback_choice", b"callback_choice", "caller_gone", b"caller_gone", "client_address", b"client_address", "close", b"close", "correlation_key", b"correlation_key", "delivery", b"delivery", "end_time", b"end_time", "erased", b"erased", "failure", b"failure", "failure_detail", b"failure_detail", "fallback_sent", b"fallback_sent", "fields_json", b"fields_json", "keep_open", b"keep_open", "message_id", b"message_id", "reason", b"reason", "repeat_count", b"repeat_count", "request_body", b"request_body", "request_body_size", b"request_body_size", "request_headers", b"request_headers", "request_method", b"request_method", "request_query", b"request_query", "request_query_string", b"request_query_string", "response", b"response", "start_time", b"start_time", "status", b"status", "verification_failure", b"verification_failure", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -214,6 +214,9 @@ class GenerateCallbackUrlRequest(_message.Message):
     NOTIFY_FIELD_NUMBER: _builtins.int
     ALLOWED_ORIGINS_FIELD_NUMBER: _builtins.int
     FRAME_ORIGINS_FIELD_NUMBER: _builtins.int
+    ENDPOINT_FIELD_NUMBER: _builtins.int
+    CORRELATION_KEY_FIELD_NUMBER: _builtins.int
+    NO_URL_FIELD_NUMBER: _builtins.int
     callback_activity: _builtins.str
     """callback_activity names the activity that decides on a call: `record` (store the call, send the response of the
     case), `form` (hold the call for a person), an activity with a push handler that the configuration of the server
@@ -265,6 +268,22 @@ class GenerateCallbackUrlRequest(_message.Message):
     no_repeat: _builtins.bool
     """no_repeat says that no answer is given twice, for example because it contains a secret: a repeat gets a 410. Default
     false.
+    """
+    endpoint: _builtins.str
+    """endpoint is the name of an endpoint of the owner: one URL, registered with a sender, for the events of many cases.
+    The events that have the `correlation_key` are calls of this case, too. Needs `correlation_key`. Default empty: none.
+    Any name but one of the owner's fails with ENDPOINT_NOT_FOUND.
+    """
+    correlation_key: _builtins.str
+    """correlation_key is the text by which an event at the endpoint finds the case, such as the id of a payment. It is
+    compared byte by byte. One case of a key is open at a time: another Generate fails with CORRELATION_KEY_IN_USE until
+    that case is closed. A `request_id` counts within its key. Needs `endpoint`. 1–200 bytes.
+    """
+    no_url: _builtins.bool
+    """no_url makes the case without a URL of its own, so that only events reach it: the response has no `callback_url` and
+    no `callback_state`. Needs `endpoint`. Default false. Refused with what only holds on such a URL: the state query
+    parameter, the alternative domain, the verification profile, the guard, the prompt, the closed response, and the
+    origins.
     """
     @_builtins.property
     def response(self) -> _callback_pb2.Response:
@@ -391,10 +410,13 @@ class GenerateCallbackUrlRequest(_message.Message):
         notify: _abc.Iterable[_callback_pb2.CallReason.ValueType] | None = ...,
         allowed_origins: _abc.Iterable[_builtins.str] | None = ...,
         frame_origins: _abc.Iterable[_builtins.str] | None = ...,
+        endpoint: _builtins.str = ...,
+        correlation_key: _builtins.str = ...,
+        no_url: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer_deadline", b"answer_deadline", "closed_response", b"closed_response", "fallback", b"fallback", "hold_time", b"hold_time", "prompt", b"prompt", "repeat_window", b"repeat_window", "response", b"response", "time_to_live", b"time_to_live"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "allowed_origins", b"allowed_origins", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "closed_response", b"closed_response", "fallback", b"fallback", "frame_origins", b"frame_origins", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "no_repeat", b"no_repeat", "notify", b"notify", "ordered", b"ordered", "prompt", b"prompt", "remind_after", b"remind_after", "repeat_window", b"repeat_window", "request_id", b"request_id", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "time_to_live", b"time_to_live", "verification_profile", b"verification_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_multiple_calls", b"allow_multiple_calls", "allowed_origins", b"allowed_origins", "alternative_domain", b"alternative_domain", "answer_deadline", b"answer_deadline", "answer_mode", b"answer_mode", "callback_activity", b"callback_activity", "callback_activity_case", b"callback_activity_case", "closed_response", b"closed_response", "correlation_key", b"correlation_key", "endpoint", b"endpoint", "fallback", b"fallback", "frame_origins", b"frame_origins", "get_guard", b"get_guard", "hold_time", b"hold_time", "labels", b"labels", "no_repeat", b"no_repeat", "no_url", b"no_url", "notify", b"notify", "ordered", b"ordered", "prompt", b"prompt", "remind_after", b"remind_after", "repeat_window", b"repeat_window", "request_id", b"request_id", "response", b"response", "retryable_after_error", b"retryable_after_error", "state_query_parameter", b"state_query_parameter", "time_to_live", b"time_to_live", "verification_profile", b"verification_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -412,9 +434,11 @@ class GenerateCallbackUrlResponse(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     callback_url: _builtins.str
-    """callback_url is the URL to hand out. Everyone who has it can make the call: treat it as a secret."""
+    """callback_url is the URL to hand out. Everyone who has it can make the call: treat it as a secret. Empty with `no_url`."""
     callback_state: _builtins.str
-    """callback_state is the secret in the URL, for use apart from the URL: a version 4 UUID in lower case."""
+    """callback_state is the secret in the URL, for use apart from the URL: a version 4 UUID in lower case. Empty with
+    `no_url`.
+    """
     callback_case_id: _builtins.str
     """callback_case_id is the id of the case. It is not secret."""
     @_builtins.property

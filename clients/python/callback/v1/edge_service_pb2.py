@@ -26,7 +26,7 @@ from callback.v1 import callback_pb2 as callback_dot_v1_dot_callback__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63\x61llback/v1/edge_service.proto\x12\x0b\x63\x61llback.v1\x1a\x1a\x63\x61llback/v1/callback.proto\x1a\x17google/rpc/status.proto\"\xcf\x01\n\x18StreamInvocationsRequest\x12\x39\n\x0binvocations\x18\x01 \x03(\x0b\x32\x17.callback.v1.InvocationR\x0binvocations\x12!\n\x0cgone_numbers\x18\x02 \x03(\x04R\x0bgoneNumbers\x12\'\n\x0frelease_callers\x18\x03 \x01(\x08R\x0ereleaseCallers\x12,\n\x0cstore_epochs\x18\x04 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80\x04R\x0bstoreEpochs\"\xd8\x01\n\nInvocation\x12\x16\n\x06number\x18\x01 \x01(\x04R\x06number\x12\x34\n\x07request\x18\x02 \x01(\x0b\x32\x1a.callback.v1.InvokeRequestR\x07request\x12\x17\n\x07look_up\x18\x03 \x01(\x08R\x06lookUp\x12,\n\x04wait\x18\x04 \x01(\x0b\x32\x18.callback.v1.WaitRequestR\x04wait\x12\x35\n\x07origins\x18\x05 \x01(\x0b\x32\x1b.callback.v1.OriginsRequestR\x07origins\"\x9c\x01\n\x0eOriginsRequest\x12\x1e\n\x05state\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x05state\x12<\n\x15state_query_parameter\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x13stateQueryParameter\x12,\n\x04wait\x18\x03 \x01(\x0b\x32\x18.callback.v1.WaitRequestR\x04wait\"\xff\x01\n\x0bWaitRequest\x12\xa8\x01\n\x07\x63\x61ll_id\x18\x01 \x01(\tB\x8e\x01\xbaH\x8a\x01\xba\x01\x86\x01\n\x07\x63\x61ll_id\x12Nmust be a call id: the case\'s 32 hexadecimal digits, -, 16 more, in lower case\x1a+this.matches(\'^[0-9a-f]{32}-[0-9a-f]{16}$\')R\x06\x63\x61llId\x12\x1e\n\x05token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x05token\x12%\n\x0ewithout_answer\x18\x03 \x01(\x08R\rwithoutAnswer\"\xd6\x01\n\x19StreamInvocationsResponse\x12\x37\n\x07results\x18\x01 \x03(\x0b\x32\x1d.callback.v1.InvocationResultR\x07results\x12\x34\n\treadiness\x18\x02 \x01(\x0e\x32\x16.callback.v1.ReadinessR\treadiness\x12!\n\x0cstore_epochs\x18\x03 \x01(\x0cR\x0bstoreEpochs\x12\'\n\x0fwaiting_numbers\x18\x04 \x03(\x04R\x0ewaitingNumbers\"\xdc\x02\n\x10InvocationResult\x12\x16\n\x06number\x18\x01 \x01(\x04R\x06number\x12\x39\n\x08response\x18\x02 \x01(\x0b\x32\x1b.callback.v1.InvokeResponseH\x00R\x08response\x12,\n\x06status\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00R\x06status\x12\x34\n\tsend_body\x18\x04 \x01(\x0b\x32\x15.callback.v1.SendBodyH\x00R\x08sendBody\x12\x34\n\x07origins\x18\x07 \x01(\x0b\x32\x18.callback.v1.CaseOriginsH\x00R\x07origins\x12\x1f\n\x0b\x63\x61ller_gone\x18\x05 \x01(\x08R\ncallerGone\x12/\n\x13\x63reator_traceparent\x18\x06 \x01(\tR\x12\x63reatorTraceparentB\t\n\x07outcome\"\n\n\x08SendBody\"[\n\x0b\x43\x61seOrigins\x12\'\n\x0f\x61llowed_origins\x18\x01 \x03(\tR\x0e\x61llowedOrigins\x12#\n\rframe_origins\x18\x02 \x03(\tR\x0c\x66rameOrigins\"\xc4\x01\n\x17ReportCallerGoneRequest\x12\xa8\x01\n\x07\x63\x61ll_id\x18\x01 \x01(\tB\x8e\x01\xbaH\x8a\x01\xba\x01\x86\x01\n\x07\x63\x61ll_id\x12Nmust be a call id: the case\'s 32 hexadecimal digits, -, 16 more, in lower case\x1a+this.matches(\'^[0-9a-f]{32}-[0-9a-f]{16}$\')R\x06\x63\x61llId\"\x1a\n\x18ReportCallerGoneResponse\"\xc3\x04\n\rInvokeRequest\x12\x1e\n\x05state\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x05state\x12<\n\x15state_query_parameter\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x13stateQueryParameter\x12S\n\x0erequest_method\x18\x03 \x01(\tB,\xbaH)r\'2%^(get|post|put|delete|patch|options)$R\rrequestMethod\x12<\n\x0frequest_headers\x18\x04 \x03(\x0b\x32\x13.callback.v1.HeaderR\x0erequestHeaders\x12@\n\rrequest_query\x18\x05 \x03(\x0b\x32\x1b.callback.v1.QueryParameterR\x0crequestQuery\x12\x30\n\x14request_query_string\x18\x06 \x01(\tR\x12requestQueryString\x12!\n\x0crequest_body\x18\x07 \x01(\x0cR\x0brequestBody\x12/\n\x0e\x63lient_address\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\rclientAddress\x12!\n\x0cprefers_page\x18\t \x01(\x08R\x0bprefersPage\x12V\n\x0btraceparent\x18\n \x01(\tB4\xbaH1r,2*^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$\xd8\x01\x01R\x0btraceparent\"\xd0\x02\n\x0eInvokeResponse\x12\x17\n\x07\x63\x61ll_id\x18\x01 \x01(\tR\x06\x63\x61llId\x12\x31\n\x08response\x18\x02 \x01(\x0b\x32\x15.callback.v1.ResponseR\x08response\x12\x1f\n\x0b\x63ookie_host\x18\x03 \x01(\tR\ncookieHost\x12:\n\x19rejected_without_response\x18\x04 \x01(\x08R\x17rejectedWithoutResponse\x12N\n\x0erequest_method\x18\x07 \x01(\tB\'\xbaH$r\x1f\x32\x1d^(get|post|put|delete|patch)$\xd8\x01\x01R\rrequestMethod\x12(\n\x10repeated_call_id\x18\x08 \x01(\tR\x0erepeatedCallId\x12\x1b\n\twait_path\x18\t \x01(\tR\x08waitPath*T\n\tReadiness\x12\x19\n\x15READINESS_UNSPECIFIED\x10\x00\x12\x13\n\x0fREADINESS_READY\x10\x01\x12\x17\n\x13READINESS_NOT_READY\x10\x02\x32\xd6\x01\n\x0b\x45\x64geService\x12\x66\n\x11StreamInvocations\x12%.callback.v1.StreamInvocationsRequest\x1a&.callback.v1.StreamInvocationsResponse(\x01\x30\x01\x12_\n\x10ReportCallerGone\x12$.callback.v1.ReportCallerGoneRequest\x1a%.callback.v1.ReportCallerGoneResponseBm\n\x0b\x63\x61llback.v1B\x10\x45\x64geServiceProtoP\x01Z\x16\x63\x61llback/v1;callbackv1\xa2\x02\x03\x43\x42K\xaa\x02\x0e\x43\x61llbackApi.V1\xca\x02\x0b\x43\x61llback\\V1\xea\x02\x0c\x43\x61llback::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63\x61llback/v1/edge_service.proto\x12\x0b\x63\x61llback.v1\x1a\x1a\x63\x61llback/v1/callback.proto\x1a\x17google/rpc/status.proto\"\xcf\x01\n\x18StreamInvocationsRequest\x12\x39\n\x0binvocations\x18\x01 \x03(\x0b\x32\x17.callback.v1.InvocationR\x0binvocations\x12!\n\x0cgone_numbers\x18\x02 \x03(\x04R\x0bgoneNumbers\x12\'\n\x0frelease_callers\x18\x03 \x01(\x08R\x0ereleaseCallers\x12,\n\x0cstore_epochs\x18\x04 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80\x04R\x0bstoreEpochs\"\x89\x02\n\nInvocation\x12\x16\n\x06number\x18\x01 \x01(\x04R\x06number\x12\x34\n\x07request\x18\x02 \x01(\x0b\x32\x1a.callback.v1.InvokeRequestR\x07request\x12\x17\n\x07look_up\x18\x03 \x01(\x08R\x06lookUp\x12,\n\x04wait\x18\x04 \x01(\x0b\x32\x18.callback.v1.WaitRequestR\x04wait\x12\x35\n\x07origins\x18\x05 \x01(\x0b\x32\x1b.callback.v1.OriginsRequestR\x07origins\x12/\n\x05\x65vent\x18\x06 \x01(\x0b\x32\x19.callback.v1.EventRequestR\x05\x65vent\"\x9b\x01\n\x0c\x45ventRequest\x12$\n\x08\x65ndpoint\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x08\x65ndpoint\x12\'\n\x04path\x18\x02 \x01(\tB\x13\xbaH\x10r\x0e\x32\x0c^(/[!-~]*)?$R\x04path\x12<\n\x07request\x18\x03 \x01(\x0b\x32\x1a.callback.v1.InvokeRequestB\x06\xbaH\x03\xc8\x01\x01R\x07request\"\x9c\x01\n\x0eOriginsRequest\x12\x1e\n\x05state\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x05state\x12<\n\x15state_query_parameter\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x13stateQueryParameter\x12,\n\x04wait\x18\x03 \x01(\x0b\x32\x18.callback.v1.WaitRequestR\x04wait\"\xff\x01\n\x0bWaitRequest\x12\xa8\x01\n\x07\x63\x61ll_id\x18\x01 \x01(\tB\x8e\x01\xbaH\x8a\x01\xba\x01\x86\x01\n\x07\x63\x61ll_id\x12Nmust be a call id: the case\'s 32 hexadecimal digits, -, 16 more, in lower case\x1a+this.matches(\'^[0-9a-f]{32}-[0-9a-f]{16}$\')R\x06\x63\x61llId\x12\x1e\n\x05token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x05token\x12%\n\x0ewithout_answer\x18\x03 \x01(\x08R\rwithoutAnswer\"\xd6\x01\n\x19StreamInvocationsResponse\x12\x37\n\x07results\x18\x01 \x03(\x0b\x32\x1d.callback.v1.InvocationResultR\x07results\x12\x34\n\treadiness\x18\x02 \x01(\x0e\x32\x16.callback.v1.ReadinessR\treadiness\x12!\n\x0cstore_epochs\x18\x03 \x01(\x0cR\x0bstoreEpochs\x12\'\n\x0fwaiting_numbers\x18\x04 \x03(\x04R\x0ewaitingNumbers\"\xdc\x02\n\x10InvocationResult\x12\x16\n\x06number\x18\x01 \x01(\x04R\x06number\x12\x39\n\x08response\x18\x02 \x01(\x0b\x32\x1b.callback.v1.InvokeResponseH\x00R\x08response\x12,\n\x06status\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00R\x06status\x12\x34\n\tsend_body\x18\x04 \x01(\x0b\x32\x15.callback.v1.SendBodyH\x00R\x08sendBody\x12\x34\n\x07origins\x18\x07 \x01(\x0b\x32\x18.callback.v1.CaseOriginsH\x00R\x07origins\x12\x1f\n\x0b\x63\x61ller_gone\x18\x05 \x01(\x08R\ncallerGone\x12/\n\x13\x63reator_traceparent\x18\x06 \x01(\tR\x12\x63reatorTraceparentB\t\n\x07outcome\"\n\n\x08SendBody\"[\n\x0b\x43\x61seOrigins\x12\'\n\x0f\x61llowed_origins\x18\x01 \x03(\tR\x0e\x61llowedOrigins\x12#\n\rframe_origins\x18\x02 \x03(\tR\x0c\x66rameOrigins\"\xc4\x01\n\x17ReportCallerGoneRequest\x12\xa8\x01\n\x07\x63\x61ll_id\x18\x01 \x01(\tB\x8e\x01\xbaH\x8a\x01\xba\x01\x86\x01\n\x07\x63\x61ll_id\x12Nmust be a call id: the case\'s 32 hexadecimal digits, -, 16 more, in lower case\x1a+this.matches(\'^[0-9a-f]{32}-[0-9a-f]{16}$\')R\x06\x63\x61llId\"\x1a\n\x18ReportCallerGoneResponse\"\xc3\x04\n\rInvokeRequest\x12\x1e\n\x05state\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x05state\x12<\n\x15state_query_parameter\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\x13stateQueryParameter\x12S\n\x0erequest_method\x18\x03 \x01(\tB,\xbaH)r\'2%^(get|post|put|delete|patch|options)$R\rrequestMethod\x12<\n\x0frequest_headers\x18\x04 \x03(\x0b\x32\x13.callback.v1.HeaderR\x0erequestHeaders\x12@\n\rrequest_query\x18\x05 \x03(\x0b\x32\x1b.callback.v1.QueryParameterR\x0crequestQuery\x12\x30\n\x14request_query_string\x18\x06 \x01(\tR\x12requestQueryString\x12!\n\x0crequest_body\x18\x07 \x01(\x0cR\x0brequestBody\x12/\n\x0e\x63lient_address\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01R\rclientAddress\x12!\n\x0cprefers_page\x18\t \x01(\x08R\x0bprefersPage\x12V\n\x0btraceparent\x18\n \x01(\tB4\xbaH1r,2*^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$\xd8\x01\x01R\x0btraceparent\"\xd0\x02\n\x0eInvokeResponse\x12\x17\n\x07\x63\x61ll_id\x18\x01 \x01(\tR\x06\x63\x61llId\x12\x31\n\x08response\x18\x02 \x01(\x0b\x32\x15.callback.v1.ResponseR\x08response\x12\x1f\n\x0b\x63ookie_host\x18\x03 \x01(\tR\ncookieHost\x12:\n\x19rejected_without_response\x18\x04 \x01(\x08R\x17rejectedWithoutResponse\x12N\n\x0erequest_method\x18\x07 \x01(\tB\'\xbaH$r\x1f\x32\x1d^(get|post|put|delete|patch)$\xd8\x01\x01R\rrequestMethod\x12(\n\x10repeated_call_id\x18\x08 \x01(\tR\x0erepeatedCallId\x12\x1b\n\twait_path\x18\t \x01(\tR\x08waitPath*T\n\tReadiness\x12\x19\n\x15READINESS_UNSPECIFIED\x10\x00\x12\x13\n\x0fREADINESS_READY\x10\x01\x12\x17\n\x13READINESS_NOT_READY\x10\x02\x32\xd6\x01\n\x0b\x45\x64geService\x12\x66\n\x11StreamInvocations\x12%.callback.v1.StreamInvocationsRequest\x1a&.callback.v1.StreamInvocationsResponse(\x01\x30\x01\x12_\n\x10ReportCallerGone\x12$.callback.v1.ReportCallerGoneRequest\x1a%.callback.v1.ReportCallerGoneResponseBm\n\x0b\x63\x61llback.v1B\x10\x45\x64geServiceProtoP\x01Z\x16\x63\x61llback/v1;callbackv1\xa2\x02\x03\x43\x42K\xaa\x02\x0e\x43\x61llbackApi.V1\xca\x02\x0b\x43\x61llback\\V1\xea\x02\x0c\x43\x61llback::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,6 +36,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\013callback.v1B\020EdgeServiceProtoP\001Z\026callback/v1;callbackv1\242\002\003CBK\252\002\016CallbackApi.V1\312\002\013Callback\\V1\352\002\014Callback::V1'
   _globals['_STREAMINVOCATIONSREQUEST'].fields_by_name['store_epochs']._loaded_options = None
   _globals['_STREAMINVOCATIONSREQUEST'].fields_by_name['store_epochs']._serialized_options = b'\272H\006z\004\030\200\200\004'
+  _globals['_EVENTREQUEST'].fields_by_name['endpoint']._loaded_options = None
+  _globals['_EVENTREQUEST'].fields_by_name['endpoint']._serialized_options = b'\272H\005r\003\030\310\001'
+  _globals['_EVENTREQUEST'].fields_by_name['path']._loaded_options = None
+  _globals['_EVENTREQUEST'].fields_by_name['path']._serialized_options = b'\272H\020r\0162\014^(/[!-~]*)?$'
+  _globals['_EVENTREQUEST'].fields_by_name['request']._loaded_options = None
+  _globals['_EVENTREQUEST'].fields_by_name['request']._serialized_options = b'\272H\003\310\001\001'
   _globals['_ORIGINSREQUEST'].fields_by_name['state']._loaded_options = None
   _globals['_ORIGINSREQUEST'].fields_by_name['state']._serialized_options = b'\272H\005r\003\030\310\001'
   _globals['_ORIGINSREQUEST'].fields_by_name['state_query_parameter']._loaded_options = None
@@ -58,32 +64,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INVOKEREQUEST'].fields_by_name['traceparent']._serialized_options = b'\272H1r,2*^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$\330\001\001'
   _globals['_INVOKERESPONSE'].fields_by_name['request_method']._loaded_options = None
   _globals['_INVOKERESPONSE'].fields_by_name['request_method']._serialized_options = b'\272H$r\0372\035^(get|post|put|delete|patch)$\330\001\001'
-  _globals['_READINESS']._serialized_start=2767
-  _globals['_READINESS']._serialized_end=2851
+  _globals['_READINESS']._serialized_start=2974
+  _globals['_READINESS']._serialized_end=3058
   _globals['_STREAMINVOCATIONSREQUEST']._serialized_start=101
   _globals['_STREAMINVOCATIONSREQUEST']._serialized_end=308
   _globals['_INVOCATION']._serialized_start=311
-  _globals['_INVOCATION']._serialized_end=527
-  _globals['_ORIGINSREQUEST']._serialized_start=530
-  _globals['_ORIGINSREQUEST']._serialized_end=686
-  _globals['_WAITREQUEST']._serialized_start=689
-  _globals['_WAITREQUEST']._serialized_end=944
-  _globals['_STREAMINVOCATIONSRESPONSE']._serialized_start=947
-  _globals['_STREAMINVOCATIONSRESPONSE']._serialized_end=1161
-  _globals['_INVOCATIONRESULT']._serialized_start=1164
-  _globals['_INVOCATIONRESULT']._serialized_end=1512
-  _globals['_SENDBODY']._serialized_start=1514
-  _globals['_SENDBODY']._serialized_end=1524
-  _globals['_CASEORIGINS']._serialized_start=1526
-  _globals['_CASEORIGINS']._serialized_end=1617
-  _globals['_REPORTCALLERGONEREQUEST']._serialized_start=1620
-  _globals['_REPORTCALLERGONEREQUEST']._serialized_end=1816
-  _globals['_REPORTCALLERGONERESPONSE']._serialized_start=1818
-  _globals['_REPORTCALLERGONERESPONSE']._serialized_end=1844
-  _globals['_INVOKEREQUEST']._serialized_start=1847
-  _globals['_INVOKEREQUEST']._serialized_end=2426
-  _globals['_INVOKERESPONSE']._serialized_start=2429
-  _globals['_INVOKERESPONSE']._serialized_end=2765
-  _globals['_EDGESERVICE']._serialized_start=2854
-  _globals['_EDGESERVICE']._serialized_end=3068
+  _globals['_INVOCATION']._serialized_end=576
+  _globals['_EVENTREQUEST']._serialized_start=579
+  _globals['_EVENTREQUEST']._serialized_end=734
+  _globals['_ORIGINSREQUEST']._serialized_start=737
+  _globals['_ORIGINSREQUEST']._serialized_end=893
+  _globals['_WAITREQUEST']._serialized_start=896
+  _globals['_WAITREQUEST']._serialized_end=1151
+  _globals['_STREAMINVOCATIONSRESPONSE']._serialized_start=1154
+  _globals['_STREAMINVOCATIONSRESPONSE']._serialized_end=1368
+  _globals['_INVOCATIONRESULT']._serialized_start=1371
+  _globals['_INVOCATIONRESULT']._serialized_end=1719
+  _globals['_SENDBODY']._serialized_start=1721
+  _globals['_SENDBODY']._serialized_end=1731
+  _globals['_CASEORIGINS']._serialized_start=1733
+  _globals['_CASEORIGINS']._serialized_end=1824
+  _globals['_REPORTCALLERGONEREQUEST']._serialized_start=1827
+  _globals['_REPORTCALLERGONEREQUEST']._serialized_end=2023
+  _globals['_REPORTCALLERGONERESPONSE']._serialized_start=2025
+  _globals['_REPORTCALLERGONERESPONSE']._serialized_end=2051
+  _globals['_INVOKEREQUEST']._serialized_start=2054
+  _globals['_INVOKEREQUEST']._serialized_end=2633
+  _globals['_INVOKERESPONSE']._serialized_start=2636
+  _globals['_INVOKERESPONSE']._serialized_end=2972
+  _globals['_EDGESERVICE']._serialized_start=3061
+  _globals['_EDGESERVICE']._serialized_end=3275
 # @@protoc_insertion_point(module_scope)

@@ -106,6 +106,7 @@ class Invocation(_message.Message):
     LOOK_UP_FIELD_NUMBER: _builtins.int
     WAIT_FIELD_NUMBER: _builtins.int
     ORIGINS_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """number identifies the invocation in its stream. The edge chooses it; each invocation of a stream has another number."""
     look_up: _builtins.bool
@@ -125,6 +126,12 @@ class Invocation(_message.Message):
     def origins(self) -> Global___OriginsRequest:
         """origins asks which origins may use a case. It is no call, and `request` is unset."""
 
+    @_builtins.property
+    def event(self) -> Global___EventRequest:
+        """event is an HTTP request to an endpoint, in place of `request`. A server without endpoints refuses it with
+        INVALID_REQUEST.
+        """
+
     def __init__(
         self,
         *,
@@ -133,14 +140,49 @@ class Invocation(_message.Message):
         look_up: _builtins.bool = ...,
         wait: Global___WaitRequest | None = ...,
         origins: Global___OriginsRequest | None = ...,
+        event: Global___EventRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["origins", b"origins", "request", b"request", "wait", b"wait"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "origins", b"origins", "request", b"request", "wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["look_up", b"look_up", "number", b"number", "origins", b"origins", "request", b"request", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "look_up", b"look_up", "number", b"number", "origins", b"origins", "request", b"request", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Invocation: _TypeAlias = Invocation  # noqa: Y015
+
+@_typing.final
+class EventRequest(_message.Message):
+    """EventRequest is an HTTP request to an endpoint: an event, which is a call of the case that waits for its correlation
+    key. An event that no case waits for gets the answer of the endpoint, and is no call.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENDPOINT_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    endpoint: _builtins.str
+    """endpoint is the name of the endpoint in the URL. An unknown one fails with STATE_UNKNOWN. At most 200 characters."""
+    path: _builtins.str
+    """path is what stands in the URL behind the name, as it was sent: empty, or from the first `/` on."""
+    @_builtins.property
+    def request(self) -> Global___InvokeRequest:
+        """request is the HTTP request. It has no state."""
+
+    def __init__(
+        self,
+        *,
+        endpoint: _builtins.str = ...,
+        path: _builtins.str = ...,
+        request: Global___InvokeRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint", "path", b"path", "request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EventRequest: _TypeAlias = EventRequest  # noqa: Y015
 
 @_typing.final
 class OriginsRequest(_message.Message):

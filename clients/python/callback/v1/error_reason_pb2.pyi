@@ -212,6 +212,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     the name of each bad field and why it is: `required`, `form`, `too_small` or `too_large`. Returned by
     StreamInvocations.
     """
+    ERROR_REASON_CORRELATION_KEY_IN_USE: _ErrorReason.ValueType  # 53
+    """ERROR_REASON_CORRELATION_KEY_IN_USE: another case with this `endpoint` and `correlation_key` is not closed. Nothing has
+    changed. Metadata: `case_id`. Returned by GenerateCallbackUrl.
+    """
+    ERROR_REASON_ENDPOINT_NOT_FOUND: _ErrorReason.ValueType  # 54
+    """ERROR_REASON_ENDPOINT_NOT_FOUND: there is no such endpoint, or it belongs to another owner. Nothing has changed.
+    Returned by GenerateCallbackUrl.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the reason of an error: the `reason` of a `google.rpc.ErrorInfo` with the domain `callback`, without
@@ -409,5 +417,13 @@ ERROR_REASON_FIELDS_INVALID: ErrorReason.ValueType  # 52
 changed. The details have the `Prompt`, with what was entered as the defaults of its fields, and a `BadRequest` with
 the name of each bad field and why it is: `required`, `form`, `too_small` or `too_large`. Returned by
 StreamInvocations.
+"""
+ERROR_REASON_CORRELATION_KEY_IN_USE: ErrorReason.ValueType  # 53
+"""ERROR_REASON_CORRELATION_KEY_IN_USE: another case with this `endpoint` and `correlation_key` is not closed. Nothing has
+changed. Metadata: `case_id`. Returned by GenerateCallbackUrl.
+"""
+ERROR_REASON_ENDPOINT_NOT_FOUND: ErrorReason.ValueType  # 54
+"""ERROR_REASON_ENDPOINT_NOT_FOUND: there is no such endpoint, or it belongs to another owner. Nothing has changed.
+Returned by GenerateCallbackUrl.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -123,6 +123,8 @@ export function callbackFrom(message: callback.Callback): Callback {
     notifications: message.notifications.map(callFrom),
     allowedOrigins: message.allowedOrigins,
     frameOrigins: message.frameOrigins,
+    endpoint: message.endpoint,
+    correlationKey: message.correlationKey,
   };
 }
 
@@ -203,6 +205,7 @@ export function callFrom(message: callback.Call): Call {
     repeatCount: Number(message.repeatCount),
     choice: message.callbackChoice,
     fieldsJson: message.fieldsJson,
+    correlationKey: message.correlationKey,
     reason: wordOf(callback.CallReason, message.reason) ?? "CALL",
     answeredBy: message.answeredBy,
   });
@@ -242,6 +245,7 @@ export function incomingCallFrom(message: callbackHandlerService.HandleCallbackR
     owner: message.owner,
     choice: message.callbackChoice,
     fieldsJson: message.fieldsJson,
+    endpoint: message.endpoint,
     reason: wordOf(callback.CallReason, message.reason) ?? "CALL",
     traceparent: message.traceparent,
   });

@@ -223,3 +223,19 @@ export class ProfileUnusableError extends CallbackError {
   /** @internal */
   static readonly reason: ErrorReason = ErrorReason.PROFILE_UNUSABLE;
 }
+
+/**
+ * Correlation key in use (ALREADY_EXISTS). Another case with this `endpoint` and `correlationKey` is not closed.
+ * Nothing has changed. Facts: `case_id`. Returned by `generateCallbackUrl`.
+ */
+export class CorrelationKeyInUseError extends CallbackError {
+  override readonly name = "CorrelationKeyInUseError";
+
+  /** @internal */
+  static readonly reason: ErrorReason = ErrorReason.CORRELATION_KEY_IN_USE;
+
+  /** The fact `case_id`. */
+  get caseId(): string {
+    return this.facts["case_id"] ?? "";
+  }
+}

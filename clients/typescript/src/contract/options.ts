@@ -143,6 +143,24 @@ export interface GenerateOptions extends RequestOptions {
    * empty: a request from a frame gets no page that waits, but the answer, within the deadline; at most 20.
    */
   readonly frameOrigins?: readonly string[] | undefined;
+  /**
+   * The name of an endpoint of the owner: one URL, registered with a sender, for the events of many cases. The events
+   * that have the `correlationKey` are calls of this case, too. Needs `correlationKey`. Default empty: none. Any name
+   * but one of the owner's fails with ENDPOINT_NOT_FOUND.
+   */
+  readonly endpoint?: string | undefined;
+  /**
+   * The text by which an event at the endpoint finds the case, such as the id of a payment. It is compared byte by
+   * byte. One case of a key is open at a time: another Generate fails with CORRELATION_KEY_IN_USE until that case is
+   * closed. A `requestId` counts within its key. Needs `endpoint`. 1–200 bytes.
+   */
+  readonly correlationKey?: string | undefined;
+  /**
+   * Makes the case without a URL of its own, so that only events reach it: the response has no `url` and no `state`.
+   * Needs `endpoint`. Default false. Refused with what only holds on such a URL: the state query parameter, the
+   * alternative domain, the verification profile, the guard, the prompt, the closed response, and the origins.
+   */
+  readonly noUrl?: boolean | undefined;
 }
 
 /** The options of `listCallbacks`. */

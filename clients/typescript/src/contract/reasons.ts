@@ -248,5 +248,15 @@ export const ErrorReason = {
    * `too_large`. Returned by StreamInvocations.
    */
   FIELDS_INVALID: "FIELDS_INVALID",
+  /**
+   * Correlation key in use (ALREADY_EXISTS). Another case with this `endpoint` and `correlationKey` is not closed.
+   * Nothing has changed. Facts: `case_id`. Returned by `generateCallbackUrl`.
+   */
+  CORRELATION_KEY_IN_USE: "CORRELATION_KEY_IN_USE",
+  /**
+   * Endpoint not found (NOT_FOUND). There is no such endpoint, or it belongs to another owner. Nothing has changed.
+   * Returned by `generateCallbackUrl`.
+   */
+  ENDPOINT_NOT_FOUND: "ENDPOINT_NOT_FOUND",
 } as const;
 export type ErrorReason = (typeof ErrorReason)[keyof typeof ErrorReason];

@@ -86,6 +86,9 @@ export const GENERATE_CALLBACK_URL = {
   notify: checks.arrayOf(checks.wordOf(enums.CallReason)),
   allowedOrigins: checks.arrayOf(checks.text),
   frameOrigins: checks.arrayOf(checks.text),
+  endpoint: checks.text,
+  correlationKey: checks.text,
+  noUrl: checks.boolean,
 } satisfies checks.Checks<GenerateOptions>;
 
 export function generateCallbackUrlRequest(
@@ -122,6 +125,9 @@ export function generateCallbackUrlRequest(
     notify: options.notify?.map((each) => numberOf(callback.CallReason, each)),
     allowedOrigins: options.allowedOrigins && [...options.allowedOrigins],
     frameOrigins: options.frameOrigins && [...options.frameOrigins],
+    endpoint: options.endpoint,
+    correlationKey: options.correlationKey,
+    noUrl: options.noUrl,
   });
 }
 

@@ -196,6 +196,10 @@ export interface Callback {
   readonly allowedOrigins: readonly string[];
   /** The origins whose pages may show the URL in a frame. */
   readonly frameOrigins: readonly string[];
+  /** The endpoint whose events are calls of the case, if they have its `correlationKey`. Empty: none. */
+  readonly endpoint: string;
+  /** The text by which an event at the endpoint finds the case. Empty without an endpoint. */
+  readonly correlationKey: string;
 }
 
 /** What the page of a CONFIRM case asks. All of it is shown as text, not HTML. */
@@ -354,6 +358,11 @@ export class Call extends Request {
    * not recorded, and `listCalls` and `listOwnerCalls` omit it. Empty if the case has no fields.
    */
   readonly fieldsJson: string;
+  /**
+   * The key with which the request came as an event to the endpoint of the case. Empty: it came to the URL of the
+   * case.
+   */
+  readonly correlationKey: string;
   /** CALL, or the reason of a notification. */
   readonly reason: CallReason;
   /**
@@ -390,6 +399,7 @@ export class Call extends Request {
     this.repeatCount = attributes.repeatCount ?? 0;
     this.choice = attributes.choice ?? "";
     this.fieldsJson = attributes.fieldsJson ?? "";
+    this.correlationKey = attributes.correlationKey ?? "";
     this.reason = attributes.reason ?? "CALL";
     this.answeredBy = attributes.answeredBy ?? "";
     conceal(this, {
@@ -511,6 +521,8 @@ export class IncomingCall extends Request {
    * as it came. Empty if the case has no fields.
    */
   readonly fieldsJson: string;
+  /** The endpoint to which the request came as an event. Empty: it came to the URL of the case. */
+  readonly endpoint: string;
   /** Why the handler is asked: CALL, or REMINDER or EXPIRY for a notification. */
   readonly reason: CallReason;
   /**
@@ -538,6 +550,7 @@ export class IncomingCall extends Request {
     this.owner = attributes.owner ?? "";
     this.choice = attributes.choice ?? "";
     this.fieldsJson = attributes.fieldsJson ?? "";
+    this.endpoint = attributes.endpoint ?? "";
     this.reason = attributes.reason ?? "CALL";
     this.traceparent = attributes.traceparent ?? "";
     conceal(this, {
@@ -600,14 +613,16 @@ export class GeneratedCallback extends Concealing {
   }
 
   /**
-   * The URL to hand out. Everyone who has it can make the call: treat it as a secret. Concealed in debug output.
+   * The URL to hand out. Everyone who has it can make the call: treat it as a secret. Empty with `noUrl`. Concealed
+   * in debug output.
    */
   get url(): string {
     return secretOf(this, "url");
   }
 
   /**
-   * The secret in the URL, for use apart from the URL: a version 4 UUID in lower case. Concealed in debug output.
+   * The secret in the URL, for use apart from the URL: a version 4 UUID in lower case. Empty with `noUrl`. Concealed
+   * in debug output.
    */
   get state(): string {
     return secretOf(this, "state");

@@ -53,6 +53,7 @@ class Metadata(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """Without the state. A repeated name has a list."""
     client_address: str = ""
     verification_profile: str = ""
+    endpoint: str = ""
     callback_choice: str = ""
     fields: Mapping[str, Any] = {}
     """What a person filled in, by the names of the fields."""
@@ -127,6 +128,7 @@ def _metadata(grant: Grant, request: Request, *, now: float, timeout_s: float) -
         client_address=request.client_address,
         verification_profile=request.verification_profile,
         verified=bool(request.verification_profile),
+        endpoint=request.endpoint,
         callback_choice=request.choice,
         fields=msgspec.json.decode(fields_json_of(grant, request) or "{}"),
         replayed=grant.replayed,

@@ -30,6 +30,7 @@ examine(due_cases, function(case_id)
   local case = load_case(case_id)
   if not case then return end
   check_types(case, {})
+  if case.correlation then redis.call('HLEN', correlation_key(case.correlation)) end
   local content = redis.call('GET', content_key(case_id))
   local indexes = content and label_indexes(case.owner, content) or {}
   for _, index in ipairs(indexes) do redis.call('ZCARD', index) end
@@ -72,6 +73,17 @@ local function forget_activity(case)
   if redis.call('EXISTS', activities_key(case.owner)) == 0 then redis.call('SREM', owners_key(), case.owner) end
 end
 
+-- Deletes the pointer of the request id of a deleted case, or what the pointer of its correlation key has of it.
+local function forget_pointers(case)
+  if not case.correlation then
+    if case.pointer then redis.call('UNLINK', pointer_key(case.pointer)) end
+    return
+  end
+  if case.pointer then redis.call('HDEL', correlation_key(case.correlation), case.pointer) end
+  local newest = redis.call('HGET', correlation_key(case.correlation), 'case')
+  if newest == case.id then redis.call('HDEL', correlation_key(case.correlation), 'case') end
+end
+
 -- A case is deleted after its calls, in a later step, so that one script never does more work than the limit allows.
 local dropped = 0
 for _, case_id in ipairs(cases) do
@@ -93,8 +105,7 @@ for _, case_id in ipairs(cases) do
     forget_activity(case)
     for _, index in ipairs(label_indexes(case.owner, content)) do redis.call('ZREM', index, case_id) end
     redis.call('ZREM', closed_key(), case_id)
-    local pointer = redis.call('HGET', case_key(case_id), 'pointer')
-    if pointer then redis.call('UNLINK', pointer_key(pointer)) end
+    forget_pointers(case)
     redis.call('HDEL', uses_key(case_id, case.version), 'calls') -- none is left
     case.bytes = 0
     count_recorded(case)

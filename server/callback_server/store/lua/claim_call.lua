@@ -3,6 +3,9 @@
 -- same step; with ACK its delivery starts. So does a call that would be held, on a case that was resolved. Sent twice
 -- with the same call_id, the script claims once and returns the same grant.
 --
+-- An event comes to an endpoint, and its correlation key says which case it is for. Its call_id begins with the name of
+-- the key's pointer, in place of the id of the case. It is a call without a guard: its sender was verified already.
+--
 -- KEYS: partition
 -- ARGV:
 ---@param case_id string
@@ -33,14 +36,16 @@
 ---@param limited_owners string[] fours: owner, retry_after_ms, limit, and HELD or OTHER if it is for calls that are
 --  held, or for the others, alone
 ---@param refused_activities string[] the activities whose handlers cannot get a query as long as this one
+---@param is_event boolean whether the case is found by its correlation key; state_hash_half and parameter are '' then
 -- Returns: reports, then one of
 --          CLAIMED or ENDED with number of the call, owner, activity, lease_left_ms (of ENDED: of the delivery
 --          that the sender is to run, 0 = none), content and body as they were at the claim, with their version, the
 --          effect of a call that has ended on its case ('' = none), answer mode ('' = HANDLER) and fallback ('' =
---          none);
+--          none), and the id of the case;
 --          RESOLVED with number of the call, owner, activity, content, the effect on the case, status and answer ('' =
---          it was erased, and nothing is left of it): the call has ended with the answer of its case;
---          UNKNOWN: no case is reached by this hash and parameter;
+--          it was erased, and nothing is left of it), and the id of the case: the call has ended with the answer of its
+--          case;
+--          UNKNOWN: no case is reached by this hash and parameter, or waits for this event;
 --          CLOSED with its reason, its closed response ('' = none), owner and alternative_domain;
 --          BUSY: another call runs on a single-use case;
 --          STALE: this call has ended already, or it ended at its claim and was erased, and the case has another
@@ -69,18 +74,37 @@
 -- How long a caller is to wait where the case holds as many calls as it may, in milliseconds.
 local HELD_RETRY_AFTER_MS = 5000
 
+-- How long the call of an event without a message id is found when the same claim is sent again, in milliseconds:
+-- longer than any claim is sent again. Its case may be closed, and the correlation key free for another case by then.
+local RESENT_MS = 600000
+
+-- A copy of an event is a repeat of its call, whichever case of the correlation key had that.
+local repeats_of, event_digest, copied = case_id, nil, nil
+if is_event then
+  event_digest = message_hash ~= '' and message_hash or string.sub(call_id, 34)
+  copied = redis.call('GET', repeat_key(repeats_of, event_digest))
+  if copied and string.sub(copied, 34) ~= string.sub(call_id, 34) then -- the store's clock may be behind
+    local window = redis.call('HMGET', call_key(copied), 'end', 'window')
+    if window[1] and window[2] and window[1] + window[2] <= math.floor(now_us() / 1000) then copied = nil end
+  end
+  case_id = copied and string.sub(copied, 1, 32) or redis.call('HGET', correlation_key(repeats_of), 'case')
+  if not case_id then return reply('UNKNOWN') end
+  call_id = case_id .. string.sub(call_id, 33)
+end
+
 local case = load_case(case_id)
 local is_known = redis.call('HLEN', call_key(call_id)) > 0 -- mostly not, so its fields are not looked for
 local known = is_known and redis.call('HMGET', call_key(call_id), 'status', 'attempt', 'response', 'response_body',
   'version', 'effect', 'answer_digest', 'body_of') or {}
 if not case and known[1] then return reply('STALE') end
-if not case or case.sha ~= state_hash_half or case.parameter ~= parameter then return reply('UNKNOWN') end
+if not case then return reply('UNKNOWN') end
+if not is_event and (case.sha ~= state_hash_half or case.parameter ~= parameter) then return reply('UNKNOWN') end
 if unknown_feature(case) then return reply('FEATURE', unknown_feature(case)) end
 local function alternative_domain()
   return settings_of(redis.call('GET', content_key(case_id)))[SETTING_ALTERNATIVE_DOMAIN]
 end
 
-if case.profile and case.profile ~= profile then
+if case.profile and case.profile ~= profile and not is_event then
   return reply('VERIFY', case.profile, alternative_domain(), case.owner)
 end
 if intent == 'OPTIONS' then return reply('UNKNOWN') end
@@ -90,12 +114,12 @@ local now = math.floor(now_us() / 1000)
 local function grant(word, number, lease_left_ms, content, body, version, effect)
   local fallback = word == 'CLAIMED' and case.fallback and redis.call('GET', fallback_key(case_id)) or ''
   return reply(word, tonumber(number), case.owner, case.activity, lease_left_ms, content, body or '',
-    tonumber(version), effect or '', case.answer_mode or '', fallback)
+    tonumber(version), effect or '', case.answer_mode or '', fallback, case_id)
 end
 
 local function resolved(number, effect, status, answer)
   return reply('RESOLVED', tonumber(number), case.owner, case.activity, redis.call('GET', content_key(case_id)),
-    effect or '', status, answer)
+    effect or '', status, answer, case_id)
 end
 
 -- Returns what is left of the lease of the delivery's first attempt, which the sender of the claim runs.
@@ -117,7 +141,7 @@ elseif known[1] and ends_at_claim(case) and known[5] == case.version then -- era
     redis.call('GET', body_key(case_id)), known[5], known[6])
 elseif known[1] and case.resolved and known[7] == case.resolved then
   return resolved(known[2], known[6], known[1], redis.call('HGET', resolution_key(case_id), 'answer'))
-elseif known[1] then
+elseif known[1] or copied == call_id then
   return reply('STALE')
 end
 
@@ -143,8 +167,11 @@ end
 -- earlier request, because the call was made by the confirmation.
 local is_message = message_hash ~= ''
 local digest = is_message and message_hash or request_hash
-if not is_message then window_ms = tonumber(case.repeat_window) end
-local earlier = window_ms > 0 and intent ~= 'HANDSHAKE' and redis.call('GET', repeat_key(case_id, digest))
+if not is_message and not is_event then window_ms = tonumber(case.repeat_window) end
+local earlier = copied
+if not is_event and window_ms > 0 and intent ~= 'HANDSHAKE' then
+  earlier = redis.call('GET', repeat_key(case_id, digest))
+end
 local first = earlier and redis.call('HMGET', call_key(earlier), 'status', 'end', 'window') or {}
 if first[2] and first[3] and first[2] + first[3] <= now then earlier = nil end -- the store's clock is behind
 if earlier then
@@ -229,7 +256,10 @@ if window_ms > 0 then
   set_call_field('digest', digest)
   set_call_field('window', window_ms)
   if method ~= 'get' then set_call_field('method', method) end
-  redis.call('SET', repeat_key(case_id, digest), call_id)
+  if is_event then set_call_field('digest_of', repeats_of) end
+  redis.call('SET', repeat_key(repeats_of, digest), call_id)
+elseif is_event then
+  redis.call('SET', repeat_key(repeats_of, event_digest), call_id, 'PX', RESENT_MS)
 end
 case.call, case.unfinished, case.recorded = call_id, case.unfinished + 1, case.recorded + size
 if arrival then redis.call('HSET', case_key(case_id), 'arrival', arrival) end

@@ -2,14 +2,16 @@
 -- Stores new cases of an owner, one after the other, and the pointer to each that has a request id. Sent twice, the
 -- script stores each once. A request finds the case that it made before by the pointer, or without one by the id of the
 -- case, if it is sent again. Each case is stored whole or not at all: an error about one ends the script behind those
--- before it.
+-- before it. A case with an endpoint has a pointer of its correlation key, which holds the newest case of the key and
+-- those of its request ids. A new one is stored only if that case is closed, after the timeouts that are due.
 --
 -- KEYS: partition
 -- ARGV:
 ---@param owner string
+---@param limits {recorded_calls_per_case: number, recorded_bytes_per_case: number}
 ---@class NewCase
 ---@field case_id string
----@field state_hash_half string raw: the second half of the state's SHA-256
+---@field state_hash_half string raw: the second half of the state's SHA-256, '' = the case has no URL
 ---@field activity string
 ---@field mode string
 ---@field content string
@@ -25,6 +27,7 @@
 ---@field parameter string
 ---@field pointer string '' = no request id
 ---@field nonce string raw
+---@field correlation string the name of the pointer of its correlation key, '' = no endpoint
 ---@field fingerprint string raw: the first half of its hash
 ---@field notify string the reasons of the notifications, '' = none
 ---@field profile string '' = none
@@ -38,11 +41,14 @@
 -- Returns: reports, then for each case
 --          OK with the time at which it expires (in milliseconds, 0 = never);
 --          KNOWN with a nonce and that time (an earlier request with this request id and content stored a case, and
---          this nonce); CONFLICT (a case with this request id and other content exists).
+--          this nonce); CONFLICT (a case with this request id and other content exists); IN_USE with the id of the
+--          case that has the correlation key, and is not closed.
 -- Transition: nothing -> OPEN
 -- @include labels
 -- @include reminders
 -- @include reports
+-- @include timeouts
+-- @include types
 -- @arguments
 
 -- Page tokens need another creation time for each case of a partition. So the last case has the time of the partition,
@@ -57,7 +63,12 @@ local function create_case(at)
   -- @fields
   local known_id, known_nonce = case_id, nonce
   if pointer ~= '' then
-    local target = redis.call('GET', pointer_key(pointer))
+    local target
+    if correlation ~= '' then
+      target = redis.call('HGET', correlation_key(correlation), pointer)
+    else
+      target = redis.call('GET', pointer_key(pointer))
+    end
     known_id, known_nonce = target and string.sub(target, 1, 32), target and string.sub(target, 33)
   end
   if known_id and redis.call('EXISTS', case_key(known_id)) == 1 then -- rare
@@ -65,6 +76,14 @@ local function create_case(at)
     if known.fingerprint ~= fingerprint then return 'CONFLICT' end
     if known_nonce == nonce then return 'OK', tonumber(known.expires or 0) end -- this request is sent again
     return 'KNOWN', known_nonce, tonumber(known.expires or 0)
+  end
+
+  local newest = correlation ~= '' and redis.call('HGET', correlation_key(correlation), 'case')
+  local holder = newest and load_case(newest)
+  if holder and holder.status ~= 'CLOSED' then
+    check_types(holder, {})
+    apply_timeouts(holder, math.floor(now_us() / 1000), limits)
+    if holder.status ~= 'CLOSED' then return 'IN_USE', holder.id end
   end
 
   -- The types of all keys that it writes to, as check_types does for a case that exists.
@@ -78,17 +97,26 @@ local function create_case(at)
   if has_labels then indexes, label_digests = label_indexes(owner, content) end
   for _, index in ipairs(indexes) do redis.call('ZCARD', index) end
   local created = now_us() - (cases_last - at) / cases_step
-  local case_fields = {'status', 'OPEN', 'owner', owner, 'activity', activity, 'mode', mode, 'sha', state_hash_half,
-    'fingerprint', fingerprint, 'created', created}
+  local case_fields = {'status', 'OPEN', 'owner', owner, 'activity', activity, 'mode', mode, 'fingerprint', fingerprint,
+    'created', created}
   local function set_case_field(name, value)
     case_fields[#case_fields + 1], case_fields[#case_fields + 2] = name, value
   end
 
+  if state_hash_half ~= '' then set_case_field('sha', state_hash_half) end
   if label_digests ~= '' then set_case_field('label_digests', label_digests) end
   redis.call('SET', content_key(case_id), content)
   if pointer ~= '' then
     set_case_field('pointer', pointer)
-    redis.call('SET', pointer_key(pointer), case_id .. nonce)
+    if correlation ~= '' then
+      redis.call('HSET', correlation_key(correlation), pointer, case_id .. nonce)
+    else
+      redis.call('SET', pointer_key(pointer), case_id .. nonce)
+    end
+  end
+  if correlation ~= '' then
+    set_case_field('correlation', correlation)
+    redis.call('HSET', correlation_key(correlation), 'case', case_id)
   end
   if body ~= '' then redis.call('SET', body_key(case_id), body) end
   if parameter ~= '' then set_case_field('parameter', parameter) end

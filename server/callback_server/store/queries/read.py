@@ -10,7 +10,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from callback_server.domain.call import Call, CallFailure, CallStatus, Delivery, DeliveryStatus, Outcome, Request
-from callback_server.domain.case import Case, CaseStatus, CloseReason, GetGuard, Settings
+from callback_server.domain.case import Case, CaseStatus, CloseReason, GetGuard, NewCase, Settings
 from callback_server.domain.ids import case_id_of, case_id_of_call
 from callback_server.domain.notification import CallReason, expiry_id, reminder_id
 from callback_server.domain.response import Response, complete
@@ -152,17 +152,23 @@ def _case(
     )
 
 
-async def known_pointers(scripts: Scripts, pointers: Iterable[str]) -> set[str]:
-    """Return those of the pointers whose `request_id` has a case.
+async def known_pointers(scripts: Scripts, cases: Iterable[NewCase]) -> set[str]:
+    """Return the pointers of those new cases whose `request_id` has a case.
 
     Raises:
         StoreError: The store did not answer.
     """
-    asked = [*pointers]
-    found = await scripts.read_together(
-        ("EXISTS", keys.key(keys.partition_of(pointer), "pointer", pointer)) for pointer in asked
-    )
+    asked = {case.pointer: case for case in cases if case.pointer}
+    found = await scripts.read_together(map(_look_up_of, asked.values()))
     return {*itertools.compress(asked, found)}
+
+
+def _look_up_of(case: NewCase) -> tuple[str, ...]:
+    """Return the command that says whether the `request_id` of a new case has a case."""
+    partition = keys.partition_of(case.id)
+    if case.correlation:
+        return "HEXISTS", keys.key(partition, "correlation", case.correlation), case.pointer
+    return "EXISTS", keys.key(partition, "pointer", case.pointer)
 
 
 async def read_call(scripts: Scripts, call_id: str, *, also_deleted: bool = False) -> Call | None:

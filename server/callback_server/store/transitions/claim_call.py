@@ -11,7 +11,7 @@ from callback_server.domain.activity import Leases
 from callback_server.domain.call import CallFailure, CallStatus, Grant, Outcome, Request, RequestIdentity
 from callback_server.domain.case import AnswerMode, CloseReason, Prompt
 from callback_server.domain.guard import RequestIntent
-from callback_server.domain.ids import case_id_of
+from callback_server.domain.ids import case_id_of, case_id_of_call, of_case
 from callback_server.domain.response import Response
 from callback_server.domain.verification import Verification
 from callback_server.store.packing import (
@@ -153,13 +153,15 @@ async def claim_call(
     replica: str,
     can_deliver: bool,
     refused_activities: Collection[str] = (),
+    is_event: bool = False,
 ) -> ClaimResult:
     """Claim the case with this state for `call_id`, durably. Safe to send again: the same call gets the same grant.
 
     Args:
         scripts: The scripts on the store.
-        call_id: The id of the call.
-        state_sha256: SHA-256 of the state in the URL.
+        call_id: The id of the call. Of an event it begins with the name of its correlation key, in place of the case,
+            and the grant has its real id.
+        state_sha256: SHA-256 of the state in the URL. Empty for an event.
         parameter: The state query parameter. Empty: the URL has the state in its path.
         request: The request as it came.
         leases: The leases of calls.
@@ -174,18 +176,19 @@ async def claim_call(
             waits with ends.
         can_deliver: Whether this process can run a delivery at once.
         refused_activities: The activities whose handlers cannot get a query as long as this one.
+        is_event: Whether the case is found by a correlation key. No guard holds then.
 
     Raises:
         StoreError: It is not known whether the case was claimed, unless `maybe_done` is False.
     """
-    case_id = case_id_of(state_sha256)
     kept = recording.of_request(request)
     kept_request, kept_body = pack_request(kept)
     whole_request, whole_body = (b"", b"") if kept is request else pack_request(request)
     word, *facts = await scripts.run(
         SCRIPT,
-        case_id=case_id,
+        case_id=case_id_of_call(call_id) if is_event else case_id_of(state_sha256),
         state_hash_half=state_sha256[16:],
+        is_event=is_event,
         parameter=parameter,
         call_id=call_id,
         request=kept_request,
@@ -212,10 +215,11 @@ async def claim_call(
         refused_activities=list(refused_activities),
     )
     if word in (b"CLAIMED", b"ENDED"):
-        number, owner, activity, lease_left_ms, content, response_body, version, effect, answer_mode, fallback = facts
+        number, owner, activity, lease_left_ms, content, response_body, version, effect, *more, case_id = facts
+        answer_mode, fallback = more
         settings, response = unpack_content(content, response_body)
         return Grant(
-            call_id=call_id,
+            call_id=of_case(call_id, case_id.decode()),
             call_number=number,
             owner=owner.decode(),
             activity=activity.decode(),
@@ -229,10 +233,10 @@ async def claim_call(
             fallback=unpack_fallback(fallback) if fallback else None,
         )
     if word == b"RESOLVED":
-        number, owner, activity, content, effect, status, answer = facts
+        number, owner, activity, content, effect, status, answer, case_id = facts
         settings, response = unpack_content(content, b"")
         return Grant(
-            call_id=call_id,
+            call_id=of_case(call_id, case_id.decode()),
             call_number=number,
             owner=owner.decode(),
             activity=activity.decode(),

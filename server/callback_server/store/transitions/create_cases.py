@@ -11,6 +11,7 @@ from callback_server.domain.features import needs_of
 from callback_server.domain.response import needs_platform
 from callback_server.store import keys
 from callback_server.store.packing import pack, pack_content, stored_code
+from callback_server.store.recording import Recording
 from callback_server.store.scripts import Packed, Script, Scripts
 
 SCRIPT: Final = Script("create_cases", sends_reports=True)
@@ -39,11 +40,23 @@ class KnownRequest:
     """When that case expires, in milliseconds since the epoch. None: never."""
 
 
-CreateResult = CaseStored | KnownRequest | RequestConflict
+@dataclass(frozen=True, slots=True)
+class CorrelationKeyInUse:
+    """Another case has the correlation key, and is not closed. Nothing was stored."""
+
+    case_id: str
 
 
-async def create_cases(scripts: Scripts, cases: Sequence[NewCase]) -> list[CreateResult]:
+CreateResult = CaseStored | KnownRequest | RequestConflict | CorrelationKeyInUse
+
+
+async def create_cases(scripts: Scripts, cases: Sequence[NewCase], *, recording: Recording) -> list[CreateResult]:
     """Store cases of one owner and one partition, durably, each after the one before it. Safe to send again.
+
+    Args:
+        scripts: The scripts on the store.
+        cases: The cases.
+        recording: What is kept of ended calls: a case whose lease is over ends its call.
 
     Returns:
         What became of each case.
@@ -52,7 +65,9 @@ async def create_cases(scripts: Scripts, cases: Sequence[NewCase]) -> list[Creat
         StoreError: It is not known which of the cases were stored.
     """
     partition, owner = keys.partition_of(cases[0].id), cases[0].owner
-    reply = await scripts.run(SCRIPT, partition, owner=owner, cases=[_packed(case) for case in cases])
+    reply = await scripts.run(
+        SCRIPT, partition, owner=owner, limits=recording.limits, cases=[_packed(case) for case in cases]
+    )
     return [_result(*each) for each in reply]
 
 
@@ -60,7 +75,7 @@ def _packed(case: NewCase) -> Packed:
     content, body = pack_content(case.settings, case.response)
     return SCRIPT.pack_item(
         case_id=case.id,
-        state_hash_half=case.state_sha256[16:],
+        state_hash_half=case.state_sha256[16:] if case.has_url else b"",
         fingerprint=case.fingerprint[:16],
         activity=case.activity,
         mode=case.mode,
@@ -75,6 +90,7 @@ def _packed(case: NewCase) -> Packed:
         hold_ms=case.hold_time_ms if case.answer_mode is AnswerMode.HOLD else "",
         pointer=case.pointer,
         nonce=case.nonce,
+        correlation=case.correlation,
         repeat_window=case.repeat_window_ms or "",
         code=stored_code(case.response),
         notify=",".join(case.notify),
@@ -93,4 +109,6 @@ def _result(word: bytes, *facts: Any) -> CreateResult:
         return CaseStored(facts[0] or None)
     if word == b"KNOWN":
         return KnownRequest(nonce=facts[0], expire_time_ms=facts[1] or None)
+    if word == b"IN_USE":
+        return CorrelationKeyInUse(facts[0].decode())
     return RequestConflict()

@@ -53,11 +53,12 @@ local function end_call(case, call_id, call_end, now, limits, has_delivery, fiel
     redis.call('ZREM', held_key(case.id), call_id)
     trim_request(case, call_id)
   end
-  local call = redis.call('HMGET', call_key(call_id), 'request', 'digest', 'window', 'waiters', 'size')
+  local call = redis.call('HMGET', call_key(call_id), 'request', 'digest', 'window', 'waiters', 'size',
+    'digest_of')
   if call[1] == '' then erase_outcome(case, call_id) end -- erased while it ran
   if status == 'CLOSED' then close_case(case, reason, now) elseif status then set_case_status(case, status) end
   emit_event(case, 'CALL_ENDED', call_id, call_status)
-  start_window(case, call_id, call_status, now, call[2], call[3], call[4])
+  start_window(case, call_id, call_status, now, call[2], call[3], call[4], call[6])
   if call_status == 'INTERRUPTED' then REPORTS[#REPORTS + 1] = {'LEASE_ENDED', call_id, case.activity, effect} end
   if not has_delivery then retain_ended_call(case, call_id, call[5], now, limits) end
   return effect

@@ -79,7 +79,7 @@ end
 
 -- Starts the window of a call that ends, and reports its end to the repeats that wait with it. The last arguments are
 -- fields of the call.
-local function start_window(case, call_id, call_status, now, digest, window, waiters)
+local function start_window(case, call_id, call_status, now, digest, window, waiters, digest_of)
   if waiters then
     local replicas = {}
     for _, waiter in pairs(cmsgpack.unpack(waiters)) do replicas[#replicas + 1] = waiter[2] end
@@ -88,11 +88,11 @@ local function start_window(case, call_id, call_status, now, digest, window, wai
   end
   if not digest then return end
   if call_status == 'NOT_STARTED' then
-    redis.call('UNLINK', repeat_key(case.id, digest))
+    redis.call('UNLINK', repeat_key(digest_of or case.id, digest))
     return
   end
   local over = now + window
-  redis.call('PEXPIREAT', repeat_key(case.id, digest), over)
+  redis.call('PEXPIREAT', repeat_key(digest_of or case.id, digest), over)
   if over > tonumber(case.repeats_until) then
     case.repeats_until = over
     redis.call('HSET', case_key(case.id), 'repeats_until', over)

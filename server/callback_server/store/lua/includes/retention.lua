@@ -47,7 +47,8 @@ local function ends_at_claim(case) return case.activity == RECORD or case.answer
 -- window of the call.
 ---@return boolean deleted: not if its key has a wrong type
 local function delete_call(case, call_id)
-  local call = redis.pcall('HMGET', call_key(call_id), 'size', 'digest', 'delivery', 'wait_hash', 'body_of')
+  local call = redis.pcall('HMGET', call_key(call_id), 'size', 'digest', 'delivery', 'wait_hash', 'body_of',
+    'digest_of')
   if call.err then return false end
   local now = math.floor(now_us() / 1000)
   case.bytes, case.recorded = case.bytes - call[1], case.recorded - call[1]
@@ -60,7 +61,7 @@ local function delete_call(case, call_id)
     count_use(case, call[5], 'calls', -1)
   end
   if call[3] then redis.call('ZREM', dead_key(case.owner), call_id) end
-  local known_ms = call[2] and redis.call('PEXPIRETIME', repeat_key(case.id, call[2])) - now or 0
+  local known_ms = call[2] and redis.call('PEXPIRETIME', repeat_key(call[6] or case.id, call[2])) - now or 0
   if call[4] then known_ms = math.max(known_ms, WAITED_MS) end
   redis.call('PEXPIREAT', call_key(call_id), now + math.max(TOMBSTONE_MS, known_ms))
   redis.call('ZREM', calls_key(case.id), call_id)
