@@ -403,8 +403,8 @@ BUGS = {
     "a repeat that waits gets no message at the end": (
         "  if waiters then\n    local replicas", "  if false then\n    local replicas"),
     "the end of a call is told twice": "    redis.call('HDEL', call_key(call_id), 'waiters')\n",
-    "a window never ends": "  redis.call('PEXPIREAT', repeat_key(digest_of or case.id, digest), over)\n",
-    "a window ends at once": ("redis.call('PEXPIREAT', repeat_key(digest_of or case.id, digest), over)",
+    "a window never ends": "  redis.call('PEXPIREAT', repeat_key(digest_of or case.id, digest), found_until)\n",
+    "a window ends at once": ("redis.call('PEXPIREAT', repeat_key(digest_of or case.id, digest), found_until)",
                               "redis.call('PEXPIREAT', repeat_key(digest_of or case.id, digest), now)"),
     "a call that never started is repeated": (
         "  if call_status == 'NOT_STARTED' then\n    redis.call('UNLINK'", "  if false then\n    redis.call('UNLINK'"),

@@ -74,10 +74,6 @@
 -- How long a caller is to wait where the case holds as many calls as it may, in milliseconds.
 local HELD_RETRY_AFTER_MS = 5000
 
--- How long the call of an event without a message id is found when the same claim is sent again, in milliseconds:
--- longer than any claim is sent again. Its case may be closed, and the correlation key free for another case by then.
-local RESENT_MS = 600000
-
 -- A copy of an event is a repeat of its call, whichever case of the correlation key had that.
 local repeats_of, event_digest, copied = case_id, nil, nil
 if is_event then

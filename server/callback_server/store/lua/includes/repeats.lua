@@ -9,6 +9,10 @@
 -- @include reports
 -- @include settings
 
+-- How long the call of an event is found when the same claim is sent again, in milliseconds: longer than any claim is
+-- sent again. Its case may be closed, and the correlation key free for another case by then.
+local RESENT_MS = 600000
+
 -- How many repeats may wait with one call.
 local MAX_WAITERS = 16
 
@@ -92,7 +96,8 @@ local function start_window(case, call_id, call_status, now, digest, window, wai
     return
   end
   local over = now + window
-  redis.call('PEXPIREAT', repeat_key(digest_of or case.id, digest), over)
+  local found_until = digest_of and math.max(over, now + RESENT_MS) or over
+  redis.call('PEXPIREAT', repeat_key(digest_of or case.id, digest), found_until)
   if over > tonumber(case.repeats_until) then
     case.repeats_until = over
     redis.call('HSET', case_key(case.id), 'repeats_until', over)
