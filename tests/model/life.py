@@ -69,6 +69,8 @@ class ModelCall:
     """Whether bodies that were recorded of it were dropped."""
     digest: str = ""
     """By which a repeat of it is recognized. Empty: its repeats are calls."""
+    is_event: bool = False
+    """Whether it came to an endpoint: its repeats are found beside the correlation key."""
     no_repeat: bool = False
     close: bool = False
     """Whether its handler closed the case."""
@@ -129,6 +131,8 @@ class ModelCase:
     """How many bytes of answers are kept for repeats."""
     known: dict[str, str] = field(default_factory=dict)
     """The call of each digest, of a request or a message, whose window is not over."""
+    copies: dict[str, str] = field(default_factory=dict)
+    """The same of events, which all cases of a correlation key have in common."""
     kept: dict[str, tuple[object, int]] = field(default_factory=dict)
     """The answer that is kept of a call, and its bytes, in the order in which their windows end."""
     has_windows: bool = False
@@ -175,14 +179,15 @@ class ModelCase:
         )
 
     def claim(
-        self, call_id, *, intent="CALL", profile="", message="", digest="", over=False, can_deliver=False, size=0
+        self, call_id, *, intent="CALL", profile="", message="", digest="", over=False, can_deliver=False, size=0,
+        is_event=False,
     ):  # fmt: skip
         """(`CLAIMED` | `ENDED` | `RUNS` | `REPEATED`, the call) | (`CLOSED`, reason) | (word, None).
 
         `digest`: of the request; empty: of a request that comes once. `over`: the owner is over its rate limit.
         `can_deliver`: the sender can run a delivery. `size`: the bytes of the answer of a call that the case answers.
         """
-        if self.profile and profile != self.profile:
+        if self.profile and profile != self.profile and not is_event:
             return "VERIFY", self.profile
         if intent == "OPTIONS":
             return "UNKNOWN", None
@@ -195,13 +200,14 @@ class ModelCase:
             answered = call.recorded and (not call.erased or call.version == self.version)
             return ("ENDED", call) if answered else ("STALE", None)
         self.apply_timeouts()
-        digest = message or (digest if self.has_window else "")
-        if digest in self.known and intent != "HANDSHAKE":
+        digest = message or (digest if self.has_window and not is_event else "")
+        known = self.copies if is_event else self.known
+        if digest in known and intent != "HANDSHAKE":
             if self.guard == "DETECT" and intent == "GET":
                 return "AGENT", None
             if over or self.left == 0:
                 return "LIMITED", None
-            earlier = self.calls.get(self.known[digest]) or self.gone[self.known[digest]]
+            earlier = self.calls.get(known[digest]) or self.gone[known[digest]]
             if earlier.status == RUNNING and earlier.lease_due is not None:
                 self.end_lease(earlier)
             if earlier.status == RUNNING:
@@ -232,8 +238,8 @@ class ModelCase:
         if status == IN_PROGRESS:
             self.holder = call_id
         if digest:
-            self.known[digest] = call_id
-        call.digest, call.no_repeat = digest, self.no_repeat
+            known[digest] = call_id
+        call.digest, call.no_repeat, call.is_event = digest, self.no_repeat, is_event
         call.partial = self.strips and self.answer_mode != ACK
         if self.resolution:
             self.end_hold(call, at_claim=True)
@@ -262,12 +268,16 @@ class ModelCase:
             del self.kept[next(iter(self.kept))]
 
     def end_windows(self):
-        """End the windows of all calls that have ended."""
+        """End the windows of all calls that have ended. Return the digests, and those of events."""
         ended = {digest for digest, call_id in self.known.items() if call_id not in self.running}
-        self.known = {digest: call_id for digest, call_id in self.known.items() if digest not in ended}
+        mine = self.calls.keys() | self.gone.keys()
+        copies = {digest for digest, call_id in self.copies.items() if call_id in mine and call_id not in self.running}
+        for known, digests in ((self.known, ended), (self.copies, copies)):
+            for digest in digests:
+                del known[digest]
         self.kept.clear()
         self.has_windows = False
-        return ended
+        return ended, copies
 
     def finish(
         self, call_id, status, *, keep_open, answer=None, answer_digest="", version=None, fencing_token=1, due=None,
@@ -594,7 +604,7 @@ class ModelCase:
             call.waiters.clear()
         if call.digest:
             if status == NOT_STARTED:
-                del self.known[call.digest]
+                del (self.copies if call.is_event else self.known)[call.digest]
             else:
                 self.has_windows = True
         if status == INTERRUPTED:

@@ -279,3 +279,10 @@ async def test_a_retried_request_gets_its_callback_again_at_the_limit_on_open_on
         assert await generate(services, request_id="order-5") == made
         said = await refusal(generate(services, "tr_8", request_id="order-5"))
         assert said.reason == "TOO_MANY_OPEN_CALLBACKS"
+
+
+async def test_requests_with_one_id_in_two_keys_count_as_two_callbacks(store_of, tmp_path):
+    requests = [request(endpoint="psp", correlation_key=key, request_id="order-5") for key in (KEY, "tr_8")]
+    settings = settings_of(tmp_path, psp="local")
+    async with running_services(store_of(), max_open_cases_per_owner=1, **settings) as services:
+        assert reasons(await generate_batch(services, requests)) == [None, "TOO_MANY_OPEN_CALLBACKS"]

@@ -1,12 +1,11 @@
 """What owners do: they create, change, close and erase cases."""
 
 import dataclasses
-import hashlib
 
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 from model.life import ACK, CLOSED, HOLD, MULTIPLE, RETRYABLE, SINGLE, ModelCase
-from store.machine.system import System
+from store.machine.system import KEYS, System, pointer_name
 from store.machine.values import (
     CHOICES,
     FALLBACK,
@@ -52,8 +51,8 @@ class Cases(System):
 
     def _new_case(self, request="", key="", **fields):
         """Return a new case, in the partition of the pointer of its correlation key, or of a request that has an id."""
-        correlation = hashlib.sha256(f"key {key}".encode()).hexdigest()[:32] if key else ""
-        pointer = hashlib.sha256(f"{key}{request}".encode()).hexdigest()[:32] if request else ""
+        correlation = pointer_name(key) if key else ""
+        pointer = pointer_name(f"{key}{request}") if request else ""
         while True:
             number = next(self.numbers)
             sha = ids.state_hash(f"state {number}")
@@ -91,7 +90,7 @@ class Cases(System):
             mode=mode, activity=activity, owner=owner, response=case.response, keep=KEEP, labels=labels,
             profile=profile, guard=guard, answer_mode=answer, ordered=ordered,
             strips=self.strips, most_held=MOST_HELD, has_window=has_window, no_repeat=no_repeat, keep_bytes=KEPT_BYTES,
-            prompt=case.settings.prompt, closed_response=closed_response,
+            prompt=case.settings.prompt, closed_response=closed_response, copies=self.copies[key] if key else {},
         )  # fmt: skip
         model.tell("CASE_CREATED")
         if request_id:
@@ -221,7 +220,7 @@ class Cases(System):
             assert self.do(create_cases(self.scripts, [case], recording=RECORDING)) == [expected]
 
     @rule(
-        key=st.sampled_from(["tr_7", "tr_8"]),
+        key=st.sampled_from(KEYS),
         request_id=st.sampled_from(["", "", "1", "2"]),
         mode=st.sampled_from([SINGLE, SINGLE, RETRYABLE, MULTIPLE]),
         expires=st.booleans(),
@@ -248,8 +247,10 @@ class Cases(System):
             if newest:
                 self.model[newest].apply_timeouts()
             if is_free or self.model[newest].status == CLOSED:
-                fields = {"expires": expires, "body": b"", "labels": {}, "has_window": True}
-                self._create(mode, "push", "shop", "", key=key, request_id=request_id, **fields)
+                self._create(
+                    mode, "push", "shop", "", expires=expires, body=b"", labels={}, has_window=True, key=key,
+                    request_id=request_id, profile="hook" if expires else "",
+                )  # fmt: skip
                 return
             expected = CorrelationKeyInUse(newest)
         case = self._new_case(

@@ -2,8 +2,8 @@
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
-from model.life import FAILED, HOLD, INTERRUPTED, LATER, NOT_STARTED, REJECTED, RUNNING, SUCCEEDED
-from store.machine.system import System, kept_size
+from model.life import FAILED, HOLD, INTERRUPTED, LATER, NOT_STARTED, REJECTED, RETRYABLE, RUNNING, SINGLE, SUCCEEDED
+from store.machine.system import KEYS, System, kept_size, pointer_name
 from store.machine.values import CAME, FALLBACK, LATE, LEASES, OVER_MS, PER_MINUTE, PLATFORM_URL, WINDOW_MS, bodies
 
 from callback_server.domain import ids
@@ -139,6 +139,65 @@ class Claims(System):
 
     def _new_call_id(self, case_id):
         return f"{case_id}-c{next(self.numbers):015x}"
+
+    def _send_event(self, key, message, number):
+        """Send an event, whose call has this number among all ids."""
+        return self.do(
+            claim_call(
+                self.scripts, call_id=f"{pointer_name(key)}-{number}", state_sha256=b"", parameter="", request=CAME,
+                leases=LEASES, recording=self.recording, platform_url=PLATFORM_URL, intent=RequestIntent.CONFIRMED,
+                sent=RequestIdentity("post", "e" * 64), replica="replica", can_deliver=False,
+                verification=Verification("psp", message, WINDOW_MS if message else 0),
+                calls_per_minute=None, limited_owners=[], is_event=True,
+            )
+        )  # fmt: skip
+
+    def _event(self, key, message):
+        """Send a new event, and return the id that its call has, if it became one."""
+        number = f"c{next(self.numbers):015x}"
+        copied, reply = self.copies[key].get(message), self._send_event(key, message, number)
+        case_id = ids.case_id_of_call(copied) if copied else self.correlated.get(key)
+        if case_id is None:
+            assert reply is ClaimRefusal.UNKNOWN
+            return None
+        new, model = self.new[case_id], self.model[case_id]
+        event_id, size = f"{case_id}-{number}", kept_size(new.settings, model.response)
+        expected = model.claim(event_id, intent="CONFIRMED", message=message, size=size, is_event=True)
+        self._compare_claim(reply, expected)
+        if isinstance(reply, Grant):
+            assert reply.call_id == event_id
+            self.granted.append(event_id)
+        elif isinstance(reply, EarlierCallEnded | EarlierCallRuns):  # sent again, it is counted once
+            assert self._send_event(key, message, number) == reply
+        return event_id
+
+    @rule(
+        key=st.sampled_from(KEYS),
+        message=st.sampled_from(["", "a" * 64, "b" * 64]),
+        between=st.sampled_from([None, SUCCEEDED, SUCCEEDED, REJECTED, NOT_STARTED, INTERRUPTED, "windows"]),
+        then=st.sampled_from(["", "", "another"]),
+        body=bodies,
+    )
+    def an_event_comes_twice(self, key, message, between, then, body):
+        """Send an event. Its call may end, and its case be closed, and another one have the key. Then its claim is sent
+        again, as if its answer were lost, and a copy comes."""
+        if key not in self.correlated or then:
+            self.correlate(key, "", SINGLE, False, "", True)
+        call_id = self._event(key, message)
+        if call_id in self.running():
+            if between == INTERRUPTED:
+                self._end_lease(self._known(call_id), LATE)
+            elif between == "windows":
+                self._end_windows(ids.case_id_of_call(call_id))
+            elif between:
+                self.end_call(call_id, between, False, body)
+        if then:
+            self.correlate(key, "", RETRYABLE, False, "close", True)
+        case_id = ids.case_id_of_call(call_id or "")
+        if case_id in self.model and call_id in self.granted and between not in ("windows", NOT_STARTED):
+            again = self._send_event(key, message, call_id.rpartition("-")[2])
+            self._compare_claim(again, self.model[case_id].claim(call_id, is_event=True))
+        self._event(key, message)
 
     def _claim_again(self, call_id):
         case_id = ids.case_id_of_call(call_id)

@@ -7,7 +7,7 @@ import time
 
 from hypothesis.stateful import invariant
 from model.life import CLOSED, HOLD, NOW, PENDING, RUNNING
-from store.machine.system import System
+from store.machine.system import KEYS, System, pointer_name
 from store.machine.values import CAME
 
 from callback_server.domain import ids
@@ -61,6 +61,7 @@ class Comparison(System):
         await self._compare_label_index([key for key in stored if ":label:" in key])
         await self._compare_pointers([key for key in stored if ":pointer:" in key])
         await self._compare_correlation([key for key in stored if ":correlation:" in key])
+        await self._compare_copies([key for key in stored if ":repeat:" in key])
         await self._compare_bodies([key for key in stored if ":uses:" in key or ":former_body:" in key])
 
     async def _compare_bodies(self, stored):
@@ -118,6 +119,15 @@ class Comparison(System):
         assert found == {key: fields for key, fields in expected.items() if fields}
         unclosed = [self.new[model.id].correlation for model in self.model.values() if model.status != CLOSED]
         assert max(collections.Counter(filter(None, unclosed)).values(), default=0) <= 1
+
+    async def _compare_copies(self, stored):
+        """The call of an event with a message id is found beside its key, whichever case had it."""
+        running, repeats = self.running(), await self._read_repeats(stored)
+        for key in KEYS:
+            found = {digest: each for digest, each in repeats[pointer_name(key)].items() if len(digest) == 64}
+            assert {digest: call_id.decode() for digest, (call_id, _) in found.items()} == self.copies[key]
+            for call_id, left_ms in found.values():
+                assert (left_ms == -1) if call_id.decode() in running else left_ms > 0
 
     async def _compare_events(self):
         found = await self.read_all(

@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import hashlib
 import itertools
 import json
 
@@ -17,11 +18,18 @@ from callback_server.store.packing import pack_content
 from callback_server.store.queries.list_owner_calls import CallFilter
 from callback_server.store.transitions.change_pauses import change_pauses
 
+KEYS = ["tr_7", "tr_8"]
+"""The correlation keys."""
 READ_ALL = """#!lua flags=no-writes,allow-cross-slot-keys
 local replies = {}
 for i, command in ipairs(cjson.decode(ARGV[1])) do replies[i] = redis.call(unpack(command)) end
 return replies
 """
+
+
+def pointer_name(text):
+    """Return the name of a pointer, made from a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def kept_size(settings, response):
@@ -51,6 +59,7 @@ class System(RuleBasedStateMachine):
         self.heard = collections.Counter()  # partition -> number of the last event that was read
         self.requested = {}  # (owner, request id) -> case id, of cases that are kept
         self.correlated = {}  # correlation key -> id of its newest case, if that is kept
+        self.copies = collections.defaultdict(dict)  # correlation key -> message -> the call of that event
         self._whole = {}  # digest -> the answer to a case
         self.paused = False  # whether "push" is paused; a second activity is always paused
         self.do(change_pauses(self.scripts, "other", is_paused=True))

@@ -73,7 +73,9 @@ class Times(System):
         if model is None or not model.has_windows:
             return
         partition, kept = keys.partition_of(case_id), [*model.kept]
-        gone = [keys.key(partition, "repeat", case_id, digest) for digest in model.end_windows()]
+        ended, copies = model.end_windows()
+        gone = [keys.key(partition, "repeat", case_id, digest) for digest in ended]
+        gone += [keys.key(partition, "repeat", self.new[case_id].correlation, digest) for digest in copies]
         gone += [keys.key(partition, "answer", call_id) for call_id in kept]
         if gone:
             self.do(self.client.delete(*gone))
