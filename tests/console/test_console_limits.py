@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gzip
+import socket
 
 import httpx
 import pytest
@@ -106,6 +107,27 @@ async def test_headers_of_many_items_are_refused_before_they_are_parsed(world, n
     for count, answer in ((service.MAX_HEADER_ITEMS, 200), (service.MAX_HEADER_ITEMS + 1, 400)):
         sent = head(world, "/sign-in", f"{name}: en{separator * count}", method="GET")
         assert await exchanged(world, sent) == answer
+
+
+@pytest.mark.parametrize(
+    ("fields", "more"),
+    [
+        (["Cookie"], "Cookie: a=b"),
+        ([FORM], "Content-Type: multipart/form-data; boundary=a"),
+        (["Content-Type: multipart/form-data; boundary=a"], FORM),
+        ([FORM], "Origin: http://other.example"),
+    ],
+)
+async def test_a_header_that_decides_comes_once(world, limits, fields, more):
+    """Of two cookies, one could be that of the session for Quart alone, and of two types the other one be taken."""
+    limits(admission, MAX_REQUESTS_EACH=0)
+    cookie = await cookie_of(world, "operator")
+    if fields == ["Cookie"]:
+        for pair in ((cookie, more), (more, cookie)):
+            assert await exchanged(world, head(world, "/waiting", *pair, method="GET")) == 400
+        return
+    sent = head(world, "/sign-in", *fields, more, "Content-Length: 9") + b"token=abc"
+    assert await exchanged(world, sent) == 400
 
 
 async def test_a_body_that_does_not_arrive_ends_its_request(world, limits):
@@ -245,11 +267,44 @@ async def test_a_person_opens_some_live_pages_in_a_minute_and_leaves_the_others_
     assert statuses == {"shop": [200, 200, 429], "orders": [200, 200, 429]}
 
 
+async def test_a_live_page_with_a_body_is_refused(world):
+    cookie = await cookie_of(world, "orders")
+    sent = head(world, "/events", FORM, cookie, "Content-Length: 1", method="GET") + b"a"
+    assert await exchanged(world, sent) == 411
+
+
 async def test_sign_ins_beyond_those_that_may_wait_are_refused(world, limits):
     limits(service, MAX_WAITING_SIGN_INS=0)
     before = sample("limited_total", limit="sign_ins")
     assert await exchanged(world, head(world, "/sign-in", method="GET")) == 503
     assert sample("limited_total", limit="sign_ins") == before + 1
+
+
+async def test_sign_ins_of_one_address_leave_those_of_others_room(limits):
+    limits(service, MAX_WAITING_SIGN_INS_EACH=2, MAX_WAITING_SIGN_INS=3)
+    async with contextlib.AsyncExitStack() as stack:
+        silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))  # a server that says nothing
+        target = "{}:{}".format(*silent.getsockname())
+        console = await stack.enter_async_context(running_console(target, trusted_proxies=[]))
+
+        async def asked(source):
+            """Send a sign-in, which has no answer unless it is refused."""
+            reader, writer = await asyncio.open_connection(*console.address, local_addr=(source, 0))
+            stack.callback(lambda: writer.transport.abort())  # keeps the writer, whose end would close the connection
+            writer.write(f"GET /sign-in HTTP/1.1\r\nHost: {console.address}\r\n\r\n".encode())
+            return reader
+
+        async def is_refused(source, with_status):
+            reader = await asked(source)
+            try:
+                async with asyncio.timeout(0.2):
+                    assert await status(reader) == with_status
+            except TimeoutError:
+                return False
+            return True
+
+        for source, refused in (("127.0.0.9", 429), ("127.0.0.1", 503)):
+            await wait_until(lambda source=source, refused=refused: is_refused(source, refused), what=f"a {refused}")
 
 
 async def test_sign_ins_end_only_sessions_of_the_same_owner(limits):

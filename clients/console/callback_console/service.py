@@ -1,17 +1,19 @@
 """Service of the listener: who may send how much, before anything of a body is read.
 
 1. A stranger, who has no session, sends no body but that of the form to sign in, of at most `MAX_TOKEN_FORM_BYTES`.
-   Sign-ins run a few at a time, because each asks the server.
+   Sign-ins run a few at a time, because each asks the server, and those of one address leave the others room.
 2. A person who signed in has `admission`: a number of requests and of bytes at once. Live pages have limits of their
-   own: how many are opened in a minute, and in `sessions` how many there are.
+   own: how many are opened in a minute, and in `sessions` how many there are. They have no body.
 3. A form is complete before Quart sees the request, and has few fields, as the headers have few cookies and languages:
-   the time to read them grows with their number.
+   the time to read them grows with their number. A header that decides whose a request is, or how its form is read,
+   comes once: of two, Quart could take the other one.
 4. A refusal waits for a moment: a caller that tries again at once costs little.
 5. The API has rules of its own. It comes first, and reads no cookie.
 """
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, ClassVar, Final
@@ -49,10 +51,14 @@ SIGN_INS: Final = 2
 """How many sign-ins run at once. Others wait."""
 MAX_WAITING_SIGN_INS: Final = 64
 """How many of these wait. A further one is refused."""
+MAX_WAITING_SIGN_INS_EACH: Final = 16
+"""The same of one address, which can have more connections than all sign-ins that wait."""
 _API: Final = "/callback.v1."
 _SIGN_IN: Final = "/sign-in"
 _EVENTS: Final = "/events"
 _FORM: Final = b"application/x-www-form-urlencoded"
+_ONCE: Final = (b"cookie", b"content-type", b"origin")
+"""Headers of which a browser sends at most one."""
 _TEXTS: Final = {
     400: "this is no request that the console can read",
     405: "the console has no such method",
@@ -107,7 +113,8 @@ class ConsoleService:
         self._admission = admitted
         self._cookie_name = cookie_name
         self._sign_ins = asyncio.Semaphore(SIGN_INS)
-        self._waiting_sign_ins = 0
+        self._waiting_sign_ins: Counter[str] = Counter()
+        """Sign-ins that run or wait, by address."""
         self._live_pages = RateLimiter(LIVE_PAGES_PER_MINUTE)
         self.turns = admitted.turns
 
@@ -152,6 +159,9 @@ class ConsoleService:
 
     async def _serve_page(self, scope: Any, receive: Receive, send: Send, group: str) -> None:
         headers = dict(scope["headers"])
+        names = [name for name, _ in scope["headers"]]
+        if any(names.count(name) > 1 for name in _ONCE):
+            raise _RefusedError(400)
         items = sum(value.count(b",") + value.count(b";") for _, value in scope["headers"])
         if items > MAX_HEADER_ITEMS or scope["query_string"].count(b"&") > MAX_FIELDS:
             raise _RefusedError(400)
@@ -159,6 +169,8 @@ class ConsoleService:
         session = self._session_of(headers)
         is_sign_in = scope["path"].startswith(_SIGN_IN)
         is_live_page = session is not None and scope["path"] == _EVENTS
+        if is_live_page and has_body:
+            raise _RefusedError(411)
         if not has_body and not is_sign_in and (session is None or is_live_page):
             if session is not None:
                 self._count_live_page(repr(session.owner))
@@ -194,14 +206,19 @@ class ConsoleService:
                 receive = _complete(content, receive)
             except (TooLargeError, TimeoutError) as error:
                 raise _as_refusal(error) from None
-        if self._waiting_sign_ins >= MAX_WAITING_SIGN_INS:
+        waiting = self._waiting_sign_ins
+        if waiting[group] >= MAX_WAITING_SIGN_INS_EACH:
+            raise _RefusedError(429, "sign_ins")
+        if waiting.total() >= MAX_WAITING_SIGN_INS:
             raise _RefusedError(503, "sign_ins")
-        self._waiting_sign_ins += 1
+        waiting[group] += 1
         try:
             async with self._sign_ins:
                 await self._app(scope, receive, send)
         finally:
-            self._waiting_sign_ins -= 1
+            waiting[group] -= 1
+            if not waiting[group]:
+                del waiting[group]
 
     def _session_of(self, headers: dict[bytes, bytes]) -> Any:
         cookies = headers.get(b"cookie", b"").decode("latin-1")
