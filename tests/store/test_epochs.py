@@ -465,17 +465,21 @@ def test_a_damaged_file_stops_the_start_and_says_what_to_do(tmp_path, contents):
             EpochKeeper(file)
 
 
-async def test_a_file_has_what_was_known_at_one_time_also_if_the_disk_is_slow(tmp_path):
+def test_a_file_has_what_was_known_at_one_time_also_if_the_disk_is_slow(tmp_path):
     keeper = EpochKeeper(tmp_path / "epochs")
-    asyncio.get_running_loop().set_default_executor(threads := ThreadPoolExecutor(1))
     disk = threading.Event()
-    threads.submit(disk.wait)
-    keeper.epochs.remember(PARTITION, Epoch(1, "a", "a"))
-    writing = asyncio.create_task(keeper.write())
-    await asyncio.sleep(0)
-    keeper.epochs.remember(PARTITION, Epoch(2, "b", "b"))
-    disk.set()
-    await writing
+
+    async def remember_while_it_writes():
+        asyncio.get_running_loop().set_default_executor(threads := ThreadPoolExecutor(1))
+        threads.submit(disk.wait)
+        keeper.epochs.remember(PARTITION, Epoch(1, "a", "a"))
+        writing = asyncio.create_task(keeper.write())
+        await asyncio.sleep(0)
+        keeper.epochs.remember(PARTITION, Epoch(2, "b", "b"))
+        disk.set()
+        await writing
+
+    asyncio.run(remember_while_it_writes())  # a loop of its own: others would keep the single thread
     assert EpochKeeper(tmp_path / "epochs", writes=False).epochs.current(TAG).id == "a"
     keeper.close()
 
