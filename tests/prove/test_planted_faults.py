@@ -73,7 +73,7 @@ ALONE = {
         Promise.REPEATED, "single", "domain/call.py", "(request.method, request.query_string, body)",
         "(request.method, request.query_string)"),
     "a repeat makes a call of its own": Fault(
-        Promise.REPEATED, "multiple", CLAIM, "local earlier = window_ms > 0 and", "local earlier = false and"),
+        Promise.REPEATED, "multiple", CLAIM, "if not is_event and window_ms > 0 and intent", "if false and intent"),
     "a repeat gets no answer": Fault(
         Promise.CODE, "record", CLAIM, "    return reply('REPEATED', answer_again(case, earlier))\n"),
     "a success does not close its case": Fault(
