@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import itertools
+from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -16,7 +18,7 @@ from callback.v1 import callback_pb2 as pb
 from callback.v1 import callbacks_service_pb2 as rpc
 from callback.v1.callback_handler_service_pb2 import HandleCallbackRequest
 from callback_server import control_plane
-from callback_server.handlers.http import pool, request
+from callback_server.handlers.http import handler, pool, request
 from callback_server.handlers.http.request import MAX_METADATA_BYTES, MAX_QUERY_BYTES
 
 
@@ -223,6 +225,16 @@ async def test_a_handler_that_is_away_was_not_started_and_is_reached_once_it_is_
         assert (said.reason, said.retry_after_s > 0) == ("HANDLER_NOT_STARTED", True)
         assert (call.status, call.failure) == (pb.CALL_STATUS_NOT_STARTED, pb.CALL_FAILURE_HANDLER_UNREACHABLE)
         assert "127.0.0.1: Connect" in call.failure_detail
+        assert (await services.case_of(made)).status == pb.CALLBACK_STATUS_OPEN
+
+
+async def test_a_call_whose_time_was_over_before_it_was_sent_was_not_started(shared_store, tmp_path, monkeypatch):
+    jumps = itertools.count(step=100)  # as for a process that is suspended between two looks at the clock
+    async with asking(shared_store, tmp_path) as services:
+        made = await services.generate("act")
+        monkeypatch.setattr(handler, "time", SimpleNamespace(monotonic=lambda: next(jumps)))
+        assert (await refusal(services.call(made))).reason == "HANDLER_NOT_STARTED"
+        assert services.handler.requests == []
         assert (await services.case_of(made)).status == pb.CALLBACK_STATUS_OPEN
 
 

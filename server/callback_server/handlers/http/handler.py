@@ -88,7 +88,9 @@ class HttpHandler:
             detail = f"no connection to the handler of {self._activity}: {error}"
             raise HandlerError(CallFailure.HANDLER_UNREACHABLE, detail) from error
         try:
-            left_s = max(end - time.monotonic(), 0.001)
+            if (left_s := end - time.monotonic()) <= 0:  # such as in a process that was suspended for a while
+                detail = f"the time for the handler of {self._activity} was over before a request could be sent"
+                raise HandlerError(CallFailure.HANDLER_UNREACHABLE, detail)
             sent = http_request(
                 self._target,
                 grant,
