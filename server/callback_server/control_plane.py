@@ -258,7 +258,7 @@ class ControlPlane:
             max_per_minute_per_case=settings.max_calls_per_minute_per_case,
             replica=self.replica_bus.replica,
             can_deliver=self.deliveries.has_capacity,
-            endpoints=settings.to_endpoints(),
+            endpoints=endpoints,
             correlation_names=self._correlation_names,
             http_activities=[name for name, activity in settings.activities.items() if activity.http is not None],
         )

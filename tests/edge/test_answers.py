@@ -81,11 +81,17 @@ async def test_only_a_401_has_a_challenge(plane, edge):
 
 @pytest.mark.parametrize(
     ("reason", "domain"),
-    [("NEVER_HEARD_OF", "callback"), ("INVALID_REQUEST", "callback"), ("STATE_UNKNOWN", "elsewhere.example")],
+    [("NEVER_HEARD_OF", "callback"), ("STATE_UNKNOWN", "elsewhere.example")],
 )
 async def test_a_reason_that_no_call_has_is_an_internal_error(plane, edge, reason, domain):
     plane.script = refusing(reason, "NOT_FOUND", domain=domain)
     assert (await ask(edge)).problem == (500, "internal")
+
+
+async def test_an_event_at_a_server_of_a_release_without_endpoints_is_asked_for_again_later(plane, edge):
+    plane.script = refusing("INVALID_REQUEST", "INVALID_ARGUMENT")
+    answer = await ask(edge, "/in/shop", "POST", body=b"{}")
+    assert (answer.problem, answer["retry-after"]) == ((503, "feature_unavailable"), "5")
 
 
 async def test_an_error_without_details_reveals_nothing_of_the_server(plane, edge):

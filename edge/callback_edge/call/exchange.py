@@ -59,7 +59,6 @@ from callback_edge.pages import views
 from callback_edge.pages.pages import AGAIN_QUERY, Again, Pages, prefers_page
 from callback_edge.settings import EdgeSettings
 from callback_edge.upstream.client import ServerClient
-from callback_edge.upstream.status import UNREACHABLE_RETRY_S
 from callback_process import logs
 from callback_process.http.answer import HttpAnswer
 from callback_process.http.callers import Caller
@@ -274,8 +273,6 @@ class Exchange:
             return answer
         except problems.ProblemError as error:
             error.problem = problems.visible_problem(error.problem, is_shared_address=target.is_shared)
-            if target.endpoint and error.problem is problems.INTERNAL:  # a server of a release without endpoints
-                error.problem, error.retry_after_s = problems.FEATURE_UNAVAILABLE, UNREACHABLE_RETRY_S
             if error.problem is problems.STATE_UNKNOWN:
                 error.call_id = ""  # it would reveal that the state exists
                 # by the visible problem, so that a later 429 reveals no more
@@ -368,7 +365,12 @@ class Exchange:
         self._asks_origins = False
         message = edge_service_pb2.StreamInvocationsRequest()
         message.invocations.add(origins=address)
-        return (await self._shared.upstream.invoke(message)).origins
+        try:
+            return (await self._shared.upstream.invoke(message)).origins
+        except problems.ProblemError as error:
+            if error.problem is not problems.FEATURE_UNAVAILABLE:
+                raise
+            return edge_service_pb2.CaseOrigins()  # a server of a release without origins has no case with any
 
     async def _read_request(self, target: Target) -> edge_service_pb2.StreamInvocationsRequest:
         """Read the body, and return the request as a message for a server (rule 5)."""

@@ -29,6 +29,8 @@ UNREACHABLE_RETRY_S: Final = 5
 """Value of `Retry-After`, in seconds, where no server accepts calls."""
 _OUTCOME_UNKNOWN_CODES: Final = (code_pb2.UNAVAILABLE, code_pb2.DEADLINE_EXCEEDED, code_pb2.CANCELLED)
 _ERROR_DOMAIN: Final = "callback"
+_INVALID: Final = "INVALID_REQUEST"
+"""The reason with which a server of an earlier release refuses a kind of request that it does not know."""
 _CHALLENGE: Final = re.compile(r"[!-~](?:[ -~]{0,998}[!-~])?")
 _DEFAULT_CHALLENGE: Final = "Signature"
 _MAX_RETRY_S: Final = 24 * 3600
@@ -93,6 +95,8 @@ def problem_error_from(status: status_pb2.Status) -> problems.ProblemError:
     if status.code in REFUSAL_CODES:
         return problems.ProblemError(problems.EDGE_REFUSED, retry_after_s=UNREACHABLE_RETRY_S)
     details = details_of(status)
+    if details.reason == _INVALID:
+        return problems.ProblemError(problems.FEATURE_UNAVAILABLE, retry_after_s=UNREACHABLE_RETRY_S)
     if details.reason:
         problem = problems.BY_REASON.get(details.reason, problems.INTERNAL)
         challenge = details.challenge if problem is problems.VERIFICATION_FAILED else ""

@@ -348,7 +348,8 @@ class CallInvoker:
         group, size = self._large_cases.group_of(pending.case_id, len(pending.request.body))
         if not size:
             return
-        if owner := self._large_cases.owner_of(pending.case_id):
+        owner = pending.event.endpoint.owner if pending.event else self._large_cases.owner_of(pending.case_id)
+        if owner:
             self._turn_slots.check(owner)
         slot = self._turn_slots.take(owner) if owner else self._turn_slots.reserve()
         try:

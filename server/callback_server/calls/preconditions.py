@@ -136,12 +136,11 @@ class PreconditionChecker:
         if profile is None:
             log.error("profile_missing", **pending.log_fields, profile=name)
             raise errors.VerificationUnavailableError
-        must_pass = profile.enforce or pending.event is not None
+        is_event = pending.event is not None
         try:
             return _verified(pending, name, profile, url)
         except VerificationError as error:
-            is_notice = error.is_notice and pending.event is None
-            reason, why, enforced = error.reason, str(error), must_pass and not is_notice
+            reason, why, enforced = error.reason, str(error), is_event or (profile.enforce and not error.is_notice)
             profile.want_keys(error, owner=required.owner, url=url)
             log.warning(
                 "verification_failed",
@@ -153,7 +152,7 @@ class PreconditionChecker:
             )
         # Any other exception refuses the request too. Its text is not logged: it may hold a part of the request.
         except Exception as error:
-            reason, why, enforced = FailureReason.FAULT, "the verification itself failed", must_pass
+            reason, why, enforced = FailureReason.FAULT, "the verification itself failed", is_event or profile.enforce
             frame = traceback.extract_tb(error.__traceback__)[-1]
             log.error(
                 "verification_fault",
