@@ -15,6 +15,7 @@ MIXED = ROOT / "tests" / "languages" / "mixed"
 HTTP = ROOT / "tests" / "languages" / "http"
 EXPRESS = {"@callback/client": ".", "express": "node_modules/express"}
 """The packages of a handler in Express, and their folders in the Node client."""
+SIGNATURES = ROOT / "tests" / "languages" / "signatures"
 HOW = ("tests/languages", "tests/support/installed.py", "docs/http-handlers.md")
 """The files that say how the packages are built and tested."""
 GO_FACTS = ("GOVERSION", "GOOS", "GOARCH", "CGO_ENABLED", "CC", "GOEXPERIMENT")
@@ -32,6 +33,16 @@ def built(shared):
     """Install what the Node client depends on, and compile it."""
     require_language("Node")
     make_once("node-build", lambda: content_of("clients/typescript"), lambda _: build_node(), folder=shared)
+
+
+@pytest.fixture
+def with_standard_webhooks(built, tmp_path):
+    """Give the folder of the test the library of Standard Webhooks, and return it."""
+    (tmp_path / "node_modules").mkdir()
+    (tmp_path / "node_modules" / "standardwebhooks").symlink_to(
+        ROOT / "clients" / "typescript" / "node_modules" / "standardwebhooks"
+    )
+    return tmp_path
 
 
 @pytest.fixture
@@ -74,7 +85,7 @@ def go_commands(content_of_go, shared):
     def install(folder):
         page = folder / "http-handler.go"
         page.write_text(files_of(blocks_of("http-handlers.md"))[page.name])
-        commands = install_go(folder, MIXED / "mixed.go", HTTP / "go-handler.go", page)
+        commands = install_go(folder, MIXED / "mixed.go", HTTP / "go-handler.go", SIGNATURES / "go-signatures.go", page)
         for each in folder.iterdir():
             if each.name != "bin" and each.is_dir():
                 shutil.rmtree(each)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import grpc
 import pytest
 import standardwebhooks
+from server.test_forms import FIELDS, expenses, submit
 from server.test_notifications import DELIVERED, QUICK, expire, generate, notifications, refused, remind
 from support.http_handlers import OTHER_SECRET, SECRET, HttpHandlerServer, answer, http_activity
 from support.services import redirect, refusal, response, running_services
@@ -104,6 +105,34 @@ async def test_a_query_that_does_not_fit_is_no_call_and_what_is_not_needed_is_le
         caller = services.call(held, request_query=[longest, longest])
         await services.answer_running(held)
         await caller
+
+
+async def test_the_fields_that_a_person_filled_in_arrive_typed_unless_they_do_not_fit(store_of, tmp_path):
+    long = pb.PromptField(name="note", label="Note", kind=pb.FIELD_KIND_LONG_TEXT)
+    labels = {f"label-{n}": "v" * 200 for n in range(16)}
+    async with asking(store_of(), tmp_path, notifications=True, server={"sweeps": True}) as services:
+
+        async def metadata_of(call):
+            await call
+            got = services.handler.requests[-1]
+            got.verify()
+            return got.metadata
+
+        async def form(**more):
+            return await expenses(services, "act", fields=[*FIELDS[:2], long], **more)
+
+        filled = [("amount", "12.50"), ("note", "a\r\nb")]
+        told = await metadata_of(submit(services, await form(), filled))
+        assert (told["fields"], told.get("leftOut")) == ({"amount": 12.5, "note": "a\nb"}, None)
+        filled = [("amount", "1"), ("note", "v" * 6_000)]
+        told = await metadata_of(submit(services, await form(labels=labels), filled))
+        assert told["leftOut"] == ["labels", "fields"]
+        assert not {"fields", "labels"} & told.keys()
+        assert not {"fields", "leftOut"} & (await metadata_of(services.call(await services.generate("act")))).keys()
+        reminded = await form(remind_after=[{"seconds": 60}], notify=[pb.CALL_REASON_REMINDER])
+        await remind(services, reminded)
+        await notifications(services, reminded, DELIVERED)
+        assert "fields" not in services.handler.requests[-1].metadata
 
 
 async def test_a_call_whose_metadata_does_not_fit_was_not_started(shared_store, tmp_path, limits):
