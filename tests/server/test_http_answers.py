@@ -8,18 +8,21 @@ import socket
 import struct
 
 import pytest
+from server.test_notifications import DELIVERED, QUICK
 from support.http_handlers import answer, http_activity
 from support.services import refusal, running_services
 
 from callback.v1 import callback_pb2 as pb
 from callback_conform.relay import stop_accepting
 from callback_process.tasks import cancel_all
+from callback_server.handlers.http import pool
 from callback_server.handlers.http.connection import MAX_BODY_BYTES, MAX_INFORMATIONAL
 
 LOST, INVALID = pb.CALL_FAILURE_HANDLER_LOST, pb.CALL_FAILURE_INVALID_RESPONSE
 ERROR, LATE = pb.CALL_FAILURE_HANDLER_ERROR, pb.CALL_FAILURE_DEADLINE_EXCEEDED
 OK = answer(200, b"hunter2")
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\nlink: </hunter2>\r\n\r\n"
 BODY = b"x" * 100_000
 
 
@@ -106,8 +109,10 @@ async def services(running, shared_store):
 async def failure(services, script, activity="act", body=b"paid"):
     """Return the failure of a new call that a script answers, and what the caller and the owner are told."""
     services.handler.script = script
+    connections = services.handler.connections
     made = await services.generate(activity)
     said = await refusal(services.call(made, body=body))
+    assert services.handler.connections == connections + 1
     ended = await services.ended(made)
     assert "hunter2" not in said.text + ended.failure_detail + str(said.metadata)
     assert not ended.HasField("response") or not ended.response.response_body
@@ -121,7 +126,11 @@ BROKEN = {
     "HTTP/2": (sends(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), INVALID, "not valid HTTP/1.1"),
     "a status of 2 digits": (sends(b"HTTP/1.1 20 OK\r\n\r\n"), INVALID, "not valid HTTP/1.1"),
     "another protocol": (sends(b"HTTP/1.1 101 Go\r\nupgrade: hunter2\r\n\r\n"), INVALID, "not valid HTTP/1.1"),
-    "1xx for ever": (for_ever(b"", CONTINUE), INVALID, "informational answers (1xx)"),
+    "100 for ever": (for_ever(b"", CONTINUE), INVALID, "informational answers (1xx)"),
+    "103 for ever": (for_ever(b"", EARLY_HINTS), INVALID, "informational answers (1xx)"),
+    "one 1xx after the other": (
+        sends(*(b"HTTP/1.1 %d Go on\r\n\r\n" % code for code in range(102, 200)), OK), INVALID, "informational answers"
+    ),
     "a head without end": (for_ever(b"HTTP/1.1 200 OK\r\n", b"x: hunter2\r\n" * 100), INVALID, "not valid HTTP/1.1"),
     "a header without a colon": (sends(b"HTTP/1.1 200 OK\r\nhunter2\r\n\r\n"), INVALID, "not valid HTTP/1.1"),
     "two lengths": (
@@ -167,7 +176,21 @@ BROKEN = {
 async def test_an_answer_that_is_none_fails_its_call(services, script, why, detail):
     found, told = await failure(services, script)
     assert (found, detail in told) == (why, True), told
-    assert services.handler.connections == 1
+
+
+async def test_a_delivery_alone_is_tried_again_after_such_an_answer(running, store_of, limits):
+    limits(pool, MAX_IDLE_S=0)  # each attempt has a connection, and so a script
+    handler, activities = running
+    act = activities["act"].model_copy(update={"retry": QUICK})
+    async with running_services(store_of(), activities={"act": act}, sweeps=True) as services:
+        for name, (script, _, _) in BROKEN.items():
+            scripts = iter((script, sends(answer(200, b"ok"))))
+            handler.script = lambda *way, scripts=scripts: next(scripts)(*way)
+            made = await services.generate("act", answer_mode=pb.ANSWER_MODE_ACK)
+            acknowledged = await services.call(made, body=b"paid")
+            call = await services.delivery(acknowledged.call_id, DELIVERED, pb.DELIVERY_STATUS_DEAD)
+            assert (call.delivery.status, call.delivery.attempts) == (DELIVERED, 2), name
+            assert call.delivery.response.response_body == b"ok", name
 
 
 @pytest.mark.parametrize(
@@ -207,6 +230,30 @@ async def test_a_connection_that_ends_at_any_point_of_the_request_loses_the_call
     assert (await failure(services, breaks, body=BODY))[0] == LOST
 
 
+@pytest.mark.parametrize("ends_with", ["FIN", "RST"])
+async def test_a_connection_that_ends_when_it_is_used_again_is_not_made_again(services, ends_with):
+    def breaks(read, part):
+        async def script(reader, writer):
+            await read_request(reader)
+            writer.write(answer(200, b"ok"))
+            await (reader.readexactly(read) if read else read_request(reader))
+            writer.write(part)
+            await writer.drain()
+            end(writer, ends_with)
+
+        return script
+
+    for read, part in [(1, b""), (100, b""), (None, b""), (None, CONTINUE), (None, OK[:-1])]:
+        services.handler.connections = 0
+        services.handler.script = breaks(read, part)
+        await services.call(await services.generate("act"), body=b"paid")
+        made = await services.generate("act")
+        assert (await refusal(services.call(made, body=BODY))).reason == "HANDLER_LOST", (read, part)
+        case = await services.case_of(made)
+        assert (case.status, case.call_count) == (pb.CALLBACK_STATUS_CLOSED, 1)
+        assert services.handler.connections == 1, (read, part)
+
+
 def end(writer, how):
     """End a connection: in order (FIN), or at once (RST)."""
     if how == "RST":
@@ -218,7 +265,7 @@ def end(writer, how):
 
 GOOD = {
     "after informational answers": sends(
-        CONTINUE, b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n", answer(200, b"ok")
+        CONTINUE, EARLY_HINTS, answer(200, b"ok")
     ),
     "after as many as may be": sends(CONTINUE * MAX_INFORMATIONAL, answer(200, b"ok")),
     "in chunks with trailers": sends(

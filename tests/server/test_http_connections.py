@@ -1,6 +1,7 @@
 """Connections to HTTP handlers: which addresses they may have, TLS, and files that change."""
 
 import asyncio
+import socket
 import ssl
 
 import pytest
@@ -9,16 +10,18 @@ import trustme
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 from support.http_handlers import OTHER_SECRET, SECRET, HttpHandlerServer, answer, http_activity
-from support.key_source import NOT_PUBLIC, PUBLIC, resolver
-from support.services import refusal, running_services
+from support.key_source import NOT_PUBLIC, PUBLIC, REDIRECTS, THIS_MACHINE, resolver
+from support.services import redirect, refusal, running_services
 from support.store import free_port
 from support.wait import wait_until
 
 from callback.v1 import callback_pb2 as pb
+from callback_process import public_addresses
 from callback_process.addresses import parse_network
 from callback_process.credentials import CredentialsError
 from callback_server.domain.http_target import parse_http_target
 from callback_server.handlers.http import handler as module
+from callback_server.handlers.http import pool
 from callback_server.handlers.http.handler import HttpHandler
 from callback_server.handlers.http.pool import ConnectionPool, NotConnectedError
 from callback_server.settings import TlsSettings
@@ -26,11 +29,33 @@ from callback_server.settings import TlsSettings
 LOOPBACK = {"private_networks": ["127.0.0.0/8"]}
 
 
-def http_handler(url, folder, *addresses, **settings):
+def http_handler(url, folder, *addresses, resolve=None, **settings):
     """Return a handler whose name has these addresses, or lists of them, one after the other."""
     given = [each if isinstance(each, list) else [each] for each in addresses]
     activity = http_activity(url, folder, **settings)
-    return HttpHandler("act", activity, activity.http, resolve=resolver(*given))
+    return HttpHandler("act", activity, activity.http, resolve=resolve or resolver(*given))
+
+
+class Names(dict):
+    """Addresses by name, for the resolver of the system. `asked` has each name that it was asked for, in order."""
+
+    def __init__(self):
+        self.asked = []
+        self._of_the_system = socket.getaddrinfo
+
+    def getaddrinfo(self, host, port, *arguments, **options):
+        self.asked.append(host)
+        if host not in self:
+            return self._of_the_system(host, port, *arguments, **options)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in self[host]]
+
+
+@pytest.fixture
+def names(monkeypatch):
+    """Return names that have the addresses which a test gives them."""
+    names = Names()
+    monkeypatch.setattr(public_addresses.socket, "getaddrinfo", names.getaddrinfo)
+    return names
 
 
 def pool_of_one(server):
@@ -46,6 +71,58 @@ async def test_an_address_that_is_not_public_is_not_connected_to(tmp_path, addre
     for addresses in ([address], [PUBLIC, address], [address, PUBLIC]):
         handler = http_handler("https://orders.example/", tmp_path, addresses)
         assert await handler.check() == f"orders.example has the address {address}, which is not public"
+
+
+@pytest.mark.parametrize("host", THIS_MACHINE)
+async def test_https_leads_to_this_machine_only_if_the_operator_names_it(tmp_path, host):
+    handler = http_handler(f"https://{host}/", tmp_path, resolve=public_addresses.resolve)
+    assert "which is not public" in await handler.check()
+
+
+async def test_a_call_is_not_sent_to_an_address_that_is_not_public(shared_store, tmp_path, names):
+    async with running_services(
+        shared_store, activities={"act": http_activity("https://orders.example/", tmp_path)}
+    ) as services:
+        made = await services.generate("act")
+        for count, address in enumerate(NOT_PUBLIC, 1):
+            names["orders.example"] = [PUBLIC, address]
+            said = await refusal(services.call(made))
+            call, *_ = await services.calls_of(made)
+            assert (said.reason, call.failure) == ("HANDLER_NOT_STARTED", pb.CALL_FAILURE_HANDLER_UNREACHABLE), address
+            assert call.failure_detail.endswith(f"orders.example has the address {address}, which is not public")
+            assert "orders.example" not in said.text + str(said.metadata)
+            case = await services.case_of(made)
+            assert (case.status, case.call_count) == (pb.CALLBACK_STATUS_OPEN, count)
+
+
+async def test_a_name_that_changes_its_address_leads_nowhere_else(shared_store, authority, tmp_path, names, limits):
+    limits(pool, MAX_IDLE_S=0)
+    _, context, folder = authority
+    async with HttpHandlerServer(tls=context) as server:
+        url = f"https://orders.example:{server.port}/hook"
+        act = http_activity(url, tmp_path, tls=tls(folder), private_networks=["127.0.0.1/32"])
+        async with running_services(shared_store, activities={"act": act}) as services:
+            made = await services.generate("act", allow_multiple_calls=True)
+            names["orders.example"] = ["127.0.0.1"]
+            await services.call(made)
+            for changed in (["127.0.0.2"], ["127.0.0.1", "169.254.169.254"], ["::1"]):
+                names["orders.example"] = changed
+                assert (await refusal(services.call(made))).reason == "HANDLER_NOT_STARTED"
+            names["orders.example"] = ["127.0.0.1"]
+            await services.call(made)
+        assert (server.connections, len(server.requests)) == (2, 2)
+
+
+@pytest.mark.parametrize("location", REDIRECTS)
+async def test_a_redirect_is_that_of_the_caller_and_is_not_followed(shared_store, tmp_path, names, location):
+    async with HttpHandlerServer(answer(302, b"", f"location: {location}")) as server:
+        act = http_activity(server.url, tmp_path)
+        async with running_services(shared_store, activities={"act": act}) as services:
+            said = await services.call(await services.generate("act"))
+        own = "https://platform.example" if location.startswith("/") else ""
+        assert said.response == redirect(response_redirect_url=own + location)
+        assert (server.connections, [each.path for each in server.requests]) == (1, ["/hook"])
+        assert {*names.asked} <= {"127.0.0.1"}
 
 
 async def test_http_leads_to_this_machine_alone_whatever_the_settings_allow(tmp_path):

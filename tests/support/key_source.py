@@ -28,6 +28,13 @@ NOT_PUBLIC = [
     "keys.example.com",
 ]  # fmt: skip
 """Addresses that are not public, in every form that a resolver can return."""
+THIS_MACHINE = [
+    "localhost", "127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "0", "[::1]", "[0:0:0:0:0:0:0:1]",
+    "[::ffff:127.0.0.1]", "[::ffff:7f00:1]",
+]  # fmt: skip
+"""Hosts of URLs that the resolver of the system leads to this machine."""
+REDIRECTS = ["https://127.0.0.1/", "http://169.254.169.254/latest/", "/other"]
+"""Locations to which a server can redirect a client that follows."""
 AUTHORITY = trustme.CA()
 HOST = "keys.example.com"
 SNS = "sns.eu-west-1.amazonaws.com"

@@ -7,7 +7,17 @@ import socket
 from types import SimpleNamespace
 
 import pytest
-from support.key_source import HOST, NOT_PUBLIC, PUBLIC, KeySource, fetcher_to, resolver, trust
+from support.key_source import (
+    HOST,
+    NOT_PUBLIC,
+    PUBLIC,
+    REDIRECTS,
+    THIS_MACHINE,
+    KeySource,
+    fetcher_to,
+    resolver,
+    trust,
+)
 from support.wait import DEADLINE_S, wait_until
 
 from callback_process.public_addresses import is_public
@@ -60,10 +70,14 @@ async def test_the_system_resolves_names_and_a_name_without_address_is_a_refusal
 
     assert await why(fetcher_to(source, unknown)[0]) == f"{HOST} cannot be resolved: Name or service not known"
     assert await why(fetcher_to(source, resolver([]))[0]) == f"{HOST} has no address"
-    assert "which is not public" in await why(Fetcher(), "https://localhost/keys")
 
 
-@pytest.mark.parametrize("target", ["https://127.0.0.1/", "http://169.254.169.254/latest/", "/other", URL])
+@pytest.mark.parametrize("host", THIS_MACHINE)
+async def test_nothing_is_sent_to_this_machine_however_a_url_names_it(host):
+    assert "which is not public" in await why(Fetcher(), f"https://{host}/keys")
+
+
+@pytest.mark.parametrize("target", [*REDIRECTS, URL])
 async def test_a_redirect_is_not_followed(source, target):
     source.put("/keys", "", f"location: {target}", status="302 Found")
     fetcher, network = fetcher_to(source)
